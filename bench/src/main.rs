@@ -1,0 +1,2 @@
+//! Engines side by side on real release pairs.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Real release pairs, by package, version and digest.

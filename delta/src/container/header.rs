@@ -1,0 +1,75 @@
+//! The fixed part at the start of a patch.
+
+use super::{Cursor, put_varint};
+use crate::{Error, error::Result};
+
+/// First bytes of every patch.
+pub const MAGIC: [u8; 4] = *b"eldp";
+/// Format version; 0 may change without notice.
+pub const VERSION: u8 = 0;
+/// Feature bits this reader knows.
+const KNOWN_FEATURES: u64 = 0;
+
+/// Header fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Required-feature bits: a reader that does not know one refuses.
+    pub features: u64,
+    /// Old file: size in bytes and SHA-256.
+    pub old_len: u64,
+    /// SHA-256 of the old file.
+    pub old_digest: [u8; 32],
+    /// New file: size in bytes.
+    pub new_len: u64,
+    /// SHA-256 of the new file.
+    pub new_digest: [u8; 32],
+    /// Working memory that apply needs, in bytes (a multiple of 64 KiB).
+    pub memory: u64,
+}
+
+const MEMORY_UNIT: u64 = 64 << 10;
+
+impl Header {
+    pub(super) fn read(cursor: &mut Cursor) -> Result<Header> {
+        let not_a_patch = Error::DamagedPatch("it does not begin like an elfdelta patch");
+        match cursor.array::<4>() {
+            Ok(MAGIC) => {}
+            _ => return Err(not_a_patch),
+        }
+        let version = cursor.byte()?;
+        if version != VERSION {
+            return Err(Error::Unsupported(format!("format version {version}")));
+        }
+        let features = cursor.varint()?;
+        if features & !KNOWN_FEATURES != 0 {
+            return Err(Error::Unsupported(format!(
+                "feature bits {:#x}",
+                features & !KNOWN_FEATURES
+            )));
+        }
+        let old_len = cursor.varint()?;
+        let new_len = cursor.varint()?;
+        let memory = cursor.varint()?.saturating_mul(MEMORY_UNIT);
+        let old_digest = cursor.array()?;
+        let new_digest = cursor.array()?;
+        Ok(Header {
+            features,
+            old_len,
+            old_digest,
+            new_len,
+            new_digest,
+            memory,
+        })
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&MAGIC);
+        out.push(VERSION);
+        put_varint(out, self.features);
+        put_varint(out, self.old_len);
+        put_varint(out, self.new_len);
+        put_varint(out, self.memory.div_ceil(MEMORY_UNIT));
+        out.extend_from_slice(&self.old_digest);
+        out.extend_from_slice(&self.new_digest);
+    }
+}

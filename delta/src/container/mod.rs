@@ -1,0 +1,160 @@
+//! The patch on disk: fixed header, stream directory, stream bodies (FORMAT.md is its description).
+
+mod cursor;
+mod header;
+
+pub use cursor::{Cursor, put_varint};
+pub use header::{Header, MAGIC, VERSION};
+
+use crate::{Error, Limits, Report, error::Result, report::Part};
+
+/// How a stream's bytes are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Coding {
+    /// As they are.
+    Stored = 0,
+    /// One zstd frame.
+    Zstd = 1,
+    /// Adaptive binary models and a range coder; the stream's owner knows the grammar.
+    Modelled = 2,
+}
+
+/// One stream of the directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    /// Which stream (the registry is in FORMAT.md).
+    pub id: u8,
+    /// How it is coded.
+    pub coding: Coding,
+    /// Length once decoded, in bytes (for modelled streams: in symbols, informative).
+    pub decoded: u64,
+    /// The coded bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A parsed patch; borrows the patch bytes.
+#[derive(Debug)]
+pub struct Patch<'a> {
+    header: Header,
+    header_len: usize,
+    streams: Vec<Stream<'a>>,
+}
+
+const MAX_STREAMS: u64 = 4096;
+
+impl<'a> Patch<'a> {
+    /// Parses header and directory; refuses what is damaged, too new, or above `limits`.
+    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Patch<'a>> {
+        let mut cursor = Cursor::new(bytes);
+        let header = Header::read(&mut cursor)?;
+        let over = |what, needed, allowed| {
+            Err(Error::OverLimit {
+                what,
+                needed,
+                allowed,
+            })
+        };
+        if header.memory > limits.memory {
+            return over("bytes of memory", header.memory, limits.memory);
+        }
+        if header.new_len > limits.output {
+            return over("bytes of output", header.new_len, limits.output);
+        }
+        let count = cursor.varint()?;
+        if count > MAX_STREAMS {
+            return Err(Error::DamagedPatch("too many streams"));
+        }
+        let mut rows = Vec::new();
+        for _ in 0..count {
+            let id = cursor.byte()?;
+            let coding = match cursor.byte()? {
+                0 => Coding::Stored,
+                1 => Coding::Zstd,
+                2 => Coding::Modelled,
+                _ => return Err(Error::DamagedPatch("unknown stream coding")),
+            };
+            rows.push((id, coding, cursor.varint()?, cursor.varint()?));
+        }
+        let header_len = cursor.position();
+        let mut streams = Vec::with_capacity(rows.len());
+        for (id, coding, decoded, coded) in rows {
+            let len = usize::try_from(coded).map_err(|_| Error::DamagedPatch("stream too long"))?;
+            streams.push(Stream {
+                id,
+                coding,
+                decoded,
+                bytes: cursor.take(len)?,
+            });
+        }
+        if !cursor.is_empty() {
+            return Err(Error::DamagedPatch("bytes after the last stream"));
+        }
+        Ok(Patch {
+            header,
+            header_len,
+            streams,
+        })
+    }
+
+    /// Versions, sizes, digests, declared memory.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The stream directory.
+    pub fn streams(&self) -> &[Stream<'a>] {
+        &self.streams
+    }
+
+    /// Sizes by stream.
+    pub fn report(&self) -> Report {
+        let mut streams = vec![Part {
+            name: "header".into(),
+            bytes: self.header_len as u64,
+        }];
+        for s in &self.streams {
+            streams.push(Part {
+                name: stream_name(s.id).into(),
+                bytes: s.bytes.len() as u64,
+            });
+        }
+        let total = streams.iter().map(|p| p.bytes).sum();
+        Report {
+            total,
+            streams,
+            sections: Vec::new(),
+        }
+    }
+}
+
+/// Stream of whole-file bytes.
+pub const WHOLE: u8 = 0;
+
+/// The name of a stream in reports.
+pub fn stream_name(id: u8) -> &'static str {
+    match id {
+        WHOLE => "whole",
+        _ => "unknown",
+    }
+}
+
+/// A stream about to be written: id, coding, decoded length, coded bytes.
+pub type Body = (u8, Coding, u64, Vec<u8>);
+
+/// Writes a whole patch.
+pub fn write(header: &Header, streams: &[Body]) -> Vec<u8> {
+    let mut out = Vec::new();
+    header.write(&mut out);
+    put_varint(&mut out, streams.len() as u64);
+    for (id, coding, decoded, bytes) in streams {
+        out.push(*id);
+        out.push(*coding as u8);
+        put_varint(&mut out, *decoded);
+        put_varint(&mut out, bytes.len() as u64);
+    }
+    for (_, _, _, bytes) in streams {
+        out.extend_from_slice(bytes);
+    }
+    out
+}

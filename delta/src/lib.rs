@@ -1,0 +1,32 @@
+//! ELF-aware binary deltas: predict the new file from the old one, send what could not be foreseen.
+//!
+//! ```
+//! use elfdelta::{Limits, Options, Patch, Silent};
+//! let old = b"the quick brown fox jumps over the lazy dog".repeat(50);
+//! let mut new = old.clone();
+//! new[700] = b'!';
+//! let delta = elfdelta::diff(&old, &new, &Options::default(), &Silent)?;
+//! let patch = Patch::parse(&delta.bytes, &Limits::default())?;
+//! let mut rebuilt = Vec::new();
+//! patch.apply(&old, &mut rebuilt, &Limits::default(), &Silent)?;
+//! assert_eq!(rebuilt, new);
+//! # Ok::<(), elfdelta::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod container;
+pub mod diff;
+mod error;
+mod limits;
+mod progress;
+mod report;
+mod source;
+
+pub use container::Patch;
+pub use diff::{Delta, diff};
+pub use error::Error;
+pub use limits::{Limits, Options, Profile};
+pub use progress::{Progress, Silent};
+pub use report::{Part, Report};
+pub use source::ReadAt;

@@ -1,0 +1,49 @@
+//! What a caller allows (`Limits`) and what a caller wants (`Options`).
+
+/// How a patch's streams are coded: the trade between bytes and apply time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// zstd streams: apply runs near disk speed.
+    Fast,
+    /// Modelled streams: the fewest bytes at moderate time.
+    #[default]
+    Default,
+    /// More encoder time for fewer bytes; applies like the default.
+    Max,
+}
+
+/// What the encoder is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Stream coding and effort.
+    pub profile: Profile,
+    /// Worker threads; 0 means one for each core. The patch bytes do not depend on it.
+    pub threads: usize,
+    /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
+    pub symbols: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What applying a patch may use. A patch that needs more is refused before anything is allocated.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Working memory in bytes, patch not included. Default 256 MiB.
+    pub memory: u64,
+    /// Size of the new file in bytes. Default 16 GiB.
+    pub output: u64,
+    /// Decisions decoded per byte of old and new file together. Default 256.
+    pub work_per_byte: u64,
+    /// Worker threads; 0 means one for each core.
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: 256 << 20,
+            output: 16 << 30,
+            work_per_byte: 256,
+            threads: 0,
+        }
+    }
+}

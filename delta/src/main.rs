@@ -1,0 +1,2 @@
+//! The `elfdelta` command.
+fn main() {}

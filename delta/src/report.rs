@@ -1,0 +1,21 @@
+//! Where the bytes of a patch went.
+
+/// One named part of a patch.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Part {
+    /// Stream or section name.
+    pub name: String,
+    /// Bytes of the patch.
+    pub bytes: u64,
+}
+
+/// Sizes of a patch by stream, and by section of the new file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Whole patch in bytes.
+    pub total: u64,
+    /// Bytes per stream, header included.
+    pub streams: Vec<Part>,
+    /// Bytes per section of the new file, as priced by the encoder.
+    pub sections: Vec<Part>,
+}
