@@ -15,10 +15,14 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod code;
 pub mod container;
 pub mod diff;
+pub mod elf;
 mod error;
+mod file_view;
 mod limits;
+
 mod progress;
 mod report;
 mod source;
