@@ -19,6 +19,7 @@ pub mod container;
 pub mod diff;
 mod error;
 mod limits;
+pub mod machine;
 mod progress;
 mod report;
 mod source;
