@@ -20,9 +20,12 @@ pub mod container;
 pub mod diff;
 pub mod elf;
 mod error;
-mod file_view;
+pub mod file_view;
+pub mod layout;
 mod limits;
-
+pub mod machine;
+pub mod matching;
+pub mod text;
 mod progress;
 mod report;
 mod source;

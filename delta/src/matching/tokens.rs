@@ -1,7 +1,7 @@
 //! Code as tokens: one hash for each instruction, reference fields blanked.
 
 use crate::layout::CodeMap;
-use crate::machine::Machine;
+use crate::machine::{Machine, Scanner};
 
 /// The instructions of all units of a file.
 #[derive(Debug, Default)]
@@ -30,13 +30,16 @@ impl Tokens {
             let bytes = &data[unit.at as usize..unit.end() as usize];
             let mut p = 0;
             let mut whole = u64::from(unit.size);
+            let mut scanner = Scanner::new(machine);
             while p < bytes.len() {
-                let insn = machine.decode(&bytes[p..]);
+                let (insn, field) = scanner.look(&bytes[p..], p as u64);
+                scanner.pass(&bytes[p..], p as u64);
                 let len = usize::from(insn.len);
                 let mut raw = [0u8; 16];
                 raw[..len].copy_from_slice(&bytes[p..p + len]);
-                if let Some(field) = insn.field {
+                if let Some((field, _)) = field {
                     machine.blank(field.kind, &mut raw[..len], field.at);
+                    raw[15] ^= 1 + field.kind as u8;
                 }
                 let low = u64::from_le_bytes(raw[..8].try_into().unwrap_or_default());
                 let high = u64::from_le_bytes(raw[8..].try_into().unwrap_or_default());
