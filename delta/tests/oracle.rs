@@ -207,8 +207,11 @@ fn programs() -> Vec<PathBuf> {
     found
 }
 
+/// An address and the code there.
+type Section<'a> = (u64, &'a [u8]);
+
 /// Executable sections with their addresses.
-fn code_sections(bytes: &[u8]) -> Option<(Machine, Vec<(u64, &[u8])>)> {
+fn code_sections(bytes: &[u8]) -> Option<(Machine, Vec<Section<'_>>)> {
     let elf = goblin::elf::Elf::parse(bytes).ok()?;
     let class = if elf.is_64 { 2 } else { 1 };
     let machine = Machine::from_elf(elf.header.e_machine, class, elf.little_endian)?;
