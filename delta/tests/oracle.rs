@@ -143,8 +143,8 @@ fn flow(theirs: &Instruction) -> Flow {
     match theirs.code() {
         Code::Hlt | Code::Int1 | Code::Int3 => return Flow::Trap,
         Code::Xbegin_rel16 | Code::Xbegin_rel32 => return Flow::CondJump,
-        // Kernel matters that no program contains.
-        Code::Erets | Code::Eretu | Code::Skinit => return Flow::Next,
+        // Hidden behind a ModRM byte of 0F 01, and too rare to look for.
+        Code::Erets | Code::Eretu | Code::Uiret | Code::Skinit => return Flow::Next,
         _ => {}
     }
     let by_operand = theirs.op_count() > 0 || theirs.is_call_near_indirect();
@@ -238,6 +238,8 @@ fn real_programs_decode_as_the_oracle_says() {
         let before = differences.checked;
         for (address, code) in sections {
             sweep(machine, code, address, &mut differences);
+            // 32-bit programs are rare by now; the same bytes, read as 32-bit code, are as good a test.
+            sweep(Machine::X86_32, code, address, &mut differences);
         }
         println!(
             "{}: {} instructions",

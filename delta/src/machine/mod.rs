@@ -58,7 +58,8 @@ pub struct Field {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Flow {
-    /// To the next instruction; system calls and software interrupts with a number count as this.
+    /// To the next instruction. System calls and software interrupts with a number count as this, and so do
+    /// `erets`, `eretu`, `uiret` and `skinit`, which hide among the forms of opcode 0F 01.
     Next,
     /// To a callee, then to the next instruction; direct, indirect or far.
     Call,
