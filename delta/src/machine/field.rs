@@ -189,7 +189,7 @@ fn adr_value(bits: u32) -> i64 {
 fn place(kind: FieldKind, value: u32) -> u32 {
     match kind {
         FieldKind::Branch26 => value,
-        FieldKind::Adr21 | FieldKind::AdrPage21 => value >> 2 << 5 | value << 29,
+        FieldKind::Adr21 | FieldKind::AdrPage21 => (value >> 2 & 0x7_ffff) << 5 | value << 29,
         _ => value << 5,
     }
 }
@@ -204,4 +204,111 @@ fn put(insn: &mut [u8], at: u8, mask: u32, value: u32) -> bool {
     };
     *to = (u32::from_le_bytes(*to) & !mask | value & mask).to_le_bytes();
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FieldKind as K;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every kind with a machine that has it and a word, or bytes, around the field.
+    const HOMES: &[(Machine, FieldKind, u32)] = &[
+        (Machine::X86_64, K::Rel8, 0x00),
+        (Machine::X86_64, K::Rel32, 0x00),
+        (Machine::X86_64, K::Rip32, 0x00),
+        (Machine::X86_32, K::Rel8, 0x00),
+        (Machine::X86_32, K::Rel32, 0x00),
+        (Machine::AArch64, K::Branch26, 0x9400_0000),
+        (Machine::AArch64, K::Branch19, 0xb400_0003),
+        (Machine::AArch64, K::Branch14, 0xb708_0004),
+        (Machine::AArch64, K::Lit19, 0x5800_0005),
+        (Machine::AArch64, K::Adr21, 0x1000_0006),
+        (Machine::AArch64, K::AdrPage21, 0x9000_0007),
+        (Machine::AArch64, K::Lo12, 0x9100_0021),
+        (Machine::AArch64, K::Lo12, 0xf940_0021),
+        (Machine::AArch64, K::Lo12, 0x3dc0_0021),
+    ];
+
+    proptest! {
+        /// Whatever the bits of a field say, blanking and writing the target that was read restores them.
+        #[test]
+        fn blank_and_write_restore(home in prop::sample::select(HOMES), bits: u32, at in 0u8..8, place: u64) {
+            let (machine, kind, rest) = home;
+            let place = if machine == Machine::X86_32 { place & 0xffff_ffff } else { place };
+            let place = if machine == Machine::AArch64 { place & !3 } else { place };
+            let place = if kind == K::Lo12 { place & !4095 } else { place };
+            let at = if machine == Machine::AArch64 { 0 } else { at };
+            let word = if machine == Machine::AArch64 { rest | bits & word_mask(kind) } else { bits };
+            let mut insn = [0xa5; 12];
+            insn[usize::from(at)..][..4].copy_from_slice(&word.to_le_bytes());
+            let before = insn;
+            let len = if machine == Machine::AArch64 { 4 } else { at + kind.bytes() as u8 + 1 };
+            let target = machine.read(kind, &insn, at, len, place);
+            machine.blank(kind, &mut insn, at);
+            let blank = machine.read(kind, &insn, at, len, place);
+            let end = if machine == Machine::AArch64 { place } else { place.wrapping_add(u64::from(len)) };
+            let end = if kind == K::AdrPage21 { end & !4095 } else { machine.address(end) };
+            prop_assert_eq!(blank, end);
+            prop_assert!(machine.write(kind, &mut insn, at, len, place, target));
+            prop_assert_eq!(insn, before);
+        }
+
+        /// A target that can be written is read back; one that can't leaves the bytes alone.
+        #[test]
+        fn what_is_written_is_read(home in prop::sample::select(HOMES), place: u64, reach in 0u32..64, away: i64) {
+            let (machine, kind, rest) = home;
+            let place = if machine == Machine::X86_32 { place & 0xffff_ffff } else { place };
+            let target = place.wrapping_add_signed(away >> reach);
+            let mut insn = rest.to_le_bytes();
+            let before = insn;
+            if machine.write(kind, &mut insn, 0, 4, place, target) {
+                let target = if kind == K::AdrPage21 { target & !4095 } else { target };
+                prop_assert_eq!(machine.read(kind, &insn, 0, 4, place), target);
+            } else {
+                prop_assert_eq!(insn, before);
+            }
+        }
+
+        /// Fields that aren't inside the bytes are refused.
+        #[test]
+        fn fields_outside_are_refused(home in prop::sample::select(HOMES), len in 0usize..4, at: u8, place: u64) {
+            let (machine, kind, _) = home;
+            let mut insn = [0x5a; 4];
+            let at = if usize::from(at) + kind.bytes() <= len { 255 } else { at };
+            prop_assert_eq!(machine.read(kind, &insn[..len], at, 4, place), 0);
+            prop_assert!(!machine.write(kind, &mut insn[..len], at, 4, place, place));
+            machine.blank(kind, &mut insn[..len], at);
+            prop_assert_eq!(insn, [0x5a; 4]);
+        }
+    }
+
+    #[test]
+    fn the_limits_of_each_field() {
+        let reaches = [
+            (Machine::X86_64, K::Rel8, 0x00, 4 + 127, 1),
+            (Machine::X86_64, K::Rel32, 0x00, 4 + 0x7fff_ffff, 1),
+            (Machine::AArch64, K::Branch26, 0x1400_0000, 0x7ff_fffc, 4),
+            (Machine::AArch64, K::Branch19, 0x5400_0000, 0xf_fffc, 4),
+            (Machine::AArch64, K::Branch14, 0x3600_0000, 0x7ffc, 4),
+            (Machine::AArch64, K::Adr21, 0x1000_0000, 0xf_ffff, 1),
+            (Machine::AArch64, K::AdrPage21, 0x9000_0000, 0xffff_f000, 4096),
+            (Machine::AArch64, K::Lo12, 0x9100_0000, 4095, 1),
+            (Machine::AArch64, K::Lo12, 0xf940_0000, 4095 * 8, 8),
+        ];
+        for (machine, kind, word, farthest, unit) in reaches {
+            let place = 0x10_0000_0000;
+            let mut insn = u32::to_le_bytes(word);
+            assert!(
+                machine.write(kind, &mut insn, 0, 4, place, place + farthest),
+                "{kind:?}"
+            );
+            assert!(
+                !machine.write(kind, &mut insn, 0, 4, place, place + farthest + unit),
+                "{kind:?}"
+            );
+            let misaligned = machine.write(kind, &mut insn, 0, 4, place, place + 1);
+            assert_eq!(misaligned, unit == 1 || kind == K::AdrPage21, "{kind:?}");
+        }
+    }
 }

@@ -60,7 +60,8 @@ pub struct Field {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Flow {
-    /// To the next instruction; system calls and software interrupts with a number count as this.
+    /// To the next instruction. System calls and software interrupts with a number count as this, and so do
+    /// `erets`, `eretu`, `uiret` and `skinit`, which hide among the forms of opcode 0F 01.
     Next,
     /// To a callee, then to the next instruction; direct, indirect or far.
     Call,
@@ -159,6 +160,36 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const MACHINES: [Machine; 3] = [Machine::X86_64, Machine::X86_32, Machine::AArch64];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        /// Any bytes decode to something that lies inside them, and what follows them doesn't matter.
+        #[test]
+        fn arbitrary_bytes_decode(machine in prop::sample::select(&MACHINES[..]), bytes: [u8; 40], end in 0usize..24) {
+            let whole = machine.decode(&bytes);
+            let len = usize::from(whole.len);
+            prop_assert!((1..=15).contains(&len));
+            prop_assert_eq!(machine.decode(&bytes[..len]), whole);
+            let cut = machine.decode(&bytes[..end]);
+            if end >= len && end > 0 {
+                prop_assert_eq!(cut, whole);
+            } else {
+                prop_assert!(!cut.known && usize::from(cut.len) <= end);
+            }
+            if let Some(field) = whole.field {
+                prop_assert!(usize::from(field.at) + field.kind.bytes() <= len);
+            }
+            if whole.disp_len > 0 {
+                prop_assert!(whole.disp_at + whole.disp_len <= whole.len);
+            }
+            if whole.imm_len > 0 {
+                prop_assert_eq!(whole.imm_at + whole.imm_len, whole.len);
+            }
+        }
+    }
 
     #[test]
     fn machines_are_picked_by_the_elf_header() {

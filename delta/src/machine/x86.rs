@@ -90,17 +90,17 @@ fn skip_prefixes<const WIDE: bool>(window: &Window) -> (usize, u8) {
     let mut prefixes = 0;
     while at < LONGEST {
         let byte = byte(window, at);
-        prefixes &= !(prefix::REX | prefix::REX_W);
-        match byte {
-            0x66 => prefixes |= prefix::OPERAND,
-            0x67 => prefixes |= prefix::ADDRESS,
-            0xf2 => prefixes |= prefix::REPNE,
-            0xf3 => prefixes |= prefix::REP,
-            0xf0 => prefixes |= prefix::LOCK,
-            0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 => {}
-            0x40..=0x4f if WIDE => prefixes |= prefix::REX | (byte & 8) << 3,
+        let before = prefixes & !(prefix::REX | prefix::REX_W);
+        prefixes = match byte {
+            0x66 => before | prefix::OPERAND,
+            0x67 => before | prefix::ADDRESS,
+            0xf2 => before | prefix::REPNE,
+            0xf3 => before | prefix::REP,
+            0xf0 => before | prefix::LOCK,
+            0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 => before,
+            0x40..=0x4f if WIDE => before | prefix::REX | (byte & 8) << 3,
             _ => break,
-        }
+        };
         at += 1;
     }
     (at, prefixes)
@@ -249,11 +249,14 @@ fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usi
     }
     let kind = op & tables::IMM;
     if kind != 0 {
-        let imm_len = tables::IMM_LEN[operand_class::<WIDE>(prefixes)][usize::from(kind)];
+        let class = operand_class::<WIDE>(prefixes);
+        let imm_len = tables::IMM_LEN[class][usize::from(kind)];
         insn.imm_at = at as u8;
         insn.imm_len = imm_len;
         if op & tables::BRANCH != 0 {
+            // In 32-bit code a 66 prefix cuts the target to 16 bits: no field.
             insn.field = match imm_len {
+                _ if class == 3 => None,
                 1 => Some(Field {
                     kind: FieldKind::Rel8,
                     at: at as u8,

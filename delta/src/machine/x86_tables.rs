@@ -209,7 +209,7 @@ pub(super) static TWO: [Op; 256] = grid([
     "m m m m m m m m  m m m m m m m m", // 40 cmov
     "m m m m m m m m  m m m m m m m m", // 50 vector arithmetic
     "m m m m m m m m  m m m m m m m m", // 60 packs, moves
-    "i i i i m m m .  q q ! ! m m m m", // 70 shuffles, shifts, emms, extrq, insertq
+    "i i i i m m m .  q m ! ! m m m m", // 70 shuffles, shifts, emms, extrq, insertq
     "J J J J J J J J  J J J J J J J J", // 80 jcc
     "m m m m m m m m  m m m m m m m m", // 90 setcc
     ". . . m i m m m  . . r m i m m m", // A0 cpuid, bt, shld, rsm, fences, imul
