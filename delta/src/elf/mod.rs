@@ -117,7 +117,7 @@ pub fn places(first: &[u8]) -> Option<Places> {
 /// Position and length of the section-name table, from the first 64 bytes and the section headers.
 pub fn names_place(first: &[u8], table: &[u8]) -> Option<(u64, u64)> {
     let header = goblin::elf::Elf::parse_header(first.get(..64)?).ok()?;
-    let rows = SectionHeader::parse(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
+    let rows = SectionHeader::parse_from(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
     let names = rows.get(usize::from(header.e_shstrndx))?;
     let fits = names.sh_type == 3 && names.sh_size <= MAX_NAMES && names.sh_offset < u64::from(u32::MAX);
     fits.then_some((names.sh_offset, names.sh_size))
@@ -128,7 +128,7 @@ impl Elf {
     pub fn from_parts(first: &[u8], table: &[u8], names: &[u8]) -> Option<Elf> {
         let places = places(first)?;
         let header = goblin::elf::Elf::parse_header(first.get(..64)?).ok()?;
-        let rows = SectionHeader::parse(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
+        let rows = SectionHeader::parse_from(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
         let mut sections = Vec::with_capacity(rows.len());
         for row in rows {
             let name = names.get(row.sh_name as usize..).unwrap_or_default();
