@@ -77,7 +77,7 @@ fn main() {
     for u in &layout {
         let truth = &new[u.at as usize..(u.at + u.size) as usize];
         pass.unit(&mut tw, &mut tm, &mut targets, u, place(u.at), Some(truth), &mut recipe).unwrap();
-        if pass.bytes() != truth { bad += 1; if bad < 5 { eprintln!("bad unit {:x} size {} whole {}", u.at, u.size, u.whole); } }
+        if pass.bytes() != truth { bad += 1; if bad < 5 { let d = pass.bytes().iter().zip(truth).position(|(a,b)| a!=b).unwrap(); eprintln!("bad unit {:x} size {} whole {} at {:x} {:x?} {:x?}", u.at, u.size, u.whole, d, &pass.bytes()[d.saturating_sub(8)..(d+8).min(u.size as usize)], &truth[d.saturating_sub(8)..(d+8).min(u.size as usize)]); } }
     }
     recipe.finish();
     let tb = tw.finish();

@@ -130,10 +130,10 @@ impl<'a> TextCoder<'a> {
                         }
                         None => &[],
                     };
-                    let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
+                    let known = truth.map_or(&[][..], |t| t.listing.token(token));
                     let machine = edit.coder.machine;
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, partner, room, rest, &mut instruction,
+                        literals, lm, machine, &scanner, &before, partner, room, known, &mut instruction,
                     );
                     before.pass(&instruction);
                     scanner.pass(&instruction, p as u64);
