@@ -17,10 +17,12 @@
 pub mod apply;
 pub mod code;
 pub mod container;
+pub mod data;
 pub mod diff;
 pub mod elf;
 mod error;
 pub mod file_view;
+pub mod image;
 pub mod layout;
 mod limits;
 pub mod machine;

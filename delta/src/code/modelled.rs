@@ -77,6 +77,10 @@ fn code_number<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value
     result
 }
 
+fn code_raw<B: Bits>(bits: &mut B, value: u8) -> u8 {
+    (0..8).rev().fold(0, |read, i| read << 1 | u8::from(bits.bit(1 << 15, value >> i & 1 != 0)))
+}
+
 impl Symbols for ModelledWriter {
     const READS: bool = false;
     #[inline]
@@ -88,6 +92,9 @@ impl Symbols for ModelledWriter {
     }
     fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
         code_number(&mut self.bits, model, contexts, value)
+    }
+    fn raw(&mut self, value: u8) -> u8 {
+        code_raw(&mut self.bits, value)
     }
     fn exhausted(&self) -> bool {
         false
@@ -108,6 +115,9 @@ impl Symbols for ModelledReader<'_> {
     fn number(&mut self, model: &mut Model, contexts: &[u32], _value: u64) -> u64 {
         self.work = self.work.saturating_sub(1);
         code_number(&mut self.bits, model, contexts, 0)
+    }
+    fn raw(&mut self, _value: u8) -> u8 {
+        code_raw(&mut self.bits, 0)
     }
     fn exhausted(&self) -> bool {
         self.work == 0
