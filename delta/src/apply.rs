@@ -23,7 +23,13 @@ impl Patch<'_> {
         progress: &dyn Progress,
     ) -> Result<()> {
         self.check_old(old, progress)?;
-        let mut output = Output { sink, digest: Sha256::new(), left: self.header().new_len, progress, done: 0 };
+        let mut output = Output {
+            sink,
+            digest: Sha256::new(),
+            left: self.header().new_len,
+            progress,
+            done: 0,
+        };
         match self.header().method {
             Method::Whole => self.whole(&mut output)?,
             Method::Bytes | Method::Image => {
@@ -44,18 +50,27 @@ impl Patch<'_> {
     /// Phase one: everything that the streams say, as scripts in file order.
     fn recipes(&self, view: &FileView, limits: &Limits) -> Result<Vec<Recipe>> {
         let header = self.header();
-        let work = limits.work_per_byte.saturating_mul(header.old_len.saturating_add(header.new_len) + 4096);
+        let work = limits
+            .work_per_byte
+            .saturating_mul(header.old_len.saturating_add(header.new_len) + 4096);
         let mut streams = Streams::new(|id| self.reader(id, work, limits))?;
         if header.method == Method::Bytes {
             return Ok(vec![code_file(&mut streams, view, header.new_len, None)?]);
         }
         let old = OldImage::read(view)?;
-        let old = old.ok_or(Error::DamagedPatch("it takes the old file for an ELF file that it is not"))?;
+        let old = old.ok_or(Error::DamagedPatch(
+            "it takes the old file for an ELF file that it is not",
+        ))?;
         code_image(&mut streams, &old, header.new_len, None)
     }
 
     fn reader(&self, id: u8, work: u64, limits: &Limits) -> Result<StreamReader<'_>> {
-        let absent = Entry { id, coding: Coding::Modelled, decoded: 0, bytes: &[] };
+        let absent = Entry {
+            id,
+            coding: Coding::Modelled,
+            decoded: 0,
+            bytes: &[],
+        };
         let entry = self.streams().iter().find(|s| s.id == id).unwrap_or(&absent);
         Ok(match entry.coding {
             Coding::Modelled => StreamReader::Modelled(ModelledReader::new(entry.bytes, work)),
@@ -63,10 +78,16 @@ impl Patch<'_> {
             Coding::Zstd => {
                 if entry.decoded > limits.memory {
                     let (what, needed, allowed) = ("bytes of memory", entry.decoded, limits.memory);
-                    return Err(Error::OverLimit { what, needed, allowed });
+                    return Err(Error::OverLimit {
+                        what,
+                        needed,
+                        allowed,
+                    });
                 }
                 let mut columns = Vec::new();
-                zstd::Decoder::with_buffer(entry.bytes)?.take(entry.decoded).read_to_end(&mut columns)?;
+                zstd::Decoder::with_buffer(entry.bytes)?
+                    .take(entry.decoded)
+                    .read_to_end(&mut columns)?;
                 StreamReader::Columns(ColumnReader::new(columns)?)
             }
         })
@@ -93,7 +114,10 @@ impl Patch<'_> {
         let header = self.header();
         let len = old.size()?;
         if len != header.old_len {
-            return Err(Error::WrongOldFile(format!("it has {len} bytes, not {}", header.old_len)));
+            return Err(Error::WrongOldFile(format!(
+                "it has {len} bytes, not {}",
+                header.old_len
+            )));
         }
         progress.stage("check the old file", len);
         let mut digest = Sha256::new();

@@ -23,7 +23,11 @@ pub struct Delta {
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
     let go_on = |stage| {
         progress.stage(stage, 0);
-        if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+        if progress.cancelled() {
+            Err(Error::Cancelled)
+        } else {
+            Ok(())
+        }
     };
     let header = Header {
         features: 0,
@@ -40,7 +44,11 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
         None => plain(&header, old, new, options)?,
     };
     go_on("check")?;
-    let kept = if checked(&bytes, old, new).is_ok() { Some(()) } else { None };
+    let kept = if checked(&bytes, old, new).is_ok() {
+        Some(())
+    } else {
+        None
+    };
     if kept.is_none() || may_lose(bytes.len(), new) {
         let whole = whole(&header, new)?;
         if kept.is_none() || whole.len() < bytes.len() {
@@ -53,7 +61,12 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
 }
 
 fn unlimited() -> Limits {
-    Limits { memory: u64::MAX, output: u64::MAX, work_per_byte: u64::MAX, threads: 0 }
+    Limits {
+        memory: u64::MAX,
+        output: u64::MAX,
+        work_per_byte: u64::MAX,
+        threads: 0,
+    }
 }
 
 /// Applies the patch and compares.
@@ -61,7 +74,11 @@ fn checked(patch: &[u8], old: &[u8], new: &[u8]) -> Result<()> {
     let limits = unlimited();
     let mut rebuilt = Compare { expected: new };
     Patch::parse(patch, &limits)?.apply(&old, &mut rebuilt, &limits, &Silent)?;
-    if rebuilt.expected.is_empty() { Ok(()) } else { Err(Error::SelfCheck("the rebuilt file is too short")) }
+    if rebuilt.expected.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::SelfCheck("the rebuilt file is too short"))
+    }
 }
 
 /// A sink that holds what is written against what is expected.
@@ -89,9 +106,20 @@ fn may_lose(patch: usize, new: &[u8]) -> bool {
 
 fn whole(header: &Header, new: &[u8]) -> Result<Vec<u8>> {
     let frame = zstd::bulk::compress(new, 19)?;
-    let header = Header { method: Method::Whole, memory: 16 << 20, ..header.clone() };
-    let (coding, bytes) = if frame.len() < new.len() { (Coding::Zstd, frame) } else { (Coding::Stored, new.to_vec()) };
-    Ok(container::write(&header, &[(container::WHOLE, coding, new.len() as u64, bytes)]))
+    let header = Header {
+        method: Method::Whole,
+        memory: 16 << 20,
+        ..header.clone()
+    };
+    let (coding, bytes) = if frame.len() < new.len() {
+        (Coding::Zstd, frame)
+    } else {
+        (Coding::Stored, new.to_vec())
+    };
+    Ok(container::write(
+        &header,
+        &[(container::WHOLE, coding, new.len() as u64, bytes)],
+    ))
 }
 
 fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
@@ -103,7 +131,12 @@ fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
     })
 }
 
-fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>, recipes: &[Recipe]) -> Result<Vec<u8>> {
+fn finish(
+    header: &Header,
+    method: Method,
+    streams: Streams<StreamWriter>,
+    recipes: &[Recipe],
+) -> Result<Vec<u8>> {
     let mut bodies: Vec<Body> = Vec::new();
     for (id, writer) in streams.into_iter() {
         match writer {
@@ -128,15 +161,23 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>, recip
         }
     }
     let memory = recipes.iter().map(Recipe::memory).sum::<u64>() + (32 << 20);
-    let header = Header { method, memory, ..header.clone() };
+    let header = Header {
+        method,
+        memory,
+        ..header.clone()
+    };
     Ok(container::write(&header, &bodies))
 }
 
 /// The patch by the stages for ELF files, if both are such.
 fn image(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<Option<Vec<u8>>> {
     let (old_view, new_view) = (FileView::new(&old)?, FileView::new(&new)?);
-    let Some(old_image) = OldImage::read(&old_view)? else { return Ok(None) };
-    let Some(plan) = plan(&old_image, old, &new_view, new)? else { return Ok(None) };
+    let Some(old_image) = OldImage::read(&old_view)? else {
+        return Ok(None);
+    };
+    let Some(plan) = plan(&old_image, old, &new_view, new)? else {
+        return Ok(None);
+    };
     let mut streams = writers(options)?;
     let recipes = code_image(&mut streams, &old_image, header.new_len, Some(&plan))?;
     finish(header, Method::Image, streams, &recipes).map(Some)

@@ -27,12 +27,13 @@ pub mod layout;
 mod limits;
 pub mod machine;
 pub mod matching;
-pub mod text;
 pub mod predict;
 mod progress;
 pub mod recipe;
 mod report;
 mod source;
+pub mod tables;
+pub mod text;
 
 pub use container::Patch;
 pub use diff::{Delta, diff};

@@ -53,7 +53,8 @@ impl ColumnReader {
         let mut cursor = Cursor::new(&stream);
         let mut lengths = [0usize; 3];
         for length in &mut lengths {
-            *length = usize::try_from(cursor.varint()?).map_err(|_| Error::DamagedPatch("a column is too long"))?;
+            *length =
+                usize::try_from(cursor.varint()?).map_err(|_| Error::DamagedPatch("a column is too long"))?;
         }
         for (length, column) in lengths.iter().zip(&mut reader.columns) {
             let from = cursor.position();

@@ -79,7 +79,11 @@ impl<'a> Patch<'a> {
             if rows.iter().any(|row: &(u8, Coding, u64, u64)| row.0 >= id) {
                 return Err(Error::DamagedPatch("its streams are out of order"));
             }
-            let decoded = if coding == Coding::Zstd { cursor.varint()? } else { 0 };
+            let decoded = if coding == Coding::Zstd {
+                cursor.varint()?
+            } else {
+                0
+            };
             rows.push((id, coding, decoded, cursor.varint()?));
         }
         let header_len = cursor.position();

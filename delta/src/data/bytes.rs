@@ -59,7 +59,15 @@ pub fn code_bytes<S: Symbols>(
             while from < upto {
                 let n = (upto - from).min(CHUNK);
                 let skip = overlay(&mut known, from, n);
-                literals(s, m, from, n, &skip, truth.map(|t| &t[(from - cursor) as usize..]), &mut buffer);
+                literals(
+                    s,
+                    m,
+                    from,
+                    n,
+                    &skip,
+                    truth.map(|t| &t[(from - cursor) as usize..]),
+                    &mut buffer,
+                );
                 recipe.literal(&buffer);
                 from += n;
                 check(s)?;
@@ -79,14 +87,23 @@ pub fn code_bytes<S: Symbols>(
             done += n;
             check(s)?;
         }
-        m.last = buffer.iter().rev().take(8).rev().fold(m.last, |l, &b| l << 8 | u64::from(b));
+        m.last = buffer
+            .iter()
+            .rev()
+            .take(8)
+            .rev()
+            .fold(m.last, |l, &b| l << 8 | u64::from(b));
         cursor = cover.new_at + cover.len;
     }
     Ok(())
 }
 
 fn check<S: Symbols>(s: &S) -> Result<()> {
-    if s.exhausted() { Err(Error::DamagedPatch("a byte stream ends too early")) } else { Ok(()) }
+    if s.exhausted() {
+        Err(Error::DamagedPatch("a byte stream ends too early"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The known bytes inside `from..from + n`, as pieces relative to `from`.
@@ -177,7 +194,11 @@ fn mismatches<S: Symbols>(
         let next = (i..base.len()).find(|&k| differs(k, out));
         let gap = next.map_or(0, |k| (k - i) as u64 + 1);
         let phase = (at + i as u32) & 7;
-        let gap = s.number(&mut m.gap, &[hash(1, last_gap), hash(2, phase), hash(hash(3, phase), last_gap)], gap);
+        let gap = s.number(
+            &mut m.gap,
+            &[hash(1, last_gap), hash(2, phase), hash(hash(3, phase), last_gap)],
+            gap,
+        );
         if gap == 0 {
             return Ok(());
         }
@@ -194,7 +215,11 @@ fn mismatches<S: Symbols>(
             hash(hash(3, u32::from(old)), before),
             hash(hash(4, phase), last_change),
         ];
-        let value = s.byte(&mut m.mismatch, &contexts, truth.map_or(0, |t| t[i].wrapping_sub(old)));
+        let value = s.byte(
+            &mut m.mismatch,
+            &contexts,
+            truth.map_or(0, |t| t[i].wrapping_sub(old)),
+        );
         last_change = u32::from(value);
         out[i] = old.wrapping_add(value);
         i += 1;

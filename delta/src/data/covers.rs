@@ -49,19 +49,32 @@ pub fn code_covers<S: Symbols>(
             None => 1,
             _ => 2,
         };
-        let kind = s.tree(&mut m.rest, &[hash(1, first), hash(2, last.min(3) | first << 2)], 2, kind);
+        let kind = s.tree(
+            &mut m.rest,
+            &[hash(1, first), hash(2, last.min(3) | first << 2)],
+            2,
+            kind,
+        );
         if kind == 1 {
             break;
         }
         let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
         if kind != 0 {
             let known = t.copied().unwrap_or_default();
-            gap = s.number(&mut m.gap, &[hash(1, first), hash(2, last)], u64::from(known.new_at.wrapping_sub(cursor)));
+            gap = s.number(
+                &mut m.gap,
+                &[hash(1, first), hash(2, last)],
+                u64::from(known.new_at.wrapping_sub(cursor)),
+            );
             let source = i64::from(known.old_at) - i64::from(known.new_at.wrapping_sub(cursor)) - expected;
             let contexts = [hash(1, gap.min(16) as u32), hash(2, last)];
             let source = s.signed(&mut m.source, &contexts, source);
             old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
-            length = s.number(&mut m.length, &[hash(1, u32::from(source == 0)), hash(2, last)], u64::from(known.len));
+            length = s.number(
+                &mut m.length,
+                &[hash(1, u32::from(source == 0)), hash(2, last)],
+                u64::from(known.len),
+            );
         }
         let from = u64::from(cursor).saturating_add(gap);
         let to = from.saturating_add(length);
@@ -69,7 +82,11 @@ pub fn code_covers<S: Symbols>(
         if !fits || (old_at as u64).saturating_add(length) > u64::from(old_len) || s.exhausted() {
             return Err(damaged());
         }
-        let cover = Cover { new_at: from as u32, old_at: old_at as u32, len: length as u32 };
+        let cover = Cover {
+            new_at: from as u32,
+            old_at: old_at as u32,
+            len: length as u32,
+        };
         last = 32 - cover.len.leading_zeros();
         cursor = to as u32;
         expected = old_at + length as i64;

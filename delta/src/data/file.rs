@@ -16,16 +16,34 @@ pub fn code_file<S: Symbols>(
     truth: Option<(&[u8], &[Cover])>,
 ) -> Result<Recipe> {
     let too_long = |_| Error::DamagedPatch("a file of 4 GiB or more is not coded so");
-    let (len, old_len) = (u32::try_from(len).map_err(too_long)?, u32::try_from(old.len()).map_err(too_long)?);
+    let (len, old_len) = (
+        u32::try_from(len).map_err(too_long)?,
+        u32::try_from(old.len()).map_err(too_long)?,
+    );
     let mut covers = Vec::new();
     let planned = truth.map_or(&[][..], |t| t.1);
     code_covers(
-        streams.get(Stream::Covers), &mut CoverModels::default(), (0, len), old_len, 0, planned, &mut covers,
+        streams.get(Stream::Covers),
+        &mut CoverModels::default(),
+        (0, len),
+        old_len,
+        0,
+        planned,
+        &mut covers,
     )?;
     let mut recipe = Recipe::default();
     let bytes = truth.map(|t| t.0);
     let s = streams.get(Stream::Bytes);
-    code_bytes(s, &mut ByteModels::default(), old, (0, len), &covers, &[], bytes, &mut recipe)?;
+    code_bytes(
+        s,
+        &mut ByteModels::default(),
+        old,
+        (0, len),
+        &covers,
+        &[],
+        bytes,
+        &mut recipe,
+    )?;
     recipe.finish();
     Ok(recipe)
 }

@@ -26,10 +26,16 @@ pub struct OldImage<'a> {
 impl<'a> OldImage<'a> {
     /// Reads a file; `Ok(None)` where it is no ELF of the kind that is modelled.
     pub fn read(file: &'a FileView<'a>) -> Result<Option<OldImage<'a>>> {
-        let Some(elf) = Elf::read(file)? else { return Ok(None) };
+        let Some(elf) = Elf::read(file)? else {
+            return Ok(None);
+        };
         let class = if elf.is_64 { 2 } else { 1 };
-        let Some(machine) = Machine::from_elf(elf.machine, class, true) else { return Ok(None) };
-        let Some(addresses) = Addresses::of(&elf) else { return Ok(None) };
+        let Some(machine) = Machine::from_elf(elf.machine, class, true) else {
+            return Ok(None);
+        };
+        let Some(addresses) = Addresses::of(&elf) else {
+            return Ok(None);
+        };
         if elf.names >= elf.sections.len() || elf.regions(file.len()).is_none() {
             return Ok(None);
         }
@@ -40,6 +46,13 @@ impl<'a> OldImage<'a> {
         }
         let code = CodeMap::new(&elf, &addresses, &functions);
         let parts = Parts::read(file, &elf)?;
-        Ok(Some(OldImage { file, parts, elf, addresses, machine, code }))
+        Ok(Some(OldImage {
+            file,
+            parts,
+            elf,
+            addresses,
+            machine,
+            code,
+        }))
     }
 }

@@ -21,7 +21,11 @@ pub struct Pads {
 
 impl Default for Pads {
     fn default() -> Self {
-        Pads { seen: HashMap::new(), hit: Model::new(2, 8, 255), byte: Model::new(2, 12, 255) }
+        Pads {
+            seen: HashMap::new(),
+            hit: Model::new(2, 8, 255),
+            byte: Model::new(2, 12, 255),
+        }
     }
 }
 

@@ -4,13 +4,14 @@ use super::pads::Pads;
 use super::skeleton::{Parts, SkeletonModels, checked_elf, code_skeleton};
 use super::{OldImage, Stream, Streams};
 use crate::code::Symbols;
-use crate::data::{ByteModels, Cover, CoverModels, Known, code_bytes, code_covers};
+use crate::data::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
 use crate::elf::{Elf, Region, RegionKind, address::Addresses};
+use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
+use crate::tables::{Choices, Made, World};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
-use crate::file_view::FileView;
 use crate::{Error, error::Result};
 
 /// What the writing side knows of the new file.
@@ -25,6 +26,8 @@ pub struct Plan<'a> {
     pub units: Vec<NewUnit>,
     /// Alignment of each unit that is not whole.
     pub runs: Vec<Vec<PlanRun>>,
+    /// Sections with a model of their own.
+    pub choices: Choices,
     /// Covers of the other regions, in file order.
     pub covers: Vec<Cover>,
 }
@@ -71,12 +74,18 @@ pub fn code_image<S: Symbols>(
 ) -> Result<Vec<Recipe>> {
     let empty = Parts::default();
     let known = plan.map_or(&empty, |p| &p.parts);
-    let parts = code_skeleton(streams.get(Stream::Skeleton), &mut SkeletonModels::default(), &old.parts, known)?;
+    let parts = code_skeleton(
+        streams.get(Stream::Skeleton),
+        &mut SkeletonModels::default(),
+        &old.parts,
+        known,
+    )?;
     let elf = checked_elf(&parts, len)?;
     let damaged = || Error::DamagedPatch("its sections do not fit together");
     let addresses = Addresses::of(&elf).ok_or_else(damaged)?;
     let regions = elf.regions(len).ok_or_else(damaged)?;
     let pairs = pair_sections(&old.elf, &elf);
+    let choices = Choices::code(streams.get(Stream::Skeleton), &elf, plan.map(|p| &p.choices));
 
     // Layout: the units of every executable section.
     let mut code = code_sections(&elf, &addresses);
@@ -93,10 +102,23 @@ pub fn code_image<S: Symbols>(
             &p.units[from..from + count]
         });
         let first = units.len() as u32;
-        units.extend(code_layout(streams.get(Stream::Layout), &mut models, &old.code, old_section, place, truth)?);
+        units.extend(code_layout(
+            streams.get(Stream::Layout),
+            &mut models,
+            &old.code,
+            old_section,
+            place,
+            truth,
+        )?);
         section.units = (first, units.len() as u32);
     }
-    code.units = units.iter().map(|u| Unit { at: u.at, size: u.size }).collect();
+    code.units = units
+        .iter()
+        .map(|u| Unit {
+            at: u.at,
+            size: u.size,
+        })
+        .collect();
 
     // Text: the code without its references.
     let body = code_text(streams, old, &units, plan)?;
@@ -105,7 +127,7 @@ pub fn code_image<S: Symbols>(
     let mut covers = Vec::new();
     let mut models = CoverModels::default();
     let mut last = 0;
-    for region in regions.iter().filter(|r| is_data(r, &elf, &code)) {
+    for region in regions.iter().filter(|r| is_data(r, &elf, &code, &choices)) {
         let place = (region.offset as u32, region.len as u32);
         let truth = plan.map_or(&[][..], |p| {
             let from = p.covers.partition_point(|c| c.new_at < place.0);
@@ -114,12 +136,26 @@ pub fn code_image<S: Symbols>(
         });
         let hint = hint(old, &pairs, region, last);
         let old_len = old.file.len() as u32;
-        code_covers(streams.get(Stream::Covers), &mut models, place, old_len, hint, truth, &mut covers)?;
-        last = covers.last().map_or(u64::from(hint), |c: &Cover| u64::from(c.old_at + c.len));
+        code_covers(
+            streams.get(Stream::Covers),
+            &mut models,
+            place,
+            old_len,
+            hint,
+            truth,
+            &mut covers,
+        )?;
+        last = covers
+            .last()
+            .map_or(u64::from(hint), |c: &Cover| u64::from(c.old_at + c.len));
     }
 
     // The static projection.
-    let old_code = OldCode { machine: old.machine, file: old.file, map: &old.code };
+    let old_code = OldCode {
+        machine: old.machine,
+        file: old.file,
+        map: &old.code,
+    };
     let place = |at: u32| code.addr(at).unwrap_or(0);
     let mut map = AddressMap::default();
     CodePass::cover_map(old_code, &units, &body, place, &mut map);
@@ -128,32 +164,66 @@ pub fn code_image<S: Symbols>(
 
     // References of the code.
     let starts: Vec<u32> = units.iter().map(|u| place(u.at)).collect();
-    let mut targets = Targets::new(&map, &starts);
+    let mut world = World {
+        old,
+        elf: &elf,
+        pairs: &pairs,
+        choices: &choices,
+        code: &code,
+        units: &units,
+        truth: plan.map(|p| p.bytes),
+        targets: Targets::new(&map, &starts),
+    };
+    let mut made = Made::default();
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
-    let mut code_recipes = Vec::new();
     for section in &code.sections {
         let mut recipe = Recipe::default();
         let mut cursor = section.at;
         let mut pads = Pads::default();
         for index in section.units.0..section.units.1 {
             let unit = &units[index as usize];
-            let before = index.checked_sub(1).filter(|&i| i >= section.units.0).map(|i| &units[i as usize]);
-            pads.fill(streams.get(Stream::Layout), old, (cursor, unit.at), before, plan, &mut recipe)?;
+            let before = index
+                .checked_sub(1)
+                .filter(|&i| i >= section.units.0)
+                .map(|i| &units[i as usize]);
+            pads.fill(
+                streams.get(Stream::Layout),
+                old,
+                (cursor, unit.at),
+                before,
+                plan,
+                &mut recipe,
+            )?;
             let truth = plan.map(|p| &p.bytes[unit.at as usize..(unit.at + unit.size) as usize]);
-            pass.unit(streams.get(Stream::Targets), &mut models, &mut targets, unit, place(unit.at), truth, &mut recipe)?;
+            let addr = place(unit.at);
+            let s = streams.get(Stream::Targets);
+            pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
+            let _view = pass.view(unit, addr);
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
-        let last = section.units.1.checked_sub(1).filter(|&i| i >= section.units.0).map(|i| &units[i as usize]);
-        pads.fill(streams.get(Stream::Layout), old, (cursor, end), last, plan, &mut recipe)?;
+        let last = section
+            .units
+            .1
+            .checked_sub(1)
+            .filter(|&i| i >= section.units.0)
+            .map(|i| &units[i as usize]);
+        pads.fill(
+            streams.get(Stream::Layout),
+            old,
+            (cursor, end),
+            last,
+            plan,
+            &mut recipe,
+        )?;
         recipe.finish();
-        code_recipes.push((section.section, recipe));
+        made.sections.push((section.section, recipe));
     }
 
     // Everything else, and all recipes in file order.
-    let known: Vec<Known> = Vec::new();
+    made.known.sort_unstable_by_key(|k| k.0);
     let mut models = ByteModels::default();
     for region in &regions {
         let mut recipe = Recipe::default();
@@ -162,15 +232,26 @@ pub fn code_image<S: Symbols>(
             RegionKind::Head => recipe.literal(&parts.head),
             RegionKind::Table => recipe.literal(&parts.table),
             RegionKind::Section(i) if i == elf.names => recipe.literal(&parts.names),
-            RegionKind::Section(i) if code_recipes.iter().any(|(s, _)| *s == i) => {
-                recipe = code_recipes.iter_mut().find(|(s, _)| *s == i).map(|(_, r)| std::mem::take(r)).unwrap_or_default();
+            RegionKind::Section(i) if !is_data(region, &elf, &code, &choices) => {
+                recipe = made.take(i).ok_or_else(damaged)?;
             }
             _ => {
                 let from = covers.partition_point(|c| c.new_at < place.0);
                 let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
                 let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
+                let first = made.known.partition_point(|k| k.0 < place.0);
+                let known = &made.known[first..];
                 let s = streams.get(Stream::Bytes);
-                code_bytes(s, &mut models, old.file, place, &covers[from..to], &known, truth, &mut recipe)?;
+                code_bytes(
+                    s,
+                    &mut models,
+                    old.file,
+                    place,
+                    &covers[from..to],
+                    known,
+                    truth,
+                    &mut recipe,
+                )?;
             }
         }
         recipe.finish();
@@ -180,10 +261,12 @@ pub fn code_image<S: Symbols>(
 }
 
 /// Whether a region goes through covers and bytes.
-pub fn is_data(region: &Region, elf: &Elf, code: &CodeMap) -> bool {
+pub fn is_data(region: &Region, elf: &Elf, code: &CodeMap, choices: &Choices) -> bool {
     match region.kind {
         RegionKind::Head | RegionKind::Table => false,
-        RegionKind::Section(i) => i != elf.names && code.sections.iter().all(|s| s.section != i),
+        RegionKind::Section(i) => {
+            i != elf.names && choices.of(i).is_none() && code.sections.iter().all(|s| s.section != i)
+        }
         RegionKind::Gap => true,
     }
 }
@@ -204,11 +287,23 @@ fn code_text<S: Symbols>(
         if let Some(plan) = plan
             && !unit.whole
         {
-            let bounds = Unit { at: unit.at, size: unit.size };
+            let bounds = Unit {
+                at: unit.at,
+                size: unit.size,
+            };
             listing.load(old.machine, plan.file, index as u32, bounds)?;
-            truth = Some(Truth { listing: &listing, plan: &plan.runs[index] });
+            truth = Some(Truth {
+                listing: &listing,
+                plan: &plan.runs[index],
+            });
         }
-        coder.code((coders.0, coders.1), (&mut ops, &mut literals), unit, truth, &mut body)?;
+        coder.code(
+            (coders.0, coders.1),
+            (&mut ops, &mut literals),
+            unit,
+            truth,
+            &mut body,
+        )?;
     }
     Ok(body)
 }
@@ -222,10 +317,18 @@ fn cover_map(
     covers: &[Cover],
     map: &mut AddressMap,
 ) {
-    let mut by_offset: Vec<_> = addresses.ranges().iter().filter_map(|r| Some((r.offset?, r.len, r.addr))).collect();
+    let mut by_offset: Vec<_> = addresses
+        .ranges()
+        .iter()
+        .filter_map(|r| Some((r.offset?, r.len, r.addr)))
+        .collect();
     by_offset.sort_unstable();
-    let mut old_by_offset: Vec<_> =
-        old.addresses.ranges().iter().filter_map(|r| Some((r.offset?, r.len, r.addr))).collect();
+    let mut old_by_offset: Vec<_> = old
+        .addresses
+        .ranges()
+        .iter()
+        .filter_map(|r| Some((r.offset?, r.len, r.addr)))
+        .collect();
     old_by_offset.sort_unstable();
     let addr = |ranges: &[(u32, u32, u32)], at: u32| {
         let after = ranges.partition_point(|r| r.0 <= at);
@@ -246,9 +349,9 @@ fn cover_map(
 }
 
 /// A view for the planner of regions that go through covers.
-pub fn data_regions(elf: &Elf, addresses: &Addresses, len: u64) -> Option<Vec<Region>> {
+pub fn data_regions(elf: &Elf, addresses: &Addresses, len: u64, choices: &Choices) -> Option<Vec<Region>> {
     let code = code_sections(elf, addresses);
     let mut regions = elf.regions(len)?;
-    regions.retain(|r| is_data(r, elf, &code));
+    regions.retain(|r| is_data(r, elf, &code, choices));
     Some(regions)
 }

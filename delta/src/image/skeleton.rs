@@ -61,9 +61,13 @@ const SHIFTS: usize = 8;
 const LONGEST: u64 = 1 << 20;
 
 fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize) -> Result<usize> {
-    let length = s.signed(&mut m.length, &[0], new as i64 - old as i64).saturating_add(old as i64);
+    let length = s
+        .signed(&mut m.length, &[0], new as i64 - old as i64)
+        .saturating_add(old as i64);
     let length = u64::try_from(length).ok().filter(|&l| l <= LONGEST);
-    length.map(|l| l as usize).ok_or(Error::DamagedPatch("its headers are too long"))
+    length
+        .map(|l| l as usize)
+        .ok_or(Error::DamagedPatch("its headers are too long"))
 }
 
 fn words<S: Symbols>(
@@ -98,7 +102,9 @@ fn words<S: Symbols>(
             let k = s.number(&mut m.shift, &[hash(1, column), 2], k) as usize;
             let shift = match k {
                 0 => s.signed(&mut m.word, &[hash(1, column), 2], is.wrapping_sub(was) as i64) as u64,
-                _ => *shifts.get(k - 1).ok_or(Error::DamagedPatch("a header shift is unknown"))?,
+                _ => *shifts
+                    .get(k - 1)
+                    .ok_or(Error::DamagedPatch("a header shift is unknown"))?,
             };
             let from = shifts.iter().position(|&d| d == shift).unwrap_or(SHIFTS - 1);
             shifts.copy_within(0..from, 1);
@@ -112,7 +118,12 @@ fn words<S: Symbols>(
 }
 
 /// Codes the three parts.
-pub fn code_skeleton<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: &Parts, new: &Parts) -> Result<Parts> {
+pub fn code_skeleton<S: Symbols>(
+    s: &mut S,
+    m: &mut SkeletonModels,
+    old: &Parts,
+    new: &Parts,
+) -> Result<Parts> {
     let mut shifts = [0; SHIFTS];
     let head = words(s, m, 56, &old.head, &new.head, &mut shifts)?;
     let table = words(s, m, 64, &old.table, &new.table, &mut shifts)?;
@@ -144,6 +155,9 @@ pub fn checked_elf(parts: &Parts, len: u64) -> Result<Elf> {
     let fits = places.head_len == parts.head.len() as u64
         && places.table.1 == parts.table.len() as u64
         && names.size == parts.names.len() as u64
-        && elf.sections.iter().all(|s| !s.in_file() || s.offset + s.size <= len);
+        && elf
+            .sections
+            .iter()
+            .all(|s| !s.in_file() || s.offset + s.size <= len);
     if fits { Ok(elf) } else { Err(damaged()) }
 }

@@ -61,7 +61,9 @@ impl<S> Streams<S> {
             coders.push(make(stream as u8)?);
         }
         let coders = <[S; STREAMS.len()]>::try_from(coders);
-        Ok(Streams(coders.unwrap_or_else(|_| unreachable!("one coder was made for each stream"))))
+        Ok(Streams(coders.unwrap_or_else(|_| {
+            unreachable!("one coder was made for each stream")
+        })))
     }
 
     /// The coder of a stream.

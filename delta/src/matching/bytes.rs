@@ -48,7 +48,12 @@ impl<'a> ByteIndex<'a> {
     pub fn new(old: &'a [u8], ranges: &[std::ops::Range<usize>]) -> Self {
         let total: usize = ranges.iter().map(|r| r.len()).sum();
         let bits = (usize::BITS - (total / 2).leading_zeros()).clamp(10, 23);
-        let mut index = ByteIndex { old, heads: vec![NONE; 1 << bits], next: Vec::new(), shift: 64 - bits };
+        let mut index = ByteIndex {
+            old,
+            heads: vec![NONE; 1 << bits],
+            next: Vec::new(),
+            shift: 64 - bits,
+        };
         let end = ranges.iter().map(|r| r.end).max().unwrap_or(0);
         index.next = vec![NONE; end];
         for range in ranges.iter().rev() {
@@ -103,7 +108,9 @@ impl<'a> ByteIndex<'a> {
         while p < range.end {
             let rest = &new[p..range.end];
             let mut best: Option<(i32, usize, usize)> = None;
-            let near = diagonal.map(|d| p as i64 + d).filter(|&at| at >= 0 && (at as usize) < self.old.len());
+            let near = diagonal
+                .map(|d| p as i64 + d)
+                .filter(|&at| at >= 0 && (at as usize) < self.old.len());
             if let Some(at) = near {
                 let (score, length) = self.extend(at as usize, rest);
                 if score >= NEAR {
@@ -146,7 +153,11 @@ impl<'a> ByteIndex<'a> {
                 {
                     last.len += len;
                 }
-                _ => covers.push(Cover { new_at: from as u32, old_at: old_at as u32, len }),
+                _ => covers.push(Cover {
+                    new_at: from as u32,
+                    old_at: old_at as u32,
+                    len,
+                }),
             }
             p += length;
             uncovered = p;
