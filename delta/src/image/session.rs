@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World};
+use crate::tables::{Choices, Made, Unwind, World};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -175,6 +175,7 @@ pub fn code_image<S: Symbols>(
         targets: Targets::new(&map, &starts),
     };
     let mut made = Made::default();
+    let mut unwind = Unwind::start(streams, &mut world)?;
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
@@ -200,7 +201,8 @@ pub fn code_image<S: Symbols>(
             let addr = place(unit.at);
             let s = streams.get(Stream::Targets);
             pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
-            let _view = pass.view(unit, addr);
+            let mut view = pass.view(unit, addr);
+            unwind.unit(streams, &mut world, &mut view, index)?;
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -221,6 +223,7 @@ pub fn code_image<S: Symbols>(
         recipe.finish();
         made.sections.push((section.section, recipe));
     }
+    unwind.finish(streams, &world, &mut made)?;
 
     // Everything else, and all recipes in file order.
     made.known.sort_unstable_by_key(|k| k.0);

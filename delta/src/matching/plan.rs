@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::file_view::FileView;
 use crate::image::{OldImage, Plan, data_regions, hint, pair_sections};
 use crate::layout::NewUnit;
-use crate::tables::Choices;
+use crate::tables::{Choices, Table, UnwindFit};
 
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
 pub fn plan<'a>(
@@ -23,7 +23,11 @@ pub fn plan<'a>(
     if new.machine != old.machine {
         return Ok(None);
     }
-    let choices = Choices::new(&new.elf, |_, _| true);
+    let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
+    let choices = Choices::new(&new.elf, |i, table| match table {
+        Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(i, table),
+        _ => true,
+    });
     let regions = data_regions(&new.elf, &new.addresses, file.len(), &choices);
     let Some(regions) = regions else { return Ok(None) };
 

@@ -3,6 +3,14 @@
 //! A table is modelled only where the encoder found that its model reproduces it; the choice is sent. What a
 //! table makes is the recipe of its section.
 
+mod exceptions;
+mod frame_index;
+mod frames;
+mod landmarks;
+mod order;
+
+pub use frames::{Unwind, UnwindFit};
+
 use crate::code::{Model, Symbols};
 use crate::elf::Elf;
 use crate::error::Result;
@@ -38,7 +46,11 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if !s.in_file() {
         return None;
     }
-    let by_name: &[(&[u8], Table)] = &[];
+    let by_name: &[(&[u8], Table)] = &[
+        (b".eh_frame", Table::Frames),
+        (b".eh_frame_hdr", Table::FrameIndex),
+        (b".gcc_except_table", Table::Exceptions),
+    ];
     by_name
         .iter()
         .find(|(name, _)| s.name == *name)
