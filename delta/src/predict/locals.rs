@@ -70,6 +70,11 @@ impl Locals {
         }
     }
 
+    /// Whether only jumps reach an instruction and none is known to.
+    pub fn is_open(&self, index: usize) -> bool {
+        self.leader.get(index) == Some(&true) && !self.labelled[index]
+    }
+
     fn class(&self, index: usize) -> u32 {
         match (self.labelled[index], self.leader[index]) {
             (true, _) => 1,

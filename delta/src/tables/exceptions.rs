@@ -61,6 +61,8 @@ struct Entry {
     unit: u32,
     /// Place in the old section's order, or none.
     old: u32,
+    /// Length of the old table, if it was understood.
+    old_len: u32,
     /// Start and length of its bytes.
     bytes: (u32, u32),
     /// Start and number of its types.
@@ -145,6 +147,7 @@ impl Exceptions {
         let mut entry = Entry {
             unit,
             old: place.map_or(NONE, |p| p as u32),
+            old_len: was.as_ref().map_or(NONE, |(_, len)| *len as u32),
             bytes: (from as u32, 0),
             types: (self.types.len() as u32, 0),
             encoding: 0,
@@ -167,6 +170,9 @@ impl Exceptions {
                 limit,
             )?;
             lsda.emit(&mut self.bytes);
+            landmarks
+                .sites
+                .extend(lsda.sites.iter().map(|s| (s.start, s.end)));
             self.types.extend(lsda.types.iter().map(|t| t.unwrap_or(NONE)));
             entry.types.1 = lsda.types.len() as u32;
             (entry.encoding, entry.specs) = (lsda.types_encoding, lsda.specs.len() as u32);
@@ -183,9 +189,26 @@ impl Exceptions {
         Ok(())
     }
 
-    /// Puts the tables into the section; gives its bytes, and the address of the table of each unit that has
-    /// one, by units.
-    pub fn finish<S: Symbols>(mut self, s: &mut S, addr: u32) -> Result<(Vec<u8>, Vec<(u32, u32)>)> {
+    /// Puts the tables into the section, mostly in the order of the units' frames, `by_frames`; gives its bytes,
+    /// and the address of the table of each unit that has one, by units.
+    pub fn finish<S: Symbols>(
+        mut self,
+        s: &mut S,
+        addr: u32,
+        by_frames: &[u32],
+    ) -> Result<(Vec<u8>, Vec<(u32, u32)>)> {
+        let of_unit: Vec<u32> = self.entries.iter().map(|e| e.unit).collect();
+        let entry_of = |unit: &u32| of_unit.binary_search(unit).ok();
+        let mut rank = vec![NONE; self.entries.len()];
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for entry in by_frames.iter().filter_map(entry_of) {
+            rank[entry] = entries.len() as u32;
+            entries.push(self.entries[entry]);
+        }
+        if entries.len() != self.entries.len() {
+            return Err(Error::DamagedPatch("an exception table belongs to no frame"));
+        }
+        self.entries = entries;
         let mut old_order = vec![None; self.old.starts.len()];
         for (item, entry) in self.entries.iter().enumerate() {
             if let Some(place) = old_order.get_mut(entry.old as usize) {
@@ -198,19 +221,18 @@ impl Exceptions {
         let mut models = OrderModels::default();
         let mut truth_items = Vec::new();
         if let Some(truth) = &self.truth {
-            let item = |&(_, unit): &(u32, u32)| {
-                let found = self.entries.binary_search_by_key(&unit, |e| e.unit);
-                found.ok().map(|i| i as u32)
-            };
+            let item = |(_, unit): &(u32, u32)| entry_of(unit).map(|e| rank[e]);
             truth_items.extend(truth.starts.iter().map(item));
         }
         let mut out: Vec<u8> = Vec::with_capacity(self.len as usize);
         let mut places = Vec::with_capacity(self.entries.len());
+        let mut before = Some((0, 0));
         for i in 0..self.entries.len() {
             let known = truth_items.get(i).copied().flatten();
             let entry = self.entries[order.next(s, &mut models, known)? as usize];
             let until = self.truth.as_ref().map(|t| t.starts[i].0 as usize);
-            self.gap(s, &mut out, until)?;
+            self.gap(s, &mut out, before, until)?;
+            before = Some((entry.old, entry.old_len)).filter(|b| b.0 != NONE && b.1 != NONE);
             let (at, len) = (entry.bytes.0 as usize, entry.bytes.1 as usize);
             let from = out.len();
             out.extend_from_slice(&self.bytes[at..at + len]);
@@ -228,7 +250,7 @@ impl Exceptions {
             places.push((entry.unit, place));
         }
         let until = self.truth.as_ref().map(|t| t.bytes.len());
-        self.gap(s, &mut out, until)?;
+        self.gap(s, &mut out, before, until)?;
         if out.len() != self.len as usize {
             return Err(Error::DamagedPatch("exception tables do not fill their section"));
         }
@@ -236,23 +258,62 @@ impl Exceptions {
         Ok((out, places))
     }
 
-    /// Fills up to the next table, on the writing side up to `until`.
-    fn gap<S: Symbols>(&mut self, s: &mut S, out: &mut Vec<u8>, until: Option<usize>) -> Result<()> {
+    /// Fills up to the next table, on the writing side up to `until`: with zeros that align it, or what follows
+    /// the old table `before` (its place and length), else with bytes.
+    fn gap<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        out: &mut Vec<u8>,
+        before: Option<(u32, u32)>,
+        until: Option<usize>,
+    ) -> Result<()> {
         let from = out.len() as u32;
         let usual = from.next_multiple_of(SHORT).min(self.len) - from;
+        let first = out.is_empty();
+        let old = match before {
+            _ if first => &self.old.bytes[..self.old.starts.first().map_or(0, |s| s.0 as usize)],
+            Some((place, len)) if (place as usize) < self.old.starts.len() => self
+                .old
+                .extent(place as usize)
+                .1
+                .get(len as usize..)
+                .unwrap_or_default(),
+            _ => &[],
+        };
+        let zeros = old.iter().take_while(|&&b| b == 0).count();
+        let old = &old[zeros..];
         let known = self
             .truth
             .as_ref()
             .zip(until)
             .map(|(t, u)| &t.bytes[out.len().min(u)..u]);
-        let hit = known.is_some_and(|k| k.len() == usual as usize && k.iter().all(|&b| b == 0));
-        if s.flag(&mut self.raw.usual, &[3, hash(4, usual)], hit) {
+        let split = known.and_then(|k| k.split_at_checked(usual as usize));
+        let split = split.filter(|(zeros, _)| zeros.iter().all(|&b| b == 0));
+        let limit = (self.len - from.min(self.len)) as usize;
+        let has_old = u32::from(!old.is_empty());
+        if old.len() + usual as usize <= limit {
+            let hit = split.is_some_and(|(_, rest)| rest == old);
+            if s.flag(
+                &mut self.raw.usual,
+                &[hash(3, has_old), hash(4, usual | has_old << 4)],
+                hit,
+            ) {
+                out.resize(out.len() + usual as usize, 0);
+                out.extend_from_slice(old);
+                return Ok(());
+            }
+        }
+        if has_old > 0
+            && s.flag(
+                &mut self.raw.usual,
+                &[5, 6],
+                split.is_some_and(|(_, rest)| rest.is_empty()),
+            )
+        {
             out.resize(out.len() + usual as usize, 0);
             return Ok(());
         }
-        let limit = (self.len - from.min(self.len)) as usize;
-        let known = known.unwrap_or_default();
-        let bytes = self.raw.code(s, known, limit)?;
+        let bytes = self.raw.code(s, known.unwrap_or_default(), limit)?;
         out.extend_from_slice(&bytes);
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
 use programs::Programs;
 use read::{FrameTable, KINDS, Kind, LONGEST_CIE, NONE};
+use rows::Row;
 
 /// Kinds of the references in frames, beyond the kinds of fields in code.
 const PERSONALITY_SITE: u32 = 41;
@@ -75,6 +76,7 @@ struct FrameModels {
     other_kind: Model,
     lsda: Model,
     shared: Model,
+    padded: Model,
     padding: Model,
     locals: Locals,
 }
@@ -92,6 +94,7 @@ impl Default for FrameModels {
             other_kind: Model::new(2, 12, 255),
             lsda: Model::new(3, 12, 255),
             shared: Model::new(1, 12, 255),
+            padded: Model::new(3, 10, 255),
             padding: Model::new(3, 14, 255),
             locals: Locals::default(),
         }
@@ -354,21 +357,31 @@ impl Unwind {
             lsda = self.code_lsda(s, world, view, unit, old.as_ref().and_then(|o| o.lsda), known)?;
         }
 
+        // The exception table first: some call frame instructions follow its call sites.
+        if lsda == Lsda::Own {
+            let (_, exceptions) = self.exceptions.as_mut().ok_or_else(damaged)?;
+            let old = old.as_ref().and_then(|o| o.lsda.flatten());
+            let truth = truth.as_ref().and_then(|t| t.lsda.flatten());
+            let s = exceptions_stream;
+            exceptions.unit(s, world, view, &mut self.landmarks, unit, old, truth)?;
+        }
+
         let from = self.bytes.len();
         let old_program = old.as_ref().map(|o| &self.old.bytes[o.program.clone()]);
         let truth_bytes = self.truth.as_ref().zip(truth.as_ref());
         let program = truth_bytes.map(|(t, f)| &t.bytes[f.program.clone()]);
         let landmarks = &mut self.landmarks;
-        self.programs
-            .code(s, view, landmarks, factor, old_program, program, &mut self.bytes)?;
+        let old_len =
+            self.programs
+                .code(s, view, landmarks, factor, old_program, program, &mut self.bytes)?;
         let len = (self.bytes.len() - from) as u32;
         if self.bytes.len() > self.len as usize {
             return Err(Error::DamagedPatch("frames are too long"));
         }
         let fixed = 17 + lsda_field.map_or(0, |e| u32::from(e.size));
         let known = program.map_or(0, |p| (p.len() as u32).saturating_sub(len));
-        let old_rest = old.as_ref().map_or(0, |o| o.program.len() as u32);
-        let padding = self.code_padding(s, fixed + len, old_rest, known)?;
+        let old_padding = old_program.zip(old_len).map(|(p, l)| (l, p.len() as u32 - l));
+        let padding = self.code_padding(s, fixed + len, (len, old_padding), known)?;
         self.entries.push(Entry {
             unit,
             lsda,
@@ -377,13 +390,6 @@ impl Unwind {
             padding,
             kind,
         });
-        if lsda == Lsda::Own {
-            let (_, exceptions) = self.exceptions.as_mut().ok_or_else(damaged)?;
-            let old = old.and_then(|o| o.lsda.flatten());
-            let truth = truth.and_then(|t| t.lsda.flatten());
-            let s = exceptions_stream;
-            exceptions.unit(s, world, view, &mut self.landmarks, unit, old, truth)?;
-        }
         Ok(())
     }
 
@@ -457,19 +463,46 @@ impl Unwind {
         })
     }
 
-    /// Codes the number of `nop`s behind a record that takes `len` bytes without them.
-    fn code_padding<S: Symbols>(&mut self, s: &mut S, len: u32, old_rest: u32, known: u32) -> Result<u32> {
-        let rest = len & 7;
+    /// Codes the number of `nop`s behind a record that takes `total` bytes without them; `len` and `old` are the
+    /// length of its program, and of the old one with the `nop`s there.
+    fn code_padding<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        total: u32,
+        (len, old): (u32, Option<(u32, u32)>),
+        known: u32,
+    ) -> Result<u32> {
+        // As before, or aligned as before.
+        let guess = match old {
+            Some((old_len, padding)) if old_len == len => padding,
+            Some((old_len, padding)) => {
+                let whole = (total + old_len - len.min(total + old_len) + padding).is_multiple_of(8);
+                total.next_multiple_of(if whole { 8 } else { 4 }) - total
+            }
+            None => total.next_multiple_of(if self.last_padding & 1 == 0 { 8 } else { 4 }) - total,
+        };
+        let same = u32::from(old.is_some_and(|o| o.0 == len)) | u32::from(old.is_some()) << 1;
         let contexts = [
-            hash(1, rest | self.last_padding << 3),
-            hash(2, rest),
-            hash(hash(3, len & 31), old_rest & 31),
+            hash(1, same),
+            hash(2, same | self.last_padding << 2),
+            hash(3, same | (total & 7) << 2),
         ];
-        let padding = s.number(&mut self.m.padding, &contexts, u64::from(known));
-        let padding = u32::try_from(padding).ok().filter(|&p| p <= self.len);
-        let padding = padding.ok_or(Error::DamagedPatch("frames are too long"))?;
+        let damaged = Error::DamagedPatch("frames are too long");
+        let mut padding = guess;
+        if !s.flag(&mut self.m.padded, &contexts, guess == known) {
+            let contexts = [
+                hash(1, total & 7),
+                hash(2, total & 7 | guess << 3),
+                hash(3, guess),
+            ];
+            let coded = s.number(&mut self.m.padding, &contexts, u64::from(known));
+            padding = u32::try_from(coded).unwrap_or(u32::MAX);
+        }
+        if padding > self.len {
+            return Err(damaged);
+        }
         // Only how it is aligned carries over to the next.
-        self.last_padding = u32::from((len + padding) & 7 != 0) | u32::from(padding >= 8) << 1;
+        self.last_padding = u32::from(!(total + padding).is_multiple_of(8)) | u32::from(padding >= 8) << 1;
         Ok(padding)
     }
 
@@ -484,13 +517,19 @@ impl Unwind {
             return Ok(());
         };
         let mut places = Vec::new();
+        let rows = self.code_rows(streams.get(Stream::Unwind))?;
         if let Some((section, exceptions)) = self.exceptions.take() {
+            let owners = rows.iter().filter_map(|row| match row {
+                Row::Fde(item) => Some(&self.entries[*item as usize]),
+                _ => None,
+            });
+            let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
             let addr = world.elf.sections[section].addr as u32;
-            let (bytes, found) = exceptions.finish(streams.get(Stream::Exceptions), addr)?;
+            let (bytes, found) = exceptions.finish(streams.get(Stream::Exceptions), addr, &order)?;
             made.section(world, section, &bytes)?;
             places = found;
         }
-        let bytes = self.assemble(streams.get(Stream::Unwind), world, &places)?;
+        let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
         made.section(world, section, &bytes)?;
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
             let header = &world.elf.sections[index];

@@ -1,9 +1,17 @@
 //! The instructions that unwind tables talk about: calls, and what moves the stack pointer or ends a block.
 
+use crate::code::hash;
 use crate::machine::{Flow, Insn, Machine, Scanner};
+use crate::predict::UnitView;
 
 /// A call.
 pub const CALL: u8 = 15;
+/// An instruction that does nothing.
+const NOP: u8 = 16;
+/// An instruction of no role before the start of a call site.
+const BEFORE_SITE: u8 = 17;
+/// An instruction of no role at the end of a call site.
+const END_OF_SITE: u8 = 18;
 
 /// What an instruction does to the frame; 0 for nothing that is known here.
 fn role(machine: Machine, insn: &Insn, bytes: &[u8]) -> u8 {
@@ -35,6 +43,7 @@ fn role(machine: Machine, insn: &Insn, bytes: &[u8]) -> u8 {
             0b11_1110_0000 if from == 31 && word >> 10 & 3 == 3 => 12,
             0b11_1110_0001 if from == 31 && word >> 10 & 3 == 1 => 13,
             // paciasp, autiasp
+            0b11_0101_0100 if word == 0xd503_201f => NOP,
             0b11_0101_0100 if word == 0xd503_233f || word == 0xd503_23bf => 14,
             _ => 0,
         };
@@ -53,6 +62,8 @@ fn role(machine: Machine, insn: &Insn, bytes: &[u8]) -> u8 {
         (0x68 | 0x6a, _) => 12,
         (0xff, 0x30..=0x37 | 0x70..=0x77 | 0xb0..=0xb7) => 13,
         (0x81 | 0x83, 0xe4) => 14,
+        (0x90, _) => NOP,
+        (0x0f, _) if bytes.get(usize::from(insn.opcode_at) + 1) == Some(&0x1f) => NOP,
         _ => 0,
     }
 }
@@ -64,6 +75,26 @@ pub struct Landmarks {
     pub starts: Vec<u32>,
     /// Role of each instruction.
     pub roles: Vec<u8>,
+    /// What each instruction looks like; of a call, whom it calls.
+    pub heads: Vec<u32>,
+    /// Start and end of each call site.
+    pub sites: Vec<(u32, u32)>,
+}
+
+/// Hash of an instruction without its longer operands.
+fn head(machine: Machine, insn: &Insn, bytes: &[u8]) -> u32 {
+    if machine == Machine::AArch64 {
+        let word = bytes.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+        let registers = word >> 25 & 7 == 5;
+        return hash(6, word & if registers { 0xffff_03ff } else { 0xffc0_03ff });
+    }
+    let last = if insn.modrm_at == crate::machine::ABSENT {
+        insn.opcode_at
+    } else {
+        insn.modrm_at
+    };
+    let bytes = &bytes[..bytes.len().min(usize::from(last) + 1)];
+    bytes.iter().fold(7, |h, &b| hash(h, u32::from(b)))
 }
 
 impl Landmarks {
@@ -71,23 +102,53 @@ impl Landmarks {
     pub fn clear(&mut self) {
         self.starts.clear();
         self.roles.clear();
+        self.heads.clear();
+        self.sites.clear();
     }
 
     /// Reads the unit, if that was not done yet.
-    pub fn fill(&mut self, machine: Machine, bytes: &[u8]) {
+    pub fn fill(&mut self, view: &UnitView) {
         if !self.starts.is_empty() {
             return;
         }
+        let (machine, bytes) = (view.machine(), view.bytes);
         let mut scanner = Scanner::new(machine);
         let mut p = 0;
         while p < bytes.len() {
-            let (insn, _) = scanner.look(&bytes[p..], p as u64);
-            scanner.pass(&bytes[p..], p as u64);
+            let here = u64::from(view.addr) + p as u64;
+            let (insn, field) = scanner.look(&bytes[p..], here);
+            scanner.pass(&bytes[p..], here);
+            let role = role(machine, &insn, &bytes[p..]);
+            let head = match field {
+                Some((field, from)) if role == CALL => {
+                    let target = machine.read(field.kind, &bytes[p..], field.at, insn.len, from);
+                    hash(field.kind as u32, target as u32)
+                }
+                _ => head(machine, &insn, &bytes[p..]),
+            };
             self.starts.push(p as u32);
-            self.roles.push(role(machine, &insn, &bytes[p..]));
+            self.roles.push(role);
+            self.heads.push(head);
             p += usize::from(insn.len);
         }
         self.starts.push(p as u32);
+    }
+
+    /// Instructions behind which the frame may change, from one on: index and role.
+    pub fn events(&self, from: usize) -> impl Iterator<Item = (usize, u8)> + '_ {
+        let mut sites = self.sites.iter().peekable();
+        (from..self.roles.len()).filter_map(move |k| {
+            let behind = self.starts[k + 1];
+            while sites.peek().is_some_and(|s| s.1 < behind) {
+                sites.next();
+            }
+            let role = match (self.roles[k], sites.peek()) {
+                (0 | CALL, Some(site)) if site.0 == behind => BEFORE_SITE,
+                (0 | CALL, Some(site)) if site.1 == behind => END_OF_SITE,
+                (role, _) => role,
+            };
+            (!matches!(role, 0 | CALL)).then_some((k, role))
+        })
     }
 
     /// The instruction that starts at an offset (the one behind the last counts).
@@ -100,24 +161,8 @@ impl Landmarks {
         self.starts.partition_point(|&s| s < offset)
     }
 
-    /// The first call at an instruction or later.
-    pub fn call_from(&self, index: usize) -> Option<usize> {
-        let rest = self.roles.get(index..)?;
-        rest.iter().position(|&r| r == CALL).map(|k| index + k)
-    }
-
-    /// Number of calls among some instructions.
-    pub fn calls(&self, range: std::ops::Range<usize>) -> usize {
-        let roles = self.roles.get(range).unwrap_or_default();
-        roles.iter().filter(|&&r| r == CALL).count()
-    }
-
-    /// The call at an instruction or later that has `skipped` others before it.
-    pub fn call_after(&self, index: usize, skipped: u64) -> Option<usize> {
-        let skipped = usize::try_from(skipped).ok()?;
-        let rest = self.roles.get(index..)?.iter().enumerate();
-        rest.filter(|(_, r)| **r == CALL)
-            .nth(skipped)
-            .map(|(k, _)| index + k)
+    /// The calls from an instruction on.
+    pub fn calls(&self, from: usize) -> impl Iterator<Item = usize> + '_ {
+        (from..self.roles.len()).filter(|&k| self.roles[k] == CALL)
     }
 }

@@ -10,6 +10,7 @@ const NONE: u32 = u32::MAX;
 pub struct OrderModels {
     follows: Model,
     near: Model,
+    run: Model,
     jump: Model,
 }
 
@@ -18,6 +19,7 @@ impl Default for OrderModels {
         OrderModels {
             follows: Model::new(3, 12, 255),
             near: Model::new(2, 10, 255),
+            run: Model::new(2, 12, 255),
             jump: Model::new(2, 14, 255),
         }
     }
@@ -43,8 +45,13 @@ pub struct Order {
     link: u32,
     /// The place in the old order behind the last one taken.
     cursor: u32,
+    /// Where other runs were left: link and cursor, the latest last.
+    left: Vec<(u32, u32)>,
     history: u32,
 }
+
+/// Most runs that may be taken up again.
+const RUNS: usize = 16;
 
 /// Follows links past what `gone` says is taken, and shortens them.
 fn find(links: &mut [u32], from: u32, gone: impl Fn(usize) -> bool) -> Option<u32> {
@@ -90,25 +97,65 @@ impl Order {
             last: 0,
             link: 0,
             cursor: 0,
+            left: Vec::new(),
             history: 0,
         }
     }
 
-    /// The item that came next in the old order, and the place where it stood.
-    fn follower(&mut self) -> Option<(u32, u32)> {
+    /// The item that came next in the old order.
+    fn follower(&mut self, cursor: u32) -> Option<u32> {
         let (at_old, placed) = (&self.at_old, &self.placed);
         let gone = |place: usize| match at_old[place] {
             NONE => true,
             item => placed[item as usize],
         };
-        let place = find(&mut self.next_old, self.cursor, gone)?;
-        Some((self.at_old[place as usize], place))
+        let place = find(&mut self.next_old, cursor, gone)?;
+        Some(self.at_old[place as usize])
     }
 
     /// The next item by address in the group of the last one.
     pub fn neighbour(&mut self) -> Option<u32> {
+        self.linked(self.link)
+    }
+
+    fn linked(&mut self, link: u32) -> Option<u32> {
         let placed = &self.placed;
-        find(&mut self.near, self.link, |item| placed[item])
+        find(&mut self.near, link, |item| placed[item])
+    }
+
+    /// Codes an item that continues none of the usual ways: that of a run left before, or any.
+    fn elsewhere<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut OrderModels,
+        state: u32,
+        base: u32,
+        truth: Option<u32>,
+    ) -> Option<u32> {
+        let mut ways = Vec::with_capacity(2 * RUNS);
+        for k in (0..self.left.len()).rev() {
+            let (link, cursor) = self.left[k];
+            ways.push((k, self.follower(cursor)));
+            ways.push((k, self.linked(link)));
+        }
+        let known = truth.and_then(|_| ways.iter().position(|w| w.1 == truth));
+        let known = known.map_or(0, |k| k as u64 + 1);
+        let many = ways.len() as u32;
+        let way = s.number(&mut m.run, &[hash(1, state), hash(2, state | many << 3)], known);
+        let item = if way > 0 {
+            let (k, item) = *ways.get(usize::try_from(way - 1).ok()?)?;
+            self.left.remove(k);
+            item?
+        } else {
+            let away = i64::from(truth.unwrap_or(0)) - i64::from(base);
+            let away = s.signed(&mut m.jump, &[hash(1, state), 2], away);
+            u32::try_from(i64::from(base).saturating_add(away)).ok()?
+        };
+        if self.left.len() == RUNS {
+            self.left.remove(0);
+        }
+        self.left.push((self.link, self.cursor));
+        Some(item)
     }
 
     /// Goes to the start of a group.
@@ -129,7 +176,7 @@ impl Order {
     /// Codes the next item.
     pub fn next<S: Symbols>(&mut self, s: &mut S, m: &mut OrderModels, truth: Option<u32>) -> Result<u32> {
         let damaged = Error::DamagedPatch("records are out of order");
-        let follower = self.follower().map(|f| f.0);
+        let follower = self.follower(self.cursor);
         let neighbour = self.neighbour();
         let known = |item: Option<u32>| item.is_some_and(|i| self.old_of[i as usize] != NONE);
         let state = u32::from(follower == neighbour)
@@ -154,10 +201,9 @@ impl Order {
         let item = match found {
             Some(item) => item,
             None => {
-                let base = i64::from(neighbour.unwrap_or(self.last));
-                let away = i64::from(truth.unwrap_or(0)) - base;
-                let item = base.saturating_add(s.signed(&mut m.jump, &[hash(1, state), 2], away));
-                u32::try_from(item).map_err(|_| Error::DamagedPatch("records are out of order"))?
+                let base = neighbour.unwrap_or(self.last);
+                let item = self.elsewhere(s, m, state, base, truth);
+                item.ok_or(Error::DamagedPatch("records are out of order"))?
             }
         };
         match self.placed.get_mut(item as usize) {

@@ -28,8 +28,9 @@ pub struct SiteModels {
     label: Model,
     rank: Model,
     form: Model,
-    count: Model,
+    call: Model,
     back: Model,
+    walk: Model,
     raw: Model,
     action: Model,
     history: u32,
@@ -46,8 +47,9 @@ impl Default for SiteModels {
             label: Model::new(3, 12, 255),
             rank: Model::new(3, 14, 255),
             form: Model::new(4, 14, 255),
-            count: Model::new(3, 14, 255),
-            back: Model::new(3, 14, 255),
+            call: Model::new(4, 16, 255),
+            back: Model::new(4, 16, 255),
+            walk: Model::new(4, 16, 255),
             raw: Model::new(2, 14, 255),
             action: Model::new(3, 14, 255),
             history: 0,
@@ -66,7 +68,7 @@ pub struct Guess {
 pub fn project(view: &UnitView, landmarks: &mut Landmarks, old: &[Site], guesses: &mut Vec<Guess>) {
     guesses.clear();
     if !view.unit.whole {
-        landmarks.fill(view.machine(), view.bytes);
+        landmarks.fill(view);
     }
     for site in old {
         if view.unit.whole {
@@ -154,7 +156,7 @@ pub fn code_sites<S: Symbols>(
             return Ok(guesses.iter().map(|g| g.site).collect());
         }
     }
-    landmarks.fill(view.machine(), view.bytes);
+    landmarks.fill(view);
     for guess in guesses.iter().filter(|g| g.solid && g.site.pad > 0) {
         view.locals().mark(guess.site.pad);
     }
@@ -173,7 +175,7 @@ pub fn code_sites<S: Symbols>(
         }
         let guess = guesses.get(next);
         let known = truth.map(|t| step_to(&guesses[next..], &t[around.sites.len()..]));
-        let rest = landmarks.call_from(landmarks.from(around.from)).is_some();
+        let rest = landmarks.calls(landmarks.from(around.from)).next().is_some();
         let mut state = u32::from(rest);
         if let Some(guess) = guess {
             let ordered = guess.site.start >= around.from;
@@ -371,11 +373,20 @@ impl SiteModels {
             .unwrap_or_else(|| landmarks.from(around.from).min(last));
         let label = view.locals().label(from, truth);
         let key = label.map_or(3, |l| l.class) | label.map_or(0, |l| u32::from(l.back) << 2);
+        let key = if key == 4 { 0 } else { key };
         let contexts = [hash(1, u32::from(first)), hash(2, state), 3];
         let key = s.tree(&mut self.label, &contexts, 3, key);
+        let damaged = || Error::DamagedPatch("a landing pad is unknown");
         if key & 3 == 3 {
             let raw = s.number(&mut self.raw, &[1, 2], u64::from(truth));
-            return u32::try_from(raw).map_err(|_| Error::DamagedPatch("a landing pad is unknown"));
+            return u32::try_from(raw).map_err(|_| damaged());
+        }
+        if key == 0 {
+            let index = self
+                .walk_pads(s, view, landmarks, from, truth)
+                .ok_or_else(damaged)?;
+            around.pad = Some(index);
+            return Ok(landmarks.starts[index]);
         }
         let contexts = [
             hash(1, key),
@@ -389,7 +400,7 @@ impl SiteModels {
             rank: u32::try_from(rank).unwrap_or(u32::MAX),
         };
         let pad = view.locals().resolve(from, label);
-        let pad = pad.ok_or(Error::DamagedPatch("a landing pad is unknown"))?;
+        let pad = pad.ok_or_else(damaged)?;
         around.pad = view.locals().index(pad);
         Ok(pad)
     }
@@ -406,11 +417,10 @@ impl SiteModels {
     ) -> Result<u32> {
         let damaged = || Error::DamagedPatch("an exception table makes no sense");
         let from = around.from;
-        let by_call = landmarks.index(truth).filter(|_| truth >= from).and_then(|i| {
-            let call = landmarks.call_from(i)?;
-            let passed = landmarks.from(from)..i;
-            Some((landmarks.calls(passed), call - i))
-        });
+        // One instruction further on at least: where the last one ended has a form of its own.
+        let least = landmarks.from(from.saturating_add(1));
+        let by_call = landmarks.index(truth).filter(|&i| truth > from && i >= least);
+        let by_call = by_call.and_then(|i| Some((landmarks.calls(i).next()?, i)));
         let form = match by_call {
             _ if guess == Some(truth) => 0,
             _ if truth == from => 1,
@@ -431,16 +441,11 @@ impl SiteModels {
             0 => guess.ok_or_else(damaged),
             1 => Ok(from),
             2 => {
-                let (calls, back) = by_call.unwrap_or((0, 0));
-                let contexts = [hash(1, open), hash(2, around.kinds & 7), 3];
-                let calls = s.number(&mut self.count, &contexts, calls as u64);
-                let call = landmarks
-                    .call_after(landmarks.from(from), calls)
-                    .ok_or_else(damaged)?;
-                let contexts = [hash(1, open), hash(2, around.kinds & 7), hash(3, calls as u32)];
-                let back = s.number(&mut self.back, &contexts, back as u64);
-                let index = (call as u64).checked_sub(back).ok_or_else(damaged)?;
-                Ok(landmarks.starts[index as usize])
+                let first = landmarks.from(from);
+                let call = self.walk_calls(s, landmarks, first, open, around.kinds & 3, by_call.map(|b| b.0));
+                let call = call.ok_or_else(damaged)?;
+                let index = self.walk_back(s, landmarks, call, least, open, by_call.map(|b| b.1));
+                Ok(landmarks.starts[index])
             }
             _ => {
                 let away = i64::from(truth) - i64::from(from);
@@ -464,7 +469,7 @@ impl SiteModels {
         let first = landmarks.from(start);
         let place = landmarks.index(truth).filter(|&i| truth > start && i > first);
         let behind = place.filter(|&i| landmarks.roles[i - 1] == crate::tables::landmarks::CALL);
-        let before = place.and_then(|i| Some((i, landmarks.call_from(i)?)));
+        let before = place.and_then(|i| Some((landmarks.calls(i).next()?, i)));
         let form = match (behind, before) {
             _ if guess == Some(truth) => 0,
             (Some(_), _) => 1,
@@ -482,21 +487,14 @@ impl SiteModels {
         match s.tree(&mut self.form, &contexts, 2, form) {
             0 => guess.ok_or_else(damaged),
             1 => {
-                let calls = behind.map_or(0, |i| landmarks.calls(first..i - 1));
-                let contexts = [hash(4, open), hash(5, touches), 6];
-                let calls = s.number(&mut self.count, &contexts, calls as u64);
-                let call = landmarks.call_after(first, calls).ok_or_else(damaged)?;
-                Ok(landmarks.starts[call + 1])
+                let call = self.walk_calls(s, landmarks, first, open | 16, touches, behind.map(|i| i - 1));
+                Ok(landmarks.starts[call.ok_or_else(damaged)? + 1])
             }
             2 => {
-                let (calls, back) = before.map_or((0, 0), |(i, call)| (landmarks.calls(first..i), call - i));
-                let contexts = [hash(7, open), hash(8, touches), 9];
-                let calls = s.number(&mut self.count, &contexts, calls as u64);
-                let call = landmarks.call_after(first, calls).ok_or_else(damaged)?;
-                let contexts = [hash(7, open), hash(8, touches), hash(9, calls.min(3) as u32)];
-                let back = s.number(&mut self.back, &contexts, back as u64);
-                let index = (call as u64).checked_sub(back).ok_or_else(damaged)?;
-                Ok(landmarks.starts[index as usize])
+                let call = self.walk_calls(s, landmarks, first, open | 32, touches, before.map(|b| b.0));
+                let call = call.ok_or_else(damaged)?;
+                let index = self.walk_back(s, landmarks, call, first + 1, open | 32, before.map(|b| b.1));
+                Ok(landmarks.starts[index])
             }
             _ => {
                 let len = i64::from(truth) - i64::from(start);
@@ -504,5 +502,101 @@ impl SiteModels {
                 u32::try_from(i64::from(start).saturating_add(len)).map_err(|_| damaged())
             }
         }
+    }
+
+    /// Goes from call to call until the one that is meant.
+    fn walk_calls<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        landmarks: &Landmarks,
+        first: usize,
+        state: u32,
+        detail: u32,
+        truth: Option<usize>,
+    ) -> Option<usize> {
+        let mut passed = 0u32;
+        let mut calls = landmarks.calls(first).peekable();
+        while let Some(call) = calls.next() {
+            let callee = landmarks.heads[call];
+            let next = calls.peek().map_or(0, |&c| landmarks.heads[c]);
+            let contexts = [
+                hash(1, state | passed.min(7) << 8 | detail << 12),
+                hash(hash(2, state), callee),
+                hash(hash(3, state), next),
+                hash(hash(4, state | passed.min(1) << 8), callee.wrapping_add(next)),
+            ];
+            if s.flag(&mut self.call, &contexts, Some(call) == truth) {
+                return Some(call);
+            }
+            passed += 1;
+            if s.exhausted() {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Goes back from a call to the instruction that is meant, `least` at the furthest.
+    fn walk_back<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        landmarks: &Landmarks,
+        call: usize,
+        least: usize,
+        state: u32,
+        truth: Option<usize>,
+    ) -> usize {
+        let mut index = call;
+        while index > least {
+            let before = landmarks.heads[index - 1];
+            let steps = (call - index).min(15) as u32;
+            let contexts = [
+                hash(1, state | steps << 8),
+                hash(hash(2, state), before),
+                hash(hash(3, before), landmarks.heads[index]),
+                hash(hash(4, steps), landmarks.heads[call]),
+            ];
+            if s.flag(&mut self.back, &contexts, Some(index) == truth) {
+                break;
+            }
+            index -= 1;
+        }
+        index
+    }
+
+    /// Goes through the instructions that only a jump reaches and none is known to, from the last landing pad
+    /// on and round.
+    fn walk_pads<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        view: &mut UnitView,
+        landmarks: &Landmarks,
+        from: usize,
+        truth: u32,
+    ) -> Option<usize> {
+        let count = landmarks.roles.len();
+        let mut passed = 0u32;
+        for index in (from + 1..count).chain(0..(from + 1).min(count)) {
+            if !view.locals().is_open(index) {
+                continue;
+            }
+            let head = landmarks.heads[index];
+            let next = landmarks.heads.get(index + 1).copied().unwrap_or(0);
+            let before = index.checked_sub(1).map_or(0, |i| u32::from(landmarks.roles[i]));
+            let contexts = [
+                hash(1, head),
+                hash(hash(2, head), next),
+                hash(3, before | passed.min(15) << 8),
+                hash(hash(4, head), before | passed.min(3) << 8),
+            ];
+            if s.flag(&mut self.walk, &contexts, landmarks.starts[index] == truth) {
+                return Some(index);
+            }
+            passed += 1;
+            if s.exhausted() {
+                return None;
+            }
+        }
+        None
     }
 }

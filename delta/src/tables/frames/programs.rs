@@ -5,7 +5,7 @@
 use crate::code::{Model, Symbols, hash};
 use crate::elf::encoded::{put_uleb, uleb, uleb_len};
 use crate::predict::UnitView;
-use crate::tables::landmarks::{CALL, Landmarks};
+use crate::tables::landmarks::Landmarks;
 use crate::{Error, error::Result};
 
 /// Longest program that is coded by instructions.
@@ -198,7 +198,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Codes the program of a unit, without `nop`s at its end, and appends it to `out`.
+    /// Codes the program of a unit, without `nop`s at its end, and appends it to `out`; gives the length of
+    /// the old program, also without.
     #[allow(clippy::too_many_arguments)]
     pub fn code<S: Symbols>(
         &mut self,
@@ -209,7 +210,7 @@ impl Programs {
         old: Option<&[u8]>,
         truth: Option<&[u8]>,
         out: &mut Vec<u8>,
-    ) -> Result<()> {
+    ) -> Result<Option<u32>> {
         let truth = truth.map(|t| strip(t, factor, &mut self.new_ops));
         self.guessed.clear();
         let mut raw_old = None;
@@ -220,6 +221,7 @@ impl Programs {
         } else {
             self.guess.clear();
         }
+        let old_len = raw_old.map(|o| o.len() as u32);
         let h = self.m.history;
         if let Some(old) = raw_old {
             let whole = u32::from(view.unit.whole);
@@ -233,20 +235,21 @@ impl Programs {
             self.m.history = h << 1 | u32::from(!hit);
             if hit {
                 out.extend_from_slice(&self.guessed);
-                return Ok(());
+                return Ok(old_len);
             }
             if old != self.guessed {
                 let hit = truth.is_some_and(|t| t.0 == old);
                 if s.flag(&mut self.m.whole, &[hash(4, whole), 5, 6], hit) {
                     out.extend_from_slice(old);
-                    return Ok(());
+                    return Ok(old_len);
                 }
             }
         }
         if s.flag(&mut self.m.raw, &[0], truth.is_some_and(|t| !t.1)) {
-            return self.raw(s, truth.map_or(&[], |t| t.0), out);
+            self.raw(s, truth.map_or(&[], |t| t.0), out)?;
+            return Ok(old_len);
         }
-        landmarks.fill(view.machine(), view.bytes);
+        landmarks.fill(view);
         let from = out.len();
         let old = raw_old.unwrap_or_default();
         let steps = truth.map(|t| self.plan(t.0, old));
@@ -254,7 +257,7 @@ impl Programs {
         if out.len() - from > LONGEST {
             return Err(Error::DamagedPatch("a frame program is too long"));
         }
-        Ok(())
+        Ok(old_len)
     }
 
     /// Codes a program as bytes.
@@ -571,22 +574,21 @@ impl ProgramModels {
     ) -> Result<()> {
         let factor = factor.max(1);
         let first = landmarks.from(state.here);
-        let counts = |&k: &usize| !matches!(landmarks.roles[k], 0 | CALL);
-        let events = || (first..landmarks.roles.len()).filter(counts);
         let here = state.here;
         let reached = |k: usize| landmarks.starts[k + 1];
         let usable = |k: usize| (reached(k) - here).is_multiple_of(factor);
-        let found = place.is_some_and(|p| events().any(|k| reached(k) == p && usable(k)));
+        let mut events = landmarks.events(first);
+        let found = place.is_some_and(|p| events.any(|(k, _)| reached(k) == p && usable(k)));
         let form = if wide > 0 { 2 } else { u32::from(!found) };
         let (b0, b1) = (u32::from(state.before.0), u32::from(state.before.1));
         let form = s.tree(&mut self.escape, &[1, hash(2, b0)], 2, form);
         let mut distance = None;
         if form == 0 {
             let mut passed = 0u32;
-            let mut iter = events().peekable();
-            while let Some(k) = iter.next() {
-                let role = u32::from(landmarks.roles[k]);
-                let next = iter.peek().map_or(0, |&k| u32::from(landmarks.roles[k]));
+            let mut iter = landmarks.events(first).peekable();
+            while let Some((k, role)) = iter.next() {
+                let role = u32::from(role);
+                let next = iter.peek().map_or(0, |&(_, r)| u32::from(r));
                 let contexts = [
                     hash(1, role | b0 << 8),
                     hash(hash(2, role | b0 << 8), b1),

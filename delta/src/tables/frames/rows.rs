@@ -19,8 +19,6 @@ struct RowModels {
     row: Model,
     kind: Model,
     stray: Model,
-    tail: Model,
-    byte: Model,
 }
 
 /// An FDE, as its bytes are made from it.
@@ -65,22 +63,35 @@ fn put_fde(out: &mut Vec<u8>, addr: u32, fde: &Fde) {
     out.resize(out.len() + fde.padding as usize, 0);
 }
 
+/// A record in its order.
+#[derive(Clone, Debug)]
+pub(super) enum Row {
+    /// A CIE of this kind.
+    Cie(u8),
+    /// The FDE of a unit, by its entry.
+    Fde(u32),
+    /// An FDE that describes no unit.
+    Stray(Box<Stray>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Stray {
+    start: u32,
+    size: u32,
+    kind: u8,
+    lsda: Option<u32>,
+    program: Vec<u8>,
+}
+
 impl Unwind {
-    /// Brings the records into their order; `lsdas` are the addresses of exception tables by units.
-    pub(super) fn assemble<S: Symbols>(
-        &mut self,
-        s: &mut S,
-        world: &World,
-        lsdas: &[(u32, u32)],
-    ) -> Result<Vec<u8>> {
+    /// Codes the order of the records.
+    pub(super) fn code_rows<S: Symbols>(&mut self, s: &mut S) -> Result<Vec<Row>> {
         let damaged = || Error::DamagedPatch("frame records are out of order");
         let mut m = RowModels {
             order: OrderModels::default(),
             row: Model::new(3, 12, 255),
             kind: Model::new(2, 12, 255),
             stray: Model::new(2, 14, 255),
-            tail: Model::new(1, 10, 255),
-            byte: Model::new(1, 10, 255),
         };
         let mut old_order = vec![None; self.old.rows.len()];
         for (item, entry) in self.entries.iter().enumerate() {
@@ -90,14 +101,13 @@ impl Unwind {
         }
         let mut order = Order::new(self.entries.iter().map(|e| e.kind), &old_order);
         drop(old_order);
-        let mut out: Vec<u8> = Vec::with_capacity(self.len as usize);
-        let mut latest: Vec<Option<u32>> = vec![None; self.kinds.len()];
+        let mut rows = Vec::with_capacity(self.entries.len() + self.kinds.len());
         let mut left = self.entries.len();
-        let mut rows = 0;
+        let mut size = 0usize;
         let mut history = 0u32;
         let mut last_start = self.addr;
         loop {
-            let truth = self.truth.as_ref().map(|t| t.rows.get(rows).copied());
+            let truth = self.truth.as_ref().map(|t| t.rows.get(rows.len()).copied());
             let known = truth.map_or(0, |row| match row {
                 None => END,
                 Some(row) if row.is_cie => CIE,
@@ -105,7 +115,6 @@ impl Unwind {
                 Some(_) => FDE,
             });
             let truth = truth.flatten();
-            rows += 1;
             let old_row = self.old.rows.get(order.cursor() as usize).copied();
             let state = old_row.map_or(2, |r| u32::from(r.is_cie))
                 | u32::from(order.neighbour().is_some()) << 2
@@ -117,49 +126,88 @@ impl Unwind {
             ];
             let row = s.tree(&mut m.row, &contexts, 2, known);
             history = history << 2 | row;
-            match row {
+            let row = match row {
                 FDE => {
                     let item = truth.map(|t| self.entries.partition_point(|e| e.unit < t.unit) as u32);
-                    let entry = &self.entries[order.next(s, &mut m.order, item)? as usize];
-                    let cie = latest[usize::from(entry.kind)].ok_or_else(damaged)?;
-                    let fde = self.fde(entry, cie, world, lsdas).ok_or_else(damaged)?;
-                    last_start = fde.start;
-                    put_fde(&mut out, self.addr, &fde);
+                    let item = order.next(s, &mut m.order, item)?;
                     left = left.saturating_sub(1);
+                    Row::Fde(item)
                 }
                 CIE => {
                     let old_kind = old_row.filter(|r| r.is_cie).map(|r| usize::from(r.kind));
                     let expected = old_kind.and_then(|k| self.kind_of_old[k]);
                     let first = u32::from(expected.unwrap_or(255));
-                    let known = truth.map_or(0, |t| t.kind);
-                    let kind = s.byte(
-                        &mut m.kind,
-                        &[hash(1, first), hash(2, latest.len() as u32)],
-                        known,
-                    );
-                    let at = latest.get_mut(usize::from(kind)).ok_or_else(damaged)?;
-                    *at = Some(out.len() as u32);
-                    put_cie(&mut out, self.addr, &self.kinds[usize::from(kind)]);
+                    let hit = truth.is_some_and(|t| Some(t.kind) == expected);
+                    let kind = match expected {
+                        Some(kind) if s.flag(&mut m.kind, &[1, 2], hit) => kind,
+                        _ => {
+                            let known = truth.map_or(0, |t| t.kind);
+                            s.byte(&mut m.kind, &[hash(1, first), 3], known)
+                        }
+                    };
+                    if usize::from(kind) >= self.kinds.len() {
+                        return Err(damaged());
+                    }
                     if old_row.is_some_and(|r| r.is_cie) {
                         order.pass(order.cursor());
                     }
                     order.enter(kind);
+                    size += self.kinds[usize::from(kind)].body.len();
+                    Row::Cie(kind)
                 }
                 STRAY => {
-                    let at = truth.map_or(0, |t| t.at);
-                    self.stray(
-                        s,
-                        &mut m,
-                        (rows - 1) as u32,
-                        at,
-                        &latest,
-                        &mut last_start,
-                        &mut out,
-                    )?;
+                    let stray = self.stray(s, &mut m, rows.len() as u32, &mut last_start)?;
+                    size += stray.program.len();
+                    Row::Stray(Box::new(stray))
                 }
                 _ => break,
+            };
+            // Every record takes 17 bytes at least, a CIE a few less.
+            size += 8;
+            rows.push(row);
+            if size > self.len as usize || s.exhausted() {
+                return Err(damaged());
             }
-            if out.len() > self.len as usize || s.exhausted() {
+        }
+        Ok(rows)
+    }
+
+    /// Puts the records together; `lsdas` are the addresses of exception tables by units.
+    pub(super) fn assemble<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &World,
+        rows: &[Row],
+        lsdas: &[(u32, u32)],
+    ) -> Result<Vec<u8>> {
+        let damaged = || Error::DamagedPatch("frame records are out of order");
+        let mut out: Vec<u8> = Vec::with_capacity(self.len as usize);
+        let mut latest: Vec<Option<u32>> = vec![None; self.kinds.len()];
+        for row in rows {
+            match row {
+                Row::Cie(kind) => {
+                    latest[usize::from(*kind)] = Some(out.len() as u32);
+                    put_cie(&mut out, self.addr, &self.kinds[usize::from(*kind)]);
+                }
+                Row::Fde(item) => {
+                    let entry = &self.entries[*item as usize];
+                    let cie = latest[usize::from(entry.kind)].ok_or_else(damaged)?;
+                    let fde = self.fde(entry, cie, world, lsdas).ok_or_else(damaged)?;
+                    put_fde(&mut out, self.addr, &fde);
+                }
+                Row::Stray(stray) => {
+                    let fde = Fde {
+                        start: stray.start,
+                        size: stray.size,
+                        cie: latest[usize::from(stray.kind)].ok_or_else(damaged)?,
+                        lsda: self.kinds[usize::from(stray.kind)].lsda.map(|e| (e, stray.lsda)),
+                        program: &stray.program,
+                        padding: 0,
+                    };
+                    put_fde(&mut out, self.addr, &fde);
+                }
+            }
+            if out.len() > self.len as usize {
                 return Err(damaged());
             }
         }
@@ -167,12 +215,13 @@ impl Unwind {
         let rest = self.len as usize - out.len();
         let known = self.truth.as_ref().map(|t| &t.bytes[out.len()..]);
         let zeros = known.is_none_or(|k| k.iter().all(|&b| b == 0));
-        if s.flag(&mut m.tail, &[0], zeros) {
+        let mut model = Model::new(1, 10, 255);
+        if s.flag(&mut model, &[1 << 20], zeros) {
             out.resize(self.len as usize, 0);
             return Ok(out);
         }
         for i in 0..rest {
-            out.push(s.byte(&mut m.byte, &[0], known.map_or(0, |k| k[i])));
+            out.push(s.byte(&mut model, &[0], known.map_or(0, |k| k[i])));
             if s.exhausted() {
                 return Err(damaged());
             }
@@ -204,63 +253,49 @@ impl Unwind {
     }
 
     /// Codes an FDE that describes no unit.
-    #[allow(clippy::too_many_arguments)]
     fn stray<S: Symbols>(
         &mut self,
         s: &mut S,
         m: &mut RowModels,
         row: u32,
-        at: u32,
-        latest: &[Option<u32>],
         last_start: &mut u32,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
+    ) -> Result<Stray> {
         let damaged = || Error::DamagedPatch("a frame record makes no sense");
-        debug_assert!(self.truth.is_none() || at as usize == out.len());
         let truth = self.truth.as_ref().and_then(|t| Some((t, t.fde(row)?)));
         let known = self.truth.as_ref().map_or(0, |t| t.rows[row as usize].kind);
         let kind = s.byte(&mut m.kind, &[3, 4], known);
-        let cie = latest
+        let has_lsda = self
+            .kinds
             .get(usize::from(kind))
-            .copied()
-            .flatten()
-            .ok_or_else(damaged)?;
+            .ok_or_else(damaged)?
+            .lsda
+            .is_some();
         let away = truth
             .as_ref()
             .map_or(0, |(_, t)| i64::from(t.start) - i64::from(*last_start));
         let away = s.signed(&mut m.stray, &[1, 2], away);
         let start = u32::try_from(i64::from(*last_start).saturating_add(away)).map_err(|_| damaged())?;
-        let size = s.number(
-            &mut m.stray,
-            &[3, 4],
-            truth.as_ref().map_or(0, |(_, t)| u64::from(t.size)),
-        );
-        let size = u32::try_from(size).map_err(|_| damaged())?;
+        let size = truth.as_ref().map_or(0, |(_, t)| u64::from(t.size));
+        let size = u32::try_from(s.number(&mut m.stray, &[3, 4], size)).map_err(|_| damaged())?;
         *last_start = start;
         let mut lsda = None;
-        if let Some(encoding) = self.kinds[usize::from(kind)].lsda {
-            let known = truth
-                .as_ref()
-                .and_then(|(_, t)| t.lsda.flatten())
-                .map_or(0, |a| u64::from(a) + 1);
-            let addr = s.number(&mut m.stray, &[5, 6], known);
+        if has_lsda {
+            let known = truth.as_ref().and_then(|(_, t)| t.lsda.flatten());
+            let addr = s.number(&mut m.stray, &[5, 6], known.map_or(0, |a| u64::from(a) + 1));
             let addr = addr.checked_sub(1).map(u32::try_from).transpose();
-            lsda = Some((encoding, addr.map_err(|_| damaged())?));
+            lsda = addr.map_err(|_| damaged())?;
         }
         let program = truth
             .as_ref()
             .map_or(&[][..], |(t, f)| &t.bytes[f.program.clone()]);
         let mut bytes = Vec::new();
         self.programs.raw(s, program, &mut bytes)?;
-        let fde = Fde {
+        Ok(Stray {
             start,
             size,
-            cie,
+            kind,
             lsda,
-            program: &bytes,
-            padding: 0,
-        };
-        put_fde(out, self.addr, &fde);
-        Ok(())
+            program: bytes,
+        })
     }
 }
