@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World};
+use crate::tables::{Choices, Made, World, relocations};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -169,6 +169,8 @@ pub fn code_image<S: Symbols>(
         elf: &elf,
         pairs: &pairs,
         choices: &choices,
+        addresses: &addresses,
+        covers: &covers,
         code: &code,
         units: &units,
         truth: plan.map(|p| p.bytes),
@@ -222,8 +224,10 @@ pub fn code_image<S: Symbols>(
         made.sections.push((section.section, recipe));
     }
 
+    relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+
     // Everything else, and all recipes in file order.
-    made.known.sort_unstable_by_key(|k| k.0);
+    made.known.settle();
     let mut models = ByteModels::default();
     for region in &regions {
         let mut recipe = Recipe::default();
@@ -239,19 +243,19 @@ pub fn code_image<S: Symbols>(
                 let from = covers.partition_point(|c| c.new_at < place.0);
                 let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
                 let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
-                let first = made.known.partition_point(|k| k.0 < place.0);
-                let known = &made.known[first..];
                 let s = streams.get(Stream::Bytes);
+                let before = s.written();
                 code_bytes(
                     s,
                     &mut models,
                     old.file,
                     place,
                     &covers[from..to],
-                    known,
+                    &made.known,
                     truth,
                     &mut recipe,
                 )?;
+                if let RegionKind::Section(i) = region.kind && plan.is_some() && std::env::var("TRACE").is_ok() { eprintln!("{} {} covers {}", String::from_utf8_lossy(&elf.sections[i].name), s.written()-before, to-from); }
             }
         }
         recipe.finish();
