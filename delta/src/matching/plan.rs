@@ -8,7 +8,7 @@ use crate::data::Cover;
 use crate::elf::{Region, RegionKind};
 use crate::error::Result;
 use crate::file_view::FileView;
-use crate::image::{OldImage, Plan, data_regions, hint, pair_sections};
+use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
 use crate::predict::AddressMap;
 use crate::tables::{Choices, Table, relocations};
@@ -35,7 +35,7 @@ pub fn plan<'a>(
             _ => true,
         }
     });
-    let regions = data_regions(&new.elf, &new.addresses, file.len(), &choices);
+    let regions = data_regions(old, &new, &choices);
     let Some(regions) = regions else { return Ok(None) };
 
     let old_tokens = Tokens::scan(old.machine, &old.code, old_bytes);
@@ -84,11 +84,10 @@ fn cover(
     bytes: &[u8],
     layout: &[NewUnit],
     runs: &[Vec<PlanRun>],
-    regions: &[Region],
+    regions: &[(Region, u32)],
     (old_tokens, new_tokens): (&Tokens, &Tokens),
 ) -> Vec<Cover> {
-    let old_data = data_regions(&old.elf, &old.addresses, old.file.len(), &Choices::default()).unwrap_or_default();
-    let pairs = pair_sections(&old.elf, &new.elf);
+    let old_data = data_regions(old, old, &Choices::default()).unwrap_or_default();
     let old_slots = relocations::slots_of(old.machine, &old.elf, old_bytes);
     let new_slots = relocations::slots_of(new.machine, &new.elf, bytes);
     let pointed = |image: &OldImage, slots: &[(u32, u32)], region: &Region| {
@@ -99,7 +98,7 @@ fn cover(
     };
     let range = |r: &Region| r.offset as usize..(r.offset + r.len) as usize;
 
-    let (with, without): (Vec<_>, Vec<_>) = old_data.iter().partition(|r| pointed(old, &old_slots, r));
+    let (with, without): (Vec<_>, Vec<_>) = old_data.iter().map(|r| &r.0).partition(|r| pointed(old, &old_slots, r));
     let mut map = AddressMap::default();
     for (index, unit) in layout.iter().enumerate() {
         let Some(source) = unit.source.checked_sub(1) else { continue };
@@ -117,31 +116,19 @@ fn cover(
         }
     }
     let mut covers = Vec::new();
-    let mut find = |index: &ByteIndex, new_bytes: &[u8], chosen: &dyn Fn(&Region) -> bool| {
-        let mut last = 0;
-        for region in regions {
-            let hint = hint(old, &pairs, region, last);
-            if chosen(region) {
-                let found = index.covers(new_bytes, range(region), Some(hint as usize));
-                last = found.last().map_or(u64::from(hint), |c| u64::from(c.old_at + c.len));
-                covers.extend(found);
-            }
+    let find = |index: &ByteIndex, new_bytes: &[u8], with_words: bool, covers: &mut Vec<Cover>| {
+        for (region, hint) in regions.iter().filter(|r| pointed(new, &new_slots, &r.0) == with_words) {
+            covers.extend(index.covers(new_bytes, range(region), Some(*hint as usize)));
         }
     };
     let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
-    find(&ByteIndex::new(old_bytes, &plain), bytes, &|r| !pointed(new, &new_slots, r));
+    find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
     for cover in &covers {
         if let (Some(from), Some(to)) = (old.addresses.addr(cover.old_at), new.addresses.addr(cover.new_at)) {
             map.add(from, to, cover.len);
         }
     }
     map.settle();
-    let mut find = |index: &ByteIndex, new_bytes: &[u8], chosen: &dyn Fn(&Region) -> bool| {
-        for region in regions.iter().filter(|r| chosen(r)) {
-            let hint = hint(old, &pairs, region, 0);
-            covers.extend(index.covers(new_bytes, range(region), Some(hint as usize)));
-        }
-    };
     let label = |image: &OldImage, bytes: &[u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
         let mut labelled = bytes.to_vec();
         for &(addr, target) in slots {
@@ -154,7 +141,7 @@ fn cover(
     let old_labelled = label(old, old_bytes, &old_slots, &|t| map.guess(t));
     let new_labelled = label(new, bytes, &new_slots, &|t| t);
     let words: Vec<_> = with.iter().map(|r| range(r)).collect();
-    find(&ByteIndex::new(&old_labelled, &words), &new_labelled, &|r| pointed(new, &new_slots, r));
+    find(&ByteIndex::new(&old_labelled, &words), &new_labelled, true, &mut covers);
     covers.sort_unstable_by_key(|c| c.new_at);
     covers
 }
