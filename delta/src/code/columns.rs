@@ -1,6 +1,7 @@
 //! Symbols as plain columns for a general compressor: the fast profile.
 
 use super::Symbols;
+use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use crate::container::{Cursor, put_varint};
 use crate::{Error, error::Result};
@@ -77,6 +78,10 @@ impl Symbols for ColumnWriter {
         put_varint(&mut self.numbers, value);
         value
     }
+    fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, value: u8) -> u8 {
+        self.bytes.push(value);
+        value
+    }
     fn exhausted(&self) -> bool {
         false
     }
@@ -99,6 +104,10 @@ impl Symbols for ColumnReader<'_> {
     fn number(&mut self, _: &mut Model, _: &[u32], _: u64) -> u64 {
         let number = self.numbers.varint();
         self.or_short(number)
+    }
+    fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, _: u8) -> u8 {
+        let byte = self.bytes.byte();
+        self.or_short(byte)
     }
     fn exhausted(&self) -> bool {
         self.short

@@ -1,5 +1,6 @@
 //! Symbols as binary decisions under adaptive models.
 
+use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use super::range::{BitReader, BitWriter, Bits};
 use super::Symbols;
@@ -89,6 +90,9 @@ impl Symbols for ModelledWriter {
     fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
         code_number(&mut self.bits, model, contexts, value)
     }
+    fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
+        model.code(&mut self.bits, known, value)
+    }
     fn exhausted(&self) -> bool {
         false
     }
@@ -108,6 +112,10 @@ impl Symbols for ModelledReader<'_> {
     fn number(&mut self, model: &mut Model, contexts: &[u32], _value: u64) -> u64 {
         self.work = self.work.saturating_sub(1);
         code_number(&mut self.bits, model, contexts, 0)
+    }
+    fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
+        self.work = self.work.saturating_sub(1);
+        model.code(&mut self.bits, known, 0)
     }
     fn exhausted(&self) -> bool {
         self.work == 0

@@ -1,5 +1,6 @@
 //! Code without its references: for each unit, which old instructions it repeats and which it brings.
 
+mod history;
 mod listing;
 mod literal;
 mod ops;

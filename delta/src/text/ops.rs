@@ -1,6 +1,7 @@
 //! The edit of one unit: repeat, replace, insert, or go on elsewhere, instruction by instruction.
 
-use super::literal::{History, LiteralModels, code_instruction};
+use super::history::History;
+use super::literal::{LiteralModels, code_instruction};
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
@@ -99,7 +100,7 @@ impl<'a> TextCoder<'a> {
             forced: false,
         };
         let mut scanner = Scanner::new(edit.coder.machine);
-        let mut before = History::default();
+        let mut before = History { unit: unit.at, ..History::default() };
         let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
         let mut instruction = Vec::with_capacity(16);
         while p < unit.size as usize {

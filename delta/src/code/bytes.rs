@@ -1,0 +1,203 @@
+//! A model of bytes under many contexts at once: bit histories in hashed slots, guesses, one gated mixer.
+//!
+//! After lpaq and paq8 (M. Mahoney): each context finds a slot of sixteen bytes for each half of the byte, with
+//! a check byte and the histories of the fifteen decisions of that half, so that a context costs two memory
+//! accesses a byte.
+
+use super::logistic::{squash, stretch};
+use super::model::hash;
+use super::range::Bits;
+use super::states::NEXT;
+
+/// Contexts of one byte.
+pub const CONTEXTS: usize = 16;
+/// Guesses of one byte.
+pub const GUESSES: usize = 3;
+/// Values of a guess's confidence.
+pub const CONFIDENCES: usize = 64;
+/// Values of the class that picks mixing weights.
+pub const CLASSES: usize = 32;
+
+const INPUTS: usize = 24;
+const LINE: usize = 64;
+const SLOT: usize = 16;
+
+/// A byte that something outside the model expects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guess {
+    /// The byte.
+    pub byte: u8,
+    /// How much it was right so far, in the caller's scale; 0 if there is no guess.
+    pub confidence: u8,
+}
+
+/// What is known before a byte.
+#[derive(Clone, Copy, Debug)]
+pub struct ByteContext {
+    /// Hashes, each of them predicting on its own.
+    pub contexts: [u32; CONTEXTS],
+    /// Guesses, by source.
+    pub guesses: [Guess; GUESSES],
+    /// Picks mixing weights.
+    pub class: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line([u8; LINE]);
+
+/// An adaptive probability: 22 bits, and 10 bits of count.
+type Chance = u32;
+
+#[inline(always)]
+fn learn(chance: &mut Chance, bit: bool, limit: u32) {
+    let count = *chance & 1023;
+    let p = (*chance >> 10) as i32;
+    let target = if bit { (1 << 22) - 1 } else { 0 };
+    let step = (i64::from(target - p) * i64::from(super::model::RECIPROCALS[count as usize])) >> 16;
+    *chance = ((p + step as i32) as u32) << 10 | (count + u32::from(count < limit));
+}
+
+/// The adaptive state.
+#[derive(Debug)]
+pub struct ByteModel {
+    lines: Vec<Line>,
+    /// By context and history: chance of a one.
+    histories: Vec<Chance>,
+    /// By guess, confidence and position in the byte: chance that the guess is right.
+    rights: Vec<Chance>,
+    by_class: Vec<[i32; INPUTS]>,
+    by_node: Vec<[i32; INPUTS]>,
+    /// By class of guess agreement.
+    refine: Vec<u16>,
+}
+
+const ONE: i32 = 1 << 27;
+const STATES_LIMIT: u32 = 255;
+const RIGHTS_LIMIT: u32 = 255;
+
+impl ByteModel {
+    /// A model with slots in `1 << bits` bytes.
+    pub fn new(bits: u32) -> Self {
+        let weight = ONE / 10;
+        ByteModel {
+            lines: vec![Line([0; LINE]); 1 << (bits - 6)],
+            histories: (0..CONTEXTS * 256)
+                .map(|i| {
+                    let [n0, n1] = super::states::SEEN[i & 255].map(u32::from);
+                    ((2 * n1 + 1) * ((1 << 22) - 1) / (2 * (n0 + n1) + 2)) << 10
+                })
+                .collect(),
+            rights: vec![3 << 30; GUESSES * CONFIDENCES * 8],
+            by_class: vec![[weight; INPUTS]; CLASSES * 8],
+            by_node: vec![[weight; INPUTS]; 256],
+            refine: Vec::new(),
+        }
+    }
+
+    /// Bytes of memory that the model holds.
+    pub fn memory(&self) -> u64 {
+        (self.lines.len() * LINE
+            + (self.histories.len() + self.rights.len()) * 4
+            + (self.by_class.len() + self.by_node.len()) * INPUTS * 4
+            + self.refine.len() * 2) as u64
+    }
+
+    /// Finds or makes the slot of a hash.
+    #[inline(always)]
+    fn find(&mut self, hash: u32) -> (u32, u32) {
+        let line = (hash as usize >> 8) & (self.lines.len() - 1);
+        let check = hash as u8;
+        let bytes = &mut self.lines[line].0;
+        let mut slot = 0;
+        let mut least = u8::MAX;
+        for i in 0..LINE / SLOT {
+            if bytes[i * SLOT] == check {
+                return (line as u32, (i * SLOT) as u32);
+            }
+            let priority = bytes[i * SLOT + 1];
+            if priority < least {
+                (slot, least) = (i * SLOT, priority);
+            }
+        }
+        bytes[slot..slot + SLOT].fill(0);
+        bytes[slot] = check;
+        (line as u32, slot as u32)
+    }
+
+    /// Codes one byte.
+    pub(super) fn code<B: Bits>(&mut self, bits: &mut B, known: &ByteContext, value: u8) -> u8 {
+        let mut node = 1u32;
+        let mut place = [(0u32, 0u32); CONTEXTS];
+        let mut slots = [[0u8; SLOT]; CONTEXTS];
+        let class = (known.class as usize & (CLASSES - 1)) * 8;
+        for half in 0..2 {
+            for i in 0..CONTEXTS {
+                let key = hash(known.contexts[i], node + ((i as u32) << 8));
+                let key = key.wrapping_mul(0x9E37_79B1);
+                place[i] = self.find(key ^ key >> 15);
+            }
+            for i in 0..CONTEXTS {
+                let (line, at) = (place[i].0 as usize, place[i].1 as usize & (LINE - SLOT));
+                slots[i].copy_from_slice(&self.lines[line].0[at..at + SLOT]);
+            }
+            let mut inner = 1usize;
+            for k in 0..4 {
+                let depth = half * 4 + k;
+                let mut inputs = [0i16; INPUTS];
+                for i in 0..CONTEXTS {
+                    let state = slots[i][inner & 15] as usize;
+                    inputs[i] = stretch(self.histories[i * 256 + state] >> 16) as i16;
+                }
+                // Which guesses still stand, and which bit they expect.
+                let mut agreeing = 0;
+                let mut at = [0usize; GUESSES];
+                let mut expects = [false; GUESSES];
+                for g in 0..GUESSES {
+                    let guess = known.guesses[g];
+                    let stands =
+                        guess.confidence != 0 && (u32::from(guess.byte) | 256) >> (8 - depth) == node;
+                    if stands {
+                        at[g] = 1 + (g * CONFIDENCES + (guess.confidence as usize & (CONFIDENCES - 1))) * 8 + depth;
+                        expects[g] = guess.byte >> (7 - depth) & 1 != 0;
+                        agreeing |= 1 << g;
+                        let p = stretch(self.rights[at[g] - 1] >> 16) as i16;
+                        inputs[CONTEXTS + g] = if expects[g] { p } else { -p };
+                    }
+                }
+                inputs[CONTEXTS + GUESSES] = 256;
+                let a = &mut self.by_class[class + agreeing];
+                let b = &mut self.by_node[node as usize & 255];
+                let mut dot = 0i32;
+                for i in 0..INPUTS {
+                    dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from((a[i].wrapping_add(b[i]) >> 16) as i16));
+                }
+                let p = squash(dot >> 11);
+                let bit = bits.bit(p, value >> (7 - depth) & 1 != 0);
+                let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
+                for i in 0..INPUTS {
+                    let step = (i32::from(inputs[i]) * i32::from(error)) >> 4;
+                    a[i] = a[i].wrapping_add(step);
+                    b[i] = b[i].wrapping_add(step);
+                }
+                for i in 0..CONTEXTS {
+                    let state = &mut slots[i][inner & 15];
+                    learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
+                    *state = NEXT[*state as usize][usize::from(bit)];
+                }
+                for g in 0..GUESSES {
+                    if at[g] != 0 {
+                        learn(&mut self.rights[at[g] - 1], bit == expects[g], RIGHTS_LIMIT);
+                    }
+                }
+                node = node << 1 | u32::from(bit);
+                inner = inner << 1 | usize::from(bit);
+            }
+            for i in 0..CONTEXTS {
+                let (line, at) = (place[i].0 as usize, place[i].1 as usize & (LINE - SLOT));
+                self.lines[line].0[at..at + SLOT].copy_from_slice(&slots[i]);
+            }
+        }
+        node as u8
+    }
+}
