@@ -20,7 +20,10 @@ pub const CLASSES: usize = 32;
 
 const INPUTS: usize = 24;
 const LINE: usize = 64;
-const SLOT: usize = 16;
+/// Slots of a line; their check bytes stand first.
+const SLOTS: usize = 4;
+/// Histories of a slot.
+const STATES: usize = 15;
 
 /// A byte that something outside the model expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,43 +106,52 @@ impl ByteModel {
             + self.refine.len() * 2) as u64
     }
 
-    /// Finds or makes the slot of a hash.
+    /// Finds or makes the slot of a hash: where it starts in its line.
     #[inline(always)]
-    fn find(&mut self, hash: u32) -> (u32, u32) {
-        let line = (hash as usize >> 8) & (self.lines.len() - 1);
-        let check = hash as u8;
-        let bytes = &mut self.lines[line].0;
-        let mut slot = 0;
-        let mut least = u8::MAX;
-        for i in 0..LINE / SLOT {
-            if bytes[i * SLOT] == check {
-                return (line as u32, (i * SLOT) as u32);
-            }
-            let priority = bytes[i * SLOT + 1];
-            if priority < least {
-                (slot, least) = (i * SLOT, priority);
+    fn find(line: &mut Line, check: u8) -> usize {
+        let bytes = &mut line.0;
+        let checks = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let differ = checks ^ u32::from(check) * 0x0101_0101;
+        let equal = differ.wrapping_sub(0x0101_0101) & !differ & 0x8080_8080;
+        if equal != 0 {
+            return SLOTS + STATES * (equal.trailing_zeros() as usize >> 3);
+        }
+        let mut least = 0;
+        for i in 1..SLOTS {
+            if bytes[SLOTS + STATES * i] < bytes[SLOTS + STATES * least] {
+                least = i;
             }
         }
-        bytes[slot..slot + SLOT].fill(0);
-        bytes[slot] = check;
-        (line as u32, slot as u32)
+        bytes[least] = check;
+        let at = SLOTS + STATES * least;
+        bytes[at..at + STATES].fill(0);
+        at
     }
 
     /// Codes one byte.
     pub(super) fn code<B: Bits>(&mut self, bits: &mut B, known: &ByteContext, value: u8) -> u8 {
         let mut node = 1u32;
-        let mut place = [(0u32, 0u32); CONTEXTS];
-        let mut slots = [[0u8; SLOT]; CONTEXTS];
+        let mut keys = [0u32; CONTEXTS];
+        let mut starts = [0usize; CONTEXTS];
+        let mut slots = [[0u8; 1 + STATES]; CONTEXTS];
         let class = (known.class as usize & (CLASSES - 1)) * 8;
         for half in 0..2 {
+            let mask = self.lines.len() - 1;
             for i in 0..CONTEXTS {
                 let key = hash(known.contexts[i], node + ((i as u32) << 8));
                 let key = key.wrapping_mul(0x9E37_79B1);
-                place[i] = self.find(key ^ key >> 15);
+                keys[i] = key ^ key >> 15;
             }
+            // Ask memory for all lines before the first is needed.
+            let mut touched = 0;
+            for key in keys {
+                touched ^= self.lines[(key >> 8) as usize & mask].0[0];
+            }
+            std::hint::black_box(touched);
             for i in 0..CONTEXTS {
-                let (line, at) = (place[i].0 as usize, place[i].1 as usize & (LINE - SLOT));
-                slots[i].copy_from_slice(&self.lines[line].0[at..at + SLOT]);
+                let line = &mut self.lines[(keys[i] >> 8) as usize & mask];
+                starts[i] = Self::find(line, keys[i] as u8);
+                slots[i][1..].copy_from_slice(&line.0[starts[i]..starts[i] + STATES]);
             }
             let mut inner = 1usize;
             for k in 0..4 {
@@ -194,8 +206,8 @@ impl ByteModel {
                 inner = inner << 1 | usize::from(bit);
             }
             for i in 0..CONTEXTS {
-                let (line, at) = (place[i].0 as usize, place[i].1 as usize & (LINE - SLOT));
-                self.lines[line].0[at..at + SLOT].copy_from_slice(&slots[i]);
+                let line = &mut self.lines[(keys[i] >> 8) as usize & mask].0;
+                line[starts[i]..starts[i] + STATES].copy_from_slice(&slots[i][1..]);
             }
         }
         node as u8

@@ -15,6 +15,9 @@ const INSERT: u32 = 1;
 const GO_NEAR: u32 = 2;
 const GO_FAR: u32 = 3;
 
+/// Far units kept, so that going back to one is cheap.
+const FAR_UNITS: usize = 7;
+
 /// Models of the edit stream.
 #[derive(Debug)]
 pub struct OpModels {
@@ -53,20 +56,35 @@ pub struct TextCoder<'a> {
     map: &'a CodeMap,
     near: Listing,
     far: Listing,
+    /// Far units before that one, newest first.
+    others: Vec<Listing>,
     last_far: (u32, u32),
 }
 
 impl<'a> TextCoder<'a> {
     /// At the first unit.
     pub fn new(machine: Machine, old: &'a FileView<'a>, map: &'a CodeMap) -> Self {
-        TextCoder { machine, old, map, near: Listing::default(), far: Listing::default(), last_far: (0, 0) }
+        TextCoder {
+            machine,
+            old,
+            map,
+            near: Listing::new(machine),
+            far: Listing::new(machine),
+            others: vec![Listing::new(machine); FAR_UNITS],
+            last_far: (0, 0),
+        }
     }
 
     fn load_far(&mut self, unit: u32) -> Result<()> {
         let found = self.map.units.get(unit as usize).copied();
         let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
-        if self.far.unit != unit || self.far.is_empty() {
-            self.far.load(self.machine, self.old, unit, bounds)?;
+        if self.far.unit != unit {
+            let known = self.others.iter().position(|l| l.unit == unit);
+            self.others[..=known.unwrap_or(FAR_UNITS - 1)].rotate_right(1);
+            std::mem::swap(&mut self.far, &mut self.others[0]);
+            if known.is_none() {
+                self.far.open(self.machine, unit, bounds);
+            }
         }
         Ok(())
     }
@@ -119,7 +137,7 @@ impl<'a> TextCoder<'a> {
                     let (listing, index) = edit.source();
                     before.pass(listing.token(index));
                     scanner.pass(listing.token(index), p as u64);
-                    edit.advance();
+                    edit.advance()?;
                     push(&mut body.runs, Run { new_at: at, old_at, len: len as u32, same: true });
                     len
                 }
@@ -141,7 +159,7 @@ impl<'a> TextCoder<'a> {
                     body.literals.extend_from_slice(&instruction);
                     let len = instruction.len();
                     if let Some(old_at) = old_at {
-                        edit.advance();
+                        edit.advance()?;
                         body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
                     }
                     len
@@ -201,15 +219,17 @@ impl Edit<'_, '_> {
         (self.listing(far), index)
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<()> {
         if let Some((far, index)) = self.cursor {
             let next = index + 1;
             if !far {
                 self.home = next;
             }
-            let ended = next >= self.listing(far).len();
-            self.cursor = if ended { None } else { Some((far, next)) };
+            let coder = &mut *self.coder;
+            let more = if far { coder.far.reach(coder.machine, coder.old, next)? } else { next < coder.near.len() };
+            self.cursor = more.then_some((far, next));
         }
+        Ok(())
     }
 
     /// Decides on one instruction; on the writing side `target` is where the plan aligns it.
@@ -313,8 +333,13 @@ impl Edit<'_, '_> {
         let contexts = [hash(1, u32::from(again)), hash(2, u32::from(again) | (self.history & 0xf) << 1)];
         let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
         self.coder.load_far(unit)?;
-        let index = usize::try_from(index).ok().filter(|&i| i < self.coder.far.len());
-        let index = index.ok_or(Error::DamagedPatch("it copies from past a function"))?;
+        let there = usize::try_from(index).ok();
+        let coder = &mut *self.coder;
+        let there = match there {
+            Some(i) if coder.far.reach(coder.machine, coder.old, i)? => Some(i),
+            _ => None,
+        };
+        let index = there.ok_or(Error::DamagedPatch("it copies from past a function"))?;
         self.coder.last_far = (unit, index as u32);
         self.cursor = Some((true, index));
         Ok(())
