@@ -73,6 +73,7 @@ pub struct ByteModel {
     by_node: Vec<[i32; INPUTS]>,
     /// By class of guess agreement.
     refine: Vec<u16>,
+    tune: u32,
 }
 
 const ONE: i32 = 1 << 27;
@@ -95,6 +96,7 @@ impl ByteModel {
             by_class: vec![[weight; INPUTS]; CLASSES * 8],
             by_node: vec![[weight; INPUTS]; 256],
             refine: Vec::new(),
+            tune: std::env::var("T").ok().and_then(|t| u32::from_str_radix(&t, 16).ok()).unwrap_or(0),
         }
     }
 
@@ -138,9 +140,16 @@ impl ByteModel {
         for half in 0..2 {
             let mask = self.lines.len() - 1;
             for i in 0..CONTEXTS {
-                let key = hash(known.contexts[i], node + ((i as u32) << 8));
-                let key = key.wrapping_mul(0x9E37_79B1);
-                keys[i] = key ^ key >> 15;
+                if half == 0 {
+                    let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
+                    keys[i] = key ^ key >> 15;
+                } else {
+                    let spread = node.wrapping_mul(0x9E37_79B1);
+                    keys[i] ^= spread >> 24;
+                    if self.tune >> i & 1 == 0 {
+                        keys[i] ^= (spread >> 10) & 0x3f00;
+                    }
+                }
             }
             // Ask memory for all lines before the first is needed.
             let mut touched = 0;
