@@ -1,6 +1,7 @@
 //! Instructions that no old ones explain, byte by byte, their reference fields left out.
 
 use super::history::History;
+use super::recall::{Recall, Trail};
 use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Symbols, hash};
 use crate::machine::{ABSENT, Field, Insn, Machine, Scanner};
 
@@ -71,6 +72,7 @@ pub fn code_instruction<S: Symbols>(
     machine: Machine,
     scanner: &Scanner,
     history: &History,
+    recall: &Recall,
     partner: &[u8],
     room: usize,
     truth: &[u8],
@@ -83,6 +85,7 @@ pub fn code_instruction<S: Symbols>(
     let mut n = 0;
     let shape = machine.decode(partner);
     let mut agreed = true;
+    let (mut trusted_old, mut trusted_new) = (true, true);
     // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
     let order = if machine == Machine::AArch64 && room >= 4 { [3, 0, 1, 2] } else { [0, 1, 2, 3] };
     let [h0, h1, h2, _] = history.heads;
@@ -126,12 +129,14 @@ pub fn code_instruction<S: Symbols>(
                     byte: old.unwrap_or(0),
                     confidence: if old.is_some() { (1 + part + u32::from(agreed) * 16) as u8 } else { 0 },
                 },
-                Guess::default(),
-                Guess::default(),
+                guess(trusted_old, &recall.old, at),
+                guess(trusted_new, &recall.new, at),
             ];
             let known_now = ByteContext { contexts, guesses, class: part + 16 * u32::from(agreed) };
             raw[at] = s.mixed_byte(&mut m.byte, &known_now, known);
             agreed &= old == Some(raw[at]);
+            trusted_old &= recall.old.expected[at] == raw[at];
+            trusted_new &= recall.new.expected[at] == raw[at];
         }
         prefix = hash(prefix, 0x100 | u32::from(raw[at]));
         bytes = bytes << 8 | u64::from(raw[at]);
@@ -142,6 +147,16 @@ pub fn code_instruction<S: Symbols>(
     if let Some((field, _)) = field {
         machine.blank(field.kind, out, field.at);
     }
+}
+
+/// What a trail expects, and how far it is to be trusted.
+fn guess(trusted: bool, trail: &Trail, at: usize) -> Guess {
+    if trail.hits == 0 {
+        return Guess::default();
+    }
+    let length = if trail.hits < 16 { trail.hits } else { (12 + (32 - trail.hits.leading_zeros())).min(24) };
+    let confidence = 1 + length as u8 + if trusted { 32 } else { 0 };
+    Guess { byte: trail.expected[at & 15], confidence }
 }
 
 /// Which bits of byte `at` belong to the field.

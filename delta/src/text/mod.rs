@@ -4,6 +4,7 @@ mod history;
 mod listing;
 mod literal;
 mod ops;
+mod recall;
 
 pub use listing::Listing;
 pub use literal::LiteralModels;

@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::literal::{LiteralModels, code_instruction};
+use super::recall::Recall;
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
@@ -59,6 +60,8 @@ pub struct TextCoder<'a> {
     /// Far units before that one, newest first.
     others: Vec<Listing>,
     last_far: (u32, u32),
+    recall: Recall,
+    indexed: bool,
 }
 
 impl<'a> TextCoder<'a> {
@@ -72,6 +75,8 @@ impl<'a> TextCoder<'a> {
             far: Listing::new(machine),
             others: vec![Listing::new(machine); FAR_UNITS],
             last_far: (0, 0),
+            recall: Recall::new(machine),
+            indexed: false,
         }
     }
 
@@ -137,11 +142,19 @@ impl<'a> TextCoder<'a> {
                     let (listing, index) = edit.source();
                     before.pass(listing.token(index));
                     scanner.pass(listing.token(index), p as u64);
+                    instruction.clear();
+                    instruction.extend_from_slice(listing.token(index));
+                    edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     edit.advance()?;
                     push(&mut body.runs, Run { new_at: at, old_at, len: len as u32, same: true });
                     len
                 }
                 Step::Literal(old_at) => {
+                    if !edit.coder.indexed {
+                        edit.coder.recall.index(edit.coder.old, edit.coder.map)?;
+                        edit.coder.indexed = true;
+                    }
+                    edit.coder.recall.find(edit.coder.old)?;
                     let partner = match old_at {
                         Some(_) => {
                             let (listing, index) = edit.source();
@@ -152,9 +165,10 @@ impl<'a> TextCoder<'a> {
                     let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
                     let machine = edit.coder.machine;
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, partner, room, rest, &mut instruction,
+                        literals, lm, machine, &scanner, &before, &edit.coder.recall, partner, room, rest, &mut instruction,
                     );
                     before.pass(&instruction);
+                    edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
                     let len = instruction.len();
