@@ -56,6 +56,7 @@ fn main() {
     }
     let (o, b) = (ow.finish(), bw.finish());
     eprintln!("ops {} literals {} (raw {}, runs {}) {:?}", o.len(), b.len(), body.literals.len(), body.runs.len(), t.elapsed());
+    if std::env::var("NODEC").is_ok() { return; }
     let mut or = ModelledReader::new(&o, u64::MAX);
     let mut br = ModelledReader::new(&b, u64::MAX);
     let (mut opm, mut litm) = (OpModels::default(), LiteralModels::default());

@@ -10,7 +10,10 @@ use super::range::Bits;
 use super::states::NEXT;
 
 /// Contexts of one byte.
-pub const CONTEXTS: usize = 16;
+pub const CONTEXTS: usize = 12;
+/// Contexts that only remember the byte that followed.
+pub const RUNS: usize = 4;
+const ALL: usize = GUESSES + RUNS;
 /// Guesses of one byte.
 pub const GUESSES: usize = 3;
 /// Values of a guess's confidence.
@@ -39,6 +42,8 @@ pub struct Guess {
 pub struct ByteContext {
     /// Hashes, each of them predicting on its own.
     pub contexts: [u32; CONTEXTS],
+    /// Hashes that are mostly followed by one byte.
+    pub runs: [u32; RUNS],
     /// Guesses, by source.
     pub guesses: [Guess; GUESSES],
     /// Picks mixing weights.
@@ -65,6 +70,8 @@ fn learn(chance: &mut Chance, bit: bool, limit: u32) {
 #[derive(Debug)]
 pub struct ByteModel {
     lines: Vec<Line>,
+    /// Check, byte and count, from the top 16, 8 and 8 bits.
+    runs: Vec<u32>,
     /// By context and history: chance of a one.
     histories: Vec<Chance>,
     /// By guess, confidence and position in the byte: chance that the guess is right.
@@ -86,13 +93,14 @@ impl ByteModel {
         let weight = ONE / 10;
         ByteModel {
             lines: vec![Line([0; LINE]); 1 << (bits - 6)],
+            runs: vec![0; 1 << std::env::var("R").ok().and_then(|t| t.parse().ok()).unwrap_or(20)],
             histories: (0..CONTEXTS * 256)
                 .map(|i| {
                     let [n0, n1] = super::states::SEEN[i & 255].map(u32::from);
                     ((2 * n1 + 1) * ((1 << 22) - 1) / (2 * (n0 + n1) + 2)) << 10
                 })
                 .collect(),
-            rights: vec![3 << 30; GUESSES * CONFIDENCES * 8],
+            rights: vec![3 << 30; ALL * CONFIDENCES * 8],
             by_class: vec![[weight; INPUTS]; CLASSES * 8],
             by_node: vec![[weight; INPUTS]; 256],
             refine: Vec::new(),
@@ -136,19 +144,38 @@ impl ByteModel {
         let mut keys = [0u32; CONTEXTS];
         let mut starts = [0usize; CONTEXTS];
         let mut slots = [[0u8; 1 + STATES]; CONTEXTS];
+        let mut guesses = [Guess::default(); ALL];
+        guesses[..GUESSES].copy_from_slice(&known.guesses);
+        let mut run_at = [0usize; RUNS];
+        let mask = self.runs.len() - 1;
+        for r in 0..RUNS {
+            let key = hash(known.runs[r], 77 + r as u32).wrapping_mul(0x9E37_79B1);
+            let check = key & 0xffff_0000;
+            let first = (key ^ key >> 15) as usize & mask;
+            let entry = self.runs[first];
+            let other = self.runs[first ^ 1];
+            run_at[r] = if entry & 0xffff_0000 == check { first } 
+                else if other & 0xffff_0000 == check { first ^ 1 }
+                else {
+                let at = if entry & 0xff <= other & 0xff { first } else { first ^ 1 };
+                self.runs[first ^ first ^ at ^ 1] -= u32::from(self.runs[at ^ 1] & 0xff > 0);
+                self.runs[at] = check;
+                at
+            };
+            let entry = self.runs[run_at[r]];
+            guesses[GUESSES + r] = Guess { byte: (entry >> 8) as u8, confidence: (entry & 0xff) as u8 };
+        }
         let class = (known.class as usize & (CLASSES - 1)) * 8;
         for half in 0..2 {
             let mask = self.lines.len() - 1;
             for i in 0..CONTEXTS {
                 if half == 0 {
-                    let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
+                    let key = hash(if self.tune >> i & 1 == 0 { known.contexts[i] } else { 0 }, i as u32).wrapping_mul(0x9E37_79B1);
                     keys[i] = key ^ key >> 15;
                 } else {
                     let spread = node.wrapping_mul(0x9E37_79B1);
                     keys[i] ^= spread >> 24;
-                    if self.tune >> i & 1 == 0 {
-                        keys[i] ^= (spread >> 10) & 0x3f00;
-                    }
+                    keys[i] ^= (spread >> 10) & 0x3f00;
                 }
             }
             // Ask memory for all lines before the first is needed.
@@ -172,21 +199,21 @@ impl ByteModel {
                 }
                 // Which guesses still stand, and which bit they expect.
                 let mut agreeing = 0;
-                let mut at = [0usize; GUESSES];
-                let mut expects = [false; GUESSES];
-                for g in 0..GUESSES {
-                    let guess = known.guesses[g];
+                let mut at = [0usize; ALL];
+                let mut expects = [false; ALL];
+                for g in 0..ALL {
+                    let guess = guesses[g];
                     let stands =
                         guess.confidence != 0 && (u32::from(guess.byte) | 256) >> (8 - depth) == node;
                     if stands {
                         at[g] = 1 + (g * CONFIDENCES + (guess.confidence as usize & (CONFIDENCES - 1))) * 8 + depth;
                         expects[g] = guess.byte >> (7 - depth) & 1 != 0;
-                        agreeing |= 1 << g;
+                        agreeing |= (1 << g) & 7;
                         let p = stretch(self.rights[at[g] - 1] >> 16) as i16;
                         inputs[CONTEXTS + g] = if expects[g] { p } else { -p };
                     }
                 }
-                inputs[CONTEXTS + GUESSES] = 256;
+                inputs[CONTEXTS + ALL] = 256;
                 let a = &mut self.by_class[class + agreeing];
                 let b = &mut self.by_node[node as usize & 255];
                 let mut dot = 0i32;
@@ -206,7 +233,7 @@ impl ByteModel {
                     learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
                     *state = NEXT[*state as usize][usize::from(bit)];
                 }
-                for g in 0..GUESSES {
+                for g in 0..ALL {
                     if at[g] != 0 {
                         learn(&mut self.rights[at[g] - 1], bit == expects[g], RIGHTS_LIMIT);
                     }
@@ -217,6 +244,16 @@ impl ByteModel {
             for i in 0..CONTEXTS {
                 let line = &mut self.lines[(keys[i] >> 8) as usize & mask].0;
                 line[starts[i]..starts[i] + STATES].copy_from_slice(&slots[i][1..]);
+            }
+        }
+        for at in run_at {
+            let entry = &mut self.runs[at];
+            if *entry & 0xff == 0 {
+                *entry = *entry & 0xffff_0000 | (node & 0xff) << 8 | 1;
+            } else if *entry >> 8 & 0xff == node & 0xff {
+                *entry += u32::from(*entry & 0xff < 60);
+            } else {
+                *entry = if *entry & 0xff > 3 { (*entry & !0xff) | (*entry & 0xff) / 4 } else {*entry & 0xffff_0000 | (node & 0xff) << 8 | 1};
             }
         }
         node as u8

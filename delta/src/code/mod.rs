@@ -11,7 +11,7 @@ mod modelled;
 mod range;
 mod states;
 
-pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess};
+pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
 pub use model::{Model, hash};
 pub use modelled::{ModelledReader, ModelledWriter};

@@ -2,7 +2,7 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Symbols, hash};
+use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS, Symbols, hash};
 use crate::machine::{ABSENT, Field, Insn, Machine, Scanner};
 
 /// Models of literal instructions.
@@ -85,6 +85,7 @@ pub fn code_instruction<S: Symbols>(
     let mut n = 0;
     let shape = machine.decode(partner);
     let mut agreed = true;
+    let partner_hash = partner.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1));
     let (mut trusted_old, mut trusted_new) = (true, true);
     // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
     let order = if machine == Machine::AArch64 && room >= 4 { [3, 0, 1, 2] } else { [0, 1, 2, 3] };
@@ -104,25 +105,35 @@ pub fn code_instruction<S: Symbols>(
             let part = part(machine, &insn, n);
             let old = if partner.is_empty() { None } else { counterpart(machine, partner, &shape, part, at, &insn) };
             let old_key = old.map_or(256, u32::from) | part << 9 | u32::from(agreed) << 14;
+            let prefix = hash(prefix, u32::from(blank));
             let last = |k: u32| (bytes & ((1 << (8 * k)) - 1)) as u32;
             let opcode = u32::from(raw[usize::from(insn.opcode_at) & 15]) | part << 8;
-            let mut contexts = [0; CONTEXTS];
-            contexts[0] = hash(prefix, 1);
-            contexts[1] = hash(prefix, h0);
-            contexts[2] = hash(hash(prefix, h0), h1);
-            contexts[3] = hash(hash(hash(prefix, h0), h1), h2);
-            contexts[4] = hash(prefix, f0);
-            contexts[5] = hash(hash(prefix, f0), f1);
-            contexts[6] = hash(hash(hash(prefix, f0), f1), f2);
-            contexts[7] = hash(prefix, old_key);
-            contexts[8] = hash(hash(history.unit, old_key), 8);
-            contexts[9] = hash(hash(history.unit, opcode), if n > 0 { u32::from(raw[n - 1]) } else { h0 });
-            contexts[10] = hash(last(2), 5 + (n as u32) * 16);
-            contexts[11] = hash(last(4), 6);
-            contexts[12] = hash(opcode, 7);
-            contexts[13] = hash(hash(opcode, f0), 8);
-            contexts[14] = hash(hash(old_key, opcode), h0);
-            contexts[15] = hash(last(3), part);
+            let [o0, o1, o2, o3] = history.opcodes;
+            let ops = (o0 | o1 << 16).wrapping_add((o2 | o3 << 16).wrapping_mul(0x85EB_CA6B));
+            let previous = if n > 0 { u32::from(raw[order.get(n - 1).copied().unwrap_or(n - 1)]) } else { h0 };
+            let trails = u32::from(recall.old.expected[at]) | u32::from(recall.new.expected[at]) << 8
+                | u32::from(trusted_old && recall.old.hits > 0) << 16 | u32::from(trusted_new && recall.new.hits > 0) << 17;
+            let contexts: [u32; CONTEXTS] = [
+                hash(prefix, o0),
+                hash(prefix, h0),
+                hash(hash(prefix, h0), h1),
+                hash(prefix, f0),
+                hash(prefix, old_key),
+                hash(hash(history.unit, old_key), 8),
+                hash(hash(history.unit, opcode), previous),
+                hash(last(2), 5 + (n as u32) * 16),
+                hash(last(4), 6),
+                hash(opcode, 7),
+                hash(hash(old_key, opcode), h0),
+                hash(last(3), trails),
+            ];
+            let f01 = hash(hash(prefix, f0), f1);
+            let runs: [u32; RUNS] = [
+                hash(f01, 1),
+                hash(f01, f2),
+                hash(hash(prefix, partner_hash), history.unit),
+                hash(hash(prefix, ops), h0),
+            ];
             let known = truth.get(at).copied().unwrap_or(0);
             let guesses = [
                 Guess {
@@ -132,7 +143,7 @@ pub fn code_instruction<S: Symbols>(
                 guess(trusted_old, &recall.old, at),
                 guess(trusted_new, &recall.new, at),
             ];
-            let known_now = ByteContext { contexts, guesses, class: part + 16 * u32::from(agreed) };
+            let known_now = ByteContext { contexts, runs, guesses, class: part + 16 * u32::from(agreed) };
             raw[at] = s.mixed_byte(&mut m.byte, &known_now, known);
             agreed &= old == Some(raw[at]);
             trusted_old &= recall.old.expected[at] == raw[at];

@@ -122,7 +122,8 @@ impl<'a> TextCoder<'a> {
             history: 0,
             forced: false,
         };
-        let mut scanner = Scanner::new(edit.coder.machine);
+        let machine = edit.coder.machine;
+        let mut scanner = Scanner::new(machine);
         let mut before = History { unit: unit.at, ..History::default() };
         let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
         let mut instruction = Vec::with_capacity(16);
@@ -140,7 +141,7 @@ impl<'a> TextCoder<'a> {
             let len = match step {
                 Step::Same(old_at, len) => {
                     let (listing, index) = edit.source();
-                    before.pass(listing.token(index));
+                    before.pass(machine, listing.token(index));
                     scanner.pass(listing.token(index), p as u64);
                     instruction.clear();
                     instruction.extend_from_slice(listing.token(index));
@@ -163,11 +164,10 @@ impl<'a> TextCoder<'a> {
                         None => &[],
                     };
                     let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
-                    let machine = edit.coder.machine;
                     code_instruction(
                         literals, lm, machine, &scanner, &before, &edit.coder.recall, partner, room, rest, &mut instruction,
                     );
-                    before.pass(&instruction);
+                    before.pass(machine, &instruction);
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
