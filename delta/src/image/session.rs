@@ -289,7 +289,7 @@ fn code_text<S: Symbols>(
     let mut coder = TextCoder::new(old.machine, old.file, &old.code);
     let (mut ops, mut literals) = (OpModels::default(), LiteralModels::default());
     let mut body = TextBody::default();
-    let mut listing = Listing::default();
+    let mut listing = Listing::new(old.machine);
     let coders = streams.two(Stream::Edits, Stream::Literals);
     for (index, unit) in units.iter().enumerate() {
         let mut truth = None;
