@@ -62,7 +62,11 @@ impl Client {
         match self {
             Client::Pip => {
                 command.args(["download", "--quiet", "--no-deps", "--only-binary=:all:"]);
-                command.args(["--disable-pip-version-check", "--python-version", "311"]);
+                command.args([
+                    "--disable-pip-version-check",
+                    "--retries=1",
+                    "--python-version=311",
+                ]);
                 for minor in GLIBC_MINORS {
                     command.arg(format!("--platform=manylinux_2_{minor}_{platform}"));
                     if minor == 17 {
@@ -72,7 +76,7 @@ impl Client {
                 command.arg("-d").arg(into).arg(format!("{package}=={version}"));
             }
             Client::Npm => {
-                command.args(["pack", "--silent", "--pack-destination"]);
+                command.args(["pack", "--silent", "--fetch-retries=1", "--pack-destination"]);
                 command
                     .arg(into)
                     .arg(format!("{package}@{version}"))
