@@ -60,10 +60,12 @@ pub fn first_of(cache: &Cache, names: &[&str]) -> Result<Case, String> {
     let mut pairs = manifest.select(&names).map_err(crate::text)?;
     pairs.sort_by_key(|pair| !cache.has(pair));
     for pair in pairs {
-        if !cache.has(pair) && !pair.client.available() {
-            continue;
+        if !cache.has(pair) {
+            if !pair.client.available() {
+                continue;
+            }
+            eprintln!("fetching {} {} and {}", pair.package, pair.old, pair.new);
         }
-        eprintln!("fetching {} {} and {}", pair.package, pair.old, pair.new);
         match cache.fetch(pair, &|_| ()) {
             Ok(files) => {
                 let about = format!("{} {} -> {}", pair.package, pair.old, pair.new);

@@ -25,6 +25,9 @@ fn show(cache: &Cache, case: &Case, engines: &[&str]) -> Result<(), String> {
     let engines = engine::select(&names)?;
     let result = run::case(cache, case, &engines, &|name| eprintln!("{name} ..."))?;
     println!("{}", table::case(&result));
+    if !result.rows.iter().any(run::Row::failed) {
+        println!("Every result was applied to the old file and compared with the new one: equal.\n");
+    }
     where_it_went(&result);
     println!("{}", measure::METHOD);
     match result.rows.iter().any(run::Row::failed) {

@@ -9,7 +9,7 @@ pub fn case(result: &CaseResult) -> String {
     let mut notes = String::new();
     let best = result.best_peer().map(|(_, done)| done.bytes);
     // Writing to a String does not fail.
-    let _ = writeln!(text, "### {}\n\n{}. ", result.pair, result.about);
+    let _ = writeln!(text, "### {}\n\n{}.", result.pair, result.about);
     let _ = writeln!(
         text,
         "Old {} bytes, new {} bytes.\n",
