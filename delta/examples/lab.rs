@@ -55,4 +55,42 @@ fn main() {
     let t = Instant::now();
     for u in &layout { coder.code((&mut or, &mut br), (&mut opm, &mut litm), u, None, &mut back).unwrap(); }
     eprintln!("decoded {} {:?}", back == body, t.elapsed());
+
+    use elfdelta::predict::*;
+    let t = Instant::now();
+    let oc = OldCode { machine, file: &ov, map: &om };
+    let mut map = AddressMap::default();
+    let place = |at: u32| nm.addr(at).unwrap();
+    CodePass::cover_map(oc, &layout, &body, place, &mut map);
+    for r in _oa.ranges() {
+        let os = &oe.sections[r.section as usize];
+        if let Some(ns) = _ne.sections.iter().find(|s| s.name == os.name) { if os.flags & 4 == 0 { map.add(r.addr, ns.addr as u32, r.len); } }
+    }
+    map.settle();
+    let starts: Vec<u32> = layout.iter().map(|u| place(u.at)).collect();
+    let mut targets = Targets::new(&map, &starts);
+    let mut pass = CodePass::new(oc, &body);
+    let mut tm = TargetModels::default();
+    let mut tw = ModelledWriter::default();
+    let mut recipe = elfdelta::recipe::Recipe::default();
+    let mut bad = 0;
+    for u in &layout {
+        let truth = &new[u.at as usize..(u.at + u.size) as usize];
+        pass.unit(&mut tw, &mut tm, &mut targets, u, place(u.at), Some(truth), &mut recipe).unwrap();
+        if pass.bytes() != truth { bad += 1; if bad < 5 { let d = pass.bytes().iter().zip(truth).position(|(a,b)| a!=b).unwrap(); eprintln!("bad unit {:x} size {} whole {} at {:x} {:x?} {:x?}", u.at, u.size, u.whole, d, &pass.bytes()[d.saturating_sub(8)..(d+8).min(u.size as usize)], &truth[d.saturating_sub(8)..(d+8).min(u.size as usize)]); } }
+    }
+    recipe.finish();
+    let tb = tw.finish();
+    eprintln!("targets {} bad {} recipe {} {:?}", tb.len(), bad, recipe.memory(), t.elapsed());
+    let t = Instant::now();
+    let mut targets = Targets::new(&map, &starts);
+    let mut pass = CodePass::new(oc, &body);
+    let mut tm = TargetModels::default();
+    let mut tr = ModelledReader::new(&tb, u64::MAX);
+    let mut recipe2 = elfdelta::recipe::Recipe::default();
+    for u in &layout {
+        pass.unit(&mut tr, &mut tm, &mut targets, u, place(u.at), None, &mut recipe2).unwrap();
+    }
+    recipe2.finish();
+    eprintln!("decoded {} {:?}", recipe2 == recipe, t.elapsed());
 }

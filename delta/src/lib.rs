@@ -26,7 +26,9 @@ mod limits;
 pub mod machine;
 pub mod matching;
 pub mod text;
+pub mod predict;
 mod progress;
+pub mod recipe;
 mod report;
 mod source;
 

@@ -30,17 +30,17 @@ impl History {
 #[derive(Debug)]
 pub struct LiteralModels {
     byte: Model,
+    stray: Model,
 }
 
 impl Default for LiteralModels {
     fn default() -> Self {
-        LiteralModels { byte: Model::new(7, 22, 255) }
+        LiteralModels { byte: Model::new(7, 22, 255), stray: Model::new(1, 8, 255) }
     }
 }
 
 /// Codes one instruction, at most `room` bytes, with `partner` the blanked old one that it replaces; `truth`
-/// holds the blanked bytes from here on. Leaves the blanked bytes in `out`; where the unit ends inside an
-/// instruction, that is all the rest of it.
+/// holds its blanked bytes. Leaves the blanked bytes in `out`.
 #[allow(clippy::too_many_arguments)]
 pub fn code_instruction<S: Symbols>(
     s: &mut S,
@@ -58,6 +58,7 @@ pub fn code_instruction<S: Symbols>(
     let mut prefix = 0u32;
     let mut bytes = history.bytes;
     let mut n = 0;
+    let mut stray = 0;
     // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
     let order = if machine == Machine::AArch64 && room >= 4 { [3, 0, 1, 2] } else { [0, 1, 2, 3] };
     loop {
@@ -67,7 +68,14 @@ pub fn code_instruction<S: Symbols>(
             Some((field, _)) if n > 0 => blank_bits(machine, field, at),
             _ => 0,
         };
-        if n > 0 && n >= usize::from(insn.len).min(room) {
+        if n == 1 && !(machine == Machine::AArch64 && room >= 4) {
+            // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
+            let known = machine.decode(truth).known;
+            if s.flag(&mut m.stray, &[u32::from(raw[0])], !known) {
+                stray = if machine == Machine::AArch64 { room } else { 1 };
+            }
+        }
+        if n > 0 && (n >= room || n == stray || stray == 0 && insn.known && n >= usize::from(insn.len)) {
             break;
         }
         if blank != 0xff {

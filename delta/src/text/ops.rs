@@ -119,7 +119,7 @@ impl<'a> TextCoder<'a> {
                     before.pass(listing.token(index));
                     scanner.pass(listing.token(index), p as u64);
                     edit.advance();
-                    push(&mut body.runs, Run { new_at: at, old_at, len: len as u32, same: true });
+                    push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
                     len
                 }
                 Step::Literal(old_at) => {
@@ -130,10 +130,10 @@ impl<'a> TextCoder<'a> {
                         }
                         None => &[],
                     };
-                    let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
+                    let known = truth.map_or(&[][..], |t| t.listing.token(token));
                     let machine = edit.coder.machine;
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, partner, room, rest, &mut instruction,
+                        literals, lm, machine, &scanner, &before, partner, room, known, &mut instruction,
                     );
                     before.pass(&instruction);
                     scanner.pass(&instruction, p as u64);
@@ -160,10 +160,11 @@ impl<'a> TextCoder<'a> {
     }
 }
 
-/// Joins runs that continue each other.
-fn push(runs: &mut Vec<Run>, run: Run) {
+/// Joins runs of one unit that continue each other.
+fn push(runs: &mut Vec<Run>, unit_at: u32, run: Run) {
     if let Some(last) = runs.last_mut()
         && last.same
+        && last.new_at >= unit_at
         && last.new_at + last.len == run.new_at
         && last.old_at + last.len == run.old_at
     {
