@@ -150,9 +150,9 @@ pub fn zucchini(tools: &Tools, paths: &Paths) -> Plan {
     if tools.lacks("brotli").is_none() {
         let pack = into(
             &brotli,
-            &["brotli", "-q", "11", "--large_window=30", "-c", &arg(&raw)],
+            &["brotli", "-q", "11", "-w", "24", "-c", &arg(&raw)],
         );
-        let unpack = into(&back, &["brotli", "--large_window=30", "-dc", &arg(&brotli)]);
+        let unpack = into(&back, &["brotli", "-dc", &arg(&brotli)]);
         plan.diff.push(free(pack));
         plan.forms.push((brotli, vec![free(unpack), apply]));
     }
