@@ -148,10 +148,7 @@ pub fn zucchini(tools: &Tools, paths: &Paths) -> Plan {
         )],
     };
     if tools.lacks("brotli").is_none() {
-        let pack = into(
-            &brotli,
-            &["brotli", "-q", "11", "-w", "24", "-c", &arg(&raw)],
-        );
+        let pack = into(&brotli, &["brotli", "-q", "11", "-w", "24", "-c", &arg(&raw)]);
         let unpack = into(&back, &["brotli", "-dc", &arg(&brotli)]);
         plan.diff.push(free(pack));
         plan.forms.push((brotli, vec![free(unpack), apply]));
