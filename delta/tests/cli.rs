@@ -101,6 +101,7 @@ fn json_reports_are_json() {
     for args in [
         &["diff", "old", "new", "-o", "q", "--json", "--profile", "fast"][..],
         &["apply", "old", "p", "-o", "out", "--json"],
+        &["diff", "old", "new", "-o", "q", "--json", "--symbols", "old,new"],
         &["inspect", "p", "--json"],
     ] {
         let output = bench.run(args);
@@ -117,6 +118,7 @@ fn usage_is_2() {
     for args in [
         &["apply", "old"][..],
         &["diff", "old", "new", "-o", "q", "--profile", "best"],
+        &["diff", "old", "new", "-o", "q", "--symbols", "old"],
         &["apply", "old", "p", "-o", "-", "--json"],
         &["apply", "old", "p", "-o", "out", "--max-memory", "much"],
     ] {

@@ -19,9 +19,9 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
     }
     let read = |path: &Path| fs::read(path).map_err(Failure::at(path));
     let (old, new) = (read(&args.old)?, read(&args.new)?);
-    let symbols = match args.symbols.as_slice() {
-        [old, new] => Some((read(old)?, read(new)?)),
-        _ => None,
+    let symbols = match &args.symbols {
+        Some(files) => Some((read(&files.old)?, read(&files.new)?)),
+        None => None,
     };
     let options = Options {
         profile: args.profile.into(),

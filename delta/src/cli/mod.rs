@@ -10,7 +10,7 @@ mod size;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use output::Target;
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, str::FromStr};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -59,8 +59,8 @@ struct DiffArgs {
     #[arg(long, value_enum, default_value = "default")]
     profile: Profile,
     /// Separate debug files whose symbols help the matcher; applying never needs them.
-    #[arg(long, value_name = "OLD.debug,NEW.debug", value_delimiter = ',', num_args = 2)]
-    symbols: Vec<PathBuf>,
+    #[arg(long, value_name = "OLD.debug,NEW.debug")]
+    symbols: Option<DebugFiles>,
     /// Worker threads; 0 is one for each core. The patch does not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -99,6 +99,24 @@ struct InspectArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// The value of `--symbols`.
+#[derive(Clone, Debug)]
+struct DebugFiles {
+    old: PathBuf,
+    new: PathBuf,
+}
+
+impl FromStr for DebugFiles {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (old, new) = text.split_once(',').ok_or("two files are wanted, with a comma between them")?;
+        Ok(DebugFiles {
+            old: old.into(),
+            new: new.into(),
+        })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
