@@ -3,12 +3,14 @@
 //! A grammar calls [`Symbols`] with the value it knows; an encoder writes that value and returns it, a decoder
 //! ignores it and returns the one it reads. So a grammar cannot drift between the two sides.
 
+mod any;
 mod columns;
 mod logistic;
 mod model;
 mod modelled;
 mod range;
 
+pub use any::{StreamReader, StreamWriter};
 pub use columns::{ColumnReader, ColumnWriter};
 pub use model::{Model, hash};
 pub use modelled::{ModelledReader, ModelledWriter};
@@ -26,6 +28,8 @@ pub trait Symbols {
     fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32;
     /// A number of any size; small ones are cheap.
     fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64;
+    /// A byte that no model can foresee: eight bits at their face value.
+    fn raw(&mut self, value: u8) -> u8;
     /// Whether more symbols were read than the caller's work limit, or than the stream holds.
     fn exhausted(&self) -> bool;
 

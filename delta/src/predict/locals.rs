@@ -3,6 +3,8 @@
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
 
+use crate::machine::{Flow, Machine, Scanner};
+
 /// The instruction starts of one unit.
 #[derive(Clone, Debug, Default)]
 pub struct Locals {
@@ -28,6 +30,25 @@ impl Locals {
         self.starts.clear();
         self.leader.clear();
         self.labelled.clear();
+    }
+
+    /// Whether no instruction is known.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Adds all instructions of a unit, without labels.
+    pub fn fill(&mut self, machine: Machine, bytes: &[u8]) {
+        let mut scanner = Scanner::new(machine);
+        let mut leader = false;
+        let mut p = 0;
+        while p < bytes.len() {
+            let (insn, _) = scanner.look(&bytes[p..], p as u64);
+            scanner.pass(&bytes[p..], p as u64);
+            self.push(p as u32, leader);
+            leader = matches!(insn.flow, Flow::Jump | Flow::Return | Flow::Trap);
+            p += usize::from(insn.len);
+        }
     }
 
     /// Adds the next instruction: where it starts and whether control only reaches it by a jump.
@@ -72,7 +93,10 @@ impl Locals {
         let matches = |i: &usize| self.class(*i) == label.class;
         let rank = label.rank as usize;
         let index = if label.back {
-            (0..(from + 1).min(self.starts.len())).rev().filter(matches).nth(rank)
+            (0..(from + 1).min(self.starts.len()))
+                .rev()
+                .filter(matches)
+                .nth(rank)
         } else {
             (from + 1..self.starts.len()).filter(matches).nth(rank)
         };

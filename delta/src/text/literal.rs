@@ -35,7 +35,10 @@ pub struct LiteralModels {
 
 impl Default for LiteralModels {
     fn default() -> Self {
-        LiteralModels { byte: Model::new(7, 22, 255), stray: Model::new(1, 8, 255) }
+        LiteralModels {
+            byte: Model::new(7, 22, 255),
+            stray: Model::new(1, 8, 255),
+        }
     }
 }
 
@@ -60,7 +63,11 @@ pub fn code_instruction<S: Symbols>(
     let mut n = 0;
     let mut stray = 0;
     // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
-    let order = if machine == Machine::AArch64 && room >= 4 { [3, 0, 1, 2] } else { [0, 1, 2, 3] };
+    let order = if machine == Machine::AArch64 && room >= 4 {
+        [3, 0, 1, 2]
+    } else {
+        [0, 1, 2, 3]
+    };
     loop {
         let at = order.get(n).copied().unwrap_or(n);
         let (insn, field) = scanner.look(&raw[..room.min(16)], 0);
@@ -86,7 +93,10 @@ pub fn code_instruction<S: Symbols>(
                 hash(prefix, 1),
                 hash(prefix, history.heads[0]),
                 hash(hash(prefix, history.heads[0]), history.heads[1]),
-                hash(hash(hash(prefix, history.heads[0]), history.heads[1]), history.heads[2]),
+                hash(
+                    hash(hash(prefix, history.heads[0]), history.heads[1]),
+                    history.heads[2],
+                ),
                 hash(last(2), 5 + (n as u32) * 16),
                 hash(hash(last(4), (bytes >> 32) as u8 as u32), 6),
                 hash(hash(prefix, old_key), 7),

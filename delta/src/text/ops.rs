@@ -58,7 +58,14 @@ pub struct TextCoder<'a> {
 impl<'a> TextCoder<'a> {
     /// At the first unit.
     pub fn new(machine: Machine, old: &'a FileView<'a>, map: &'a CodeMap) -> Self {
-        TextCoder { machine, old, map, near: Listing::default(), far: Listing::default(), last_far: (0, 0) }
+        TextCoder {
+            machine,
+            old,
+            map,
+            near: Listing::default(),
+            far: Listing::default(),
+            last_far: (0, 0),
+        }
     }
 
     fn load_far(&mut self, unit: u32) -> Result<()> {
@@ -81,7 +88,12 @@ impl<'a> TextCoder<'a> {
     ) -> Result<()> {
         if unit.whole {
             let source = self.map.units[unit.source as usize - 1];
-            body.runs.push(Run { new_at: unit.at, old_at: source.at, len: unit.size, same: true });
+            body.runs.push(Run {
+                new_at: unit.at,
+                old_at: source.at,
+                len: unit.size,
+                same: true,
+            });
             return Ok(());
         }
         let mapped = unit.source.checked_sub(1);
@@ -119,7 +131,16 @@ impl<'a> TextCoder<'a> {
                     before.pass(listing.token(index));
                     scanner.pass(listing.token(index), p as u64);
                     edit.advance();
-                    push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
+                    push(
+                        &mut body.runs,
+                        unit.at,
+                        Run {
+                            new_at: at,
+                            old_at,
+                            len: len as u32,
+                            same: true,
+                        },
+                    );
                     len
                 }
                 Step::Literal(old_at) => {
@@ -133,7 +154,15 @@ impl<'a> TextCoder<'a> {
                     let known = truth.map_or(&[][..], |t| t.listing.token(token));
                     let machine = edit.coder.machine;
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, partner, room, known, &mut instruction,
+                        literals,
+                        lm,
+                        machine,
+                        &scanner,
+                        &before,
+                        partner,
+                        room,
+                        known,
+                        &mut instruction,
                     );
                     before.pass(&instruction);
                     scanner.pass(&instruction, p as u64);
@@ -141,7 +170,12 @@ impl<'a> TextCoder<'a> {
                     let len = instruction.len();
                     if let Some(old_at) = old_at {
                         edit.advance();
-                        body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
+                        body.runs.push(Run {
+                            new_at: at,
+                            old_at,
+                            len: len as u32,
+                            same: false,
+                        });
                     }
                     len
                 }
@@ -223,7 +257,9 @@ impl Edit<'_, '_> {
         before: &History,
     ) -> Result<Step> {
         loop {
-            let here = self.cursor.map(|(far, index)| (self.listing(far).unit, index as u32));
+            let here = self
+                .cursor
+                .map(|(far, index)| (self.listing(far).unit, index as u32));
             let aligned = target.is_some() && here == target;
             let mut op = INSERT;
             if let Some((far, index)) = self.cursor {
@@ -275,7 +311,9 @@ impl Edit<'_, '_> {
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {
-                        return Err(Error::DamagedPatch("it replaces an instruction that is not there"));
+                        return Err(Error::DamagedPatch(
+                            "it replaces an instruction that is not there",
+                        ));
                     };
                     let listing = self.listing(far);
                     return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
@@ -296,7 +334,9 @@ impl Edit<'_, '_> {
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
         let contexts = [hash(1, from_far), hash(2, self.history & 0xff), 3];
         let to = (self.home as i64).saturating_add(s.signed(&mut m.near, &contexts, to));
-        let index = usize::try_from(to).ok().filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
+        let index = usize::try_from(to)
+            .ok()
+            .filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
         let index = index.ok_or(Error::DamagedPatch("it goes past its old function"))?;
         self.cursor = Some((false, index));
         Ok(())
@@ -305,12 +345,19 @@ impl Edit<'_, '_> {
     fn go_far<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
         let (last_unit, last_at) = self.coder.last_far;
         let (unit, at) = target.unwrap_or((0, 0));
-        let away = s.signed(&mut m.far_unit, &[1, hash(2, self.history & 0xf)], i64::from(unit) - i64::from(last_unit));
+        let away = s.signed(
+            &mut m.far_unit,
+            &[1, hash(2, self.history & 0xf)],
+            i64::from(unit) - i64::from(last_unit),
+        );
         let unit = i64::from(last_unit).saturating_add(away);
         let unit = u32::try_from(unit).map_err(|_| Error::DamagedPatch("it copies from nowhere"))?;
         let again = unit == last_unit;
         let base = if again { i64::from(last_at) } else { 0 };
-        let contexts = [hash(1, u32::from(again)), hash(2, u32::from(again) | (self.history & 0xf) << 1)];
+        let contexts = [
+            hash(1, u32::from(again)),
+            hash(2, u32::from(again) | (self.history & 0xf) << 1),
+        ];
         let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
         self.coder.load_far(unit)?;
         let index = usize::try_from(index).ok().filter(|&i| i < self.coder.far.len());
