@@ -253,7 +253,7 @@ fn noise(len: usize) -> Vec<u8> {
 #[test]
 fn an_interrupted_diff_leaves_nothing() {
     let bench = Bench::new();
-    fs::write(bench.path("noise"), noise(6 << 20)).unwrap();
+    fs::write(bench.path("noise"), noise(2 << 20)).unwrap();
     fs::write(bench.path("out"), BEFORE).unwrap();
     let before = bench.names();
     let mut child = bench
@@ -261,7 +261,7 @@ fn an_interrupted_diff_leaves_nothing() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(100));
     let kill = Command::new("kill")
         .args(["-TERM", &child.id().to_string()])
         .status();
@@ -278,7 +278,7 @@ fn an_interrupted_diff_leaves_nothing() {
 #[test]
 fn a_killed_apply_leaves_at_most_one_temporary() {
     let bench = Bench::new();
-    let new = noise(6 << 20);
+    let new = noise(2 << 20);
     fs::write(bench.path("noise"), &new).unwrap();
     assert_eq!(
         code(&bench.run(&["diff", "old", "noise", "-o", "q", "--profile", "fast"])),
