@@ -111,7 +111,9 @@ struct DebugFiles {
 impl FromStr for DebugFiles {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (old, new) = text.split_once(',').ok_or("two files are wanted, with a comma between them")?;
+        let (old, new) = text
+            .split_once(',')
+            .ok_or("two files are wanted, with a comma between them")?;
         Ok(DebugFiles {
             old: old.into(),
             new: new.into(),
