@@ -49,6 +49,12 @@ macro_rules! forward {
                     Self::Columns(s) => s.raw(value),
                 }
             }
+            fn written(&self) -> u64 {
+                match self {
+                    Self::Modelled(s) => s.written(),
+                    Self::Columns(s) => s.written(),
+                }
+            }
             fn exhausted(&self) -> bool {
                 match self {
                     Self::Modelled(s) => s.exhausted(),

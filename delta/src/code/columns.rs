@@ -97,6 +97,9 @@ impl Symbols for ColumnWriter {
         self.bytes.push(value);
         value
     }
+    fn written(&self) -> u64 {
+        (self.flags.len() / 8 + self.bytes.len() + self.numbers.len()) as u64
+    }
     fn exhausted(&self) -> bool {
         false
     }

@@ -30,6 +30,10 @@ pub trait Symbols {
     fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64;
     /// A byte that no model can foresee: eight bits at their face value.
     fn raw(&mut self, value: u8) -> u8;
+    /// Bytes written so far, about; 0 on the reading side.
+    fn written(&self) -> u64 {
+        0
+    }
     /// Whether more symbols were read than the caller's work limit, or than the stream holds.
     fn exhausted(&self) -> bool;
 

@@ -131,6 +131,9 @@ impl Symbols for ModelledWriter {
     fn raw(&mut self, value: u8) -> u8 {
         code_raw(&mut self.bits, value)
     }
+    fn written(&self) -> u64 {
+        self.bits.len() as u64
+    }
     fn exhausted(&self) -> bool {
         false
     }

@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World};
+use crate::tables::{Choices, Made, World, relocations};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -54,15 +54,23 @@ pub fn code_sections(elf: &Elf, addresses: &Addresses) -> CodeMap {
     map
 }
 
-/// Old offset that is expected against the start of a region.
-pub fn hint(old: &OldImage, pairs: &[Option<usize>], region: &Region, last: u64) -> u32 {
-    let paired = match region.kind {
-        RegionKind::Section(i) => pairs[i].map(|j| old.elf.sections[j].offset),
-        RegionKind::Head => Some(0),
-        RegionKind::Table => Some(old.elf.table.0),
-        RegionKind::Gap => None,
+/// Old offsets that are expected against the starts of the regions of a new file.
+pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec<u32> {
+    let mut end = 0;
+    let mut hint = |region: &Region| {
+        let (start, len) = match region.kind {
+            RegionKind::Section(i) => match pairs[i].map(|j| &old.elf.sections[j]).filter(|s| s.in_file()) {
+                Some(s) => (s.offset, s.size),
+                None => (end, 0),
+            },
+            RegionKind::Head => (0, old.elf.head_len),
+            RegionKind::Table => old.elf.table,
+            RegionKind::Gap => (end, region.len),
+        };
+        end = start + len;
+        start.min(old.file.len()) as u32
     };
-    paired.unwrap_or(last).min(old.file.len()) as u32
+    regions.iter().map(&mut hint).collect()
 }
 
 /// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
@@ -126,15 +134,15 @@ pub fn code_image<S: Symbols>(
     // Covers of everything else.
     let mut covers = Vec::new();
     let mut models = CoverModels::default();
-    let mut last = 0;
-    for region in regions.iter().filter(|r| is_data(r, &elf, &code, &choices)) {
+    let hints = hints(old, &pairs, &regions);
+    let data = |r: &(&Region, u32)| is_data(r.0, &elf, &code, &choices);
+    for (region, hint) in regions.iter().zip(hints).filter(data) {
         let place = (region.offset as u32, region.len as u32);
         let truth = plan.map_or(&[][..], |p| {
             let from = p.covers.partition_point(|c| c.new_at < place.0);
             let to = p.covers.partition_point(|c| c.new_at < place.0 + place.1);
             &p.covers[from..to]
         });
-        let hint = hint(old, &pairs, region, last);
         let old_len = old.file.len() as u32;
         code_covers(
             streams.get(Stream::Covers),
@@ -145,9 +153,6 @@ pub fn code_image<S: Symbols>(
             truth,
             &mut covers,
         )?;
-        last = covers
-            .last()
-            .map_or(u64::from(hint), |c: &Cover| u64::from(c.old_at + c.len));
     }
 
     // The static projection.
@@ -169,6 +174,8 @@ pub fn code_image<S: Symbols>(
         elf: &elf,
         pairs: &pairs,
         choices: &choices,
+        addresses: &addresses,
+        covers: &covers,
         code: &code,
         units: &units,
         truth: plan.map(|p| p.bytes),
@@ -222,8 +229,10 @@ pub fn code_image<S: Symbols>(
         made.sections.push((section.section, recipe));
     }
 
+    relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+
     // Everything else, and all recipes in file order.
-    made.known.sort_unstable_by_key(|k| k.0);
+    made.known.settle();
     let mut models = ByteModels::default();
     for region in &regions {
         let mut recipe = Recipe::default();
@@ -239,19 +248,19 @@ pub fn code_image<S: Symbols>(
                 let from = covers.partition_point(|c| c.new_at < place.0);
                 let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
                 let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
-                let first = made.known.partition_point(|k| k.0 < place.0);
-                let known = &made.known[first..];
                 let s = streams.get(Stream::Bytes);
+                let before = s.written();
                 code_bytes(
                     s,
                     &mut models,
                     old.file,
                     place,
                     &covers[from..to],
-                    known,
+                    &made.known,
                     truth,
                     &mut recipe,
                 )?;
+                if let RegionKind::Section(i) = region.kind && plan.is_some() && std::env::var("TRACE").is_ok() { eprintln!("{} {} covers {}", String::from_utf8_lossy(&elf.sections[i].name), s.written()-before, to-from); }
             }
         }
         recipe.finish();
@@ -348,10 +357,12 @@ fn cover_map(
     }
 }
 
-/// A view for the planner of regions that go through covers.
-pub fn data_regions(elf: &Elf, addresses: &Addresses, len: u64, choices: &Choices) -> Option<Vec<Region>> {
-    let code = code_sections(elf, addresses);
-    let mut regions = elf.regions(len)?;
-    regions.retain(|r| is_data(r, elf, &code, choices));
-    Some(regions)
+/// The regions of a new file that go through covers, with the old offsets expected against their starts.
+pub fn data_regions(old: &OldImage, new: &OldImage, choices: &Choices) -> Option<Vec<(Region, u32)>> {
+    let pairs = pair_sections(&old.elf, &new.elf);
+    let code = code_sections(&new.elf, &new.addresses);
+    let regions = new.elf.regions(new.file.len())?;
+    let hints = hints(old, &pairs, &regions);
+    let all = regions.into_iter().zip(hints);
+    Some(all.filter(|(region, _)| is_data(region, &new.elf, &code, choices)).collect())
 }

@@ -3,13 +3,22 @@
 //! A table is modelled only where the encoder found that its model reproduces it; the choice is sent. What a
 //! table makes is the recipe of its section.
 
+mod known;
+pub mod relocations;
+
+pub use known::Known;
+
 use crate::code::{Model, Symbols};
-use crate::elf::Elf;
+use crate::data::Cover;
+use crate::elf::{Elf, address::Addresses};
 use crate::error::Result;
 use crate::image::OldImage;
 use crate::layout::{CodeMap, NewUnit};
 use crate::predict::Targets;
 use crate::recipe::Recipe;
+
+const SHT_RELA: u32 = 4;
+const SHF_ALLOC: u64 = 2;
 
 /// The models there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +46,9 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     let s = &elf.sections[section];
     if !s.in_file() {
         return None;
+    }
+    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
+        return Some(Table::Relocations);
     }
     let by_name: &[(&[u8], Table)] = &[];
     by_name
@@ -89,6 +101,10 @@ pub struct World<'w> {
     pub pairs: &'w [Option<usize>],
     /// Which sections are modelled.
     pub choices: &'w Choices,
+    /// Loaded sections of the new file.
+    pub addresses: &'w Addresses,
+    /// Covers of the generic regions, in file order.
+    pub covers: &'w [Cover],
     /// Code of the new file.
     pub code: &'w CodeMap,
     /// Units of the new file, with their old ones.
@@ -122,7 +138,7 @@ pub struct Made {
     /// Recipes of whole sections.
     pub sections: Vec<(usize, Recipe)>,
     /// Bytes inside sections that go through covers, by file offset.
-    pub known: Vec<(u32, Vec<u8>)>,
+    pub known: Known,
 }
 
 impl Made {
