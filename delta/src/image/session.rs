@@ -251,7 +251,6 @@ pub fn code_image<S: Symbols>(
                 let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
                 let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
                 let s = streams.get(Stream::Bytes);
-                let before = s.written();
                 code_bytes(
                     s,
                     &mut models,
