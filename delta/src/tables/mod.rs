@@ -4,6 +4,7 @@
 //! table makes is the recipe of its section.
 
 mod known;
+pub mod go;
 pub mod relocations;
 
 pub use known::Known;
