@@ -4,13 +4,16 @@
 //! ignores it and returns the one it reads. So a grammar cannot drift between the two sides.
 
 mod any;
+mod bytes;
 mod columns;
 mod logistic;
 mod model;
 mod modelled;
 mod range;
+mod states;
 
 pub use any::{StreamReader, StreamWriter};
+pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
 pub use model::{Model, hash};
 pub use modelled::{ModelledReader, ModelledWriter};
@@ -34,6 +37,8 @@ pub trait Symbols {
     fn written(&self) -> u64 {
         0
     }
+    /// A byte under a [`ByteModel`].
+    fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8;
     /// Whether more symbols were read than the caller's work limit, or than the stream holds.
     fn exhausted(&self) -> bool;
 

@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World, relocations};
+use crate::tables::{Choices, Made, World, jumps, relocations};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -182,6 +182,7 @@ pub fn code_image<S: Symbols>(
         targets: Targets::new(&map, &starts),
     };
     let mut made = Made::default();
+    let mut jump_models = jumps::JumpModels::default();
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
@@ -207,7 +208,8 @@ pub fn code_image<S: Symbols>(
             let addr = place(unit.at);
             let s = streams.get(Stream::Targets);
             pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
-            let _view = pass.view(unit, addr);
+            let mut view = pass.view(unit, addr);
+            jumps::unit(streams.get(Stream::Jumps), &mut jump_models, &mut world, &mut view, &mut made)?;
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -289,7 +291,7 @@ fn code_text<S: Symbols>(
     let mut coder = TextCoder::new(old.machine, old.file, &old.code);
     let (mut ops, mut literals) = (OpModels::default(), LiteralModels::default());
     let mut body = TextBody::default();
-    let mut listing = Listing::default();
+    let mut listing = Listing::new(old.machine);
     let coders = streams.two(Stream::Edits, Stream::Literals);
     for (index, unit) in units.iter().enumerate() {
         let mut truth = None;
