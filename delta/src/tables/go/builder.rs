@@ -16,7 +16,7 @@ pub struct Builder {
     quantum: u8,
     /// The names.
     pub names: Vec<u8>,
-    name_index: HashMap<Vec<u8>, u32>,
+    name_index: HashMap<Vec<u8>, Vec<u32>>,
     tables: Vec<u8>,
     table_index: HashMap<Vec<u8>, u32>,
     entries: Vec<(u32, u32)>,
@@ -67,8 +67,8 @@ pub struct Tree {
     pub group: u8,
     /// Rows of 16 bytes.
     pub rows: Vec<u8>,
-    /// A name for each row.
-    pub names: Vec<Vec<u8>>,
+    /// Position of the name of each row.
+    pub names: Vec<u32>,
 }
 
 impl Builder {
@@ -95,15 +95,17 @@ impl Builder {
         self.names.len() + self.tables.len() + self.records.len() + self.entries.len() * 8 + data
     }
 
-    /// Position of a name, which is added where it is new.
-    pub fn name(&mut self, name: &[u8]) -> u32 {
-        if let Some(&at) = self.name_index.get(name) {
-            return at;
-        }
+    /// Positions of the names that read so. Several symbols may share a name.
+    pub fn names_like(&self, name: &[u8]) -> &[u32] {
+        self.name_index.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds a name.
+    pub fn add_name(&mut self, name: &[u8]) -> u32 {
         let at = self.names.len() as u32;
         self.names.extend_from_slice(name);
         self.names.push(0);
-        self.name_index.insert(name.to_vec(), at);
+        self.name_index.entry(name.to_vec()).or_default().push(at);
         at
     }
 
@@ -141,7 +143,7 @@ impl Builder {
         let group = tree.group.min(GROUPS as u8 - 1);
         let mut rows = tree.rows.clone();
         for (row, name) in rows.chunks_exact_mut(16).zip(&tree.names) {
-            row[4..8].copy_from_slice(&self.name(name).to_le_bytes());
+            row[4..8].copy_from_slice(&name.to_le_bytes());
         }
         let blobs = &mut self.groups[usize::from(group)];
         let at = blobs.len() as u32;
@@ -300,7 +302,7 @@ pub fn tree_of(table: &GoTable, record: &Record) -> Option<Tree> {
     let mut names = Vec::new();
     for row in rows.chunks_exact_mut(16) {
         let at = u32::from_le_bytes([row[4], row[5], row[6], row[7]]);
-        names.push(table.name(at).to_vec());
+        names.push(at);
         row[4..8].fill(0);
     }
     let group = blob.group;
@@ -316,10 +318,14 @@ fn build(table: &GoTable) -> Option<Vec<u8>> {
     let frame = frame_of(table)?;
     let mut builder = Builder::new(table.head.quantum);
     let mut places: HashMap<u32, Place> = HashMap::new();
+    let mut names: HashMap<u32, u32> = HashMap::new();
+    let mut name = |builder: &mut Builder, at: u32| {
+        *names.entry(at).or_insert_with(|| builder.add_name(table.name(at)))
+    };
     for index in 0..table.functions() {
         let record = table.record(index)?;
         let mut f = Function {
-            name: builder.name(table.name(record.name)),
+            name: name(&mut builder, record.name),
             scalars: record.scalars,
             ..Function::default()
         };
@@ -330,7 +336,11 @@ fn build(table: &GoTable) -> Option<Vec<u8>> {
             f.data.push(if at == NONE {
                 None
             } else if kind == INLINE_TREE {
-                Some(builder.add_tree(&tree_of(table, &record)?))
+                let mut tree = tree_of(table, &record)?;
+                for at in &mut tree.names {
+                    *at = name(&mut builder, *at);
+                }
+                Some(builder.add_tree(&tree))
             } else if let Some(place) = places.get(&at) {
                 Some(*place)
             } else {

@@ -132,6 +132,8 @@ pub struct Functions {
     end: u32,
     /// Old positions of data to new places.
     places: HashMap<u32, Place>,
+    /// Old positions of names to new ones.
+    name_places: HashMap<u32, u32>,
     /// On the writing side: the true table's.
     true_places: HashMap<u32, Place>,
     /// Old positions of pointer masks to new ones.
@@ -202,6 +204,7 @@ impl Functions {
             entry: 0,
             end: 0,
             places: HashMap::new(),
+            name_places: HashMap::new(),
             true_places: HashMap::new(),
             masks: HashMap::new(),
             first_lines: HashMap::new(),
@@ -320,19 +323,23 @@ impl Functions {
         let true_name = truth.as_ref().zip(truth_table).map(|(t, table)| table.name(t.name));
         let expected = old.as_ref().map(|o| o.name).or_else(|| self.names.next());
         let name = self.names.code(s, u32::from(old.is_some()), old_table, expected, true_name)?;
-        f.name = self.builder.name(&name);
+        let was = old.as_ref().map(|o| o.name);
+        f.name = self.name(s, &name, was, truth.as_ref().map(|t| t.name))?;
         let old_files = old_steps(FILES);
         let old_unit = old.as_ref().map_or(0, |o| o.scalars[UNIT]);
-        let files = &self.files;
+        let by_file: Vec<(u32, u32)> = old_files
+            .unwrap_or_default()
+            .iter()
+            .map(|x| (x.end, self.files.identity(old_unit, x.value)))
+            .collect();
         let identity = |at: u32| {
-            let steps = old_files.as_deref().unwrap_or_default();
-            let step = steps.get(steps.partition_point(|x| x.end <= at)).or(steps.last());
-            step.map_or(NONE, |x| files.identity(old_unit, x.value))
+            let found = by_file.get(by_file.partition_point(|x| x.0 <= at));
+            found.or(by_file.last()).map_or(NONE, |x| x.1)
         };
         let mut guess = old.as_ref().map_or([0; 7], |o| o.scalars);
         if old.is_some() {
             guess[DEFER] = if guess[DEFER] == 0 { 0 } else { project(view, guess[DEFER]) };
-            guess[UNIT] = files.unit(old_unit).unwrap_or(self.last_unit);
+            guess[UNIT] = self.files.unit(old_unit).unwrap_or(self.last_unit);
             guess[LINE] = self.lines.project(identity(0), guess[LINE] as i32) as u32;
         } else {
             guess[UNIT] = self.last_unit;
@@ -518,7 +525,7 @@ impl Functions {
                 }
             }
             let rows = was.map(|(_, rows)| rows);
-            let tree = self.tree(s, old_table, rows, known.as_ref(), old_group, view, starts, whole, inline_files, rows_map, project)?;
+            let tree = self.tree(s, (old_table, truth_table), rows, known.as_ref(), old_group, view, starts, whole, inline_files, rows_map, project)?;
             return Ok(Some(self.builder.add_tree(&tree)));
         }
 
@@ -646,7 +653,7 @@ impl Functions {
     fn tree<S: Symbols>(
         &mut self,
         s: &mut S,
-        old_table: Option<&GoTable>,
+        (old_table, truth_table): (Option<&GoTable>, Option<&GoTable>),
         old_rows: Option<&[u8]>,
         truth: Option<&Tree>,
         group: u8,
@@ -664,26 +671,31 @@ impl Functions {
         let mut tree = Tree { group, ..Tree::default() };
         let has = u32::from(old_rows.is_some()) | u32::from(whole) << 1;
         let know = truth.map_or(&[][..], |t| &t.rows);
+        let true_name = |i: usize| Some(truth_table?.name(*truth?.names.get(i)?));
         let true_row = |i: usize| know.get(16 * i..16 * i + 16);
         if old_rows.is_some() {
+            let mut names = Vec::new();
             for (i, row) in old.iter().enumerate() {
                 let line = self.lines.project(key(i), word(row, 12) as i32) as u32;
                 for w in [word(row, 0), 0, project(view, word(row, 8)), line] {
                     tree.rows.extend_from_slice(&w.to_le_bytes());
                 }
-                tree.names.push(old_name(i).to_vec());
+                names.push(old_name(i));
             }
             let contexts = [hash(1, has), hash(hash(2, has), self.history & 15)];
-            if s.flag(&mut self.m.tree, &contexts, truth == Some(&tree)) {
+            let same = truth.is_some_and(|t| t.rows == tree.rows && t.group == group)
+                && (0..names.len()).all(|i| true_name(i) == Some(names[i]));
+            if s.flag(&mut self.m.tree, &contexts, same) {
                 rows_map.extend(0..old.len() as i32);
                 for (i, row) in old.iter().enumerate() {
                     let now = word(&tree.rows[16 * i..], 12) as i32;
                     self.lines.learn(key(i), word(row, 12) as i32, now);
+                    let place = self.name(s, names[i], Some(word(row, 4)), truth.map(|t| t.names[i]))?;
+                    tree.names.push(place);
                 }
                 return Ok(tree);
             }
             tree.rows.clear();
-            tree.names.clear();
         }
         let old_count = old.len() as i64;
         let true_count = know.len() as i64 / 16;
@@ -695,7 +707,7 @@ impl Functions {
         let (mut cursor, mut history) = (0usize, 0u32);
         for i in 0..count {
             let known = true_row(i);
-            let known_name = truth.and_then(|t| t.names.get(i)).map(Vec::as_slice);
+            let known_name = true_name(i);
             let continues = |j: usize| {
                 j < old.len() && Some(old_name(j)) == known_name && known.is_some_and(|k| word(k, 0) == word(old[j], 0))
             };
@@ -745,16 +757,53 @@ impl Functions {
             if let Some(j) = from {
                 self.lines.learn(key(j), word(old[j], 12) as i32, row[3] as i32);
             }
-            self.first_lines.insert(name.clone(), row[3] as i32);
+            let was = from.map(|j| word(old[j], 4));
+            tree.names.push(self.name(s, &name, was, truth.map(|t| t.names[i]))?);
+            self.first_lines.insert(name, row[3] as i32);
             for w in row {
                 tree.rows.extend_from_slice(&w.to_le_bytes());
             }
-            tree.names.push(name);
             if s.exhausted() {
                 return Err(Error::DamagedPatch("an inline tree ends too early"));
             }
         }
         Ok(tree)
+    }
+
+    /// Codes which of the names that read alike is meant: the one that the old one was, or a new one.
+    fn name<S: Symbols>(&mut self, s: &mut S, name: &[u8], old: Option<u32>, truth: Option<u32>) -> Result<u32> {
+        let seen = self.builder.names_like(name);
+        let known = old.and_then(|at| self.name_places.get(&at)).copied();
+        let expected = known.filter(|p| seen.contains(p));
+        let place = if seen.is_empty() {
+            None
+        } else {
+            let guess = match (expected, old) {
+                (Some(place), _) => Some(place),
+                (None, Some(_)) => None,
+                (None, None) => seen.first().copied(),
+            };
+            let known = truth.filter(|t| seen.contains(t));
+            let contexts = [
+                hash(5, u32::from(expected.is_some()) | u32::from(old.is_some()) << 1),
+                hash(6, (seen.len() as u32).min(3) | u32::from(guess.is_some()) << 2),
+            ];
+            if s.flag(&mut self.m.place, &contexts, known == guess) {
+                guess
+            } else {
+                let index = known.and_then(|t| seen.iter().position(|&p| p == t)).map_or(0, |i| i as u64 + 1);
+                let index = s.number(&mut self.m.choice, &[4], index);
+                match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
+                    Some(i) => Some(*seen.get(i).ok_or(Error::DamagedPatch("a name is not there"))?),
+                    None => None,
+                }
+            }
+        };
+        let place = place.unwrap_or_else(|| self.builder.add_name(name));
+        if let Some(old) = old {
+            self.name_places.insert(old, place);
+        }
+        Ok(place)
     }
 
     /// Codes an offset in the code of a function.
