@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World, jumps, relocations};
+use crate::tables::{go::Functions, Choices, Made, World, jumps, relocations};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -186,6 +186,7 @@ pub fn code_image<S: Symbols>(
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
+    let mut functions = Functions::begin(streams.get(Stream::Go), &world)?;
     for section in &code.sections {
         let mut recipe = Recipe::default();
         let mut cursor = section.at;
@@ -210,6 +211,9 @@ pub fn code_image<S: Symbols>(
             pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
             let mut view = pass.view(unit, addr);
             jumps::unit(streams.get(Stream::Jumps), &mut jump_models, &mut world, &mut view, &mut made)?;
+            if let Some(functions) = &mut functions {
+                functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
+            }
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -231,6 +235,9 @@ pub fn code_image<S: Symbols>(
         made.sections.push((section.section, recipe));
     }
 
+    if let Some(functions) = functions {
+        functions.finish(streams.get(Stream::Go), &world, &mut made)?;
+    }
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
 
     // Everything else, and all recipes in file order.

@@ -11,7 +11,7 @@ use crate::file_view::FileView;
 use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, jumps, relocations};
+use crate::tables::{go, Choices, Table, jumps, relocations};
 use crate::text::PlanRun;
 
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
@@ -31,6 +31,7 @@ pub fn plan<'a>(
         let s = &new.elf.sections[section];
         let content = &bytes[s.offset as usize..(s.offset + s.size) as usize];
         match table {
+            Table::Functions => go::fits(&new.elf, bytes),
             Table::Relocations => relocations::fits(new.machine, &new.elf, content),
             _ => true,
         }

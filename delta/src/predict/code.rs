@@ -80,6 +80,11 @@ impl UnitView<'_> {
             .map(|i| self.old.map.units[i as usize])
     }
 
+    /// The old unit's address.
+    pub fn source_addr(&self) -> Option<u32> {
+        self.old.map.addr(self.source()?.at)
+    }
+
     /// Where an offset of the old unit is in the new one; `None` where no instruction lines up.
     pub fn project(&self, offset: u32) -> Option<u32> {
         let source = self.source()?;

@@ -64,6 +64,11 @@ impl Locals {
         self.starts.push(start);
     }
 
+    /// Where the instructions start.
+    pub fn starts(&self) -> &[u32] {
+        &self.starts
+    }
+
     /// Index of the instruction that starts at an offset of the unit.
     pub fn index(&self, start: u32) -> Option<usize> {
         self.starts.binary_search(&start).ok()

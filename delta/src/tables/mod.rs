@@ -5,6 +5,7 @@
 
 pub mod jumps;
 mod known;
+pub mod go;
 pub mod relocations;
 
 pub use known::Known;
@@ -51,7 +52,7 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
         return Some(Table::Relocations);
     }
-    let by_name: &[(&[u8], Table)] = &[];
+    let by_name: &[(&[u8], Table)] = &[(b".gopclntab", Table::Functions), (b".data.rel.ro.gopclntab", Table::Functions)];
     by_name
         .iter()
         .find(|(name, _)| s.name == *name)
