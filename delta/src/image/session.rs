@@ -268,7 +268,6 @@ pub fn code_image<S: Symbols>(
                     truth,
                     &mut recipe,
                 )?;
-                if let RegionKind::Section(i) = region.kind && plan.is_some() && std::env::var("TRACE").is_ok() { eprintln!("{} {} covers {}", String::from_utf8_lossy(&elf.sections[i].name), s.written()-before, to-from); }
             }
         }
         recipe.finish();
