@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World, relocations};
+use crate::tables::{Choices, Made, World, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -230,6 +230,7 @@ pub fn code_image<S: Symbols>(
     }
 
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+    symbols::code(streams.get(Stream::Symbols), &world, &mut made)?;
 
     // Everything else, and all recipes in file order.
     made.known.settle();

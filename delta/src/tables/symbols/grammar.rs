@@ -1,0 +1,326 @@
+//! The rows of one symbol table against the old ones.
+
+use super::ground::{Expected, GUESSES, Ground};
+use super::pair::pair;
+use super::row::{self, Row};
+use crate::code::{Model, Symbols, hash};
+use crate::recipe::Recipe;
+use crate::tables::names::{NONE, Names};
+use crate::tables::{Made, World};
+use crate::{Error, error::Result};
+
+/// How a new row relates to the old one at hand.
+const FIELDS: u32 = 0;
+const INSERT: u32 = 1;
+const SKIP: u32 = 2;
+const JUMP: u32 = 3;
+/// Where an address that was not foreseen is.
+const UNIT: u32 = 0;
+const NEAR: u32 = 1;
+
+/// Models of all symbol tables.
+pub struct Models {
+    count: Model,
+    follows: Model,
+    kind: Model,
+    skip: Model,
+    jump: Model,
+    same: Model,
+    guess: Model,
+    text: Model,
+    info: Model,
+    section: Model,
+    way: Model,
+    unit: Model,
+    value: Model,
+    size: Model,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Models {
+            count: Model::new(1, 6, 255),
+            follows: Model::new(4, 14, 1023),
+            kind: Model::new(2, 10, 255),
+            skip: Model::new(2, 12, 255),
+            jump: Model::new(1, 14, 255),
+            same: Model::new(3, 12, 255),
+            guess: Model::new(2, 12, 255),
+            text: Model::new(2, 14, 255),
+            info: Model::new(2, 14, 255),
+            section: Model::new(2, 12, 255),
+            way: Model::new(2, 10, 255),
+            unit: Model::new(2, 14, 255),
+            value: Model::new(2, 18, 255),
+            size: Model::new(3, 16, 255),
+        }
+    }
+}
+
+/// The rows of a new table.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Their bytes.
+    pub bytes: Vec<u8>,
+    /// Old row that each continues, or [`NONE`].
+    pub source: Vec<u32>,
+}
+
+struct Coder<'c> {
+    m: &'c mut Models,
+    ground: &'c Ground<'c>,
+    names: &'c Names,
+    /// The next string that no old row names.
+    fresh: usize,
+    last: Row,
+    /// Index behind the last function's unit.
+    unit: usize,
+}
+
+/// Codes the rows of section `table`; keeps its recipe in `made`.
+pub fn code<S: Symbols>(
+    s: &mut S,
+    m: &mut Models,
+    world: &World,
+    ground: &Ground,
+    names: &Names,
+    table: usize,
+    made: &mut Made,
+) -> Result<Rows> {
+    let is_64 = world.elf.is_64;
+    let width = row::len(is_64);
+    let old_bytes = world.old_bytes(table)?;
+    let old_at = world.pairs[table].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
+    let size = world.elf.sections[table].size as usize;
+    if size % width != 0 {
+        return Err(Error::DamagedPatch("a symbol table ends inside a row"));
+    }
+    let old_count = old_bytes.len() / width;
+    let old_row = |j: usize| Row::read(is_64, &old_bytes[j * width..(j + 1) * width]);
+    // From each old row on, the first whose name is still there.
+    let mut alive = vec![old_count as u32; old_count + 1];
+    for j in (0..old_count).rev() {
+        alive[j] = if names.project(old_row(j).name).is_some() { j as u32 } else { alive[j + 1] };
+    }
+    let expect = |j: usize| {
+        let old = old_row(j);
+        ground.expect(&old, names.project(old.name).unwrap_or(0))
+    };
+    let truth: Vec<Row> = world
+        .true_bytes(table)
+        .map(|t| t.chunks_exact(width).map(|r| Row::read(is_64, r)).collect())
+        .unwrap_or_default();
+    let pairs = if S::READS {
+        Vec::new()
+    } else {
+        let expected: Vec<_> =
+            (0..old_count).map(|j| (alive[j] == j as u32).then(|| expect(j).row)).collect();
+        pair(&expected, &truth)
+    };
+
+    let mut c = Coder { m, ground, names, fresh: 0, last: Row::default(), unit: 0 };
+    let mut rows = Rows::default();
+    let mut recipe = Recipe::default();
+    let mut expected = 0usize;
+    let mut history = 0u32;
+    for i in 0..size / width {
+        let known = truth.get(i).copied().unwrap_or_default();
+        let pair = pairs.get(i).copied().unwrap_or(NONE) as usize;
+        expected = alive[expected.min(old_count)] as usize;
+        let mut e = if expected < old_count { expect(expected) } else { Expected::default() };
+        let fresh_next = names.source.get(c.fresh).is_some_and(|&o| o == NONE);
+        let contexts = [
+            hash(1, e.trust),
+            hash(hash(2, e.trust), history & 15),
+            hash(hash(3, e.row.info.into()), e.row.section.into()),
+            hash(4, history & 255 | u32::from(fresh_next) << 8),
+        ];
+        let follows = s.flag(&mut c.m.follows, &contexts, pair == expected && known == e.row);
+        if follows && expected >= old_count {
+            return Err(Error::DamagedPatch("a symbol continues one that is not there"));
+        }
+        history = history << 1 | u32::from(!follows);
+        let mut source = expected;
+        let mut new = e.row;
+        if !follows {
+            let kind = match pair {
+                p if p == NONE as usize => INSERT,
+                p if p == expected => FIELDS,
+                p if p > expected && p - expected < 1 << 12 => SKIP,
+                _ => JUMP,
+            };
+            let kind = s.tree(&mut c.m.kind, &[hash(1, history & 3), hash(2, history & 31)], 2, kind);
+            if kind == SKIP {
+                let skip = s.number(&mut c.m.skip, &[0, history & 7], pair.wrapping_sub(expected) as u64);
+                source = expected.saturating_add(skip.min(1 << 32) as usize);
+            } else if kind == JUMP {
+                let jump = s.signed(&mut c.m.jump, &[0], pair as i64 - expected as i64);
+                source = usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX);
+            }
+            if kind != INSERT && source >= old_count {
+                return Err(Error::DamagedPatch("a symbol continues one that is not there"));
+            }
+            if source != expected {
+                e = expect(source);
+            }
+            if kind == INSERT {
+                new = c.insert(s, &known)?;
+            } else {
+                new = c.fields(s, &e, &old_row(source), &known)?;
+            }
+            if kind == INSERT {
+                source = NONE as usize;
+            }
+        }
+        if s.exhausted() {
+            return Err(Error::DamagedPatch("the symbols end too early"));
+        }
+        c.pass(&new);
+        let bytes = &new.bytes(is_64)[..width];
+        rows.bytes.extend_from_slice(bytes);
+        rows.source.push(source as u32);
+        if source < old_count {
+            let from = source * width;
+            recipe.copy(old_at + from as u32, &old_bytes[from..from + width], bytes);
+            expected = source + 1;
+        } else {
+            recipe.literal(bytes);
+        }
+    }
+    recipe.finish();
+    made.sections.push((table, recipe));
+    Ok(rows)
+}
+
+impl Coder<'_> {
+    /// Moves on behind a row.
+    fn pass(&mut self, row: &Row) {
+        if row.is_function()
+            && let Some(unit) = self.ground.unit(row.value)
+        {
+            self.unit = unit + 1;
+        }
+        self.last = *row;
+    }
+
+    /// A row that continues an old one but is not as expected.
+    fn fields<S: Symbols>(&mut self, s: &mut S, e: &Expected, old: &Row, known: &Row) -> Result<Row> {
+        let mut new = e.row;
+        let mut flags = 0;
+        let mut same = |s: &mut S, m: &mut Model, field: u32, same: bool| {
+            let told = s.flag(
+                m,
+                &[hash(1, field), hash(hash(2, field), flags), hash(hash(3, field), e.trust)],
+                same,
+            );
+            flags = flags << 1 | u32::from(!told);
+            told
+        };
+        let value_kept = same(s, &mut self.m.same, 0, known.value == new.value);
+        if !value_kept {
+            let others = &e.values[1..e.count.max(1)];
+            let index = others.iter().position(|&v| v == known.value).map_or(0, |i| i as u32 + 1);
+            let index = s.tree(&mut self.m.guess, &[hash(1, e.trust), 2], 2, index) as usize;
+            new.value = match index.checked_sub(1) {
+                Some(i) => *e.values[..GUESSES].get(i + 1).unwrap_or(&0),
+                None => self.value(s, &new, known, e.row.value),
+            };
+            new.size = self.ground.resize(old, new.value);
+        }
+        if !same(s, &mut self.m.same, 1, known.size == new.size) {
+            new.size = self.size(s, &new, known);
+        }
+        if !same(s, &mut self.m.same, 2, known.name == new.name) {
+            new.name = self.name(s, known)?;
+        }
+        if !same(s, &mut self.m.same, 3, (known.info, known.other) == (new.info, new.other)) {
+            self.info(s, &mut new, known);
+        }
+        if !same(s, &mut self.m.same, 4, known.section == new.section) {
+            new.section =
+                s.number(&mut self.m.section, &[1, hash(2, new.section.into())], known.section.into()) as u16;
+        }
+        Ok(new)
+    }
+
+    /// A row without an old one.
+    fn insert<S: Symbols>(&mut self, s: &mut S, known: &Row) -> Result<Row> {
+        let mut new = Row { name: self.name(s, known)?, ..self.last };
+        self.info(s, &mut new, known);
+        let contexts =
+            [hash(1, u32::from(new.info)), hash(hash(2, new.info.into()), self.last.section.into())];
+        new.section = s.number(&mut self.m.section, &contexts, known.section.into()) as u16;
+        let base = if new.has_address() { self.last.value } else { 0 };
+        new.value = self.value(s, &new, known, base);
+        new.size = match self.ground.unit(new.value).filter(|_| new.is_function()) {
+            Some(unit) => u64::from(self.ground.units()[unit].1),
+            None => 0,
+        };
+        if !s.flag(
+            &mut self.m.same,
+            &[5, u32::from(new.info), u32::from(new.section)],
+            known.size == new.size,
+        ) {
+            new.size = self.size(s, &new, known);
+        }
+        Ok(new)
+    }
+
+    /// A name: counted from the next string that no old row has.
+    fn name<S: Symbols>(&mut self, s: &mut S, known: &Row) -> Result<u32> {
+        let source = &self.names.source;
+        while source.get(self.fresh).is_some_and(|&o| o != NONE) {
+            self.fresh += 1;
+        }
+        let starts = &self.names.starts;
+        let truth = starts.find(known.name).unwrap_or(0);
+        let away = s.signed(&mut self.m.text, &[1, 2], truth as i64 - self.fresh as i64);
+        let index = usize::try_from((self.fresh as i64).saturating_add(away)).unwrap_or(usize::MAX);
+        if index >= starts.len() {
+            return Err(Error::DamagedPatch("a symbol's name is not there"));
+        }
+        if source[index] == NONE && index >= self.fresh {
+            self.fresh = index + 1;
+        }
+        let start = starts.place(index).0;
+        let into = s.number(&mut self.m.text, &[3, 4], known.name.wrapping_sub(start).into());
+        Ok(start.wrapping_add(into as u32))
+    }
+
+    fn info<S: Symbols>(&mut self, s: &mut S, new: &mut Row, known: &Row) {
+        let contexts = [hash(1, new.info.into()), hash(2, u32::from(self.last.section))];
+        new.info = s.byte(&mut self.m.info, &contexts, known.info);
+        let contexts = [hash(3, new.info.into()), hash(4, u32::from(new.other))];
+        new.other = s.byte(&mut self.m.info, &contexts, known.other);
+    }
+
+    /// A value: a unit of code counted from the last one, or an address near `base`.
+    fn value<S: Symbols>(&mut self, s: &mut S, new: &Row, known: &Row, base: u64) -> u64 {
+        let unit = if new.is_function() { self.ground.unit(known.value) } else { None };
+        let way = if unit.is_some() { UNIT } else { NEAR };
+        let kind = u32::from(new.info) | u32::from(new.section) << 8;
+        let way = s.tree(&mut self.m.way, &[hash(1, new.info.into()), hash(2, kind)], 1, way);
+        if way == UNIT {
+            let away = unit.unwrap_or(0) as i64 - self.unit as i64;
+            let away = s.signed(&mut self.m.unit, &[0, hash(1, self.last.info.into())], away);
+            let index = usize::try_from((self.unit as i64).saturating_add(away)).unwrap_or(usize::MAX);
+            return self.ground.units().get(index).map_or(0, |u| u.0.into());
+        }
+        let contexts = [hash(1, kind), hash(2, u32::from(new.info))];
+        base.wrapping_add_signed(s.signed(
+            &mut self.m.value,
+            &contexts,
+            known.value.wrapping_sub(base) as i64,
+        ))
+    }
+
+    fn size<S: Symbols>(&mut self, s: &mut S, new: &Row, known: &Row) -> u64 {
+        let contexts =
+            [hash(1, new.info.into()), hash(2, new.section.into()), hash(3, self.last.size as u32)];
+        new.size.wrapping_add_signed(s.signed(
+            &mut self.m.size,
+            &contexts,
+            known.size.wrapping_sub(new.size) as i64,
+        ))
+    }
+}
