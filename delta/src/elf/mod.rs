@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod frames;
+pub mod go;
 mod sections;
 
 pub use sections::{Region, RegionKind};

@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World, relocations, symbols};
+use crate::tables::{Choices, Made, World, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -182,6 +182,7 @@ pub fn code_image<S: Symbols>(
         targets: Targets::new(&map, &starts),
     };
     let mut made = Made::default();
+    let mut jump_models = jumps::JumpModels::default();
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
@@ -207,7 +208,8 @@ pub fn code_image<S: Symbols>(
             let addr = place(unit.at);
             let s = streams.get(Stream::Targets);
             pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
-            let _view = pass.view(unit, addr);
+            let mut view = pass.view(unit, addr);
+            jumps::unit(streams.get(Stream::Jumps), &mut jump_models, &mut world, &mut view, &mut made)?;
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;

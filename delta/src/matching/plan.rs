@@ -11,7 +11,7 @@ use crate::file_view::FileView;
 use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, relocations, symbols};
+use crate::tables::{Choices, Table, jumps, relocations, symbols};
 use crate::text::PlanRun;
 
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
@@ -124,6 +124,15 @@ fn cover(
             covers.extend(index.covers(new_bytes, range(region), Some(*hint as usize)));
         }
     };
+    // Jump tables are made from the code: to the matcher they are zero.
+    let blank = |image: &OldImage, bytes: &[u8]| {
+        let mut blanked = bytes.to_vec();
+        for (at, len) in jumps::ranges(image.machine, &image.code, &image.addresses, bytes) {
+            blanked[at as usize..(at + len) as usize].fill(0);
+        }
+        blanked
+    };
+    let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
     let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
     find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
     for cover in &covers {

@@ -42,6 +42,10 @@ pub struct Pointer {
     pub new: u32,
     /// Target in the old file, if old code stands behind the reference.
     pub old: Option<u32>,
+    /// Instruction index in the unit.
+    pub index: usize,
+    /// Hash of the instruction's leading bytes.
+    pub head: u32,
 }
 
 /// A finished unit, for the tables that belong to it.
@@ -271,10 +275,7 @@ impl<'a> CodePass<'a> {
                     targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
                 };
                 if matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21) {
-                    self.pointers.push(Pointer {
-                        new: target,
-                        old: old_field,
-                    });
+                    self.pointers.push(Pointer { new: target, old: old_field, index, head: site.head });
                 }
                 let target = widen(from, target);
                 machine.write(field.kind, &mut self.bytes[p..], field.at, insn.len, from, target);

@@ -54,15 +54,26 @@ pub struct TargetModels {
 
 impl Default for TargetModels {
     fn default() -> Self {
+        TargetModels::sized(20)
+    }
+}
+
+impl TargetModels {
+    /// For sites whose targets are seldom spelled out.
+    pub fn small() -> Self {
+        TargetModels::sized(16)
+    }
+
+    fn sized(bits: u32) -> Self {
         TargetModels {
-            hit: Model::new(4, 16, 255),
+            hit: Model::new(4, bits.min(16), 255),
             second: Model::new(2, 12, 255),
-            way: Model::new(3, 14, 255),
+            way: Model::new(3, bits.min(14), 255),
             ring: Model::new(2, 12, 255),
             label: Model::new(3, 12, 255),
             rank: Model::new(3, 16, 255),
-            unit: Model::new(4, 20, 255),
-            address: Model::new(2, 18, 255),
+            unit: Model::new(4, bits, 255),
+            address: Model::new(2, bits.min(18), 255),
         }
     }
 }

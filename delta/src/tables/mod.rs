@@ -4,6 +4,7 @@
 //! table makes is the recipe of its section.
 
 pub mod hash;
+pub mod jumps;
 mod known;
 pub mod names;
 pub mod relocations;
@@ -130,6 +131,15 @@ impl World<'_> {
             Some(s) if s.in_file() => self.old.file.bytes(s.offset, s.size),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Whether an address lies in a section that goes through covers and bytes.
+    pub fn is_generic(&self, addr: u32) -> bool {
+        let range = self.addresses.range_of(addr).filter(|r| r.offset.is_some());
+        range.is_some_and(|r| {
+            let section = r.section as usize;
+            self.choices.of(section).is_none() && self.code.sections.iter().all(|s| s.section != section)
+        })
     }
 
     /// Bytes of a new section, on the writing side.

@@ -127,7 +127,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
     }
     let mut m = Models {
         slot: Model::new(5, 14, 255),
-        targets: TargetModels::default(),
+        targets: TargetModels::small(),
         in_place: Model::new(1, 4, 255),
         count: Model::new(1, 8, 255),
         follows: Model::new(2, 8, 255),

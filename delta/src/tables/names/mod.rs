@@ -114,6 +114,8 @@ const EDIT: u32 = 2;
 const SPELL: u32 = 3;
 const SKIP: u32 = 4;
 const JUMP: u32 = 5;
+/// Counted on from the new name before.
+const NEXT: u32 = 6;
 
 struct Models {
     whole: Model,
@@ -125,6 +127,7 @@ struct Models {
     token: Model,
     length: Model,
     letter: Model,
+    count: Model,
 }
 
 impl Default for Models {
@@ -139,6 +142,7 @@ impl Default for Models {
             token: Model::new(3, 12, 255),
             length: Model::new(2, 12, 255),
             letter: Model::new(1, 12, 1023),
+            count: Model::new(3, 12, 255),
         }
     }
 }
@@ -175,6 +179,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Mad
             map: TokenMap::default(),
             spans: Vec::new(),
             recipe: &mut recipe,
+            step: 0,
         };
         coder.table(s, size as usize, truth)?;
     }
@@ -192,6 +197,8 @@ struct Coder<'c> {
     map: TokenMap,
     spans: Vec<Span>,
     recipe: &'c mut Recipe,
+    /// The last step of a counted name.
+    step: u32,
 }
 
 impl Coder<'_> {
@@ -220,15 +227,21 @@ impl Coder<'_> {
             let mut source = expected;
             let mut relation = SAME;
             if !follows {
+                let counted = |last: &[u8]| tokens::is_numbered_like(last, known);
                 let truth_kind = match pair {
+                    NONE if self.last().is_some_and(counted) => NEXT,
                     NONE => SPELL,
                     p if p as usize == expected => self.relation(expected, known),
                     p if p as usize > expected && p as usize - expected < 1 << 12 => SKIP,
                     _ => JUMP,
                 };
-                relation = s.tree(&mut self.m.kind, &[hash(1, unsure), hash(2, history & 7)], 3, truth_kind);
+                let counts = self.last().is_some_and(|l| tokens::number(l).is_some());
+                let contexts = [hash(1, unsure | u32::from(counts) << 2), hash(hash(2, history & 7), self.step)];
+                relation = s.tree(&mut self.m.kind, &contexts, 3, truth_kind);
                 let damaged = Error::DamagedPatch("a name continues one that is not there");
-                if relation >= SKIP {
+                if relation == NEXT {
+                    guess = self.next(s, known)?;
+                } else if relation >= SKIP {
                     source = if relation == SKIP {
                         let skip = (pair as usize).wrapping_sub(expected) as u64;
                         let skip = s.number(&mut self.m.skip, &[0, history & 7], skip);
@@ -251,6 +264,9 @@ impl Coder<'_> {
                 }
             }
             self.name(s, source, relation, guess, known)?;
+            if relation != NEXT {
+                self.step = 0;
+            }
             if relation < SPELL {
                 self.names.of_old[source] = i as u32;
                 self.names.source.push(source as u32);
@@ -267,6 +283,28 @@ impl Coder<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// The last new name.
+    fn last(&self) -> Option<&[u8]> {
+        let index = self.names.starts.len().checked_sub(1)?;
+        Some(self.names.starts.name(&self.names.table, index))
+    }
+
+    /// The last new name, counted on.
+    fn next<S: Symbols>(&mut self, s: &mut S, known: &[u8]) -> Result<Vec<u8>> {
+        let damaged = Error::DamagedPatch("a name counts on from one without a number");
+        let Some((last, span)) = self.last().and_then(|l| Some((l, tokens::number(l)?))) else { return Err(damaged) };
+        let value = tokens::value(last, span);
+        let truth = tokens::number(known).map_or(0, |span| tokens::value(known, span));
+        let first = u32::from(last[0]);
+        let contexts = [hash(1, self.step), hash(2, first), hash(hash(3, first), self.step)];
+        let step = s.signed(&mut self.m.count, &contexts, truth as i64 - value as i64 - 1);
+        let number = (value as i64 + 1).checked_add(step).and_then(|n| u64::try_from(n).ok());
+        let mut out = Vec::new();
+        tokens::renumber(self.last().unwrap_or_default(), span, number.ok_or(damaged)?, &mut out);
+        self.step = 1 + step.clamp(-1, 5).unsigned_abs() as u32;
+        Ok(out)
     }
 
     /// The new form of an old name as far as its tokens are known, and how many are not, at most 3.
@@ -320,7 +358,7 @@ impl Coder<'_> {
         known: &[u8],
     ) -> Result<()> {
         let first = self.names.table.len();
-        if relation >= EDIT {
+        if relation == EDIT || relation == SPELL {
             self.speller.spell(s, &guess, known, &mut self.names.table)?;
         } else {
             if relation == TOKENS {

@@ -1,8 +1,11 @@
 //! Pairs new names with old ones, on the writing side.
 
-use super::tokens::{Span, template};
+use super::tokens::{Span, is_numbered_like, template};
 use super::{NONE, Starts};
 use std::collections::HashMap;
+
+/// Names between the expected old name and one that a counted name is still paired with.
+const CLOSE: u32 = 4;
 
 /// Old name for each new one, or [`NONE`]: equal but for tokens, in step with its neighbours where it can be.
 pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) -> Vec<u32> {
@@ -21,8 +24,13 @@ pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) ->
     }
     let mut pairs = vec![NONE; news.len()];
     let mut used = vec![false; olds.len()];
+    // A name that only counts on from the one before is no anchor, and cheap to tell.
+    let counts: Vec<bool> = (0..news.len())
+        .map(|i| i > 0 && is_numbered_like(new_starts.name(new, i - 1), new_starts.name(new, i)))
+        .collect();
     for (i, h) in news.iter().enumerate() {
-        if let Some([only]) = by_template.get(h).map(Vec::as_slice)
+        if !counts[i]
+            && let Some([only]) = by_template.get(h).map(Vec::as_slice)
             && count[h] == 1
         {
             pairs[i] = *only;
@@ -57,8 +65,9 @@ pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) ->
             && let Some(candidates) = by_template.get(&news[i])
         {
             let from = candidates.partition_point(|&j| j < near);
-            let ahead = candidates[from..].iter().chain(candidates[..from].iter().rev());
-            if let Some(&j) = ahead.take(64).find(|&&j| !used[j as usize]) {
+            let ahead = candidates[from..].iter().take(64).chain(candidates[..from].iter().rev().take(64));
+            let close = |j: u32| !counts[i] || j.abs_diff(near) < CLOSE;
+            if let Some(&j) = ahead.filter(|&&j| close(j)).find(|&&j| !used[j as usize]) {
                 pairs[i] = j;
                 used[j as usize] = true;
             }

@@ -10,6 +10,8 @@ pub type Span = (usize, usize);
 
 /// Fewest hexadecimal digits that are a hash.
 const HEX: usize = 16;
+/// Most digits of a number that counts.
+const DIGITS: usize = 9;
 /// Longest token, in bytes.
 pub const LONGEST: usize = 64;
 
@@ -62,6 +64,34 @@ pub fn find(name: &[u8], out: &mut Vec<Span>) {
 /// Whether the byte before a run of digits makes it part of a word.
 fn is_word(name: &[u8], at: usize) -> bool {
     name[at].is_ascii_alphanumeric() && !name[..=at].ends_with(b"17h")
+}
+
+/// The last number of a name that is no token: where its digits start and end. Compilers number what they make.
+pub fn number(name: &[u8]) -> Option<Span> {
+    let name = name.iter().rposition(|&b| b == b'.').filter(|&at| name[..at].ends_with(b".llvm")).map_or(name, |at| &name[..at]);
+    let end = name.iter().rposition(u8::is_ascii_digit)? + 1;
+    let start = name[..end].iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |at| at + 1);
+    let counts = end - start <= DIGITS && (name[start] != b'0' || end - start == 1);
+    counts.then_some((start, end))
+}
+
+/// Whether two names differ in nothing but their number.
+pub fn is_numbered_like(a: &[u8], b: &[u8]) -> bool {
+    let (Some((from, to)), Some((first, end))) = (number(a), number(b)) else { return false };
+    from == first && a[..from] == b[..from] && a[to..] == b[end..]
+}
+
+/// The value of a number found by [`number`].
+pub fn value(name: &[u8], (from, to): Span) -> u64 {
+    name[from..to].iter().fold(0, |v, b| v * 10 + u64::from(b - b'0'))
+}
+
+/// The name with another number.
+pub fn renumber(name: &[u8], (from, to): Span, number: u64, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&name[..from]);
+    out.extend_from_slice(number.to_string().as_bytes());
+    out.extend_from_slice(&name[to..]);
 }
 
 fn mix(state: u64, value: u64) -> u64 {
@@ -232,6 +262,15 @@ mod tests {
         replace(old, &spans, |_| b"abcdef".as_slice(), &mut new);
         assert_eq!(new, b"_RINvCsabcdef_4coreNtCsabcdef_3fooBj_");
         assert_eq!(template(old, &mut spans), template(&new, &mut spans));
+    }
+
+    #[test]
+    fn numbers_are_found() {
+        let count = |name: &[u8]| number(name).map(|span| value(name, span));
+        assert_eq!(count(b"GCC_except_table17"), Some(17));
+        assert_eq!(count(b"anon.ab.12.llvm.99887766"), Some(12));
+        assert_eq!(count(b"a.007"), None);
+        assert!(is_numbered_like(b"__func__.1", b"__func__.12") && !is_numbered_like(b"a.1", b"b.1"));
     }
 
     proptest! {
