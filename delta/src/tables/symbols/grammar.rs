@@ -1,6 +1,6 @@
 //! The rows of one symbol table against the old ones.
 
-use super::ground::{Expected, GUESSES, Ground};
+use super::ground::{Expected, GUESSES, Ground, Seen};
 use super::pair::pair;
 use super::row::{self, Row};
 use crate::code::{Model, Symbols, hash};
@@ -14,6 +14,11 @@ const FIELDS: u32 = 0;
 const INSERT: u32 = 1;
 const SKIP: u32 = 2;
 const JUMP: u32 = 3;
+/// What follows in the string table, and whether it has an old row.
+const NOTHING: u32 = 0;
+const FRESH: u32 = 1;
+const OLD: u32 = 2;
+const AGREES: u32 = 3;
 /// Where an address that was not foreseen is.
 const UNIT: u32 = 0;
 const NEAR: u32 = 1;
@@ -25,12 +30,16 @@ pub struct Models {
     kind: Model,
     skip: Model,
     jump: Model,
+    by_string: Model,
+    moved: Model,
     same: Model,
+    like: Model,
     guess: Model,
     text: Model,
     info: Model,
     section: Model,
     way: Model,
+    is_free: Model,
     unit: Model,
     value: Model,
     size: Model,
@@ -44,12 +53,16 @@ impl Default for Models {
             kind: Model::new(2, 10, 255),
             skip: Model::new(2, 12, 255),
             jump: Model::new(1, 14, 255),
+            by_string: Model::new(2, 12, 255),
+            moved: Model::new(2, 12, 255),
             same: Model::new(3, 12, 255),
+            like: Model::new(3, 12, 255),
             guess: Model::new(2, 12, 255),
             text: Model::new(2, 14, 255),
             info: Model::new(2, 14, 255),
             section: Model::new(2, 12, 255),
             way: Model::new(2, 10, 255),
+            is_free: Model::new(1, 6, 255),
             unit: Model::new(2, 14, 255),
             value: Model::new(2, 18, 255),
             size: Model::new(3, 16, 255),
@@ -70,19 +83,27 @@ struct Coder<'c> {
     m: &'c mut Models,
     ground: &'c Ground<'c>,
     names: &'c Names,
+    seen: Seen,
     /// The next string that no old row names.
     fresh: usize,
+    /// The string behind the last row's.
+    string: usize,
     last: Row,
+    /// Last new row without an old one, by the start of its name.
+    like: Vec<Row>,
     /// Index behind the last function's unit.
     unit: usize,
 }
+
+/// Entries of [`Coder::like`].
+const LIKE: usize = 1 << 8;
 
 /// Codes the rows of section `table`; keeps its recipe in `made`.
 pub fn code<S: Symbols>(
     s: &mut S,
     m: &mut Models,
     world: &World,
-    ground: &Ground,
+    ground: &mut Ground,
     names: &Names,
     table: usize,
     made: &mut Made,
@@ -102,76 +123,113 @@ pub fn code<S: Symbols>(
     for j in (0..old_count).rev() {
         alive[j] = if names.project(old_row(j).name).is_some() { j as u32 } else { alive[j + 1] };
     }
-    let expect = |j: usize| {
+    // The first row that each old string names.
+    let mut row_of = vec![NONE; names.old.len()];
+    for j in (0..old_count).rev() {
+        let name = old_row(j).name;
+        if let Some(index) = names.old.find(name).filter(|&i| names.old.place(i).0 == name) {
+            row_of[index] = j as u32;
+        }
+    }
+    ground.set_free((0..old_count).filter(|&j| alive[j] == j as u32).map(old_row));
+    let ground = &*ground;
+    let expect = |seen: &Seen, j: usize| {
         let old = old_row(j);
-        ground.expect(&old, names.project(old.name).unwrap_or(0))
+        ground.expect(seen, &old, names.project(old.name).unwrap_or(0))
     };
     let truth: Vec<Row> = world
         .true_bytes(table)
         .map(|t| t.chunks_exact(width).map(|r| Row::read(is_64, r)).collect())
         .unwrap_or_default();
+    let seen = Seen::new(world.elf.sections.len());
     let pairs = if S::READS {
         Vec::new()
     } else {
-        let expected: Vec<_> =
-            (0..old_count).map(|j| (alive[j] == j as u32).then(|| expect(j).row)).collect();
-        pair(&expected, &truth)
+        let now = |j: usize| (alive[j] == j as u32).then(|| expect(&seen, j).row);
+        pair(&(0..old_count).map(now).collect::<Vec<_>>(), &truth)
     };
 
-    let mut c = Coder { m, ground, names, fresh: 0, last: Row::default(), unit: 0 };
+    let like = vec![Row::default(); LIKE];
+    let mut c = Coder { m, ground, names, seen, fresh: 0, string: 1, last: Row::default(), like, unit: 0 };
     let mut rows = Rows::default();
     let mut recipe = Recipe::default();
     let mut expected = 0usize;
     let mut history = 0u32;
+    let mut used = vec![false; old_count];
+    let damaged = || Error::DamagedPatch("a symbol continues one that is not there");
     for i in 0..size / width {
         let known = truth.get(i).copied().unwrap_or_default();
         let pair = pairs.get(i).copied().unwrap_or(NONE) as usize;
         expected = alive[expected.min(old_count)] as usize;
-        let mut e = if expected < old_count { expect(expected) } else { Expected::default() };
-        let fresh_next = names.source.get(c.fresh).is_some_and(|&o| o == NONE);
+        // What follows in the string table is a second opinion.
+        let other = names.source.get(c.string).map(|&old| row_of.get(old as usize).copied().unwrap_or(NONE));
+        let other = other.filter(|&j| j == NONE || !used[j as usize]);
+        let follow = match other {
+            None => NOTHING,
+            Some(NONE) => FRESH,
+            Some(j) if j as usize == expected => AGREES,
+            Some(_) => OLD,
+        };
+        let mut e = if expected < old_count { expect(&c.seen, expected) } else { Expected::default() };
         let contexts = [
-            hash(1, e.trust),
-            hash(hash(2, e.trust), history & 15),
-            hash(hash(3, e.row.info.into()), e.row.section.into()),
-            hash(4, history & 255 | u32::from(fresh_next) << 8),
+            hash(hash(1, e.trust), follow),
+            hash(hash(2, follow), history & 15),
+            hash(hash(3, e.row.info.into()), u32::from(e.row.section) | follow << 16),
+            hash(4, history & 255 | follow << 8),
         ];
         let follows = s.flag(&mut c.m.follows, &contexts, pair == expected && known == e.row);
         if follows && expected >= old_count {
-            return Err(Error::DamagedPatch("a symbol continues one that is not there"));
+            return Err(damaged());
         }
-        history = history << 1 | u32::from(!follows);
         let mut source = expected;
         let mut new = e.row;
         if !follows {
-            let kind = match pair {
+            let by_string = other.map_or(false, |j| j as usize == pair) && pair != expected
+                && (pair != NONE as usize || known.name == names.starts.place(c.string).0);
+            let contexts = [hash(hash(1, follow), history & 3), hash(hash(2, follow), history & 31)];
+            let by_string = matches!(follow, FRESH | OLD) && s.flag(&mut c.m.by_string, &contexts, by_string);
+            let mut kind = match pair {
                 p if p == NONE as usize => INSERT,
                 p if p == expected => FIELDS,
                 p if p > expected && p - expected < 1 << 12 => SKIP,
                 _ => JUMP,
             };
-            let kind = s.tree(&mut c.m.kind, &[hash(1, history & 3), hash(2, history & 31)], 2, kind);
-            if kind == SKIP {
-                let skip = s.number(&mut c.m.skip, &[0, history & 7], pair.wrapping_sub(expected) as u64);
-                source = expected.saturating_add(skip.min(1 << 32) as usize);
-            } else if kind == JUMP {
-                let jump = s.signed(&mut c.m.jump, &[0], pair as i64 - expected as i64);
-                source = usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX);
+            if by_string {
+                kind = if follow == FRESH { INSERT } else { JUMP };
+                source = other.unwrap_or(NONE) as usize;
+            } else {
+                kind = s.tree(&mut c.m.kind, &[hash(1, history & 3), hash(2, history & 31)], 2, kind);
+                if kind == SKIP {
+                    let skip = s.number(&mut c.m.skip, &[0, history & 7], pair.wrapping_sub(expected) as u64);
+                    source = expected.saturating_add(skip.min(1 << 32) as usize);
+                } else if kind == JUMP {
+                    let jump = s.signed(&mut c.m.jump, &[0], pair as i64 - expected as i64);
+                    source = usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX);
+                }
             }
             if kind != INSERT && source >= old_count {
-                return Err(Error::DamagedPatch("a symbol continues one that is not there"));
+                return Err(damaged());
             }
-            if source != expected {
-                e = expect(source);
-            }
-            if kind == INSERT {
-                new = c.insert(s, &known)?;
-            } else {
-                new = c.fields(s, &e, &old_row(source), &known)?;
-            }
+            history = history << 2 | 1 + u32::from(kind == INSERT);
             if kind == INSERT {
                 source = NONE as usize;
+                let name = by_string.then(|| names.starts.place(c.string).0);
+                new = c.insert(s, name, &known)?;
+            } else {
+                if source != expected {
+                    e = expect(&c.seen, source);
+                }
+                let right = known == e.row;
+                new = e.row;
+                if source == expected || !s.flag(&mut c.m.moved, &[hash(1, e.trust), hash(2, history & 15)], right) {
+                    new = c.fields(s, &e, &old_row(source), &known)?;
+                }
             }
+        } else {
+            history <<= 2;
         }
+        let old = (source < old_count).then(|| old_row(source));
+        c.seen.learn(&e, old.as_ref(), &new);
         if s.exhausted() {
             return Err(Error::DamagedPatch("the symbols end too early"));
         }
@@ -182,6 +240,7 @@ pub fn code<S: Symbols>(
         if source < old_count {
             let from = source * width;
             recipe.copy(old_at + from as u32, &old_bytes[from..from + width], bytes);
+            used[source] = true;
             expected = source + 1;
         } else {
             recipe.literal(bytes);
@@ -201,6 +260,8 @@ impl Coder<'_> {
             self.unit = unit + 1;
         }
         self.last = *row;
+        let names = self.names;
+        self.string = names.starts.find(row.name).map_or(usize::MAX, |i| i.saturating_add(1));
     }
 
     /// A row that continues an old one but is not as expected.
@@ -220,7 +281,7 @@ impl Coder<'_> {
         if !value_kept {
             let others = &e.values[1..e.count.max(1)];
             let index = others.iter().position(|&v| v == known.value).map_or(0, |i| i as u32 + 1);
-            let index = s.tree(&mut self.m.guess, &[hash(1, e.trust), 2], 2, index) as usize;
+            let index = s.tree(&mut self.m.guess, &[hash(1, e.trust), 2], 3, index) as usize;
             new.value = match index.checked_sub(1) {
                 Some(i) => *e.values[..GUESSES].get(i + 1).unwrap_or(&0),
                 None => self.value(s, &new, known, e.row.value),
@@ -243,26 +304,33 @@ impl Coder<'_> {
         Ok(new)
     }
 
-    /// A row without an old one.
-    fn insert<S: Symbols>(&mut self, s: &mut S, known: &Row) -> Result<Row> {
-        let mut new = Row { name: self.name(s, known)?, ..self.last };
-        self.info(s, &mut new, known);
-        let contexts =
-            [hash(1, u32::from(new.info)), hash(hash(2, new.info.into()), self.last.section.into())];
-        new.section = s.number(&mut self.m.section, &contexts, known.section.into()) as u16;
-        let base = if new.has_address() { self.last.value } else { 0 };
-        new.value = self.value(s, &new, known, base);
-        new.size = match self.ground.unit(new.value).filter(|_| new.is_function()) {
-            Some(unit) => u64::from(self.ground.units()[unit].1),
-            None => 0,
+    /// A row without an old one: of the kind that names like it had.
+    fn insert<S: Symbols>(&mut self, s: &mut S, name: Option<u32>, known: &Row) -> Result<Row> {
+        let name = match name {
+            Some(name) => name,
+            None => self.name(s, known)?,
         };
-        if !s.flag(
-            &mut self.m.same,
-            &[5, u32::from(new.info), u32::from(new.section)],
-            known.size == new.size,
-        ) {
+        let text = self.names.name(name);
+        let slot = text.iter().take(6).fold(0, |h, &b| hash(h, b.into())) as usize % LIKE;
+        let like = self.like[slot];
+        let mut new = Row { name, ..like };
+        let alike = (known.info, known.other, known.section) == (like.info, like.other, like.section);
+        let contexts = [1, hash(2, like.info.into()), hash(3, slot as u32)];
+        if !s.flag(&mut self.m.like, &contexts, alike) {
+            self.info(s, &mut new, known);
+            let contexts = [hash(1, u32::from(new.info)), hash(hash(2, new.info.into()), self.last.section.into())];
+            new.section = s.number(&mut self.m.section, &contexts, known.section.into()) as u16;
+        }
+        let base = if new.has_address() { self.seen.after(new.section).0 } else { 0 };
+        new.value = self.value(s, &new, known, base);
+        if let Some(unit) = self.ground.unit(new.value).filter(|_| new.is_function()) {
+            new.size = u64::from(self.ground.units()[unit].1);
+        }
+        let contexts = [5, u32::from(new.info), u32::from(new.section)];
+        if !s.flag(&mut self.m.like, &contexts, known.size == new.size) {
             new.size = self.size(s, &new, known);
         }
+        self.like[slot] = new;
         Ok(new)
     }
 
@@ -301,9 +369,18 @@ impl Coder<'_> {
         let kind = u32::from(new.info) | u32::from(new.section) << 8;
         let way = s.tree(&mut self.m.way, &[hash(1, new.info.into()), hash(2, kind)], 1, way);
         if way == UNIT {
-            let away = unit.unwrap_or(0) as i64 - self.unit as i64;
-            let away = s.signed(&mut self.m.unit, &[0, hash(1, self.last.info.into())], away);
-            let index = usize::try_from((self.unit as i64).saturating_add(away)).unwrap_or(usize::MAX);
+            // Counted among the units that no old symbol names, if it is one of them.
+            let free = &self.ground.free;
+            let unit = unit.unwrap_or(0);
+            let rank = free.binary_search(&(unit as u32)).ok();
+            let is_free = s.flag(&mut self.m.is_free, &[0], rank.is_some());
+            let (at, from) = match rank {
+                _ if !is_free => (unit, self.unit),
+                rank => (rank.unwrap_or(0), free.partition_point(|&u| (u as usize) < self.unit)),
+            };
+            let away = s.signed(&mut self.m.unit, &[is_free.into(), hash(1, self.last.info.into())], at as i64 - from as i64);
+            let index = usize::try_from((from as i64).saturating_add(away)).unwrap_or(usize::MAX);
+            let index = if is_free { free.get(index).map_or(usize::MAX, |&u| u as usize) } else { index };
             return self.ground.units().get(index).map_or(0, |u| u.0.into());
         }
         let contexts = [hash(1, kind), hash(2, u32::from(new.info))];
