@@ -1,9 +1,11 @@
 //! String tables of symbols: each new name continues an old one, with its tokens replaced, or is spelled out.
 
 mod pair;
+pub mod places;
 mod spell;
 pub mod tokens;
 
+use self::places::{Places, unused};
 use self::spell::Speller;
 use self::tokens::{Span, TokenMap};
 use super::{Made, World};
@@ -116,6 +118,13 @@ const SKIP: u32 = 4;
 const JUMP: u32 = 5;
 /// Counted on from the new name before.
 const NEXT: u32 = 6;
+/// The old one that an interrupted run goes on with.
+const BACK: u32 = 7;
+
+/// Series of numbered names that are remembered.
+const SERIES: usize = 4;
+/// New tokens that are remembered.
+const RECENT: usize = 128;
 
 struct Models {
     whole: Model,
@@ -128,6 +137,9 @@ struct Models {
     length: Model,
     letter: Model,
     count: Model,
+    back: Model,
+    which: Model,
+    recent: Model,
 }
 
 impl Default for Models {
@@ -143,6 +155,9 @@ impl Default for Models {
             length: Model::new(2, 12, 255),
             letter: Model::new(1, 12, 1023),
             count: Model::new(3, 12, 255),
+            back: Model::new(2, 8, 255),
+            which: Model::new(2, 8, 255),
+            recent: Model::new(2, 10, 255),
         }
     }
 }
@@ -180,6 +195,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Mad
             spans: Vec::new(),
             recipe: &mut recipe,
             step: 0,
+            series: Vec::new(),
+            recent: Vec::new(),
         };
         coder.table(s, size as usize, truth)?;
     }
@@ -199,6 +216,10 @@ struct Coder<'c> {
     recipe: &'c mut Recipe,
     /// The last step of a counted name.
     step: u32,
+    /// The last new name of each series, latest first.
+    series: Vec<u32>,
+    /// New tokens that were told, latest last.
+    recent: Vec<Vec<u8>>,
 }
 
 impl Coder<'_> {
@@ -208,12 +229,14 @@ impl Coder<'_> {
             truth.map(|t| pair::pair(self.old_table, &self.names.old, t, &true_starts)).unwrap_or_default();
         let count = self.names.old.len();
         self.names.of_old = vec![NONE; count];
-        let mut expected = 0usize;
+        let mut places = Places::default();
         let mut history = 0u32;
         while self.names.table.len() < size {
             let i = self.names.starts.len();
             let known = truth.map_or(&[][..], |t| true_starts.name(t, i));
             let pair = pairs.get(i).copied().unwrap_or(NONE);
+            places.expected = unused(places.expected, |j| self.is_used(j)).min(count);
+            let expected = places.expected;
             let (mut guess, unsure) = self.predict(expected);
             let contexts = [
                 hash(1, unsure | (history & 1) << 2),
@@ -227,40 +250,24 @@ impl Coder<'_> {
             let mut source = expected;
             let mut relation = SAME;
             if !follows {
-                let counted = |last: &[u8]| tokens::is_numbered_like(last, known);
-                let truth_kind = match pair {
-                    NONE if self.last().is_some_and(counted) => NEXT,
-                    NONE => SPELL,
-                    p if p as usize == expected => self.relation(expected, known),
-                    p if p as usize > expected && p as usize - expected < 1 << 12 => SKIP,
-                    _ => JUMP,
-                };
-                let counts = self.last().is_some_and(|l| tokens::number(l).is_some());
-                let contexts = [hash(1, unsure | u32::from(counts) << 2), hash(hash(2, history & 7), self.step)];
-                relation = s.tree(&mut self.m.kind, &contexts, 3, truth_kind);
-                let damaged = Error::DamagedPatch("a name continues one that is not there");
+                let known_relation = self.relation_of(&places, pair, known);
+                let contexts = [
+                    hash(1, unsure | u32::from(self.series.is_empty()) << 2),
+                    hash(hash(2, history & 7), self.step),
+                ];
+                relation = s.tree(&mut self.m.kind, &contexts, 3, known_relation);
                 if relation == NEXT {
                     guess = self.next(s, known)?;
                 } else if relation >= SKIP {
-                    source = if relation == SKIP {
-                        let skip = (pair as usize).wrapping_sub(expected) as u64;
-                        let skip = s.number(&mut self.m.skip, &[0, history & 7], skip);
-                        expected.saturating_add(skip.min(1 << 32) as usize)
-                    } else {
-                        let jump = s.signed(&mut self.m.jump, &[0], i64::from(pair) - expected as i64);
-                        usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX)
-                    };
-                    if source >= count {
-                        return Err(damaged);
-                    }
+                    source = self.source(s, &places, relation, history, pair)?;
                     let (other, unsure) = self.predict(source);
-                    let truth_relation = if known == other { SAME } else { self.relation(source, known) };
+                    let known_relation = if known == other { SAME } else { self.by_tokens(source, known) };
                     let contexts = [hash(1, unsure), hash(2, relation)];
                     guess = other;
-                    relation = s.tree(&mut self.m.relation, &contexts, 2, truth_relation);
+                    relation = s.tree(&mut self.m.relation, &contexts, 2, known_relation);
                 }
                 if relation < SPELL && source >= count {
-                    return Err(damaged);
+                    return Err(Error::DamagedPatch("a name continues one that is not there"));
                 }
             }
             self.name(s, source, relation, guess, known)?;
@@ -268,33 +275,92 @@ impl Coder<'_> {
                 self.step = 0;
             }
             if relation < SPELL {
+                places.go(source, |j| self.is_used(j));
                 self.names.of_old[source] = i as u32;
                 self.names.source.push(source as u32);
-                expected = source + 1;
             } else {
                 self.names.source.push(NONE);
             }
+            self.enter(i);
             if s.exhausted() {
                 return Err(Error::DamagedPatch("the names end too early"));
             }
         }
-        if self.names.table.len() > size {
-            Err(Error::DamagedPatch("the names are too long"))
-        } else {
-            Ok(())
+        if self.names.table.len() > size { Err(Error::DamagedPatch("the names are too long")) } else { Ok(()) }
+    }
+
+    fn is_used(&self, old: usize) -> bool {
+        self.names.of_old.get(old).is_some_and(|&new| new != NONE)
+    }
+
+    /// How a name relates to the expected one, on the writing side.
+    fn relation_of(&self, places: &Places, pair: u32, known: &[u8]) -> u32 {
+        let expected = places.expected;
+        match pair {
+            NONE if self.series_of(known).is_some() => NEXT,
+            NONE => SPELL,
+            p if p as usize == expected => self.by_tokens(expected, known),
+            p if places.left(|j| self.is_used(j)).any(|j| j == p as usize) => BACK,
+            p if p as usize > expected && p as usize - expected < 1 << 12 => SKIP,
+            _ => JUMP,
         }
     }
 
-    /// The last new name.
-    fn last(&self) -> Option<&[u8]> {
-        let index = self.names.starts.len().checked_sub(1)?;
-        Some(self.names.starts.name(&self.names.table, index))
+    /// The old name that a new one continues, where it is not the expected one.
+    fn source<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        places: &Places,
+        relation: u32,
+        history: u32,
+        pair: u32,
+    ) -> Result<usize> {
+        let (expected, count) = (places.expected, self.names.old.len());
+        let source = if relation == BACK {
+            let left: Vec<usize> = places.left(|j| self.is_used(j)).collect();
+            let which = left.iter().position(|&j| j == pair as usize).unwrap_or(0);
+            let which = s.tree(&mut self.m.back, &[0, history & 7], 3, which as u32);
+            left.get(which as usize).copied().unwrap_or(usize::MAX)
+        } else if relation == SKIP {
+            let skip = (pair as usize).wrapping_sub(expected) as u64;
+            let skip = s.number(&mut self.m.skip, &[0, history & 7], skip);
+            expected.saturating_add(skip.min(1 << 32) as usize)
+        } else {
+            let jump = s.signed(&mut self.m.jump, &[0], i64::from(pair) - expected as i64);
+            usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX)
+        };
+        if source < count { Ok(source) } else { Err(Error::DamagedPatch("a name continues one that is not there")) }
     }
 
-    /// The last new name, counted on.
+    /// The series that a name continues.
+    fn series_of(&self, name: &[u8]) -> Option<usize> {
+        let last = |&i: &u32| self.names.starts.name(&self.names.table, i as usize);
+        self.series.iter().position(|i| tokens::is_numbered_like(last(i), name))
+    }
+
+    /// Remembers the last name if it may begin a series.
+    fn enter(&mut self, index: usize) {
+        let name = self.names.starts.name(&self.names.table, index);
+        if !tokens::ends_in_number(name) {
+            return;
+        }
+        match self.series_of(name) {
+            Some(at) => {
+                self.series.remove(at);
+            }
+            None => self.series.truncate(SERIES - 1),
+        }
+        self.series.insert(0, index as u32);
+    }
+
+    /// The last new name of a series, counted on.
     fn next<S: Symbols>(&mut self, s: &mut S, known: &[u8]) -> Result<Vec<u8>> {
         let damaged = Error::DamagedPatch("a name counts on from one without a number");
-        let Some((last, span)) = self.last().and_then(|l| Some((l, tokens::number(l)?))) else { return Err(damaged) };
+        let which = self.series_of(known).unwrap_or(0) as u32;
+        let which = s.tree(&mut self.m.which, &[0, 1 + self.step], 2, which);
+        let Some(&index) = self.series.get(which as usize) else { return Err(damaged) };
+        let last = self.names.starts.name(&self.names.table, index as usize);
+        let Some(span) = tokens::number(last) else { return Err(damaged) };
         let value = tokens::value(last, span);
         let truth = tokens::number(known).map_or(0, |span| tokens::value(known, span));
         let first = u32::from(last[0]);
@@ -302,7 +368,7 @@ impl Coder<'_> {
         let step = s.signed(&mut self.m.count, &contexts, truth as i64 - value as i64 - 1);
         let number = (value as i64 + 1).checked_add(step).and_then(|n| u64::try_from(n).ok());
         let mut out = Vec::new();
-        tokens::renumber(self.last().unwrap_or_default(), span, number.ok_or(damaged)?, &mut out);
+        tokens::renumber(last, span, number.ok_or(damaged)?, &mut out);
         self.step = 1 + step.clamp(-1, 5).unsigned_abs() as u32;
         Ok(out)
     }
@@ -335,15 +401,14 @@ impl Coder<'_> {
     }
 
     /// Whether a name that the prediction misses is told by its tokens alone.
-    fn relation(&mut self, index: usize, name: &[u8]) -> u32 {
+    fn by_tokens(&self, index: usize, name: &[u8]) -> u32 {
         let old = self.names.old.name(self.old_table, index);
-        let (mut spans, mut out) = (Vec::new(), Vec::new());
+        let (mut spans, mut new, mut out) = (Vec::new(), Vec::new(), Vec::new());
         tokens::find(old, &mut spans);
-        tokens::find(name, &mut self.spans);
-        if spans.is_empty() || spans.len() != self.spans.len() || old.len() > LONGEST {
+        tokens::find(name, &mut new);
+        if spans.is_empty() || spans.len() != new.len() || old.len() > LONGEST {
             return EDIT;
         }
-        let new = &self.spans;
         tokens::replace(old, &spans, |i| &name[new[i].0..new[i].1], &mut out);
         if out == name { TOKENS } else { EDIT }
     }
@@ -400,26 +465,46 @@ impl Coder<'_> {
                 None => self.map.get(token).unwrap_or(token),
             };
             let how = u32::from(twin.is_some()) | u32::from(self.map.get(token).is_some()) << 1;
-            let contexts =
-                [hash(1, how), hash(2, (i as u32).min(7)), hash(3, how | (token.len() as u32) << 2)];
+            let contexts = [hash(1, how), hash(2, (i as u32).min(7)), hash(3, how | (token.len() as u32) << 2)];
             let told = if s.flag(&mut self.m.token, &contexts, truth == expected) {
                 expected.to_vec()
             } else {
-                let hex = token.iter().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
-                let length = s.number(&mut self.m.length, &[token.len() as u32, 255], truth.len() as u64);
-                if length > tokens::LONGEST as u64 {
-                    return Err(Error::DamagedPatch("a token is too long"));
-                }
-                let letter = |k| truth.get(k).copied().unwrap_or(0);
-                (0..length as usize)
-                    .map(|k| s.byte(&mut self.m.letter, &[u32::from(hex)], letter(k)))
-                    .collect()
+                self.token(s, token, new.last(), truth)?
             };
             new.push(told);
         }
         let mut out = Vec::new();
         tokens::replace(old, &spans, |i| &new[i], &mut out);
         Ok(out)
+    }
+}
+
+impl Coder<'_> {
+    /// A new token that the map of tokens does not give: that behind the last one, a recent one, or letters.
+    fn token<S: Symbols>(&mut self, s: &mut S, old: &[u8], before: Option<&Vec<u8>>, truth: &[u8]) -> Result<Vec<u8>> {
+        let after = before.and_then(|b| self.recent.iter().rposition(|t| t == b)).map(|i| i + 1);
+        let ranks = |k: usize| (after.unwrap_or(0) + k) % self.recent.len().max(1);
+        let recent = self.recent.len();
+        let rank = (0..recent).find(|&k| self.recent[ranks(k)] == truth).map_or(0, |k| k as u64 + 1);
+        let kind = u32::from(after.is_some()) | u32::from(old.len() > 20) << 1;
+        let rank = s.number(&mut self.m.recent, &[hash(1, kind), hash(2, old.len() as u32)], rank) as usize;
+        if let Some(k) = rank.checked_sub(1).filter(|&k| k < recent) {
+            return Ok(self.recent[ranks(k)].clone());
+        }
+        let hex = old.iter().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+        let decimal = old.iter().all(u8::is_ascii_digit);
+        let alphabet = u32::from(hex) | u32::from(decimal) << 1;
+        let length = s.number(&mut self.m.length, &[old.len() as u32, 255], truth.len() as u64);
+        if length > tokens::LONGEST as u64 {
+            return Err(Error::DamagedPatch("a token is too long"));
+        }
+        let letter = |k| truth.get(k).copied().unwrap_or(0);
+        let told: Vec<u8> = (0..length as usize).map(|k| s.byte(&mut self.m.letter, &[alphabet], letter(k))).collect();
+        if recent == RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push(told.clone());
+        Ok(told)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Pairs new names with old ones, on the writing side.
 
-use super::tokens::{Span, is_numbered_like, template};
+use super::tokens::{Span, digest, ends_in_number, number, template};
 use super::{NONE, Starts};
 use std::collections::HashMap;
 
 /// Names between the expected old name and one that a counted name is still paired with.
 const CLOSE: u32 = 4;
+/// Names between two of a series.
+const NEAR: usize = 64;
 
 /// Old name for each new one, or [`NONE`]: equal but for tokens, in step with its neighbours where it can be.
 pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) -> Vec<u32> {
@@ -24,10 +26,16 @@ pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) ->
     }
     let mut pairs = vec![NONE; news.len()];
     let mut used = vec![false; olds.len()];
-    // A name that only counts on from the one before is no anchor, and cheap to tell.
-    let counts: Vec<bool> = (0..news.len())
-        .map(|i| i > 0 && is_numbered_like(new_starts.name(new, i - 1), new_starts.name(new, i)))
-        .collect();
+    // A name that only counts on from one before is no anchor, and cheap to tell.
+    let mut series: HashMap<u64, usize> = HashMap::new();
+    let mut counts = vec![false; news.len()];
+    for (i, counts) in counts.iter_mut().enumerate() {
+        let name = new_starts.name(new, i);
+        if let Some((from, to)) = number(name).filter(|_| ends_in_number(name)) {
+            let stem = digest(&name[..from]) ^ digest(&name[to..]).rotate_left(1);
+            *counts = series.insert(stem, i).is_some_and(|last| i - last < NEAR);
+        }
+    }
     for (i, h) in news.iter().enumerate() {
         if !counts[i]
             && let Some([only]) = by_template.get(h).map(Vec::as_slice)

@@ -75,6 +75,12 @@ pub fn number(name: &[u8]) -> Option<Span> {
     counts.then_some((start, end))
 }
 
+/// Whether a name may be one of a series.
+pub fn ends_in_number(name: &[u8]) -> bool {
+    let end = |end: usize| end == name.len() || name[end..].starts_with(b".llvm.");
+    number(name).is_some_and(|span| end(span.1))
+}
+
 /// Whether two names differ in nothing but their number.
 pub fn is_numbered_like(a: &[u8], b: &[u8]) -> bool {
     let (Some((from, to)), Some((first, end))) = (number(a), number(b)) else { return false };
