@@ -5,6 +5,7 @@ use super::pair::pair;
 use super::row::{self, Row};
 use crate::code::{Model, Symbols, hash};
 use crate::recipe::Recipe;
+use crate::tables::names::places::Places;
 use crate::tables::names::{NONE, Names};
 use crate::tables::{Made, World};
 use crate::{Error, error::Result};
@@ -14,6 +15,7 @@ const FIELDS: u32 = 0;
 const INSERT: u32 = 1;
 const SKIP: u32 = 2;
 const JUMP: u32 = 3;
+const BACK: u32 = 4;
 /// What follows in the string table, and whether it has an old row.
 const NOTHING: u32 = 0;
 const FRESH: u32 = 1;
@@ -30,6 +32,7 @@ pub struct Models {
     kind: Model,
     skip: Model,
     jump: Model,
+    back: Model,
     by_string: Model,
     moved: Model,
     same: Model,
@@ -53,6 +56,7 @@ impl Default for Models {
             kind: Model::new(2, 10, 255),
             skip: Model::new(2, 12, 255),
             jump: Model::new(1, 14, 255),
+            back: Model::new(2, 8, 255),
             by_string: Model::new(2, 12, 255),
             moved: Model::new(2, 12, 255),
             same: Model::new(3, 12, 255),
@@ -97,6 +101,8 @@ struct Coder<'c> {
 
 /// Entries of [`Coder::like`].
 const LIKE: usize = 1 << 8;
+/// Continued old rows that are stepped over.
+const STEPS: usize = 64;
 
 /// Codes the rows of section `table`; keeps its recipe in `made`.
 pub fn code<S: Symbols>(
@@ -153,14 +159,21 @@ pub fn code<S: Symbols>(
     let mut c = Coder { m, ground, names, seen, fresh: 0, string: 1, last: Row::default(), like, unit: 0 };
     let mut rows = Rows::default();
     let mut recipe = Recipe::default();
-    let mut expected = 0usize;
+    let mut places = Places::default();
     let mut history = 0u32;
     let mut used = vec![false; old_count];
     let damaged = || Error::DamagedPatch("a symbol continues one that is not there");
     for i in 0..size / width {
         let known = truth.get(i).copied().unwrap_or_default();
         let pair = pairs.get(i).copied().unwrap_or(NONE) as usize;
-        expected = alive[expected.min(old_count)] as usize;
+        // The next old row that was not continued yet and whose name is still there.
+        let mut expected = alive[places.expected.min(old_count)] as usize;
+        for _ in 0..STEPS {
+            if expected < old_count && used[expected] {
+                expected = alive[expected + 1] as usize;
+            }
+        }
+        places.expected = expected;
         // What follows in the string table is a second opinion.
         let other = names.source.get(c.string).map(|&old| row_of.get(old as usize).copied().unwrap_or(NONE));
         let other = other.filter(|&j| j == NONE || !used[j as usize]);
@@ -188,9 +201,11 @@ pub fn code<S: Symbols>(
                 && (pair != NONE as usize || known.name == names.starts.place(c.string).0);
             let contexts = [hash(hash(1, follow), history & 3), hash(hash(2, follow), history & 31)];
             let by_string = matches!(follow, FRESH | OLD) && s.flag(&mut c.m.by_string, &contexts, by_string);
+            let skipped = |j: usize| j < old_count && (used[j] || alive[j] != j as u32);
             let mut kind = match pair {
                 p if p == NONE as usize => INSERT,
                 p if p == expected => FIELDS,
+                p if places.left(|j| skipped(j)).any(|j| j == p) => BACK,
                 p if p > expected && p - expected < 1 << 12 => SKIP,
                 _ => JUMP,
             };
@@ -198,11 +213,16 @@ pub fn code<S: Symbols>(
                 kind = if follow == FRESH { INSERT } else { JUMP };
                 source = other.unwrap_or(NONE) as usize;
             } else {
-                kind = s.tree(&mut c.m.kind, &[hash(1, history & 3), hash(2, history & 31)], 2, kind);
+                kind = s.tree(&mut c.m.kind, &[hash(1, history & 3), hash(2, history & 31)], 3, kind);
                 if kind == SKIP {
                     let skip = s.number(&mut c.m.skip, &[0, history & 7], pair.wrapping_sub(expected) as u64);
                     source = expected.saturating_add(skip.min(1 << 32) as usize);
-                } else if kind == JUMP {
+                } else if kind == BACK {
+                    let left: Vec<usize> = places.left(skipped).collect();
+                    let which = left.iter().position(|&j| j == pair).unwrap_or(0) as u32;
+                    let which = s.tree(&mut c.m.back, &[0, history & 7], 3, which);
+                    source = left.get(which as usize).copied().unwrap_or(usize::MAX);
+                } else if kind != INSERT && kind != FIELDS {
                     let jump = s.signed(&mut c.m.jump, &[0], pair as i64 - expected as i64);
                     source = usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX);
                 }
@@ -240,8 +260,8 @@ pub fn code<S: Symbols>(
         if source < old_count {
             let from = source * width;
             recipe.copy(old_at + from as u32, &old_bytes[from..from + width], bytes);
+            places.go(source, |j| j < old_count && (used[j] || alive[j] != j as u32));
             used[source] = true;
-            expected = source + 1;
         } else {
             recipe.literal(bytes);
         }
