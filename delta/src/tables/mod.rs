@@ -3,10 +3,13 @@
 //! A table is modelled only where the encoder found that its model reproduces it; the choice is sent. What a
 //! table makes is the recipe of its section.
 
+pub mod hash;
 pub mod jumps;
 mod known;
 pub mod go;
+pub mod names;
 pub mod relocations;
+pub mod symbols;
 
 pub use known::Known;
 
@@ -37,8 +40,10 @@ pub enum Table {
     Symbols,
     /// The names of a symbol table.
     Names,
-    /// `.gnu.hash`.
+    /// `.gnu.hash` or `.hash`.
     Hash,
+    /// `.gnu.version`.
+    Versions,
     /// Go's function table, `.gopclntab`.
     Functions,
 }
@@ -51,6 +56,9 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     }
     if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
         return Some(Table::Relocations);
+    }
+    if let Some(table) = symbols::candidate(elf, section) {
+        return Some(table);
     }
     let by_name: &[(&[u8], Table)] = &[(b".gopclntab", Table::Functions), (b".data.rel.ro.gopclntab", Table::Functions)];
     by_name
