@@ -1,8 +1,10 @@
-//! Function bounds from `.eh_frame`: they are there in stripped files too.
+//! Frame description entries of `.eh_frame`: where functions start and end, stripped or not.
 //!
 //! Source of the format: Linux Standard Base Core 5.0, 10.6; DWARF 5, 6.4.
 
 use super::Elf;
+use super::encoded::{Encoding, uleb};
+use std::ops::Range;
 
 /// The pointer encoding that is modelled: relative to the field, four signed bytes.
 pub const PCREL_SDATA4: u8 = 0x1b;
@@ -18,24 +20,10 @@ pub struct Fde {
     pub size: u32,
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(
         bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
     ))
-}
-
-/// Reads one LEB128 number of at most 32 bits at `at`; gives it and the position behind it.
-pub fn uleb(bytes: &[u8], mut at: usize) -> Option<(u32, usize)> {
-    let mut value = 0u64;
-    for shift in (0..35).step_by(7) {
-        let byte = *bytes.get(at)?;
-        at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some((u32::try_from(value).ok()?, at));
-        }
-    }
-    None
 }
 
 /// What a CIE says of its FDEs.
@@ -45,6 +33,8 @@ pub struct Cie {
     pub pointer: u8,
     /// Encoding of the pointer to exception tables, if there is one.
     pub lsda: Option<u8>,
+    /// Encoding and offset in the section of the pointer to the personality routine, if there is one.
+    pub personality: Option<(u8, usize)>,
     /// Code alignment factor.
     pub code_factor: u32,
     /// Offset of the initial instructions in the section.
@@ -78,6 +68,7 @@ pub fn cie(section: &[u8], at: usize) -> Option<Cie> {
     let mut cie = Cie {
         pointer: 0,
         lsda: None,
+        personality: None,
         code_factor,
         program: p,
         sized: false,
@@ -93,11 +84,14 @@ pub fn cie(section: &[u8], at: usize) -> Option<Cie> {
         match letter {
             b'R' => cie.pointer = *record.get(p)?,
             b'L' => cie.lsda = Some(*record.get(p)?),
-            b'P' => match *record.get(p)? & 0x0f {
-                0 | 4 | 12 => p += 8,
-                3 | 11 => p += 4,
-                _ => return None,
-            },
+            b'P' => {
+                cie.personality = Some((*record.get(p)?, p + 1));
+                match *record.get(p)? & 0x0f {
+                    0 | 4 | 12 => p += 8,
+                    3 | 11 => p += 4,
+                    _ => return None,
+                }
+            }
             b'S' | b'B' => continue,
             _ => return None,
         }
@@ -106,43 +100,100 @@ pub fn cie(section: &[u8], at: usize) -> Option<Cie> {
     Some(cie)
 }
 
+/// One record of `.eh_frame`: its bounds in the section, and for an FDE the offset of its CIE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Offset of the length field.
+    pub at: usize,
+    /// Offset behind the record.
+    pub end: usize,
+    /// Offset of the CIE that it names; `None` if it is one.
+    pub cie: Option<usize>,
+}
+
+/// The records in section order, up to the terminator or the first one that makes no sense.
+pub fn records(section: &[u8]) -> impl Iterator<Item = Record> + '_ {
+    let mut at = 0usize;
+    std::iter::from_fn(move || {
+        let length = word(section, at)?;
+        if length == 0 || length == u32::MAX {
+            return None;
+        }
+        let end = at
+            .checked_add(4 + length as usize)
+            .filter(|&e| e <= section.len())?;
+        let id = word(section, at + 4)? as usize;
+        let cie = match id {
+            0 => None,
+            _ => Some((at + 4).checked_sub(id)?),
+        };
+        let record = Record { at, end, cie };
+        at = end;
+        Some(record)
+    })
+}
+
+/// What an FDE says, beside its CIE and length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FdeBody {
+    /// Address of the function's first byte.
+    pub start: u32,
+    /// Length of the function in bytes.
+    pub size: u32,
+    /// Its exception table, if the CIE says that there is a field for it; `Some(None)` is a null pointer.
+    pub lsda: Option<Option<u32>>,
+    /// Its instructions, by offsets in the section.
+    pub program: Range<usize>,
+}
+
+/// Reads an FDE of the modelled form; `addr` is the section's address and `lsda` the encoding in its CIE.
+pub fn fde(section: &[u8], record: &Record, addr: u32, lsda: Option<Encoding>) -> Option<FdeBody> {
+    let bytes = section.get(..record.end)?;
+    let place = |at: usize| addr.wrapping_add(at as u32);
+    let start = place(record.at + 8).wrapping_add(word(bytes, record.at + 8)?);
+    let size = word(bytes, record.at + 12)?;
+    let data = record.at + 17;
+    if usize::from(*bytes.get(data - 1)?) != lsda.map_or(0, |e| usize::from(e.size)) {
+        return None;
+    }
+    let (lsda, program) = match lsda {
+        Some(e) => (
+            Some(e.read(bytes, data, place(data))?),
+            data + usize::from(e.size),
+        ),
+        None => (None, data),
+    };
+    (program <= record.end).then_some(FdeBody {
+        start,
+        size,
+        lsda,
+        program: program..record.end,
+    })
+}
+
 /// All FDEs with modelled encodings, in section order; reading stops at the first record that makes no sense.
 pub fn fdes(section: &[u8], addr: u64) -> Vec<Fde> {
     let mut found = Vec::new();
-    let mut at = 0usize;
     let mut cached: Option<(usize, Option<Cie>)> = None;
-    while let Some(length) = word(section, at) {
-        if length == 0 || length == u32::MAX {
-            break;
+    for record in records(section) {
+        let Some(cie_at) = record.cie else { continue };
+        if cached.is_none_or(|(cached_at, _)| cached_at != cie_at) {
+            cached = Some((cie_at, cie(section, cie_at)));
         }
-        let Some(end) = at
-            .checked_add(4 + length as usize)
-            .filter(|&e| e <= section.len())
-        else {
-            break;
-        };
-        let Some(id) = word(section, at + 4) else { break };
-        if id != 0 {
-            let Some(cie_at) = (at + 4).checked_sub(id as usize) else {
-                break;
-            };
-            if cached.is_none_or(|(cached_at, _)| cached_at != cie_at) {
-                cached = Some((cie_at, cie(section, cie_at)));
-            }
-            if let Some((_, Some(cie))) = cached
-                && cie.pointer == PCREL_SDATA4
-                && let (Some(start), Some(size)) = (word(section, at + 8), word(section, at + 12))
-                && end >= at + 16
-            {
-                let start = addr.wrapping_add(at as u64 + 8).wrapping_add(start as i32 as u64);
-                found.push(Fde {
-                    at: at as u32,
-                    start,
-                    size,
-                });
-            }
+        if let Some((_, Some(cie))) = cached
+            && cie.pointer == PCREL_SDATA4
+            && record.end >= record.at + 16
+            && let (Some(start), Some(size)) = (word(section, record.at + 8), word(section, record.at + 12))
+        {
+            let start = addr
+                .wrapping_add(record.at as u64 + 8)
+                .wrapping_add(start as i32 as u64);
+            found.push(Fde {
+                at: record.at as u32,
+                start,
+                size,
+            });
         }
-        at = end;
     }
     found
 }

@@ -4,6 +4,8 @@
 //! generic matching.
 
 pub mod address;
+pub mod encoded;
+pub mod exceptions;
 pub mod frames;
 pub mod go;
 mod sections;

@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, World, go::Functions, jumps, relocations, symbols};
+use crate::tables::{Choices, Made, Unwind, World, go::Functions, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -183,6 +183,7 @@ pub fn code_image<S: Symbols>(
     };
     let mut made = Made::default();
     let mut jump_models = jumps::JumpModels::default();
+    let mut unwind = Unwind::start(streams, &mut world)?;
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
@@ -214,6 +215,7 @@ pub fn code_image<S: Symbols>(
             if let Some(functions) = &mut functions {
                 functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
             }
+            unwind.unit(streams, &mut world, &mut view, index)?;
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -234,6 +236,7 @@ pub fn code_image<S: Symbols>(
         recipe.finish();
         made.sections.push((section.section, recipe));
     }
+    unwind.finish(streams, &world, &mut made)?;
 
     if let Some(functions) = functions {
         functions.finish(streams.get(Stream::Go), &world, &mut made)?;

@@ -11,7 +11,7 @@ use crate::file_view::FileView;
 use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, go, jumps, relocations, symbols};
+use crate::tables::{Choices, Table, UnwindFit, go, jumps, relocations, symbols};
 use crate::text::PlanRun;
 
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
@@ -27,6 +27,7 @@ pub fn plan<'a>(
     if new.machine != old.machine {
         return Ok(None);
     }
+    let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
     let choices = Choices::new(&new.elf, |section, table| {
         let s = &new.elf.sections[section];
         let content = &bytes[s.offset as usize..(s.offset + s.size) as usize];
@@ -36,7 +37,7 @@ pub fn plan<'a>(
             Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
                 symbols::fits(&new.elf, bytes, table, section)
             }
-            _ => true,
+            Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(section, table),
         }
     });
     let regions = data_regions(old, &new, &choices);

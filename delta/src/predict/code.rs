@@ -72,6 +72,11 @@ impl UnitView<'_> {
         self.locals
     }
 
+    /// Instruction set.
+    pub fn machine(&self) -> Machine {
+        self.old.machine
+    }
+
     /// The old unit's place in the old file.
     pub fn source(&self) -> Option<Unit> {
         self.unit
@@ -87,7 +92,7 @@ impl UnitView<'_> {
 
     /// Where an offset of the old unit is in the new one; `None` where no instruction lines up.
     pub fn project(&self, offset: u32) -> Option<u32> {
-        let source = self.source()?;
+        let source = self.source().filter(|s| offset <= s.size)?;
         if self.unit.whole {
             return (offset <= self.unit.size).then_some(offset);
         }
@@ -97,6 +102,27 @@ impl UnitView<'_> {
         project(self.by_old, source.at + offset)
             .map(|at| at - self.unit.at)
             .filter(|&o| o <= self.unit.size)
+    }
+
+    /// Like [`UnitView::project`], but stays inside the instruction that an old one lines up with. Also tells
+    /// whether one does, or the place was only reckoned from those before it.
+    pub fn line_up(&self, offset: u32) -> Option<(u32, bool)> {
+        let source = self.source().filter(|s| offset < s.size)?;
+        if self.unit.whole {
+            return (offset < self.unit.size).then_some((offset, true));
+        }
+        let old_at = source.at + offset;
+        let after = self.by_old.partition_point(|r| r.old_at <= old_at);
+        let run = self.by_old[..after].last().filter(|r| r.old_at >= source.at)?;
+        let shift = old_at - run.old_at;
+        let within = if run.same {
+            shift
+        } else {
+            shift.min(run.len.saturating_sub(1))
+        };
+        let at = run.new_at.checked_add(within)?.checked_sub(self.unit.at)?;
+        let held = shift < if run.same { run.len } else { 16 };
+        (at < self.unit.size).then_some((at, held))
     }
 }
 
@@ -112,7 +138,8 @@ fn project(by_old: &[Run], old_at: u32) -> Option<u32> {
     let after = by_old.partition_point(|r| r.old_at <= old_at);
     by_old[..after].last().map(|r| {
         let shift = old_at - r.old_at;
-        r.new_at + if shift < r.len || r.same { shift } else { r.len }
+        r.new_at
+            .saturating_add(if shift < r.len || r.same { shift } else { r.len })
     })
 }
 

@@ -3,6 +3,11 @@
 //! A table is modelled only where the encoder found that its model reproduces it; the choice is sent. What a
 //! table makes is the recipe of its section.
 
+mod exceptions;
+mod frame_index;
+mod frames;
+mod landmarks;
+mod order;
 pub mod hash;
 pub mod jumps;
 mod known;
@@ -12,6 +17,7 @@ pub mod relocations;
 pub mod symbols;
 
 pub use known::Known;
+pub use frames::{Unwind, UnwindFit};
 
 use crate::code::{Model, Symbols};
 use crate::data::Cover;
@@ -60,7 +66,13 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if let Some(table) = symbols::candidate(elf, section) {
         return Some(table);
     }
-    let by_name: &[(&[u8], Table)] = &[(b".gopclntab", Table::Functions), (b".data.rel.ro.gopclntab", Table::Functions)];
+    let by_name: &[(&[u8], Table)] = &[
+        (b".eh_frame", Table::Frames),
+        (b".eh_frame_hdr", Table::FrameIndex),
+        (b".gcc_except_table", Table::Exceptions),
+        (b".gopclntab", Table::Functions),
+        (b".data.rel.ro.gopclntab", Table::Functions),
+    ];
     by_name
         .iter()
         .find(|(name, _)| s.name == *name)

@@ -1,0 +1,299 @@
+//! `.gcc_except_table`: the exception tables of the functions, and how they stand in the section.
+
+mod lsda;
+mod sites;
+
+use super::World;
+use super::landmarks::Landmarks;
+use super::order::{Order, OrderModels};
+use crate::code::{Model, Symbols, hash};
+use crate::elf::exceptions::{Lsda, fill_types};
+use crate::predict::UnitView;
+use crate::{Error, error::Result};
+use lsda::{LsdaModels, code_lsda};
+
+/// No type, or no table.
+const NONE: u32 = u32::MAX;
+/// Most padding between two tables that has a model, in bytes.
+const SHORT: u32 = 4;
+
+/// The section and which unit owns which place in it.
+#[derive(Clone, Debug, Default)]
+pub struct ExceptionTable {
+    /// The section.
+    pub bytes: Vec<u8>,
+    /// Its address.
+    pub addr: u32,
+    /// Offset and unit of each table, ascending; a table that several units share belongs to the first.
+    pub starts: Vec<(u32, u32)>,
+}
+
+impl ExceptionTable {
+    /// Collects the tables from the pointers `(address, unit)`.
+    pub fn new(bytes: Vec<u8>, addr: u32, pointers: impl Iterator<Item = (u32, u32)>) -> ExceptionTable {
+        let inside = |p: &(u32, u32)| p.0 >= addr && ((p.0 - addr) as usize) < bytes.len();
+        let mut starts: Vec<_> = pointers.filter(inside).map(|(a, u)| (a - addr, u)).collect();
+        starts.sort_unstable();
+        starts.dedup_by_key(|s| s.0);
+        ExceptionTable { bytes, addr, starts }
+    }
+
+    /// The table at an address, by its place in `starts`.
+    pub fn at(&self, addr: u32) -> Option<usize> {
+        let offset = addr.checked_sub(self.addr)?;
+        self.starts.binary_search_by_key(&offset, |s| s.0).ok()
+    }
+
+    /// From the start of a table to the start of the next.
+    pub fn extent(&self, index: usize) -> (u32, &[u8]) {
+        let from = self.starts[index].0;
+        let to = self
+            .starts
+            .get(index + 1)
+            .map_or(self.bytes.len(), |s| s.0 as usize);
+        (self.addr.wrapping_add(from), &self.bytes[from as usize..to])
+    }
+}
+
+/// A table of the new file.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    unit: u32,
+    /// Place in the old section's order, or none.
+    old: u32,
+    /// Start and length of its bytes.
+    bytes: (u32, u32),
+    /// Start and number of its types.
+    types: (u32, u32),
+    encoding: u8,
+    specs: u32,
+}
+
+/// Codes the exception tables of a file.
+#[derive(Debug, Default)]
+pub struct Exceptions {
+    old: ExceptionTable,
+    truth: Option<ExceptionTable>,
+    is_64: bool,
+    old_is_64: bool,
+    /// Length of the new section.
+    len: u32,
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    types: Vec<u32>,
+    m: LsdaModels,
+    raw: RawModels,
+    /// Old bytes that may still be read; what is past them counts as absent.
+    budget: u64,
+}
+
+impl Exceptions {
+    /// Before the first unit.
+    pub fn new(
+        world: &World,
+        section: usize,
+        old: ExceptionTable,
+        truth: Option<ExceptionTable>,
+    ) -> Exceptions {
+        let len = world.elf.sections[section].size as u32;
+        Exceptions {
+            budget: 16 * (u64::from(len) + old.bytes.len() as u64),
+            old,
+            truth,
+            is_64: world.elf.is_64,
+            old_is_64: world.old.elf.is_64,
+            len,
+            ..Exceptions::default()
+        }
+    }
+
+    /// The new section, on the writing side.
+    pub fn truth(&self) -> Option<&ExceptionTable> {
+        self.truth.as_ref()
+    }
+
+    /// The old section.
+    pub fn old(&self) -> &ExceptionTable {
+        &self.old
+    }
+
+    /// Codes the table of a unit; `old` and `truth` are its addresses.
+    #[allow(clippy::too_many_arguments)]
+    pub fn unit<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &mut World,
+        view: &mut UnitView,
+        landmarks: &mut Landmarks,
+        unit: u32,
+        old: Option<u32>,
+        truth: Option<u32>,
+    ) -> Result<()> {
+        let place = old.and_then(|a| self.old.at(a));
+        let mut was = None;
+        if let Some(place) = place {
+            let (addr, bytes) = self.old.extent(place);
+            if let Some(rest) = self.budget.checked_sub(bytes.len() as u64) {
+                self.budget = rest;
+                was = Lsda::read(bytes, addr, self.old_is_64);
+            }
+        }
+        let found = self.truth.as_ref().and_then(|t| Some(t.extent(t.at(truth?)?)));
+        let is = found.and_then(|(addr, bytes)| Lsda::read(bytes, addr, self.is_64));
+        let from = self.bytes.len();
+        let limit = self.len as usize - from.min(self.len as usize);
+        let mut entry = Entry {
+            unit,
+            old: place.map_or(NONE, |p| p as u32),
+            bytes: (from as u32, 0),
+            types: (self.types.len() as u32, 0),
+            encoding: 0,
+            specs: 0,
+        };
+        let plain = found.is_none() || is.is_some();
+        if s.flag(&mut self.raw.usual, &[1, 2], plain) {
+            let is = is.as_ref().map(|(l, _)| l);
+            let was = was.as_ref().map(|(l, _)| l);
+            let targets = &mut world.targets;
+            let lsda = code_lsda(
+                s,
+                &mut self.m,
+                targets,
+                view,
+                landmarks,
+                was,
+                is,
+                self.is_64,
+                limit,
+            )?;
+            lsda.emit(&mut self.bytes);
+            self.types.extend(lsda.types.iter().map(|t| t.unwrap_or(NONE)));
+            entry.types.1 = lsda.types.len() as u32;
+            (entry.encoding, entry.specs) = (lsda.types_encoding, lsda.specs.len() as u32);
+        } else {
+            let truth = found.map_or(&[][..], |(_, b)| b);
+            let bytes = self.raw.code(s, truth, limit)?;
+            self.bytes.extend_from_slice(&bytes);
+        }
+        if self.bytes.len() > self.len as usize {
+            return Err(Error::DamagedPatch("exception tables are too long"));
+        }
+        entry.bytes.1 = (self.bytes.len() - from) as u32;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Puts the tables into the section; gives its bytes, and the address of the table of each unit that has
+    /// one, by units.
+    pub fn finish<S: Symbols>(mut self, s: &mut S, addr: u32) -> Result<(Vec<u8>, Vec<(u32, u32)>)> {
+        let mut old_order = vec![None; self.old.starts.len()];
+        for (item, entry) in self.entries.iter().enumerate() {
+            if let Some(place) = old_order.get_mut(entry.old as usize) {
+                *place = Some(item as u32);
+            }
+        }
+        let groups = self.entries.iter().map(|_| 0);
+        let mut order = Order::new(groups, &old_order);
+        order.enter(0);
+        let mut models = OrderModels::default();
+        let mut truth_items = Vec::new();
+        if let Some(truth) = &self.truth {
+            let item = |&(_, unit): &(u32, u32)| {
+                let found = self.entries.binary_search_by_key(&unit, |e| e.unit);
+                found.ok().map(|i| i as u32)
+            };
+            truth_items.extend(truth.starts.iter().map(item));
+        }
+        let mut out: Vec<u8> = Vec::with_capacity(self.len as usize);
+        let mut places = Vec::with_capacity(self.entries.len());
+        for i in 0..self.entries.len() {
+            let known = truth_items.get(i).copied().flatten();
+            let entry = self.entries[order.next(s, &mut models, known)? as usize];
+            let until = self.truth.as_ref().map(|t| t.starts[i].0 as usize);
+            self.gap(s, &mut out, until)?;
+            let (at, len) = (entry.bytes.0 as usize, entry.bytes.1 as usize);
+            let from = out.len();
+            out.extend_from_slice(&self.bytes[at..at + len]);
+            let place = addr.wrapping_add(from as u32);
+            let types = &self.types[entry.types.0 as usize..][..entry.types.1 as usize];
+            let types: Vec<_> = types.iter().map(|&t| Some(t).filter(|&t| t != NONE)).collect();
+            let specs = entry.specs as usize;
+            fill_types(
+                &types,
+                (entry.encoding, specs),
+                &mut out[from..],
+                place,
+                self.is_64,
+            );
+            places.push((entry.unit, place));
+        }
+        let until = self.truth.as_ref().map(|t| t.bytes.len());
+        self.gap(s, &mut out, until)?;
+        if out.len() != self.len as usize {
+            return Err(Error::DamagedPatch("exception tables do not fill their section"));
+        }
+        places.sort_unstable();
+        Ok((out, places))
+    }
+
+    /// Fills up to the next table, on the writing side up to `until`.
+    fn gap<S: Symbols>(&mut self, s: &mut S, out: &mut Vec<u8>, until: Option<usize>) -> Result<()> {
+        let from = out.len() as u32;
+        let usual = from.next_multiple_of(SHORT).min(self.len) - from;
+        let known = self
+            .truth
+            .as_ref()
+            .zip(until)
+            .map(|(t, u)| &t.bytes[out.len().min(u)..u]);
+        let hit = known.is_some_and(|k| k.len() == usual as usize && k.iter().all(|&b| b == 0));
+        if s.flag(&mut self.raw.usual, &[3, hash(4, usual)], hit) {
+            out.resize(out.len() + usual as usize, 0);
+            return Ok(());
+        }
+        let limit = (self.len - from.min(self.len)) as usize;
+        let known = known.unwrap_or_default();
+        let bytes = self.raw.code(s, known, limit)?;
+        out.extend_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+/// Models of what has no structure.
+#[derive(Debug)]
+struct RawModels {
+    usual: Model,
+    length: Model,
+    byte: Model,
+}
+
+impl Default for RawModels {
+    fn default() -> Self {
+        RawModels {
+            usual: Model::new(2, 10, 255),
+            length: Model::new(1, 12, 255),
+            byte: Model::new(2, 14, 255),
+        }
+    }
+}
+
+impl RawModels {
+    /// Codes bytes that nothing explains, at most `limit`.
+    fn code<S: Symbols>(&mut self, s: &mut S, truth: &[u8], limit: usize) -> Result<Vec<u8>> {
+        let len = s.number(&mut self.length, &[0], truth.len() as u64);
+        if len > limit as u64 {
+            return Err(Error::DamagedPatch("exception tables are too long"));
+        }
+        let mut out = Vec::new();
+        let mut last = 0;
+        for i in 0..len as usize {
+            let known = truth.get(i).copied().unwrap_or(0);
+            let value = s.byte(&mut self.byte, &[1, hash(2, last)], known);
+            last = u32::from(value);
+            out.push(value);
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("an exception stream ends too early"));
+            }
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,262 @@
+//! The exception table of one function against the one of its old function.
+
+use super::sites::{SiteModels, code_sites, project};
+use crate::code::{Model, Symbols, hash};
+use crate::elf::encoded::{Encoding, OMIT, uleb_len};
+use crate::elf::exceptions::{LONGEST, Lsda, ULEB};
+use crate::predict::{Guess, Locals, Site, TargetModels, Targets, UnitView};
+use crate::tables::landmarks::Landmarks;
+use crate::{Error, error::Result};
+
+/// Kind of the references in type tables, beyond the kinds of fields in code.
+const TYPE_SITE: u32 = 40;
+/// Most zero bytes before a type table.
+const PADDING: i64 = 64;
+
+/// Models of everything in a table but its call sites.
+#[derive(Debug)]
+pub struct LsdaModels {
+    byte: Model,
+    sites: SiteModels,
+    same: Model,
+    count: Model,
+    filter: Model,
+    next: Model,
+    specs: Model,
+    spec: Model,
+    null: Model,
+    target: TargetModels,
+    width: Model,
+    padding: Model,
+    last: u32,
+    locals: Locals,
+    guesses: Vec<super::sites::Guess>,
+}
+
+impl Default for LsdaModels {
+    fn default() -> Self {
+        LsdaModels {
+            byte: Model::new(2, 12, 255),
+            sites: SiteModels::default(),
+            same: Model::new(3, 12, 255),
+            count: Model::new(3, 12, 255),
+            filter: Model::new(3, 14, 255),
+            next: Model::new(2, 12, 255),
+            specs: Model::new(2, 12, 255),
+            spec: Model::new(2, 12, 255),
+            null: Model::new(2, 8, 255),
+            target: TargetModels::default(),
+            width: Model::new(2, 10, 255),
+            padding: Model::new(2, 12, 255),
+            last: 0,
+            locals: Locals::default(),
+            guesses: Vec::new(),
+        }
+    }
+}
+
+/// Codes one table that takes at most `limit` bytes.
+#[allow(clippy::too_many_arguments)]
+pub fn code_lsda<S: Symbols>(
+    s: &mut S,
+    m: &mut LsdaModels,
+    targets: &mut Targets,
+    view: &mut UnitView,
+    landmarks: &mut Landmarks,
+    old: Option<&Lsda>,
+    truth: Option<&Lsda>,
+    is_64: bool,
+    limit: usize,
+) -> Result<Lsda> {
+    let damaged = || Error::DamagedPatch("an exception table makes no sense");
+    let limit = limit.min(LONGEST);
+    let mut lsda = Lsda::default();
+    let was = old.map_or(256, |o| u32::from(o.types_encoding));
+    let known = truth.map_or(OMIT, |t| t.types_encoding);
+    lsda.types_encoding = s.byte(&mut m.byte, &[hash(1, was), hash(hash(2, was), m.last)], known);
+    m.last = u32::from(lsda.types_encoding);
+    let was = old.map_or(256, |o| u32::from(o.sites_encoding));
+    let known = truth.map_or(ULEB, |t| t.sites_encoding);
+    lsda.sites_encoding = s.byte(&mut m.byte, &[hash(3, was), 4], known);
+
+    let mut guesses = std::mem::take(&mut m.guesses);
+    project(view, landmarks, old.map_or(&[], |o| &o.sites), &mut guesses);
+    let sites = truth.map(|t| &t.sites[..]);
+    lsda.sites = code_sites(s, &mut m.sites, view, landmarks, &guesses, sites, limit / 4)?;
+    m.guesses = guesses;
+    m.actions(s, old, truth, &mut lsda, limit)?;
+
+    let encoding = Encoding::of(lsda.types_encoding, is_64);
+    let (types, specs) = lsda.needs().ok_or_else(damaged)?;
+    let size = encoding.map_or(0, |e| usize::from(e.size));
+    if specs != lsda.specs.len() || types.saturating_mul(size) > limit || size == 0 && types > 0 {
+        return Err(damaged());
+    }
+    for i in 0..types {
+        // The last type is that of filter 1.
+        let filter = types - i;
+        let old = old.and_then(|o| o.types.get(o.types.len().checked_sub(filter)?));
+        let known = truth.and_then(|t| t.types.get(i).copied().flatten());
+        let state = old.map_or(2, |o| u32::from(o.is_none()));
+        let is_null = known.is_none();
+        if s.flag(&mut m.null, &[state, hash(state, m.last)], is_null) {
+            lsda.types.push(None);
+            continue;
+        }
+        let site = Site {
+            kind: TYPE_SITE,
+            head: 1,
+            addr: view.addr,
+            ..Site::default()
+        };
+        let guess = Guess {
+            old_target: old.copied().flatten(),
+            local: None,
+..Guess::default()
+        };
+        let known = known.unwrap_or_default();
+        let target = targets.code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
+        lsda.types.push(Some(target));
+        if s.exhausted() {
+            return Err(damaged());
+        }
+    }
+    m.widths(s, truth, &mut lsda, size as u32)?;
+    Ok(lsda)
+}
+
+impl LsdaModels {
+    fn actions<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        old: Option<&Lsda>,
+        truth: Option<&Lsda>,
+        lsda: &mut Lsda,
+        limit: usize,
+    ) -> Result<()> {
+        let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let deepest = lsda.sites.iter().map(|s| s.action).max().unwrap_or(0);
+        if let Some(old) = old {
+            let was = old.sites.iter().map(|s| s.action).max().unwrap_or(0);
+            let equal = truth.is_some_and(|t| t.actions == old.actions && t.specs == old.specs);
+            let change = u32::from(was < deepest) | u32::from(was > deepest) << 1;
+            let contexts = [
+                hash(1, change),
+                hash(2, change | u32::from(lsda.sites == old.sites) << 2),
+                hash(
+                    3,
+                    change | (old.actions.len().min(15) as u32) << 2 | m_small(deepest) << 6,
+                ),
+            ];
+            if s.flag(&mut self.same, &contexts, equal) {
+                lsda.actions.clone_from(&old.actions);
+                lsda.specs.clone_from(&old.specs);
+                return if lsda.actions.len() * 2 > limit {
+                    Err(damaged())
+                } else {
+                    Ok(())
+                };
+            }
+        }
+        let was = old.map_or(0, |o| o.actions.len().min(0xffff) as u32);
+        let contexts = [
+            hash(1, was),
+            hash(2, m_small(deepest)),
+            hash(hash(3, was), m_small(deepest)),
+        ];
+        let count = truth.map_or(0, |t| t.actions.len());
+        let count = s.number(&mut self.count, &contexts, count as u64);
+        if count > limit as u64 / 2 {
+            return Err(damaged());
+        }
+        let mut last = (0, 0);
+        for i in 0..count as usize {
+            let (filter, next) = truth.map_or((0, 0), |t| t.actions[i]);
+            let h = hash(last.0 as u32, i.min(3) as u32);
+            let contexts = [
+                hash(1, h),
+                hash(2, last.0 as u32),
+                hash(hash(3, h), m_small(deepest) | self.last << 8),
+            ];
+            let filter = s.signed(&mut self.filter, &contexts, filter.into());
+            let contexts = [
+                hash(1, last.1 as u32),
+                hash(hash(2, filter as u32), i.min(3) as u32),
+            ];
+            let next = s.signed(&mut self.next, &contexts, next.into());
+            last = (
+                i32::try_from(filter).map_err(|_| damaged())?,
+                i32::try_from(next).map_err(|_| damaged())?,
+            );
+            lsda.actions.push(last);
+            if s.exhausted() {
+                return Err(damaged());
+            }
+        }
+        let deepest = lsda.actions.iter().map(|a| a.0).min().unwrap_or(0).min(0);
+        let contexts = [hash(1, deepest as u32), 2];
+        let specs = s.number(
+            &mut self.specs,
+            &contexts,
+            truth.map_or(0, |t| t.specs.len() as u64),
+        );
+        if specs > limit as u64 {
+            return Err(damaged());
+        }
+        for i in 0..specs as usize {
+            let known = truth.map_or(0, |t| t.specs[i]);
+            let before = lsda.specs.last().map_or(0, |&b| u32::from(b));
+            lsda.specs
+                .push(s.byte(&mut self.spec, &[1, hash(2, before)], known));
+        }
+        Ok(())
+    }
+
+    /// The widths of the two length fields, and the padding before the types: mostly what aligns them.
+    fn widths<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        truth: Option<&Lsda>,
+        lsda: &mut Lsda,
+        size: u32,
+    ) -> Result<()> {
+        let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let kind = u32::from(lsda.types_encoding) | u32::from(lsda.sites_encoding) << 8;
+        let sites_len = lsda.sites_len();
+        let least = uleb_len(sites_len);
+        let known = truth.map_or(0, |t| i64::from(t.sites_width) - i64::from(least));
+        let wider = s.signed(&mut self.width, &[1, hash(2, kind)], known);
+        let width = |least: u32, wider: i64| {
+            let width = i64::from(least).saturating_add(wider);
+            u32::try_from(width).ok().filter(|w| (1..=5).contains(w))
+        };
+        lsda.sites_width = width(least, wider).ok_or_else(damaged)?;
+        if lsda.types_encoding == OMIT {
+            return Ok(());
+        }
+        let rest = 1 + lsda.sites_width + sites_len + lsda.actions_len();
+        let aligned = |width: u32| (2 + width + rest).next_multiple_of(4) - (2 + width + rest);
+        let total = |width: u32| rest + aligned(width) + lsda.types.len() as u32 * size;
+        let least = (1..5).find(|&w| uleb_len(total(w)) <= w).unwrap_or(5);
+        let known = truth.map_or(0, |t| i64::from(t.base_width) - i64::from(least));
+        let none = u32::from(lsda.types.is_empty()) << 16;
+        let wider = s.signed(&mut self.width, &[3, hash(4, kind | none)], known);
+        let base_width = width(least, wider).ok_or_else(damaged)?;
+        let usual = aligned(base_width);
+        let known = truth.map_or(0, |t| i64::from(t.padding) - i64::from(usual));
+        let contexts = [hash(1, usual), hash(hash(2, usual), kind | none)];
+        let padding = s
+            .signed(&mut self.padding, &contexts, known)
+            .saturating_add(i64::from(usual));
+        lsda.base_width = base_width;
+        lsda.padding = u32::try_from(padding)
+            .ok()
+            .filter(|&p| i64::from(p) <= PADDING)
+            .ok_or_else(damaged)?;
+        Ok(())
+    }
+}
+
+fn m_small(value: u32) -> u32 {
+    value.min(63)
+}

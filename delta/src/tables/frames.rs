@@ -1,0 +1,504 @@
+//! `.eh_frame`, record by record: functions and their bounds come from the layout, exception tables from
+//! where they stand; what is left are the call frame instructions and the order.
+//!
+//! Each unit's part is coded right after its references, while its code is at hand; the section is put
+//! together when all units are through.
+
+mod programs;
+mod read;
+mod rows;
+
+use super::exceptions::{ExceptionTable, Exceptions};
+use super::frame_index;
+use super::landmarks::Landmarks;
+use super::{Made, Table, World};
+use crate::code::{Model, Symbols, hash};
+use crate::elf::Elf;
+use crate::image::{Stream, Streams};
+use crate::layout::CodeMap;
+use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
+use crate::{Error, error::Result};
+use programs::Programs;
+use read::{FrameTable, KINDS, Kind, LONGEST_CIE, NONE};
+
+/// Kinds of the references in frames, beyond the kinds of fields in code.
+const PERSONALITY_SITE: u32 = 41;
+const LSDA_SITE: u32 = 42;
+
+/// The exception table of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lsda {
+    /// The CIE knows of none, or the pointer is null.
+    Absent,
+    /// A table of its own.
+    Own,
+    /// The table of an earlier unit.
+    Shared(u32),
+    /// An address outside the section.
+    Other(u32),
+}
+
+impl Lsda {
+    fn tag(self) -> u32 {
+        match self {
+            Lsda::Absent => 0,
+            Lsda::Own => 1,
+            Lsda::Shared(_) => 2,
+            Lsda::Other(_) => 3,
+        }
+    }
+}
+
+/// The FDE of a unit of the new file.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    unit: u32,
+    lsda: Lsda,
+    /// Row of the old unit's FDE, or none.
+    old: u32,
+    /// Start and length of the program.
+    program: (u32, u32),
+    /// `nop`s behind it.
+    padding: u32,
+    kind: u8,
+}
+
+#[derive(Debug)]
+struct FrameModels {
+    count: Model,
+    from_old: Model,
+    byte: Model,
+    target: TargetModels,
+    null: Model,
+    present: Model,
+    kind: Model,
+    other_kind: Model,
+    lsda: Model,
+    shared: Model,
+    padding: Model,
+    locals: Locals,
+}
+
+impl Default for FrameModels {
+    fn default() -> Self {
+        FrameModels {
+            count: Model::new(1, 8, 255),
+            from_old: Model::new(2, 10, 255),
+            byte: Model::new(2, 12, 255),
+            target: TargetModels::default(),
+            null: Model::new(1, 6, 255),
+            present: Model::new(3, 12, 255),
+            kind: Model::new(3, 12, 255),
+            other_kind: Model::new(2, 12, 255),
+            lsda: Model::new(3, 12, 255),
+            shared: Model::new(1, 12, 255),
+            padding: Model::new(3, 14, 255),
+            locals: Locals::default(),
+        }
+    }
+}
+
+/// Codes the unwind tables of a file.
+#[derive(Debug, Default)]
+pub struct Unwind {
+    section: Option<usize>,
+    old: FrameTable,
+    truth: Option<FrameTable>,
+    kinds: Vec<Kind>,
+    /// New kind of each old one.
+    kind_of_old: Vec<Option<u8>>,
+    last_kind: u8,
+    last_padding: u32,
+    history: u32,
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+    len: u32,
+    addr: u32,
+    exceptions: Option<(usize, Exceptions)>,
+    m: FrameModels,
+    programs: Programs,
+    landmarks: Landmarks,
+}
+
+/// Which unwind tables of a new file their models reproduce.
+#[derive(Clone, Copy, Debug)]
+pub struct UnwindFit<'e> {
+    elf: &'e Elf,
+    bytes: &'e [u8],
+    frames: Option<usize>,
+}
+
+impl<'e> UnwindFit<'e> {
+    /// Looks at the frames of a file, on which all other tables depend.
+    pub fn new(elf: &'e Elf, code: &CodeMap, bytes: &'e [u8]) -> Self {
+        let mut fit = UnwindFit {
+            elf,
+            bytes,
+            frames: None,
+        };
+        fit.frames = elf.section(b".eh_frame").filter(|&i| {
+            let section = &elf.sections[i];
+            section.in_file() && {
+                let table = FrameTable::read(fit.section(i).to_vec(), section.addr as u32, elf.is_64, code);
+                table.clean && table.strays as usize * 8 <= table.rows.len()
+            }
+        });
+        fit
+    }
+
+    fn section(&self, index: usize) -> &'e [u8] {
+        let s = &self.elf.sections[index];
+        &self.bytes[s.offset as usize..(s.offset + s.size) as usize]
+    }
+
+    /// Whether a section is reproduced by its model.
+    pub fn holds(&self, index: usize, table: Table) -> bool {
+        let Some(frames) = self.frames else {
+            return false;
+        };
+        let section = &self.elf.sections[index];
+        match table {
+            Table::Frames => index == frames,
+            Table::FrameIndex => {
+                let (addr, len) = (section.addr as u32, section.size as usize);
+                let from = self.elf.sections[frames].addr as u32;
+                self.elf.section(&section.name) == Some(index)
+                    && frame_index::build(self.section(frames), from, addr, len) == self.section(index)
+            }
+            _ => self.elf.section(&section.name) == Some(index),
+        }
+    }
+}
+
+/// The pointers to exception tables, with their units.
+fn pointers(table: &FrameTable) -> impl Iterator<Item = (u32, u32)> + '_ {
+    (0..table.of_unit.len() as u32).filter_map(|unit| {
+        let fde = table.fde(table.row_of(unit)?)?;
+        Some((fde.lsda??, unit))
+    })
+}
+
+impl Unwind {
+    /// Before the first unit: reads the old tables and codes the CIEs.
+    pub fn start<S: Symbols>(streams: &mut Streams<S>, world: &mut World) -> Result<Unwind> {
+        let mut unwind = Unwind::default();
+        let first = |table| world.choices.sections(table).next();
+        let tables = (
+            first(Table::Frames),
+            first(Table::Exceptions),
+            first(Table::FrameIndex),
+        );
+        let section = match tables {
+            (Some(section), ..) => section,
+            (None, None, None) => return Ok(unwind),
+            _ => return Err(Error::DamagedPatch("it has unwind tables without frames")),
+        };
+        let header = &world.elf.sections[section];
+        (unwind.len, unwind.addr) = (header.size as u32, header.addr as u32);
+        unwind.section = Some(section);
+        if let Some(old) = world.pairs[section] {
+            let addr = world.old.elf.sections[old].addr as u32;
+            let old_is_64 = world.old.elf.is_64;
+            unwind.old = FrameTable::read(world.old_bytes(section)?, addr, old_is_64, &world.old.code);
+        }
+        if let Some(bytes) = world.true_bytes(section) {
+            unwind.truth = Some(FrameTable::read(
+                bytes.to_vec(),
+                unwind.addr,
+                world.elf.is_64,
+                world.code,
+            ));
+        }
+        if let Some(section) = tables.1 {
+            let old_addr = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].addr as u32);
+            let old = ExceptionTable::new(world.old_bytes(section)?, old_addr, pointers(&unwind.old));
+            let addr = world.elf.sections[section].addr as u32;
+            let truth = world.true_bytes(section).map(<[u8]>::to_vec);
+            let truth = truth
+                .zip(unwind.truth.as_ref())
+                .map(|(bytes, t)| ExceptionTable::new(bytes, addr, pointers(t)));
+            unwind.exceptions = Some((section, Exceptions::new(world, section, old, truth)));
+        }
+        unwind.code_kinds(streams.get(Stream::Unwind), world)?;
+        Ok(unwind)
+    }
+
+    /// Codes the kinds of CIE.
+    fn code_kinds<S: Symbols>(&mut self, s: &mut S, world: &mut World) -> Result<()> {
+        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let m = &mut self.m;
+        let truth = self.truth.as_ref().map(|t| &t.kinds[..]);
+        let count = s.number(&mut m.count, &[0], truth.map_or(0, |t| t.len() as u64));
+        if count > KINDS as u64 {
+            return Err(damaged());
+        }
+        self.kind_of_old = vec![None; self.old.kinds.len()];
+        for i in 0..count as usize {
+            let known = truth.map(|t| &t[i]);
+            // One more than the old kind with these bytes; the next free one first.
+            let free = |j: &usize| self.kind_of_old[*j].is_none();
+            let expected = (0..self.old.kinds.len()).find(free).unwrap_or(0);
+            let equal = |j: &usize| free(j) && known.is_some_and(|k| k.body == self.old.kinds[*j].body);
+            let from = (0..self.old.kinds.len()).find(equal);
+            let away = from.map_or(0, |j| 1 + (j - expected.min(j)) as u64);
+            let from = s.number(&mut m.from_old, &[1, 2], away);
+            let mut kind = match from {
+                0 => {
+                    let len = known.map_or(0, |k| k.body.len() as u64);
+                    let len = s.number(&mut m.count, &[1], len);
+                    let mut body = Vec::new();
+                    for at in 0..len.min(LONGEST_CIE as u64) as usize {
+                        let last = body.last().map_or(0, |&b: &u8| u32::from(b));
+                        let byte = known.map_or(0, |k| k.body[at]);
+                        body.push(s.byte(&mut m.byte, &[1, hash(2, last)], byte));
+                    }
+                    Kind::new(body, world.elf.is_64).ok_or_else(damaged)?
+                }
+                away => {
+                    let index = usize::try_from(away - 1)
+                        .ok()
+                        .and_then(|a| a.checked_add(expected));
+                    let index = index
+                        .filter(|&j| j < self.kind_of_old.len())
+                        .ok_or_else(damaged)?;
+                    self.kind_of_old[index] = Some(i as u8);
+                    let kind = Kind::new(self.old.kinds[index].body.clone(), world.elf.is_64);
+                    let mut kind = kind.ok_or_else(damaged)?;
+                    kind.personality = self.old.kinds[index].personality;
+                    kind
+                }
+            };
+            let null = known.is_some_and(|k| k.personality.is_none());
+            if kind.field.is_some() && !s.flag(&mut m.null, &[0], null) {
+                let site = Site {
+                    kind: PERSONALITY_SITE,
+                    ..Site::default()
+                };
+                let guess = Guess {
+                    old_target: kind.personality,
+                    local: None,
+..Guess::default()
+                };
+                let known = known.and_then(|k| k.personality).unwrap_or(0);
+                let target = world
+                    .targets
+                    .code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
+                kind.personality = Some(target);
+            } else {
+                kind.personality = None;
+            }
+            self.kinds.push(kind);
+        }
+        Ok(())
+    }
+
+    /// Codes the FDE of a unit and its exception table.
+    pub fn unit<S: Symbols>(
+        &mut self,
+        streams: &mut Streams<S>,
+        world: &mut World,
+        view: &mut UnitView,
+        unit: u32,
+    ) -> Result<()> {
+        if self.section.is_none() {
+            return Ok(());
+        }
+        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let (s, exceptions_stream) = streams.two(Stream::Unwind, Stream::Exceptions);
+        self.landmarks.clear();
+        let old_row = view.unit.source.checked_sub(1).and_then(|u| self.old.row_of(u));
+        let old = old_row.and_then(|r| self.old.fde(r));
+        let truth_row = self.truth.as_ref().and_then(|t| t.row_of(unit));
+        let truth = self.truth.as_ref().zip(truth_row).and_then(|(t, r)| t.fde(r));
+
+        let state = u32::from(old.is_some()) | u32::from(view.unit.source > 0) << 1;
+        let h = self.history;
+        let contexts = [
+            hash(1, state),
+            hash(2, state | (h & 7) << 2),
+            hash(3, state | (h & 0xff) << 2),
+        ];
+        let present = s.flag(&mut self.m.present, &contexts, truth.is_some());
+        self.history = h << 1 | u32::from(present);
+        if !present {
+            return Ok(());
+        }
+
+        let row_kind = |table: &FrameTable, row: u32| table.rows[row as usize].kind;
+        let old_kind = old_row.map(|r| row_kind(&self.old, r));
+        let expected = old_kind.and_then(|k| self.kind_of_old[usize::from(k)]);
+        let first = expected.unwrap_or(self.last_kind);
+        let known = self
+            .truth
+            .as_ref()
+            .zip(truth_row)
+            .map_or(0, |(t, r)| row_kind(t, r));
+        let state = u32::from(expected.is_some()) | u32::from(first == self.last_kind) << 1;
+        let contexts = [
+            hash(1, state),
+            hash(2, state | u32::from(first) << 2),
+            hash(hash(3, state | u32::from(first) << 2), u32::from(self.last_kind)),
+        ];
+        let kind = if s.flag(&mut self.m.kind, &contexts, first == known) {
+            first
+        } else {
+            let contexts = [hash(1, u32::from(first)), hash(2, u32::from(self.last_kind))];
+            s.byte(&mut self.m.other_kind, &contexts, known)
+        };
+        self.last_kind = kind;
+        let lsda_field = self.kinds.get(usize::from(kind)).ok_or_else(damaged)?.lsda;
+        let factor = self.kinds[usize::from(kind)].code_factor;
+
+        let mut lsda = Lsda::Absent;
+        if lsda_field.is_some() {
+            let known = self.classify(unit, truth.as_ref().and_then(|t| t.lsda.flatten()));
+            lsda = self.code_lsda(s, world, view, unit, old.as_ref().and_then(|o| o.lsda), known)?;
+        }
+
+        let from = self.bytes.len();
+        let old_program = old.as_ref().map(|o| &self.old.bytes[o.program.clone()]);
+        let truth_bytes = self.truth.as_ref().zip(truth.as_ref());
+        let program = truth_bytes.map(|(t, f)| &t.bytes[f.program.clone()]);
+        let landmarks = &mut self.landmarks;
+        self.programs
+            .code(s, view, landmarks, factor, old_program, program, &mut self.bytes)?;
+        let len = (self.bytes.len() - from) as u32;
+        if self.bytes.len() > self.len as usize {
+            return Err(Error::DamagedPatch("frames are too long"));
+        }
+        let fixed = 17 + lsda_field.map_or(0, |e| u32::from(e.size));
+        let known = program.map_or(0, |p| (p.len() as u32).saturating_sub(len));
+        let old_rest = old.as_ref().map_or(0, |o| o.program.len() as u32);
+        let padding = self.code_padding(s, fixed + len, old_rest, known)?;
+        self.entries.push(Entry {
+            unit,
+            lsda,
+            old: old_row.unwrap_or(NONE),
+            program: (from as u32, len),
+            padding,
+            kind,
+        });
+        if lsda == Lsda::Own {
+            let (_, exceptions) = self.exceptions.as_mut().ok_or_else(damaged)?;
+            let old = old.and_then(|o| o.lsda.flatten());
+            let truth = truth.and_then(|t| t.lsda.flatten());
+            let s = exceptions_stream;
+            exceptions.unit(s, world, view, &mut self.landmarks, unit, old, truth)?;
+        }
+        Ok(())
+    }
+
+    /// What the pointer of a unit's FDE is, on the writing side.
+    fn classify(&self, unit: u32, pointer: Option<u32>) -> Lsda {
+        let Some(addr) = pointer else {
+            return Lsda::Absent;
+        };
+        let table = self.exceptions.as_ref().and_then(|(_, e)| e.truth());
+        match table.and_then(|t| Some(t.starts[t.at(addr)?].1)) {
+            Some(owner) if owner == unit => Lsda::Own,
+            Some(owner) => Lsda::Shared(owner),
+            None => Lsda::Other(addr),
+        }
+    }
+
+    fn code_lsda<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &mut World,
+        view: &UnitView,
+        unit: u32,
+        old: Option<Option<u32>>,
+        known: Lsda,
+    ) -> Result<Lsda> {
+        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let m = &mut self.m;
+        let state = match old {
+            None => 0,
+            Some(None) => 1,
+            Some(Some(addr)) => {
+                let table = self.exceptions.as_ref().map(|(_, e)| e.old());
+                let owner = table.and_then(|t| Some(t.starts[t.at(addr)?].1));
+                match owner {
+                    Some(owner) if owner + 1 == view.unit.source => 2,
+                    Some(_) => 3,
+                    None => 4,
+                }
+            }
+        };
+        let contexts = [
+            hash(1, state),
+            hash(2, state | u32::from(view.unit.whole) << 3),
+            hash(3, state | u32::from(self.exceptions.is_some()) << 3),
+        ];
+        Ok(match s.tree(&mut m.lsda, &contexts, 2, known.tag()) {
+            0 => Lsda::Absent,
+            1 => Lsda::Own,
+            2 => {
+                let owner = if let Lsda::Shared(owner) = known { owner } else { 0 };
+                let back = s.number(&mut m.shared, &[0], u64::from(unit - owner.min(unit)));
+                let owner = u32::try_from(back).ok().and_then(|b| unit.checked_sub(b));
+                Lsda::Shared(owner.ok_or_else(damaged)?)
+            }
+            _ => {
+                let known = if let Lsda::Other(addr) = known { addr } else { 0 };
+                let site = Site {
+                    kind: LSDA_SITE,
+                    addr: view.addr,
+                    ..Site::default()
+                };
+                let guess = Guess {
+                    old_target: old.flatten(),
+                    local: None,
+..Guess::default()
+                };
+                let target = world
+                    .targets
+                    .code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
+                Lsda::Other(target)
+            }
+        })
+    }
+
+    /// Codes the number of `nop`s behind a record that takes `len` bytes without them.
+    fn code_padding<S: Symbols>(&mut self, s: &mut S, len: u32, old_rest: u32, known: u32) -> Result<u32> {
+        let rest = len & 7;
+        let contexts = [
+            hash(1, rest | self.last_padding << 3),
+            hash(2, rest),
+            hash(hash(3, len & 31), old_rest & 31),
+        ];
+        let padding = s.number(&mut self.m.padding, &contexts, u64::from(known));
+        let padding = u32::try_from(padding).ok().filter(|&p| p <= self.len);
+        let padding = padding.ok_or(Error::DamagedPatch("frames are too long"))?;
+        // Only how it is aligned carries over to the next.
+        self.last_padding = u32::from((len + padding) & 7 != 0) | u32::from(padding >= 8) << 1;
+        Ok(padding)
+    }
+
+    /// Puts the sections together.
+    pub fn finish<S: Symbols>(
+        mut self,
+        streams: &mut Streams<S>,
+        world: &World,
+        made: &mut Made,
+    ) -> Result<()> {
+        let Some(section) = self.section else {
+            return Ok(());
+        };
+        let mut places = Vec::new();
+        if let Some((section, exceptions)) = self.exceptions.take() {
+            let addr = world.elf.sections[section].addr as u32;
+            let (bytes, found) = exceptions.finish(streams.get(Stream::Exceptions), addr)?;
+            made.section(world, section, &bytes)?;
+            places = found;
+        }
+        let bytes = self.assemble(streams.get(Stream::Unwind), world, &places)?;
+        made.section(world, section, &bytes)?;
+        if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
+            let header = &world.elf.sections[index];
+            let table = frame_index::build(&bytes, self.addr, header.addr as u32, header.size as usize);
+            made.section(world, index, &table)?;
+        }
+        Ok(())
+    }
+}
