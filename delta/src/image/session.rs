@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{go::Functions, Choices, Made, World, jumps, relocations};
+use crate::tables::{go::{self, Functions}, Choices, Made, World, jumps, relocations};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -238,6 +238,7 @@ pub fn code_image<S: Symbols>(
     if let Some(functions) = functions {
         functions.finish(streams.get(Stream::Go), &world, &mut made)?;
     }
+    go::words::code(streams.get(Stream::Go), &mut world, &mut made)?;
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
 
     // Everything else, and all recipes in file order.

@@ -3,9 +3,9 @@
 //! A table is modelled only where the encoder found that its model reproduces it; the choice is sent. What a
 //! table makes is the recipe of its section.
 
+pub mod go;
 pub mod jumps;
 mod known;
-pub mod go;
 pub mod relocations;
 
 pub use known::Known;
@@ -52,7 +52,10 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
         return Some(Table::Relocations);
     }
-    let by_name: &[(&[u8], Table)] = &[(b".gopclntab", Table::Functions), (b".data.rel.ro.gopclntab", Table::Functions)];
+    let by_name: &[(&[u8], Table)] = &[
+        (b".gopclntab", Table::Functions),
+        (b".data.rel.ro.gopclntab", Table::Functions),
+    ];
     by_name
         .iter()
         .find(|(name, _)| s.name == *name)
