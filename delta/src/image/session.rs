@@ -10,7 +10,8 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, Unwind, World, go::Functions, jumps, relocations, symbols};
+use crate::tables::go::{self, Functions};
+use crate::tables::{Choices, Made, Unwind, World, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -241,6 +242,7 @@ pub fn code_image<S: Symbols>(
     if let Some(functions) = functions {
         functions.finish(streams.get(Stream::Go), &world, &mut made)?;
     }
+    go::words::code(streams.get(Stream::Go), &mut world, &mut made)?;
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
     symbols::code(streams.get(Stream::Symbols), &world, &mut made)?;
 

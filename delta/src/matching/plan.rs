@@ -14,6 +14,9 @@ use crate::predict::AddressMap;
 use crate::tables::{Choices, Table, UnwindFit, go, jumps, relocations, symbols};
 use crate::text::PlanRun;
 
+/// Rounds of matching Go's data, each with words renewed by the covers of the one before.
+const GO_ROUNDS: usize = 2;
+
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
 pub fn plan<'a>(
     old: &OldImage,
@@ -137,11 +140,25 @@ fn cover(
     let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
     let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
     find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
-    for cover in &covers {
-        if let (Some(from), Some(to)) = (old.addresses.addr(cover.old_at), new.addresses.addr(cover.new_at)) {
-            map.add(from, to, cover.len);
+    let learn = |map: &mut AddressMap, covers: &[Cover]| {
+        for cover in covers {
+            if let (Some(from), Some(to)) = (old.addresses.addr(cover.old_at), new.addresses.addr(cover.new_at)) {
+                map.add(from, to, cover.len);
+            }
+        }
+    };
+    if crate::elf::go::section(&new.elf).is_some() {
+        // Go's offsets move with what they point to; once that is known, matching finds the rest.
+        for _ in 0..GO_ROUNDS {
+            let mut so_far = map.clone();
+            learn(&mut so_far, &covers);
+            so_far.settle();
+            let renewed = go::words::renewed(old, new, &covers, &so_far, (old_bytes, bytes));
+            covers.clear();
+            find(&ByteIndex::new(&renewed, &plain), bytes, false, &mut covers);
         }
     }
+    learn(&mut map, &covers);
     map.settle();
     let label = |image: &OldImage, bytes: &[u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
         let mut labelled = bytes.to_vec();

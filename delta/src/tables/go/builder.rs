@@ -3,7 +3,9 @@
 //!
 //! Source: `cmd/link/internal/ld/pcln.go`.
 
-use super::reader::{GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, index_len, write_table};
+use super::reader::{
+    GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, index_len, write_table,
+};
 use crate::elf::go::HEADER;
 use std::collections::HashMap;
 
@@ -288,7 +290,12 @@ pub fn frame_of(table: &GoTable) -> Option<Frame> {
         files: table.head.files,
         text: u64::from_le_bytes(table.bytes.get(24..32)?.try_into().ok()?),
         units: table.unit_list(),
-        file_names: table.file_names().iter().flat_map(|n| n.iter().chain(&[0])).copied().collect(),
+        file_names: table
+            .file_names()
+            .iter()
+            .flat_map(|n| n.iter().chain(&[0]))
+            .copied()
+            .collect(),
         end: *table.entries.last()?,
         gap,
         with_data,
@@ -320,7 +327,9 @@ fn build(table: &GoTable) -> Option<Vec<u8>> {
     let mut places: HashMap<u32, Place> = HashMap::new();
     let mut names: HashMap<u32, u32> = HashMap::new();
     let mut name = |builder: &mut Builder, at: u32| {
-        *names.entry(at).or_insert_with(|| builder.add_name(table.name(at)))
+        *names
+            .entry(at)
+            .or_insert_with(|| builder.add_name(table.name(at)))
     };
     for index in 0..table.functions() {
         let record = table.record(index)?;

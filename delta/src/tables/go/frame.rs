@@ -30,7 +30,10 @@ impl FileMap {
 
     /// Position of the old name of a file, which tells files apart.
     pub fn identity(&self, old_unit: u32, file: i32) -> u32 {
-        self.old.get(old_unit.wrapping_add(file as u32) as usize).copied().unwrap_or(NONE)
+        self.old
+            .get(old_unit.wrapping_add(file as u32) as usize)
+            .copied()
+            .unwrap_or(NONE)
     }
 }
 
@@ -63,13 +66,20 @@ pub fn code_frame<S: Symbols>(
     let gap = gap.saturating_add(i64::from(was.gap));
     let expected = if was.text == old_text { text } else { was.text };
     let same = s.flag(&mut flags, &[2], known.text == expected);
-    frame.text = if same { expected } else { s.number(&mut numbers, &[2], known.text) };
-
+    frame.text = if same {
+        expected
+    } else {
+        s.number(&mut numbers, &[2], known.text)
+    };
     // File names.
     let names: Vec<&[u8]> = truth.map(|t| t.0.file_names()).unwrap_or_default();
     let old_count = old.map_or(0, |o| o.file_names().len() as i64);
-    let count = s.signed(&mut numbers, &[3], names.len() as i64 - old_count).saturating_add(old_count);
-    let files = s.signed(&mut numbers, &[4], i64::from(known.files) - count).saturating_add(count);
+    let count = s
+        .signed(&mut numbers, &[3], names.len() as i64 - old_count)
+        .saturating_add(old_count);
+    let files = s
+        .signed(&mut numbers, &[4], i64::from(known.files) - count)
+        .saturating_add(count);
     let part = old.map_or((0, 0), GoTable::files);
     let mut coder = Names::new(old, part, !S::READS);
     let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
@@ -90,7 +100,6 @@ pub fn code_frame<S: Symbols>(
     if frame.gap as usize > room {
         return Err(damaged);
     }
-
     // File lists.
     let old_list = old.map(GoTable::unit_list).unwrap_or_default();
     let expected: Vec<Option<u32>> = old_list
@@ -106,7 +115,9 @@ pub fn code_frame<S: Symbols>(
     };
     let truth = &known.units;
     let old_count = expected.len() as i64;
-    let count = s.signed(&mut numbers, &[5], truth.len() as i64 - old_count).saturating_add(old_count);
+    let count = s
+        .signed(&mut numbers, &[5], truth.len() as i64 - old_count)
+        .saturating_add(old_count);
     if count < 0 || count as usize > room / 4 {
         return Err(damaged);
     }
@@ -119,7 +130,11 @@ pub fn code_frame<S: Symbols>(
         let at = |k: usize| expected.get(k).copied().flatten();
         let is = |k: usize| truth.get(k).copied();
         let contexts = [hash(1, history & 3), hash(2, history & 0xff)];
-        if s.flag(&mut hit, &contexts, at(cursor).is_some() && at(cursor) == is(index)) {
+        if s.flag(
+            &mut hit,
+            &contexts,
+            at(cursor).is_some() && at(cursor) == is(index),
+        ) {
             let word = at(cursor).ok_or(Error::DamagedPatch("Go's file lists make no sense"))?;
             map.units[cursor] = index as u32;
             frame.units.push(word);
@@ -129,12 +144,18 @@ pub fn code_frame<S: Symbols>(
             continue;
         }
         history = history << 1 | 1;
-        let again = |k: &usize| (0..3).all(|i| at(cursor + k + i).is_some() && at(cursor + k + i) == is(index + i));
-        let skip = if S::READS { None } else { (1..LOOK).find(again) };
-        let known = match skip {
-            Some(_) => SKIP,
-            None if at(cursor).is_some() && at(cursor) == is(index + 1) => INSERT,
-            None => REPLACE,
+        let meet =
+            |old: usize, new: usize| (0..3).all(|i| at(old + i).is_some() && at(old + i) == is(new + i));
+        let (mut skip, mut insert) = (None, None);
+        if !S::READS {
+            skip = (1..LOOK).find(|k| meet(cursor + k, index));
+            insert = (1..LOOK).find(|k| meet(cursor, index + k));
+        }
+        let known = match (skip, insert) {
+            (Some(skip), Some(insert)) if insert < skip => INSERT,
+            (Some(_), _) => SKIP,
+            (None, Some(_)) => INSERT,
+            (None, None) => REPLACE,
         };
         let way = s.tree(&mut way, &contexts, 2, known);
         if way == SKIP {

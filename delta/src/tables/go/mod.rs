@@ -11,6 +11,7 @@ mod lines;
 mod names;
 mod reader;
 mod steps;
+pub mod words;
 
 use self::builder::{Builder, Frame, Function, Place, Tree};
 use self::frame::FileMap;
@@ -39,7 +40,9 @@ const LOOK: usize = 200;
 pub fn fits(elf: &Elf, bytes: &[u8]) -> bool {
     let read = |i: usize| {
         let s = &elf.sections[i];
-        bytes.get(s.offset as usize..(s.offset + s.size) as usize).map(<[u8]>::to_vec)
+        bytes
+            .get(s.offset as usize..(s.offset + s.size) as usize)
+            .map(<[u8]>::to_vec)
     };
     reader::find(elf, read).is_some_and(|table| builder::rebuilds(&table))
 }
@@ -159,7 +162,9 @@ impl Functions {
         let room = world.elf.sections[section].size as usize;
         let read_old = |i: usize| {
             let s = &world.old.elf.sections[i];
-            s.in_file().then(|| world.old.file.bytes(s.offset, s.size).ok()).flatten()
+            s.in_file()
+                .then(|| world.old.file.bytes(s.offset, s.size).ok())
+                .flatten()
         };
         let old = reader::find(&world.old.elf, read_old);
         let truth = match world.truth {
@@ -183,7 +188,11 @@ impl Functions {
         )?;
         let mut m = Models::default();
         let quantum = truth.as_ref().map_or(1, |t| t.head.quantum);
-        let quantum = if s.flag(&mut m.is_function, &[0], quantum == 1) { 1 } else { 4 };
+        let quantum = if s.flag(&mut m.is_function, &[0], quantum == 1) {
+            1
+        } else {
+            4
+        };
         let part = old.as_ref().map_or((0, 0), |o| (o.head.names, o.head.units));
         let names = Names::new(old.as_ref(), part, !S::READS);
         Ok(Some(Functions {
@@ -217,7 +226,11 @@ impl Functions {
 
     fn true_entry(&self) -> Option<u32> {
         let truth = self.truth.as_ref()?;
-        truth.entries.get(self.told).copied().filter(|_| self.told < truth.functions())
+        truth
+            .entries
+            .get(self.told)
+            .copied()
+            .filter(|_| self.told < truth.functions())
     }
 
     /// Tells functions that are no unit, before `entry`.
@@ -229,7 +242,9 @@ impl Functions {
         let count = s.number(&mut self.m.extra, &[1], count as u64);
         for _ in 0..count {
             let away = self.true_entry().map_or(0, |e| e.wrapping_sub(self.entry));
-            let away = s.number(&mut self.m.numbers, &[1], u64::from(away)).min(u64::from(u32::MAX));
+            let away = s
+                .number(&mut self.m.numbers, &[1], u64::from(away))
+                .min(u64::from(u32::MAX));
             self.function(s, map, self.entry.wrapping_add(away as u32), None)?;
         }
         Ok(())
@@ -282,7 +297,9 @@ impl Functions {
         self.told += 1;
         self.entry = entry;
         if self.builder.len() > self.room + 64 {
-            return Err(Error::DamagedPatch("Go's function table does not fit its section"));
+            return Err(Error::DamagedPatch(
+                "Go's function table does not fit its section",
+            ));
         }
         result
     }
@@ -320,9 +337,14 @@ impl Functions {
         let mut f = Function::default();
 
         // Name and scalars.
-        let true_name = truth.as_ref().zip(truth_table).map(|(t, table)| table.name(t.name));
+        let true_name = truth
+            .as_ref()
+            .zip(truth_table)
+            .map(|(t, table)| table.name(t.name));
         let expected = old.as_ref().map(|o| o.name).or_else(|| self.names.next());
-        let name = self.names.code(s, u32::from(old.is_some()), old_table, expected, true_name)?;
+        let name = self
+            .names
+            .code(s, u32::from(old.is_some()), old_table, expected, true_name)?;
         let was = old.as_ref().map(|o| o.name);
         f.name = self.name(s, &name, was, truth.as_ref().map(|t| t.name))?;
         let old_files = old_steps(FILES);
@@ -338,7 +360,11 @@ impl Functions {
         };
         let mut guess = old.as_ref().map_or([0; 7], |o| o.scalars);
         if old.is_some() {
-            guess[DEFER] = if guess[DEFER] == 0 { 0 } else { project(view, guess[DEFER]) };
+            guess[DEFER] = if guess[DEFER] == 0 {
+                0
+            } else {
+                project(view, guess[DEFER])
+            };
             guess[UNIT] = self.files.unit(old_unit).unwrap_or(self.last_unit);
             guess[LINE] = self.lines.project(identity(0), guess[LINE] as i32) as u32;
         } else {
@@ -349,7 +375,11 @@ impl Functions {
         let has = u32::from(old.is_some()) | u32::from(whole) << 1;
         let m = &mut self.m;
         f.scalars = guess;
-        if !s.flag(&mut m.scalars, &[hash(1, has), hash(hash(2, has), self.history & 15)], known == guess) {
+        if !s.flag(
+            &mut m.scalars,
+            &[hash(1, has), hash(hash(2, has), self.history & 15)],
+            known == guess,
+        ) {
             self.history = self.history << 1 | 1;
             for (i, value) in f.scalars.iter_mut().enumerate() {
                 let column = i as u32;
@@ -368,11 +398,14 @@ impl Functions {
         let unit = f.scalars[UNIT];
         (self.last_unit, self.last_line) = (unit, f.scalars[LINE]);
         if let Some(o) = &old {
-            self.lines.learn(identity(0), o.scalars[LINE] as i32, f.scalars[LINE] as i32);
+            self.lines
+                .learn(identity(0), o.scalars[LINE] as i32, f.scalars[LINE] as i32);
         }
-
         // How many tables and data.
-        let counts = |r: &Option<Record>| r.as_ref().map_or((4, 7), |r| (r.tables.len() as u32, r.data.len() as u32));
+        let counts = |r: &Option<Record>| {
+            r.as_ref()
+                .map_or((4, 7), |r| (r.tables.len() as u32, r.data.len() as u32))
+        };
         let (old_counts, true_counts) = (counts(&old), counts(&truth));
         let tables = s.tree(&mut m.count, &[hash(1, old_counts.0), 2], 7, true_counts.0);
         let data = s.tree(&mut m.count, &[hash(3, old_counts.1), 4], 7, true_counts.1);
@@ -398,7 +431,9 @@ impl Functions {
             None => HashMap::new(),
         };
         let mut rows_map: Vec<i32> = Vec::new();
-        let order = [FILES].into_iter().chain((0..f.tables.len()).filter(|&i| i != FILES));
+        let order = [FILES]
+            .into_iter()
+            .chain((0..f.tables.len()).filter(|&i| i != FILES));
         for index in order {
             if index == 0 {
                 // Everything but files may use the data.
@@ -419,8 +454,16 @@ impl Functions {
                     f.data.push(place);
                 }
             }
-            let old_at = old.as_ref().and_then(|o| o.tables.get(index)).copied().unwrap_or(0);
-            let true_at = truth.as_ref().and_then(|t| t.tables.get(index)).copied().unwrap_or(0);
+            let old_at = old
+                .as_ref()
+                .and_then(|o| o.tables.get(index))
+                .copied()
+                .unwrap_or(0);
+            let true_at = truth
+                .as_ref()
+                .and_then(|t| t.tables.get(index))
+                .copied()
+                .unwrap_or(0);
             let column = (index as u32).min(15);
             let contexts = [
                 hash(1, column << 1 | u32::from(old_at != 0)),
@@ -430,7 +473,9 @@ impl Functions {
             if !s.flag(&mut self.m.present, &contexts, true_at != 0) {
                 continue;
             }
-            let true_steps = truth_table.filter(|_| true_at != 0).and_then(|t| t.table(true_at));
+            let true_steps = truth_table
+                .filter(|_| true_at != 0)
+                .and_then(|t| t.table(true_at));
             let was = old_steps(index);
             let mut projected = was.clone().unwrap_or_default();
             let mut at = 0;
@@ -440,7 +485,10 @@ impl Functions {
                 at = step.end;
                 step.end = project(view, step.end);
             }
-            if !whole && starts.is_empty() && let Some(v) = view.as_mut() {
+            if !whole
+                && starts.is_empty()
+                && let Some(v) = view.as_mut()
+            {
                 starts.extend_from_slice(v.locals().starts());
             }
             let under = Under {
@@ -472,7 +520,14 @@ impl Functions {
                 }
             };
             let given = was.as_ref().map(|_| projected.as_slice());
-            let steps = code_steps(s, &mut self.m.steps, &under, given, &mut value, true_steps.as_deref())?;
+            let steps = code_steps(
+                s,
+                &mut self.m.steps,
+                &under,
+                given,
+                &mut value,
+                true_steps.as_deref(),
+            )?;
             let missed = self.m.steps.missed(column);
             before = before << 1 | u32::from(missed);
             total = total.or(steps.last().map(|x| x.end));
@@ -525,7 +580,19 @@ impl Functions {
                 }
             }
             let rows = was.map(|(_, rows)| rows);
-            let tree = self.tree(s, (old_table, truth_table), rows, known.as_ref(), old_group, view, starts, whole, inline_files, rows_map, project)?;
+            let tree = self.tree(
+                s,
+                (old_table, truth_table),
+                rows,
+                known.as_ref(),
+                old_group,
+                view,
+                starts,
+                whole,
+                inline_files,
+                rows_map,
+                project,
+            )?;
             return Ok(Some(self.builder.add_tree(&tree)));
         }
 
@@ -554,13 +621,22 @@ impl Functions {
             hash(hash(3, column), self.history & 3),
         ];
         let hit = guess.is_some()
-            && s.flag(&mut self.m.same, &contexts, truth.is_some() && truth == guess.as_deref());
+            && s.flag(
+                &mut self.m.same,
+                &contexts,
+                truth.is_some() && truth == guess.as_deref(),
+            );
         let content = match guess {
             Some(guess) if hit => guess,
             guess => self.content(s, kind, &guess.unwrap_or_default(), truth)?,
         };
         if let Some((_, old)) = was.filter(|_| kind == STACK_OBJECTS && !hit) {
-            for (a, b) in old.chunks_exact(4).zip(content.chunks_exact(4)).skip(5).step_by(4) {
+            for (a, b) in old
+                .chunks_exact(4)
+                .zip(content.chunks_exact(4))
+                .skip(5)
+                .step_by(4)
+            {
                 let word = |w: &[u8]| u32::from_le_bytes([w[0], w[1], w[2], w[3]]);
                 self.masks.insert(
                     word(a).wrapping_add(self.bases.data.0),
@@ -581,18 +657,28 @@ impl Functions {
         };
         let contexts = [
             hash(1, column | u32::from(expected.is_some()) << 4),
-            hash(2, (seen.len() as u32).min(3) | u32::from(was.is_some()) << 2 | u32::from(old_group) << 3),
+            hash(
+                2,
+                (seen.len() as u32).min(3) | u32::from(was.is_some()) << 2 | u32::from(old_group) << 3,
+            ),
         ];
         let place = if s.flag(&mut self.m.place, &contexts, fits) {
             expected.unwrap_or_else(|| self.builder.add_blob(old_group, &content))
         } else {
-            let index = truth.and_then(|t| t.0).and_then(|p| seen.iter().position(|q| *q == p));
+            let index = truth
+                .and_then(|t| t.0)
+                .and_then(|p| seen.iter().position(|q| *q == p));
             let index = s.number(&mut self.m.choice, &[1], index.map_or(0, |i| i as u64 + 1));
             match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
                 Some(i) => *seen.get(i).ok_or(Error::DamagedPatch("Go's data is not there"))?,
                 None => {
                     let contexts = hash(2, column << 16 | content.len() as u32);
-                    let group = s.tree(&mut self.m.choice, &[contexts], 4, truth.map_or(0, |t| u32::from(t.1)));
+                    let group = s.tree(
+                        &mut self.m.choice,
+                        &[contexts],
+                        4,
+                        truth.map_or(0, |t| u32::from(t.1)),
+                    );
                     self.builder.add_blob(group as u8, &content)
                 }
             }
@@ -606,11 +692,21 @@ impl Functions {
         Ok(Some(place))
     }
 
-    fn content<S: Symbols>(&mut self, s: &mut S, kind: usize, guess: &[u8], truth: Option<&[u8]>) -> Result<Vec<u8>> {
+    fn content<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        kind: usize,
+        guess: &[u8],
+        truth: Option<&[u8]>,
+    ) -> Result<Vec<u8>> {
         let truth = truth.unwrap_or_default();
         let column = (kind as u32).min(15);
         let contexts = [hash(1, column), hash(hash(2, column), guess.len() as u32)];
-        let by = s.signed(&mut self.m.len, &contexts, truth.len() as i64 - guess.len() as i64);
+        let by = s.signed(
+            &mut self.m.len,
+            &contexts,
+            truth.len() as i64 - guess.len() as i64,
+        );
         let len = by.saturating_add(guess.len() as i64);
         let len = usize::try_from(len).ok().filter(|&l| l <= self.room);
         let len = len.ok_or(Error::DamagedPatch("Go's data is too long"))?;
@@ -619,7 +715,9 @@ impl Functions {
             let at = out.len();
             if (kind == STACK_OBJECTS || kind == WRAPPED) && len - at >= 4 {
                 let word = |bytes: &[u8]| {
-                    bytes.get(at..at + 4).map_or(0, |w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
+                    bytes
+                        .get(at..at + 4)
+                        .map_or(0, |w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
                 };
                 let (was, is) = (word(guess), word(truth));
                 let phase = column << 4 | if at < 8 { 8 } else { at as u32 / 4 & 3 };
@@ -664,11 +762,15 @@ impl Functions {
         rows_map: &mut Vec<i32>,
         project: &dyn Fn(&Option<&mut UnitView>, u32) -> u32,
     ) -> Result<Tree> {
-        let word = |row: &[u8], at: usize| u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]]);
+        let word =
+            |row: &[u8], at: usize| u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]]);
         let old: Vec<&[u8]> = old_rows.unwrap_or_default().chunks_exact(16).collect();
         let old_name = |i: usize| old_table.map_or(&[][..], |t| t.name(word(old[i], 4)));
         let key = |i: usize| inline_files.get(&(i as i32)).copied().unwrap_or(NONE);
-        let mut tree = Tree { group, ..Tree::default() };
+        let mut tree = Tree {
+            group,
+            ..Tree::default()
+        };
         let has = u32::from(old_rows.is_some()) | u32::from(whole) << 1;
         let know = truth.map_or(&[][..], |t| &t.rows);
         let true_name = |i: usize| Some(truth_table?.name(*truth?.names.get(i)?));
@@ -699,17 +801,26 @@ impl Functions {
         }
         let old_count = old.len() as i64;
         let true_count = know.len() as i64 / 16;
-        let count = s.signed(&mut self.m.len, &[hash(3, has), 4], true_count - old_count).saturating_add(old_count);
+        let count = s
+            .signed(&mut self.m.len, &[hash(3, has), 4], true_count - old_count)
+            .saturating_add(old_count);
         let count = usize::try_from(count).ok().filter(|&c| c <= self.room / 16);
         let count = count.ok_or(Error::DamagedPatch("an inline tree is too long"))?;
-        tree.group = s.tree(&mut self.m.choice, &[hash(3, u32::from(group))], 4, truth.map_or(0, |t| u32::from(t.group))) as u8;
+        tree.group = s.tree(
+            &mut self.m.choice,
+            &[hash(3, u32::from(group))],
+            4,
+            truth.map_or(0, |t| u32::from(t.group)),
+        ) as u8;
         rows_map.resize(old.len(), -1);
         let (mut cursor, mut history) = (0usize, 0u32);
         for i in 0..count {
             let known = true_row(i);
             let known_name = true_name(i);
             let continues = |j: usize| {
-                j < old.len() && Some(old_name(j)) == known_name && known.is_some_and(|k| word(k, 0) == word(old[j], 0))
+                j < old.len()
+                    && Some(old_name(j)) == known_name
+                    && known.is_some_and(|k| word(k, 0) == word(old[j], 0))
             };
             let mut from = None;
             if cursor < old.len() {
@@ -719,7 +830,11 @@ impl Functions {
                 if next {
                     from = Some(cursor);
                 } else {
-                    let skip = if S::READS { None } else { (1..LOOK).find(|k| continues(cursor + k)) };
+                    let skip = if S::READS {
+                        None
+                    } else {
+                        (1..LOOK).find(|k| continues(cursor + k))
+                    };
                     let skip = s.number(&mut self.m.row_skip, &[1], skip.unwrap_or(0) as u64);
                     let skip = usize::try_from(skip).unwrap_or(usize::MAX);
                     if skip > 0 {
@@ -751,14 +866,19 @@ impl Functions {
             let contexts = [hash(1, missed), hash(2, history & 15)];
             row[3] = line as u32;
             if !s.flag(&mut self.m.line_hit, &contexts, k(12) == row[3]) {
-                let by = s.signed(&mut self.m.line, &contexts, i64::from(k(12) as i32) - i64::from(line));
+                let by = s.signed(
+                    &mut self.m.line,
+                    &contexts,
+                    i64::from(k(12) as i32) - i64::from(line),
+                );
                 row[3] = line.wrapping_add(by as i32) as u32;
             }
             if let Some(j) = from {
                 self.lines.learn(key(j), word(old[j], 12) as i32, row[3] as i32);
             }
             let was = from.map(|j| word(old[j], 4));
-            tree.names.push(self.name(s, &name, was, truth.map(|t| t.names[i]))?);
+            tree.names
+                .push(self.name(s, &name, was, truth.map(|t| t.names[i]))?);
             self.first_lines.insert(name, row[3] as i32);
             for w in row {
                 tree.rows.extend_from_slice(&w.to_le_bytes());
@@ -771,7 +891,13 @@ impl Functions {
     }
 
     /// Codes which of the names that read alike is meant: the one that the old one was, or a new one.
-    fn name<S: Symbols>(&mut self, s: &mut S, name: &[u8], old: Option<u32>, truth: Option<u32>) -> Result<u32> {
+    fn name<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        name: &[u8],
+        old: Option<u32>,
+        truth: Option<u32>,
+    ) -> Result<u32> {
         let seen = self.builder.names_like(name);
         let known = old.and_then(|at| self.name_places.get(&at)).copied();
         let expected = known.filter(|p| seen.contains(p));
@@ -791,7 +917,9 @@ impl Functions {
             if s.flag(&mut self.m.place, &contexts, known == guess) {
                 guess
             } else {
-                let index = known.and_then(|t| seen.iter().position(|&p| p == t)).map_or(0, |i| i as u64 + 1);
+                let index = known
+                    .and_then(|t| seen.iter().position(|&p| p == t))
+                    .map_or(0, |i| i as u64 + 1);
                 let index = s.number(&mut self.m.choice, &[4], index);
                 match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
                     Some(i) => Some(*seen.get(i).ok_or(Error::DamagedPatch("a name is not there"))?),
@@ -807,20 +935,39 @@ impl Functions {
     }
 
     /// Codes an offset in the code of a function.
-    fn pc<S: Symbols>(&mut self, s: &mut S, starts: &[u32], guess: u32, missed: u32, truth: u32) -> Result<u32> {
+    fn pc<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        starts: &[u32],
+        guess: u32,
+        missed: u32,
+        truth: u32,
+    ) -> Result<u32> {
         let m = &mut self.m;
-        if s.flag(&mut m.pc_hit, &[hash(1, missed), hash(2, u32::from(starts.is_empty()))], truth == guess) {
+        if s.flag(
+            &mut m.pc_hit,
+            &[hash(1, missed), hash(2, u32::from(starts.is_empty()))],
+            truth == guess,
+        ) {
             return Ok(guess);
         }
         let base = starts.partition_point(|&x| x < guess);
         let index = starts.binary_search(&truth).ok();
         if s.flag(&mut m.pc_hit, &[3, 4], index.is_some()) {
             let by = index.map_or(0, |i| i as i64 - base as i64);
-            let at = s.signed(&mut m.pc, &[hash(1, missed), 2], by).saturating_add(base as i64);
+            let at = s
+                .signed(&mut m.pc, &[hash(1, missed), 2], by)
+                .saturating_add(base as i64);
             let at = usize::try_from(at).ok().and_then(|i| starts.get(i));
-            return at.copied().ok_or(Error::DamagedPatch("an inlined call is nowhere"));
+            return at
+                .copied()
+                .ok_or(Error::DamagedPatch("an inlined call is nowhere"));
         }
-        let by = s.signed(&mut m.pc, &[hash(3, missed), 4], i64::from(truth) - i64::from(guess));
+        let by = s.signed(
+            &mut m.pc,
+            &[hash(3, missed), 4],
+            i64::from(truth) - i64::from(guess),
+        );
         Ok(guess.wrapping_add(by as u32))
     }
 }

@@ -99,16 +99,25 @@ impl Names {
             }
             _ => return self.spell(s, truth.unwrap_or_default()),
         };
-        let found = usize::try_from(index).ok().filter(|&i| i < self.old.len()).ok_or(damaged)?;
+        let found = usize::try_from(index)
+            .ok()
+            .filter(|&i| i < self.old.len())
+            .ok_or(damaged)?;
         self.last = found as i64;
         Ok(old_name(self.old[found]).to_vec())
     }
 
     fn spell<S: Symbols>(&mut self, s: &mut S, truth: &[u8]) -> Result<Vec<u8>> {
-        let common = truth.iter().zip(&self.spelled).take_while(|(a, b)| a == b).count();
+        let common = truth
+            .iter()
+            .zip(&self.spelled)
+            .take_while(|(a, b)| a == b)
+            .count();
         let size = (self.spelled.len() as u32).min(255);
         let common = s.number(&mut self.prefix, &[1, hash(2, size)], common as u64);
-        let common = usize::try_from(common).unwrap_or(usize::MAX).min(self.spelled.len());
+        let common = usize::try_from(common)
+            .unwrap_or(usize::MAX)
+            .min(self.spelled.len());
         let mut name = self.spelled[..common].to_vec();
         loop {
             let tail = |n: usize| {
@@ -116,7 +125,11 @@ impl Names {
                 name[from..].iter().fold(n as u32, |h, &b| hash(h, u32::from(b)))
             };
             let contexts = [1, tail(1), tail(2), tail(4)];
-            let byte = s.byte(&mut self.byte, &contexts, truth.get(name.len()).copied().unwrap_or(0));
+            let byte = s.byte(
+                &mut self.byte,
+                &contexts,
+                truth.get(name.len()).copied().unwrap_or(0),
+            );
             if byte == 0 {
                 break;
             }

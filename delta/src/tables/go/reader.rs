@@ -229,17 +229,23 @@ impl GoTable {
     /// The file lists of the compilation units.
     pub fn unit_list(&self) -> Vec<u32> {
         let list = &self.bytes[self.head.units as usize..self.head.file_names as usize];
-        list.chunks_exact(4)
-            .map(|w| word(w, 0).unwrap_or(0))
-            .collect()
+        list.chunks_exact(4).map(|w| word(w, 0).unwrap_or(0)).collect()
     }
 
     /// The file names, one behind the other.
     pub fn file_names(&self) -> Vec<&[u8]> {
-        let mut names: Vec<_> =
-            self.strings(self.files()).into_iter().map(|at| self.string(self.files(), at)).collect();
+        let mut names: Vec<_> = self
+            .strings(self.files())
+            .into_iter()
+            .map(|at| self.string(self.files(), at))
+            .collect();
         // What aligns the next part looks like empty names.
-        names.truncate(names.iter().rposition(|n| !n.is_empty()).map_or(0, |last| last + 1));
+        names.truncate(
+            names
+                .iter()
+                .rposition(|n| !n.is_empty())
+                .map_or(0, |last| last + 1),
+        );
         names
     }
 

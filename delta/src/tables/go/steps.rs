@@ -22,7 +22,7 @@ impl Default for StepModels {
         StepModels {
             exact: Model::new(4, 14, 255),
             hit: Model::new(4, 14, 255),
-            value: Model::new(3, 18, 255),
+            value: Model::new(5, 18, 255),
             end_hit: Model::new(4, 14, 255),
             end: Model::new(3, 18, 255),
             odd: Model::new(2, 8, 255),
@@ -116,13 +116,21 @@ pub fn code_steps<S: Symbols>(
     let mut history = 0u32;
     let mut delta = 0i32;
     loop {
-        let known = truth.and_then(|t| t.get(steps.len())).copied().unwrap_or_default();
+        let known = truth
+            .and_then(|t| t.get(steps.len()))
+            .copied()
+            .unwrap_or_default();
         while expected.get(next).is_some_and(|e| e.end <= at) {
             next += 1;
         }
         let mut index = next;
         let mut guess = expected.get(index).map(|_| value(index, None));
-        if guess == Some(last) && !steps.is_empty() && index + 1 < expected.len() {
+        let begins = match next.checked_sub(1) {
+            Some(before) => expected[before].end == at,
+            None => at == 0,
+        };
+        // Inside an old stretch whose value came already, the next one begins early.
+        if guess == Some(last) && !begins && index + 1 < expected.len() {
             index += 1;
             guess = Some(value(index, None));
         }
@@ -132,8 +140,14 @@ pub fn code_steps<S: Symbols>(
             let contexts = [
                 hash(1, kind | (history & 3) << 4),
                 hash(hash(2, kind), history & 0xff),
-                hash(hash(3, kind), u32::from(index == next) | (history & 3) << 1),
-                hash(hash(4, kind), u32::from(guess == last)),
+                hash(
+                    hash(3, kind),
+                    u32::from(index == next) | u32::from(begins) << 1 | (history & 3) << 2,
+                ),
+                hash(
+                    hash(4, kind),
+                    u32::from(guess == last) | u32::from(begins) << 1 | (history & 15) << 2,
+                ),
             ];
             hit = s.flag(&mut m.hit, &contexts, guess == known.value);
         }
@@ -145,23 +159,32 @@ pub fn code_steps<S: Symbols>(
                     hash(1, kind | has << 4),
                     hash(hash(2, kind), delta.clamp(-60, 60) as u32),
                     hash(hash(3, kind), away),
+                    hash(hash(4, kind), last as u32),
+                    hash(hash(hash(5, kind), last as u32), delta as u32),
                 ];
                 let by = s.signed(&mut m.value, &contexts, i64::from(known.value.wrapping_sub(last)));
                 last.wrapping_add(by as i32)
             }
         };
-        if index < expected.len() {
+        if index < expected.len() && (hit || begins) {
             value(index, Some(now));
         }
         delta = now.wrapping_sub(last);
-        let end_guess = expected.get(index).map(|e| e.end).filter(|&e| e > at).or(under.end.filter(|&e| e > at));
+        let end_guess = expected
+            .get(index)
+            .map(|e| e.end)
+            .filter(|&e| e > at)
+            .or(under.end.filter(|&e| e > at));
         let mut end_hit = false;
         if let Some(guess) = end_guess {
             let contexts = [
                 hash(1, kind | u32::from(hit) << 4),
                 hash(hash(2, kind | u32::from(hit) << 4), history & 0xff),
                 hash(hash(3, kind | u32::from(hit) << 4), (guess - at).min(64)),
-                hash(hash(4, kind), u32::from(under.end == Some(guess)) | u32::from(index < expected.len()) << 1),
+                hash(
+                    hash(4, kind),
+                    u32::from(under.end == Some(guess)) | u32::from(index < expected.len()) << 1,
+                ),
             ];
             end_hit = s.flag(&mut m.end_hit, &contexts, guess == known.end);
         }
@@ -176,7 +199,10 @@ pub fn code_steps<S: Symbols>(
                 if s.flag(&mut m.odd, &[kind, 16], odd) {
                     let contexts = [hash(1, kind), 2, 3];
                     let len = s.number(&mut m.end, &contexts, u64::from(known.end.wrapping_sub(at)));
-                    u32::try_from(len).ok().and_then(|len| at.checked_add(len)).unwrap_or(0)
+                    u32::try_from(len)
+                        .ok()
+                        .and_then(|len| at.checked_add(len))
+                        .unwrap_or(0)
                 } else {
                     let contexts = [
                         hash(4, kind),
@@ -204,7 +230,11 @@ pub fn code_steps<S: Symbols>(
             Some(e) => u32::from(e == end),
             None => 2 + u32::from(expected.last().is_some_and(|e| e.end == end)),
         };
-        let contexts = [hash(1, likely), hash(hash(2, likely), kind), hash(hash(3, likely), history & 3)];
+        let contexts = [
+            hash(1, likely),
+            hash(hash(2, likely), kind),
+            hash(hash(3, likely), history & 3),
+        ];
         if s.flag(&mut m.more, &contexts, done) {
             return Ok(steps);
         }
