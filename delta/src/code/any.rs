@@ -1,6 +1,8 @@
 //! A stream in whichever coding its directory entry names.
 
-use super::{ColumnReader, ColumnWriter, Model, ModelledReader, ModelledWriter, Symbols};
+use super::{
+    ByteContext, ByteModel, ColumnReader, ColumnWriter, Model, ModelledReader, ModelledWriter, Symbols,
+};
 
 /// A stream being read.
 #[derive(Debug)]
@@ -43,10 +45,22 @@ macro_rules! forward {
                     Self::Columns(s) => s.number(model, contexts, value),
                 }
             }
+            fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
+                match self {
+                    Self::Modelled(s) => s.mixed_byte(model, known, value),
+                    Self::Columns(s) => s.mixed_byte(model, known, value),
+                }
+            }
             fn raw(&mut self, value: u8) -> u8 {
                 match self {
                     Self::Modelled(s) => s.raw(value),
                     Self::Columns(s) => s.raw(value),
+                }
+            }
+            fn written(&self) -> u64 {
+                match self {
+                    Self::Modelled(s) => s.written(),
+                    Self::Columns(s) => s.written(),
                 }
             }
             fn exhausted(&self) -> bool {

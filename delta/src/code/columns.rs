@@ -1,6 +1,7 @@
 //! Symbols as plain columns for a general compressor: the fast profile.
 
 use super::Symbols;
+use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use crate::container::{Cursor, put_varint};
 use crate::{Error, error::Result};
@@ -97,6 +98,13 @@ impl Symbols for ColumnWriter {
         self.bytes.push(value);
         value
     }
+    fn written(&self) -> u64 {
+        (self.flags.len() / 8 + self.bytes.len() + self.numbers.len()) as u64
+    }
+    fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, value: u8) -> u8 {
+        self.bytes.push(value);
+        value
+    }
     fn exhausted(&self) -> bool {
         false
     }
@@ -123,6 +131,9 @@ impl Symbols for ColumnReader {
         value
     }
     fn raw(&mut self, _: u8) -> u8 {
+        self.next(BYTES)
+    }
+    fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, _: u8) -> u8 {
         self.next(BYTES)
     }
     fn exhausted(&self) -> bool {

@@ -24,7 +24,8 @@ const fn reciprocals() -> [u16; 1024] {
     }
     table
 }
-static RECIPROCALS: [u16; 1024] = reciprocals();
+/// 65536 / (n + 1.5): the share of a counter that moves after `n` decisions.
+pub(super) static RECIPROCALS: [u16; 1024] = reciprocals();
 
 /// Weight sets: one for each class of decision inside a symbol.
 const SETS: usize = 128;

@@ -1,6 +1,7 @@
 //! Symbols as binary decisions under adaptive models.
 
 use super::Symbols;
+use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use super::range::{BitReader, BitWriter, Bits};
 
@@ -131,6 +132,12 @@ impl Symbols for ModelledWriter {
     fn raw(&mut self, value: u8) -> u8 {
         code_raw(&mut self.bits, value)
     }
+    fn written(&self) -> u64 {
+        self.bits.len() as u64
+    }
+    fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
+        model.code(&mut self.bits, known, value)
+    }
     fn exhausted(&self) -> bool {
         false
     }
@@ -153,6 +160,10 @@ impl Symbols for ModelledReader<'_> {
     }
     fn raw(&mut self, _value: u8) -> u8 {
         code_raw(&mut self.bits, 0)
+    }
+    fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
+        self.work = self.work.saturating_sub(1);
+        model.code(&mut self.bits, known, 0)
     }
     fn exhausted(&self) -> bool {
         self.work == 0

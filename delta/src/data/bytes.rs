@@ -4,10 +4,8 @@ use super::Cover;
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
+use crate::tables::Known;
 use crate::{Error, error::Result};
-
-/// Bytes that another stage has decoded: file offset in the new file, and the bytes.
-pub type Known = (u32, Vec<u8>);
 
 /// Models of the byte stream.
 #[derive(Debug)]
@@ -41,11 +39,10 @@ pub fn code_bytes<S: Symbols>(
     old: &FileView,
     (at, len): (u32, u32),
     covers: &[Cover],
-    known: &[Known],
+    known: &Known,
     truth: Option<&[u8]>,
     recipe: &mut Recipe,
 ) -> Result<()> {
-    let mut known = known.iter().peekable();
     let mut cursor = at;
     let end = at + len;
     let mut covers = covers.iter();
@@ -58,7 +55,7 @@ pub fn code_bytes<S: Symbols>(
             let mut from = cursor;
             while from < upto {
                 let n = (upto - from).min(CHUNK);
-                let skip = overlay(&mut known, from, n);
+                let skip = known.within(from, n).collect::<Vec<_>>();
                 literals(
                     s,
                     m,
@@ -80,7 +77,7 @@ pub fn code_bytes<S: Symbols>(
             let mut base = vec![0; n as usize];
             old.read(u64::from(cover.old_at + done), &mut base)?;
             let from = cover.new_at + done;
-            let skip = overlay(&mut known, from, n);
+            let skip = known.within(from, n).collect::<Vec<_>>();
             let truth = truth.map(|t| &t[(from - at) as usize..]);
             mismatches(s, m, &base, from, &skip, truth, &mut buffer)?;
             recipe.copy(cover.old_at + done, &base, &buffer);
@@ -104,30 +101,6 @@ fn check<S: Symbols>(s: &S) -> Result<()> {
     } else {
         Ok(())
     }
-}
-
-/// The known bytes inside `from..from + n`, as pieces relative to `from`.
-fn overlay<'k>(
-    known: &mut std::iter::Peekable<std::slice::Iter<'k, Known>>,
-    from: u32,
-    n: u32,
-) -> Vec<(usize, &'k [u8])> {
-    let mut pieces = Vec::new();
-    while let Some((at, bytes)) = known.peek() {
-        let end = at + bytes.len() as u32;
-        if *at >= from + n {
-            break;
-        }
-        if end > from {
-            let (a, b) = ((*at).max(from), end.min(from + n));
-            pieces.push(((a - from) as usize, &bytes[(a - at) as usize..(b - at) as usize]));
-        }
-        if end > from + n {
-            break;
-        }
-        known.next();
-    }
-    pieces
 }
 
 fn literals<S: Symbols>(

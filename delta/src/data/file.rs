@@ -5,6 +5,7 @@ use crate::code::Symbols;
 use crate::file_view::FileView;
 use crate::image::{Stream, Streams};
 use crate::recipe::Recipe;
+use crate::tables::Known;
 use crate::{Error, error::Result};
 
 /// Codes a new file of `len` bytes against the old one by covers and bytes alone. `truth` holds the new
@@ -40,7 +41,7 @@ pub fn code_file<S: Symbols>(
         old,
         (0, len),
         &covers,
-        &[],
+        &Known::default(),
         bytes,
         &mut recipe,
     )?;

@@ -4,7 +4,7 @@ mod bytes;
 mod covers;
 mod file;
 
-pub use bytes::{ByteModels, Known, code_bytes};
+pub use bytes::{ByteModels, code_bytes};
 pub use covers::{CoverModels, code_covers};
 pub use file::code_file;
 

@@ -7,6 +7,7 @@ pub mod address;
 pub mod encoded;
 pub mod exceptions;
 pub mod frames;
+pub mod go;
 mod sections;
 
 pub use sections::{Region, RegionKind};

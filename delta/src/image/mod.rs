@@ -7,6 +7,6 @@ mod skeleton;
 mod streams;
 
 pub use old::OldImage;
-pub use session::{Plan, code_image, code_sections, data_regions, hint, pair_sections};
+pub use session::{Plan, code_image, code_sections, data_regions};
 pub use skeleton::{Parts, SkeletonModels};
 pub use streams::{STREAMS, Stream, Streams};

@@ -1,7 +1,7 @@
 //! What both sides read of the old file before the first symbol.
 
 use super::skeleton::Parts;
-use crate::elf::{Elf, address::Addresses, frames};
+use crate::elf::{Elf, address::Addresses, frames, go};
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::CodeMap;
@@ -43,6 +43,9 @@ impl<'a> OldImage<'a> {
         if let Some(index) = elf.section(b".eh_frame").filter(|&i| elf.sections[i].in_file()) {
             let section = &elf.sections[index];
             functions = frames::functions(&elf, index, &file.bytes(section.offset, section.size)?);
+        }
+        if functions.is_empty() {
+            functions = go::functions(file, &elf)?;
         }
         let code = CodeMap::new(&elf, &addresses, &functions);
         let parts = Parts::read(file, &elf)?;

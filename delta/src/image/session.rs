@@ -10,7 +10,8 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{Choices, Made, Unwind, World};
+use crate::tables::go::{self, Functions};
+use crate::tables::{Choices, Made, Unwind, World, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -54,15 +55,23 @@ pub fn code_sections(elf: &Elf, addresses: &Addresses) -> CodeMap {
     map
 }
 
-/// Old offset that is expected against the start of a region.
-pub fn hint(old: &OldImage, pairs: &[Option<usize>], region: &Region, last: u64) -> u32 {
-    let paired = match region.kind {
-        RegionKind::Section(i) => pairs[i].map(|j| old.elf.sections[j].offset),
-        RegionKind::Head => Some(0),
-        RegionKind::Table => Some(old.elf.table.0),
-        RegionKind::Gap => None,
+/// Old offsets that are expected against the starts of the regions of a new file.
+pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec<u32> {
+    let mut end = 0;
+    let mut hint = |region: &Region| {
+        let (start, len) = match region.kind {
+            RegionKind::Section(i) => match pairs[i].map(|j| &old.elf.sections[j]).filter(|s| s.in_file()) {
+                Some(s) => (s.offset, s.size),
+                None => (end, 0),
+            },
+            RegionKind::Head => (0, old.elf.head_len),
+            RegionKind::Table => old.elf.table,
+            RegionKind::Gap => (end, region.len),
+        };
+        end = start + len;
+        start.min(old.file.len()) as u32
     };
-    paired.unwrap_or(last).min(old.file.len()) as u32
+    regions.iter().map(&mut hint).collect()
 }
 
 /// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
@@ -126,15 +135,15 @@ pub fn code_image<S: Symbols>(
     // Covers of everything else.
     let mut covers = Vec::new();
     let mut models = CoverModels::default();
-    let mut last = 0;
-    for region in regions.iter().filter(|r| is_data(r, &elf, &code, &choices)) {
+    let hints = hints(old, &pairs, &regions);
+    let data = |r: &(&Region, u32)| is_data(r.0, &elf, &code, &choices);
+    for (region, hint) in regions.iter().zip(hints).filter(data) {
         let place = (region.offset as u32, region.len as u32);
         let truth = plan.map_or(&[][..], |p| {
             let from = p.covers.partition_point(|c| c.new_at < place.0);
             let to = p.covers.partition_point(|c| c.new_at < place.0 + place.1);
             &p.covers[from..to]
         });
-        let hint = hint(old, &pairs, region, last);
         let old_len = old.file.len() as u32;
         code_covers(
             streams.get(Stream::Covers),
@@ -145,9 +154,6 @@ pub fn code_image<S: Symbols>(
             truth,
             &mut covers,
         )?;
-        last = covers
-            .last()
-            .map_or(u64::from(hint), |c: &Cover| u64::from(c.old_at + c.len));
     }
 
     // The static projection.
@@ -169,16 +175,20 @@ pub fn code_image<S: Symbols>(
         elf: &elf,
         pairs: &pairs,
         choices: &choices,
+        addresses: &addresses,
+        covers: &covers,
         code: &code,
         units: &units,
         truth: plan.map(|p| p.bytes),
         targets: Targets::new(&map, &starts),
     };
     let mut made = Made::default();
+    let mut jump_models = jumps::JumpModels::default();
     let mut unwind = Unwind::start(streams, &mut world)?;
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
+    let mut functions = Functions::begin(streams.get(Stream::Go), &world)?;
     for section in &code.sections {
         let mut recipe = Recipe::default();
         let mut cursor = section.at;
@@ -202,6 +212,16 @@ pub fn code_image<S: Symbols>(
             let s = streams.get(Stream::Targets);
             pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
             let mut view = pass.view(unit, addr);
+            jumps::unit(
+                streams.get(Stream::Jumps),
+                &mut jump_models,
+                &mut world,
+                &mut view,
+                &mut made,
+            )?;
+            if let Some(functions) = &mut functions {
+                functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
+            }
             unwind.unit(streams, &mut world, &mut view, index)?;
             cursor = unit.at + unit.size;
         }
@@ -225,8 +245,15 @@ pub fn code_image<S: Symbols>(
     }
     unwind.finish(streams, &world, &mut made)?;
 
+    if let Some(functions) = functions {
+        functions.finish(streams.get(Stream::Go), &world, &mut made)?;
+    }
+    go::words::code(streams.get(Stream::Go), &mut world, &mut made)?;
+    relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+    symbols::code(streams.get(Stream::Symbols), &world, &mut made)?;
+
     // Everything else, and all recipes in file order.
-    made.known.sort_unstable_by_key(|k| k.0);
+    made.known.settle();
     let mut models = ByteModels::default();
     for region in &regions {
         let mut recipe = Recipe::default();
@@ -242,8 +269,6 @@ pub fn code_image<S: Symbols>(
                 let from = covers.partition_point(|c| c.new_at < place.0);
                 let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
                 let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
-                let first = made.known.partition_point(|k| k.0 < place.0);
-                let known = &made.known[first..];
                 let s = streams.get(Stream::Bytes);
                 code_bytes(
                     s,
@@ -251,7 +276,7 @@ pub fn code_image<S: Symbols>(
                     old.file,
                     place,
                     &covers[from..to],
-                    known,
+                    &made.known,
                     truth,
                     &mut recipe,
                 )?;
@@ -283,7 +308,7 @@ fn code_text<S: Symbols>(
     let mut coder = TextCoder::new(old.machine, old.file, &old.code);
     let (mut ops, mut literals) = (OpModels::default(), LiteralModels::default());
     let mut body = TextBody::default();
-    let mut listing = Listing::default();
+    let mut listing = Listing::new(old.machine);
     let coders = streams.two(Stream::Edits, Stream::Literals);
     for (index, unit) in units.iter().enumerate() {
         let mut truth = None;
@@ -351,10 +376,15 @@ fn cover_map(
     }
 }
 
-/// A view for the planner of regions that go through covers.
-pub fn data_regions(elf: &Elf, addresses: &Addresses, len: u64, choices: &Choices) -> Option<Vec<Region>> {
-    let code = code_sections(elf, addresses);
-    let mut regions = elf.regions(len)?;
-    regions.retain(|r| is_data(r, elf, &code, choices));
-    Some(regions)
+/// The regions of a new file that go through covers, with the old offsets expected against their starts.
+pub fn data_regions(old: &OldImage, new: &OldImage, choices: &Choices) -> Option<Vec<(Region, u32)>> {
+    let pairs = pair_sections(&old.elf, &new.elf);
+    let code = code_sections(&new.elf, &new.addresses);
+    let regions = new.elf.regions(new.file.len())?;
+    let hints = hints(old, &pairs, &regions);
+    let all = regions.into_iter().zip(hints);
+    Some(
+        all.filter(|(region, _)| is_data(region, &new.elf, &code, choices))
+            .collect(),
+    )
 }

@@ -4,11 +4,18 @@ use super::align::Aligner;
 use super::bytes::ByteIndex;
 use super::tokens::Tokens;
 use super::units;
+use crate::data::Cover;
+use crate::elf::{Region, RegionKind};
 use crate::error::Result;
 use crate::file_view::FileView;
-use crate::image::{OldImage, Plan, data_regions, hint, pair_sections};
+use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
-use crate::tables::{Choices, Table, UnwindFit};
+use crate::predict::AddressMap;
+use crate::tables::{Choices, Table, UnwindFit, go, jumps, relocations, symbols};
+use crate::text::PlanRun;
+
+/// Rounds of matching Go's data, each with words renewed by the covers of the one before.
+const GO_ROUNDS: usize = 2;
 
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
 pub fn plan<'a>(
@@ -24,11 +31,19 @@ pub fn plan<'a>(
         return Ok(None);
     }
     let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
-    let choices = Choices::new(&new.elf, |i, table| match table {
-        Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(i, table),
-        _ => true,
+    let choices = Choices::new(&new.elf, |section, table| {
+        let s = &new.elf.sections[section];
+        let content = &bytes[s.offset as usize..(s.offset + s.size) as usize];
+        match table {
+            Table::Functions => go::fits(&new.elf, bytes),
+            Table::Relocations => relocations::fits(new.machine, &new.elf, content),
+            Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
+                symbols::fits(&new.elf, bytes, table, section)
+            }
+            Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(section, table),
+        }
     });
-    let regions = data_regions(&new.elf, &new.addresses, file.len(), &choices);
+    let regions = data_regions(old, &new, &choices);
     let Some(regions) = regions else { return Ok(None) };
 
     let old_tokens = Tokens::scan(old.machine, &old.code, old_bytes);
@@ -55,24 +70,16 @@ pub fn plan<'a>(
         });
     }
 
-    let old_data: Vec<_> =
-        data_regions(&old.elf, &old.addresses, old.file.len(), &Choices::default()).unwrap_or_default();
-    let ranges: Vec<_> = old_data
-        .iter()
-        .map(|r| r.offset as usize..(r.offset + r.len) as usize)
-        .collect();
-    let index = ByteIndex::new(old_bytes, &ranges);
-    let pairs = pair_sections(&old.elf, &new.elf);
-    let mut covers = Vec::new();
-    let mut last = 0;
-    for region in &regions {
-        let hint = hint(old, &pairs, region, last);
-        let range = region.offset as usize..(region.offset + region.len) as usize;
-        covers.extend(index.covers(bytes, range, Some(hint as usize)));
-        last = covers.last().map_or(u64::from(hint), |c: &crate::data::Cover| {
-            u64::from(c.old_at + c.len)
-        });
-    }
+    let covers = cover(
+        old,
+        old_bytes,
+        &new,
+        bytes,
+        &layout,
+        &runs,
+        &regions,
+        (&old_tokens, &new_tokens),
+    );
     Ok(Some(Plan {
         file,
         bytes,
@@ -82,4 +89,128 @@ pub fn plan<'a>(
         choices,
         covers,
     }))
+}
+
+/// Covers of the regions that are not code. Words that hold addresses are compared by where they point, so
+/// the sections without such words come first.
+#[allow(clippy::too_many_arguments)]
+fn cover(
+    old: &OldImage,
+    old_bytes: &[u8],
+    new: &OldImage,
+    bytes: &[u8],
+    layout: &[NewUnit],
+    runs: &[Vec<PlanRun>],
+    regions: &[(Region, u32)],
+    (old_tokens, new_tokens): (&Tokens, &Tokens),
+) -> Vec<Cover> {
+    let old_data = data_regions(old, old, &Choices::default()).unwrap_or_default();
+    let old_slots = relocations::slots_of(old.machine, &old.elf, old_bytes);
+    let new_slots = relocations::slots_of(new.machine, &new.elf, bytes);
+    let pointed = |image: &OldImage, slots: &[(u32, u32)], region: &Region| {
+        let RegionKind::Section(i) = region.kind else {
+            return false;
+        };
+        let s = &image.elf.sections[i];
+        let first = slots.partition_point(|slot| u64::from(slot.0) < s.addr);
+        s.is_loaded()
+            && slots
+                .get(first)
+                .is_some_and(|slot| u64::from(slot.0) - s.addr < s.size)
+    };
+    let range = |r: &Region| r.offset as usize..(r.offset + r.len) as usize;
+
+    let (with, without): (Vec<_>, Vec<_>) = old_data
+        .iter()
+        .map(|r| &r.0)
+        .partition(|r| pointed(old, &old_slots, r));
+    let mut map = AddressMap::default();
+    for (index, unit) in layout.iter().enumerate() {
+        let Some(source) = unit.source.checked_sub(1) else {
+            continue;
+        };
+        let at = old.code.units[source as usize].at;
+        let (Some(from), Some(to)) = (old.code.addr(at), new.code.addr(unit.at)) else {
+            continue;
+        };
+        map.add(from, to, if unit.whole { unit.size } else { 1 });
+        for run in &runs[index] {
+            let old_at = old_tokens.at[old_tokens.of(run.unit as usize).start + run.old as usize];
+            let first = new_tokens.of(index).start + run.new as usize;
+            let new_at = new_tokens.at[first];
+            let end = new_tokens
+                .at
+                .get(first + run.len as usize)
+                .map_or(unit.at + unit.size, |&e| e);
+            if let (Some(from), Some(to)) = (old.code.addr(old_at), new.code.addr(new_at)) {
+                map.add(from, to, end.saturating_sub(new_at));
+            }
+        }
+    }
+    let mut covers = Vec::new();
+    let find = |index: &ByteIndex, new_bytes: &[u8], with_words: bool, covers: &mut Vec<Cover>| {
+        for (region, hint) in regions
+            .iter()
+            .filter(|r| pointed(new, &new_slots, &r.0) == with_words)
+        {
+            covers.extend(index.covers(new_bytes, range(region), Some(*hint as usize)));
+        }
+    };
+    // Jump tables are made from the code: to the matcher they are zero.
+    let blank = |image: &OldImage, bytes: &[u8]| {
+        let mut blanked = bytes.to_vec();
+        for (at, len) in jumps::ranges(image.machine, &image.code, &image.addresses, bytes) {
+            blanked[at as usize..(at + len) as usize].fill(0);
+        }
+        blanked
+    };
+    let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
+    let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
+    find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
+    let learn = |map: &mut AddressMap, covers: &[Cover]| {
+        for cover in covers {
+            if let (Some(from), Some(to)) =
+                (old.addresses.addr(cover.old_at), new.addresses.addr(cover.new_at))
+            {
+                map.add(from, to, cover.len);
+            }
+        }
+    };
+    if crate::elf::go::section(&new.elf).is_some() {
+        // Go's offsets move with what they point to; once that is known, matching finds the rest.
+        for _ in 0..GO_ROUNDS {
+            let mut so_far = map.clone();
+            learn(&mut so_far, &covers);
+            so_far.settle();
+            let renewed = go::words::renewed(old, new, &covers, &so_far, (old_bytes, bytes));
+            covers.clear();
+            find(&ByteIndex::new(&renewed, &plain), bytes, false, &mut covers);
+        }
+    }
+    learn(&mut map, &covers);
+    map.settle();
+    let label = |image: &OldImage, bytes: &[u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
+        let mut labelled = bytes.to_vec();
+        for &(addr, target) in slots {
+            if let Some(word) = image
+                .addresses
+                .offset(addr)
+                .and_then(|at| labelled.get_mut(at as usize..at as usize + 8))
+            {
+                word.copy_from_slice(&(u64::from(to(target)) | 0xe1 << 56).to_le_bytes());
+            }
+        }
+        labelled
+    };
+    let old_labelled = label(old, old_bytes, &old_slots, &|t| map.guess(t));
+    let new_labelled = label(new, bytes, &new_slots, &|t| t);
+    let words: Vec<_> = with.iter().map(|r| range(r)).collect();
+    find(
+        &ByteIndex::new(&old_labelled, &words),
+        &new_labelled,
+        true,
+        &mut covers,
+    );
+    covers.sort_unstable_by_key(|c| c.new_at);
+    covers
 }

@@ -42,6 +42,10 @@ pub struct Pointer {
     pub new: u32,
     /// Target in the old file, if old code stands behind the reference.
     pub old: Option<u32>,
+    /// Instruction index in the unit.
+    pub index: usize,
+    /// Hash of the instruction's leading bytes.
+    pub head: u32,
 }
 
 /// A finished unit, for the tables that belong to it.
@@ -81,6 +85,11 @@ impl UnitView<'_> {
             .map(|i| self.old.map.units[i as usize])
     }
 
+    /// The old unit's address.
+    pub fn source_addr(&self) -> Option<u32> {
+        self.old.map.addr(self.source()?.at)
+    }
+
     /// Where an offset of the old unit is in the new one; `None` where no instruction lines up.
     pub fn project(&self, offset: u32) -> Option<u32> {
         let source = self.source().filter(|s| offset <= s.size)?;
@@ -115,6 +124,13 @@ impl UnitView<'_> {
         let held = shift < if run.same { run.len } else { 16 };
         (at < self.unit.size).then_some((at, held))
     }
+}
+
+/// The new file offset that lines up with an old one, by runs in order of old offsets.
+fn aligned(by_old: &[Run], old_at: u32) -> Option<u32> {
+    let after = by_old.partition_point(|r| r.old_at <= old_at);
+    let run = by_old[..after].last().filter(|r| old_at - r.old_at < r.len)?;
+    Some(run.new_at + (old_at - run.old_at))
 }
 
 /// The new file offset of an old one, by runs in order of old offsets.
@@ -289,7 +305,7 @@ impl<'a> CodePass<'a> {
                 } else {
                     Guess {
                         old_target: old_field,
-                        local: None,
+                        ..Guess::default()
                     }
                 };
                 let target = if unit.whole && guess.local.is_some() {
@@ -301,6 +317,8 @@ impl<'a> CodePass<'a> {
                     self.pointers.push(Pointer {
                         new: target,
                         old: old_field,
+                        index,
+                        head: site.head,
                     });
                 }
                 let target = widen(from, target);
@@ -320,7 +338,7 @@ impl<'a> CodePass<'a> {
     fn guess(&self, unit: &NewUnit, addr: u32, old_at: Option<u32>, old_target: Option<u32>) -> Guess {
         let none = Guess {
             old_target,
-            local: None,
+            ..Guess::default()
         };
         let (Some(old_at), Some(target)) = (old_at, old_target) else {
             return none;
@@ -339,14 +357,16 @@ impl<'a> CodePass<'a> {
             return Guess {
                 old_target: None,
                 local: Some(addr + (target_at - old_unit.at)),
+                inside: true,
             };
         }
         // A target in the same old unit: where this unit's own runs put it.
-        let local = project(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
-        let local = local.filter(|l| l.wrapping_sub(addr) < unit.size);
+        let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
+        let local = aligned.filter(|l| l.wrapping_sub(addr) < unit.size);
         Guess {
-            old_target: None,
-            local: local.or(Some(addr)),
+            old_target: Some(target),
+            local,
+            inside: true,
         }
     }
 

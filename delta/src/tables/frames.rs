@@ -280,6 +280,7 @@ impl Unwind {
                 let guess = Guess {
                     old_target: kind.personality,
                     local: None,
+                    ..Guess::default()
                 };
                 let known = known.and_then(|k| k.personality).unwrap_or(0);
                 let target = world
@@ -454,6 +455,7 @@ impl Unwind {
                 let guess = Guess {
                     old_target: old.flatten(),
                     local: None,
+                    ..Guess::default()
                 };
                 let target = world
                     .targets

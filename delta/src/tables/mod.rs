@@ -6,18 +6,30 @@
 mod exceptions;
 mod frame_index;
 mod frames;
+pub mod go;
+pub mod hash;
+pub mod jumps;
+mod known;
 mod landmarks;
+pub mod names;
 mod order;
+pub mod relocations;
+pub mod symbols;
 
 pub use frames::{Unwind, UnwindFit};
+pub use known::Known;
 
 use crate::code::{Model, Symbols};
-use crate::elf::Elf;
+use crate::data::Cover;
+use crate::elf::{Elf, address::Addresses};
 use crate::error::Result;
 use crate::image::OldImage;
 use crate::layout::{CodeMap, NewUnit};
 use crate::predict::Targets;
 use crate::recipe::Recipe;
+
+const SHT_RELA: u32 = 4;
+const SHF_ALLOC: u64 = 2;
 
 /// The models there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +46,10 @@ pub enum Table {
     Symbols,
     /// The names of a symbol table.
     Names,
-    /// `.gnu.hash`.
+    /// `.gnu.hash` or `.hash`.
     Hash,
+    /// `.gnu.version`.
+    Versions,
     /// Go's function table, `.gopclntab`.
     Functions,
 }
@@ -46,10 +60,18 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if !s.in_file() {
         return None;
     }
+    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
+        return Some(Table::Relocations);
+    }
+    if let Some(table) = symbols::candidate(elf, section) {
+        return Some(table);
+    }
     let by_name: &[(&[u8], Table)] = &[
         (b".eh_frame", Table::Frames),
         (b".eh_frame_hdr", Table::FrameIndex),
         (b".gcc_except_table", Table::Exceptions),
+        (b".gopclntab", Table::Functions),
+        (b".data.rel.ro.gopclntab", Table::Functions),
     ];
     by_name
         .iter()
@@ -101,6 +123,10 @@ pub struct World<'w> {
     pub pairs: &'w [Option<usize>],
     /// Which sections are modelled.
     pub choices: &'w Choices,
+    /// Loaded sections of the new file.
+    pub addresses: &'w Addresses,
+    /// Covers of the generic regions, in file order.
+    pub covers: &'w [Cover],
     /// Code of the new file.
     pub code: &'w CodeMap,
     /// Units of the new file, with their old ones.
@@ -120,6 +146,15 @@ impl World<'_> {
         }
     }
 
+    /// Whether an address lies in a section that goes through covers and bytes.
+    pub fn is_generic(&self, addr: u32) -> bool {
+        let range = self.addresses.range_of(addr).filter(|r| r.offset.is_some());
+        range.is_some_and(|r| {
+            let section = r.section as usize;
+            self.choices.of(section).is_none() && self.code.sections.iter().all(|s| s.section != section)
+        })
+    }
+
     /// Bytes of a new section, on the writing side.
     pub fn true_bytes(&self, section: usize) -> Option<&[u8]> {
         let s = &self.elf.sections[section];
@@ -134,7 +169,7 @@ pub struct Made {
     /// Recipes of whole sections.
     pub sections: Vec<(usize, Recipe)>,
     /// Bytes inside sections that go through covers, by file offset.
-    pub known: Vec<(u32, Vec<u8>)>,
+    pub known: Known,
 }
 
 impl Made {

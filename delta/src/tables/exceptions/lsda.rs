@@ -112,6 +112,7 @@ pub fn code_lsda<S: Symbols>(
         let guess = Guess {
             old_target: old.copied().flatten(),
             local: None,
+            ..Guess::default()
         };
         let known = known.unwrap_or_default();
         let target = targets.code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
