@@ -129,10 +129,21 @@ impl Lsda {
         }
         p = lsda.read_actions(bytes, p)?;
         let specs = base.map_or(&[][..], |b| &bytes[b..]);
-        let (types, specs_len) = needed(&lsda.actions, specs)?;
+        let (mut types, mut specs_len) = needed(&lsda.actions, specs)?;
         if let (Some(base), Some(encoding)) = (base, encoding) {
-            let table = types.checked_mul(usize::from(encoding.size))?;
-            let from = base.checked_sub(table).filter(|&f| f >= p)?;
+            let from = loop {
+                let table = types.checked_mul(usize::from(encoding.size))?;
+                let from = base.checked_sub(table).filter(|&f| f >= p)?;
+                if bytes[p..from].iter().all(|&b| b == 0) {
+                    break from;
+                }
+                // A record that no call site reaches.
+                let (filter, link) = sleb(bytes, p)?;
+                let (next, after) = sleb(bytes, link)?;
+                lsda.actions.push((filter, next));
+                p = after;
+                (types, specs_len) = needed(&lsda.actions, specs)?;
+            };
             lsda.padding = (from - p) as u32;
             let mut at = from;
             while at < base {

@@ -7,6 +7,7 @@ use super::World;
 use super::landmarks::Landmarks;
 use super::order::{Order, OrderModels};
 use crate::code::{Model, Symbols, hash};
+use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
 use crate::predict::UnitView;
 use crate::{Error, error::Result};
@@ -14,8 +15,8 @@ use lsda::{LsdaModels, code_lsda};
 
 /// No type, or no table.
 const NONE: u32 = u32::MAX;
-/// Most padding between two tables that has a model, in bytes.
-const SHORT: u32 = 4;
+/// Alignment of tables, in bytes.
+const ALIGNMENT: u32 = 4;
 
 /// The section and which unit owns which place in it.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +86,7 @@ pub struct Exceptions {
     types: Vec<u32>,
     m: LsdaModels,
     raw: RawModels,
+    last_way: u32,
     /// Old bytes that may still be read; what is past them counts as absent.
     budget: u64,
 }
@@ -154,7 +156,7 @@ impl Exceptions {
             specs: 0,
         };
         let plain = found.is_none() || is.is_some();
-        if s.flag(&mut self.raw.usual, &[1, 2], plain) {
+        if s.flag(&mut self.raw.plain, &[0], plain) {
             let is = is.as_ref().map(|(l, _)| l);
             let was = was.as_ref().map(|(l, _)| l);
             let targets = &mut world.targets;
@@ -231,7 +233,7 @@ impl Exceptions {
             let known = truth_items.get(i).copied().flatten();
             let entry = self.entries[order.next(s, &mut models, known)? as usize];
             let until = self.truth.as_ref().map(|t| t.starts[i].0 as usize);
-            self.gap(s, &mut out, before, until)?;
+            self.gap(s, &mut out, before, Some(entry), until)?;
             before = Some((entry.old, entry.old_len)).filter(|b| b.0 != NONE && b.1 != NONE);
             let (at, len) = (entry.bytes.0 as usize, entry.bytes.1 as usize);
             let from = out.len();
@@ -250,7 +252,7 @@ impl Exceptions {
             places.push((entry.unit, place));
         }
         let until = self.truth.as_ref().map(|t| t.bytes.len());
-        self.gap(s, &mut out, before, until)?;
+        self.gap(s, &mut out, before, None, until)?;
         if out.len() != self.len as usize {
             return Err(Error::DamagedPatch("exception tables do not fill their section"));
         }
@@ -258,63 +260,58 @@ impl Exceptions {
         Ok((out, places))
     }
 
-    /// Fills up to the next table, on the writing side up to `until`: with zeros that align it, or what follows
-    /// the old table `before` (its place and length), else with bytes.
+    /// Fills up to the next table, on the writing side up to `until`: with nothing, with zeros that align it, with
+    /// those and what followed the old table `before` (its place and length), else with bytes.
     fn gap<S: Symbols>(
         &mut self,
         s: &mut S,
         out: &mut Vec<u8>,
         before: Option<(u32, u32)>,
+        next: Option<Entry>,
         until: Option<usize>,
     ) -> Result<()> {
+        const NOTHING: u32 = 0;
+        const ALIGNED: u32 = 1;
+        const AS_OLD: u32 = 2;
+        const BYTES: u32 = 3;
         let from = out.len() as u32;
-        let usual = from.next_multiple_of(SHORT).min(self.len) - from;
-        let first = out.is_empty();
+        let limit = (self.len - from.min(self.len)) as usize;
+        let usual = (from.next_multiple_of(ALIGNMENT) - from) as usize;
         let old = match before {
-            _ if first => &self.old.bytes[..self.old.starts.first().map_or(0, |s| s.0 as usize)],
-            Some((place, len)) if (place as usize) < self.old.starts.len() => self
-                .old
-                .extent(place as usize)
-                .1
-                .get(len as usize..)
-                .unwrap_or_default(),
+            _ if out.is_empty() => &self.old.bytes[..self.old.starts.first().map_or(0, |s| s.0 as usize)],
+            Some((place, len)) if (place as usize) < self.old.starts.len() => {
+                let rest = self.old.extent(place as usize).1.get(len as usize..);
+                rest.unwrap_or_default()
+            }
             _ => &[],
         };
-        let zeros = old.iter().take_while(|&&b| b == 0).count();
-        let old = &old[zeros..];
-        let known = self
-            .truth
-            .as_ref()
-            .zip(until)
-            .map(|(t, u)| &t.bytes[out.len().min(u)..u]);
-        let split = known.and_then(|k| k.split_at_checked(usual as usize));
-        let split = split.filter(|(zeros, _)| zeros.iter().all(|&b| b == 0));
-        let limit = (self.len - from.min(self.len)) as usize;
-        let has_old = u32::from(!old.is_empty());
-        if old.len() + usual as usize <= limit {
-            let hit = split.is_some_and(|(_, rest)| rest == old);
-            if s.flag(
-                &mut self.raw.usual,
-                &[hash(3, has_old), hash(4, usual | has_old << 4)],
-                hit,
-            ) {
-                out.resize(out.len() + usual as usize, 0);
-                out.extend_from_slice(old);
-                return Ok(());
-            }
+        let old = &old[old.iter().take_while(|&&b| b == 0).count()..];
+        let truth = self.truth.as_ref().zip(until);
+        let known = truth.map_or(&[][..], |(t, u)| &t.bytes[out.len().min(u)..u]);
+        let aligned = known.split_at_checked(usual).filter(|k| k.0.iter().all(|&b| b == 0));
+        let way = match aligned {
+            _ if known.is_empty() && usual > 0 => NOTHING,
+            Some((_, [])) => ALIGNED,
+            Some((_, rest)) if rest == old => AS_OLD,
+            _ => BYTES,
+        };
+        // Tables with types are aligned, those without may not be.
+        let typed = next.map_or(2, |e| u32::from(e.encoding != OMIT));
+        let state = usual as u32 | typed << 2 | u32::from(!old.is_empty()) << 4;
+        let contexts = [hash(1, state), hash(2, typed << 2 | usual as u32), hash(hash(3, state), self.last_way)];
+        let way = s.tree(&mut self.raw.way, &contexts, 2, way);
+        self.last_way = way;
+        let zeros = if way == ALIGNED || way == AS_OLD { usual } else { 0 };
+        let tail = if way == AS_OLD { old } else { &[] };
+        if zeros + tail.len() > limit {
+            return Err(Error::DamagedPatch("exception tables are too long"));
         }
-        if has_old > 0
-            && s.flag(
-                &mut self.raw.usual,
-                &[5, 6],
-                split.is_some_and(|(_, rest)| rest.is_empty()),
-            )
-        {
-            out.resize(out.len() + usual as usize, 0);
-            return Ok(());
+        out.resize(out.len() + zeros, 0);
+        out.extend_from_slice(tail);
+        if way == BYTES {
+            let bytes = self.raw.code(s, known, limit)?;
+            out.extend_from_slice(&bytes);
         }
-        let bytes = self.raw.code(s, known.unwrap_or_default(), limit)?;
-        out.extend_from_slice(&bytes);
         Ok(())
     }
 }
@@ -322,7 +319,8 @@ impl Exceptions {
 /// Models of what has no structure.
 #[derive(Debug)]
 struct RawModels {
-    usual: Model,
+    plain: Model,
+    way: Model,
     length: Model,
     byte: Model,
 }
@@ -330,7 +328,8 @@ struct RawModels {
 impl Default for RawModels {
     fn default() -> Self {
         RawModels {
-            usual: Model::new(2, 10, 255),
+            plain: Model::new(1, 6, 255),
+            way: Model::new(3, 10, 255),
             length: Model::new(1, 12, 255),
             byte: Model::new(2, 14, 255),
         }

@@ -2,8 +2,8 @@
 
 use crate::code::{Model, Symbols, hash};
 use crate::elf::exceptions::Site;
-use crate::predict::{Label, UnitView};
-use crate::tables::landmarks::Landmarks;
+use crate::predict::{Label, Locals, UnitView};
+use crate::tables::landmarks::{CALL, Landmarks};
 use crate::{Error, error::Result};
 
 const REPLACE: u32 = 0;
@@ -13,6 +13,14 @@ const END: u32 = 3;
 
 /// Most landing pads that are told by how lately they were used.
 const REMEMBERED: usize = 256;
+
+/// How a landing pad is told: by a walk onward or back, as a label, by its place.
+const ONWARD: u32 = 0;
+const BACK: u32 = 1;
+const LABEL: u32 = 2;
+const RAW: u32 = 3;
+/// Most instructions that such a walk looks at.
+const WALKED: usize = 64;
 
 /// How many sites ahead the writing side looks for an equal one.
 const AHEAD: usize = 8;
@@ -25,6 +33,7 @@ pub struct SiteModels {
     step: Model,
     pad_kind: Model,
     recent: Model,
+    way: Model,
     label: Model,
     rank: Model,
     form: Model,
@@ -44,7 +53,8 @@ impl Default for SiteModels {
             step: Model::new(3, 12, 255),
             pad_kind: Model::new(4, 14, 255),
             recent: Model::new(2, 12, 255),
-            label: Model::new(3, 12, 255),
+            way: Model::new(3, 12, 255),
+            label: Model::new(2, 12, 255),
             rank: Model::new(3, 14, 255),
             form: Model::new(4, 14, 255),
             call: Model::new(4, 16, 255),
@@ -117,8 +127,6 @@ struct Around {
     sites: Vec<Site>,
     /// End of the last site.
     from: u32,
-    /// Instruction of the last new landing pad.
-    pad: Option<usize>,
     /// Landing pads, the latest last.
     recent: Vec<u32>,
     history: u32,
@@ -163,7 +171,6 @@ pub fn code_sites<S: Symbols>(
     let mut around = Around {
         sites: Vec::new(),
         from: 0,
-        pad: None,
         recent: Vec::new(),
         history: 0,
         kinds: 0,
@@ -220,8 +227,8 @@ pub fn code_sites<S: Symbols>(
             SKIP => next += 1,
             _ => {
                 let truth = truth.and_then(|t| t.get(around.sites.len()).copied());
-                let reference = guess.filter(|_| step == REPLACE).copied();
-                let site = m.fresh(s, view, landmarks, &mut around, reference, truth)?;
+                let near = guess.map(|g| (*g, step == REPLACE));
+                let site = m.fresh(s, view, landmarks, &mut around, near, truth)?;
                 around.take(view, site);
                 next += usize::from(step == REPLACE);
             }
@@ -278,11 +285,12 @@ impl SiteModels {
         view: &mut UnitView,
         landmarks: &Landmarks,
         around: &mut Around,
-        reference: Option<Guess>,
+        near: Option<(Guess, bool)>,
         truth: Option<Site>,
     ) -> Result<Site> {
         let known = truth.unwrap_or_default();
-        let pad = self.pad(s, view, landmarks, around, reference, known.pad)?;
+        let pad = self.pad(s, view, landmarks, around, near, known.pad)?;
+        let reference = near.filter(|n| n.1).map(|n| n.0);
         let open = u32::from(pad > 0) | u32::from(reference.is_some()) << 1;
         let start = self.start(
             s,
@@ -321,14 +329,14 @@ impl SiteModels {
         view: &mut UnitView,
         landmarks: &Landmarks,
         around: &mut Around,
-        reference: Option<Guess>,
+        near: Option<(Guess, bool)>,
         truth: u32,
     ) -> Result<u32> {
         const ABSENT: u32 = 0;
         const REFERENCE: u32 = 1;
         const RECENT: u32 = 2;
         const FRESH: u32 = 3;
-        let guess = reference.map_or(0, |r| r.site.pad);
+        let guess = near.map_or(0, |(g, _)| g.site.pad);
         let recent = around.recent.iter().rev().position(|&p| p == truth);
         let kind = match (truth, recent) {
             (0, _) => ABSENT,
@@ -336,18 +344,22 @@ impl SiteModels {
             (_, Some(_)) => RECENT,
             _ => FRESH,
         };
-        let state = match reference {
+        let again = around.recent.last().is_some_and(|&p| p == guess);
+        let state = match near {
             None => 0,
-            Some(r) => 1 + u32::from(r.solid) + u32::from(r.site.pad > 0) * 2,
+            Some((g, replaced)) => {
+                let known = u32::from(g.solid) | u32::from(g.site.pad > 0) << 1 | u32::from(again) << 2;
+                1 + known + u32::from(replaced) * 8
+            }
         };
         let contexts = [
             hash(1, state),
-            hash(2, state | (around.kinds & 15) << 4),
+            hash(2, state | (around.kinds & 15) << 8),
             hash(
                 3,
                 state | (around.recent.len().min(3) as u32) << 4 | (around.kinds & 1) << 8,
             ),
-            hash(4, state | (around.kinds & 0xff) << 4),
+            hash(4, state | (around.kinds & 0xff) << 8),
         ];
         match s.tree(&mut self.pad_kind, &contexts, 2, kind) {
             ABSENT => return Ok(0),
@@ -366,43 +378,47 @@ impl SiteModels {
             }
             _ => {}
         }
-        let first = around.pad.is_none();
+        let first = around.recent.last().is_none();
         let last = landmarks.roles.len().saturating_sub(1);
-        let from = around
-            .pad
-            .unwrap_or_else(|| landmarks.from(around.from).min(last));
-        let label = view.locals().label(from, truth);
-        let key = label.map_or(3, |l| l.class) | label.map_or(0, |l| u32::from(l.back) << 2);
-        let key = if key == 4 { 0 } else { key };
-        let contexts = [hash(1, u32::from(first)), hash(2, state), 3];
-        let key = s.tree(&mut self.label, &contexts, 3, key);
-        let damaged = || Error::DamagedPatch("a landing pad is unknown");
-        if key & 3 == 3 {
-            let raw = s.number(&mut self.raw, &[1, 2], u64::from(truth));
-            return u32::try_from(raw).map_err(|_| damaged());
-        }
-        if key == 0 {
-            let index = self
-                .walk_pads(s, view, landmarks, from, truth)
-                .ok_or_else(damaged)?;
-            around.pad = Some(index);
-            return Ok(landmarks.starts[index]);
-        }
-        let contexts = [
-            hash(1, key),
-            hash(2, key | u32::from(first) << 3),
-            hash(3, key | state << 3),
-        ];
-        let rank = s.number(&mut self.rank, &contexts, u64::from(label.map_or(0, |l| l.rank)));
-        let label = Label {
-            class: key & 3,
-            back: key & 4 != 0,
-            rank: u32::try_from(rank).unwrap_or(u32::MAX),
+        let from = match around.recent.last() {
+            Some(&pad) => landmarks.from(pad).min(last),
+            None => landmarks.from(around.from).min(last),
         };
-        let pad = view.locals().resolve(from, label);
-        let pad = pad.ok_or_else(damaged)?;
-        around.pad = view.locals().index(pad);
-        Ok(pad)
+        let damaged = || Error::DamagedPatch("a landing pad is unknown");
+        let index = landmarks.index(truth);
+        let locals = view.locals();
+        let near = |back| index.filter(|&i| pads(locals, landmarks, from, back).any(|k| k == i));
+        let label = locals.label(from, truth);
+        let way = match (near(false), near(true), label) {
+            (Some(_), ..) => ONWARD,
+            (_, Some(_), _) => BACK,
+            (_, _, Some(_)) => LABEL,
+            _ => RAW,
+        };
+        let contexts = [hash(1, u32::from(first)), hash(2, state), 3];
+        let way = s.tree(&mut self.way, &contexts, 2, way);
+        match way {
+            ONWARD | BACK => {
+                let found = self.walk_pads(s, view, landmarks, (from, way == BACK), truth);
+                Ok(landmarks.starts[found.ok_or_else(damaged)?])
+            }
+            LABEL => {
+                let key = label.map_or(0, |l| l.class | u32::from(l.back) << 2);
+                let key = s.tree(&mut self.label, &[hash(1, u32::from(first)), hash(2, state)], 3, key);
+                let contexts = [hash(1, key), hash(2, key | u32::from(first) << 3), hash(3, key | state << 3)];
+                let rank = s.number(&mut self.rank, &contexts, u64::from(label.map_or(0, |l| l.rank)));
+                let label = Label {
+                    class: key & 3,
+                    back: key & 4 != 0,
+                    rank: u32::try_from(rank).unwrap_or(u32::MAX),
+                };
+                view.locals().resolve(from, label).ok_or_else(damaged)
+            }
+            _ => {
+                let raw = s.number(&mut self.raw, &[1, 2], u64::from(truth));
+                u32::try_from(raw).map_err(|_| damaged())
+            }
+        }
     }
 
     /// Codes where a site starts: as guessed, where the last one ended, or some instructions before a call.
@@ -468,7 +484,7 @@ impl SiteModels {
         let damaged = || Error::DamagedPatch("an exception table makes no sense");
         let first = landmarks.from(start);
         let place = landmarks.index(truth).filter(|&i| truth > start && i > first);
-        let behind = place.filter(|&i| landmarks.roles[i - 1] == crate::tables::landmarks::CALL);
+        let behind = place.filter(|&i| landmarks.roles[i - 1] == CALL);
         let before = place.and_then(|i| Some((landmarks.calls(i).next()?, i)));
         let form = match (behind, before) {
             _ if guess == Some(truth) => 0,
@@ -564,39 +580,52 @@ impl SiteModels {
         index
     }
 
-    /// Goes through the instructions that only a jump reaches and none is known to, from the last landing pad
-    /// on and round.
+    /// Goes from one instruction that may be a landing pad to the next.
     fn walk_pads<S: Symbols>(
         &mut self,
         s: &mut S,
         view: &mut UnitView,
         landmarks: &Landmarks,
-        from: usize,
+        (from, back): (usize, bool),
         truth: u32,
     ) -> Option<usize> {
-        let count = landmarks.roles.len();
-        let mut passed = 0u32;
-        for index in (from + 1..count).chain(0..(from + 1).min(count)) {
-            if !view.locals().is_open(index) {
-                continue;
-            }
+        let candidates: Vec<usize> = pads(view.locals(), landmarks, from, back).collect();
+        for (passed, index) in candidates.into_iter().enumerate() {
             let head = landmarks.heads[index];
             let next = landmarks.heads.get(index + 1).copied().unwrap_or(0);
             let before = index.checked_sub(1).map_or(0, |i| u32::from(landmarks.roles[i]));
+            let open = u32::from(view.locals().is_open(index));
+            let state = before | open << 6 | u32::from(back) << 7;
             let contexts = [
-                hash(1, head),
+                hash(hash(1, head), state),
                 hash(hash(2, head), next),
-                hash(3, before | passed.min(15) << 8),
-                hash(hash(4, head), before | passed.min(3) << 8),
+                hash(3, state | (passed.min(15) as u32) << 8),
+                hash(hash(4, head), state | (passed.min(3) as u32) << 8),
             ];
             if s.flag(&mut self.walk, &contexts, landmarks.starts[index] == truth) {
                 return Some(index);
             }
-            passed += 1;
             if s.exhausted() {
-                return None;
+                break;
             }
         }
         None
     }
+}
+
+/// Instructions that may be landing pads, from one on: what only a jump reaches, and what follows a call.
+fn pads<'l>(
+    locals: &'l Locals,
+    landmarks: &'l Landmarks,
+    from: usize,
+    back: bool,
+) -> impl Iterator<Item = usize> + 'l {
+    let count = landmarks.roles.len();
+    let (steps, at) = if back { (from, from) } else { (count - from.min(count), from) };
+    let place = move |k: usize| if back { at - k } else { at + k };
+    let may = move |&i: &usize| {
+        let before = i.checked_sub(1).and_then(|i| landmarks.roles.get(i));
+        i < count && (before == Some(&CALL) || locals.is_open(i))
+    };
+    (1..=steps).map(place).filter(may).take(WALKED)
 }

@@ -13,6 +13,9 @@ const LONGEST: usize = 1 << 16;
 /// Longest products of two programs' lengths that are aligned with care.
 const ALIGNED: usize = 1 << 20;
 
+/// Most substitutions that are remembered within a program.
+const SWAPS: usize = 16;
+
 const SAME_OFFSET: u8 = 0x0e;
 const ADVANCE: u8 = 0x40;
 
@@ -379,11 +382,26 @@ impl Programs {
         let damaged = || Error::DamagedPatch("a frame program makes no sense");
         let mut state = State::default();
         let mut plan = plan.into_iter().flatten();
+        let mut swaps: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut swapped = Vec::new();
         let (mut i, mut j, mut history) = (0, 0, 0u32);
         let from = out.len();
         loop {
-            let known = plan.next();
+            let mut known = plan.next();
             let guess = self.guess.get(i).copied();
+            // A frame that grew or shrank did so throughout.
+            swapped.clear();
+            if let Some(guess) = guess.filter(|g| g.place.is_none()) {
+                let bytes = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
+                let swap = swaps.iter().find(|(from, _)| from == bytes);
+                swapped.extend_from_slice(swap.map_or(bytes, |(_, to)| to));
+                let new = truth.zip(self.new_ops.get(j)).filter(|(_, op)| op.place.is_none());
+                let hit = new.is_some_and(|(t, op)| t[op.bytes.0 as usize..op.bytes.1 as usize] == swapped);
+                known = match known {
+                    Some(SAME | REPLACE) => Some(if hit { SAME } else { REPLACE }),
+                    other => other,
+                };
+            }
             let opcode = guess.map_or(256, |g| match g.place {
                 Some(_) => u32::from(ADVANCE),
                 None => u32::from(old[g.bytes.0 as usize]),
@@ -400,7 +418,6 @@ impl Programs {
                 let same = s.flag(&mut self.m.same, &contexts, known == Some(SAME));
                 history = history << 1 | u32::from(!same);
                 if same {
-                    let bytes = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
                     match guess.place {
                         Some(place) => {
                             let distance = place.checked_sub(state.here).ok_or_else(damaged)?;
@@ -409,8 +426,8 @@ impl Programs {
                             state.note(ADVANCE);
                         }
                         None => {
-                            out.extend_from_slice(bytes);
-                            state.pass(bytes);
+                            out.extend_from_slice(&swapped);
+                            state.pass(&swapped);
                         }
                     }
                     (i, j) = (i + 1, j + 1);
@@ -430,7 +447,15 @@ impl Programs {
                     _ => {
                         let op = truth.and_then(|t| Some((self.new_ops.get(j)?, t)));
                         let m = &mut self.m;
+                        let at = out.len();
                         m.fresh(s, landmarks, factor, (opcode, step), op, &mut state, out)?;
+                        let made = out[at..].first() == Some(&SAME_OFFSET) && opcode == u32::from(SAME_OFFSET);
+                        if let Some(guess) = guess.filter(|_| made && step == REPLACE) {
+                            let was = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
+                            swaps.retain(|(from, _)| from != was);
+                            swaps.truncate(SWAPS - 1);
+                            swaps.insert(0, (was.to_vec(), out[at..].to_vec()));
+                        }
                         j += 1;
                         i += usize::from(step == REPLACE);
                     }
