@@ -10,7 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::{go::{self, Functions}, Choices, Made, World, jumps, relocations};
+use crate::tables::{Choices, Made, World, go, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -186,7 +186,7 @@ pub fn code_image<S: Symbols>(
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
-    let mut functions = Functions::begin(streams.get(Stream::Go), &world)?;
+    let mut functions = go::Functions::begin(streams.get(Stream::Go), &world)?;
     for section in &code.sections {
         let mut recipe = Recipe::default();
         let mut cursor = section.at;
@@ -240,6 +240,7 @@ pub fn code_image<S: Symbols>(
     }
     go::words::code(streams.get(Stream::Go), &mut world, &mut made)?;
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+    symbols::code(streams.get(Stream::Symbols), &world, &mut made)?;
 
     // Everything else, and all recipes in file order.
     made.known.settle();
@@ -259,7 +260,6 @@ pub fn code_image<S: Symbols>(
                 let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
                 let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
                 let s = streams.get(Stream::Bytes);
-                let before = s.written();
                 code_bytes(
                     s,
                     &mut models,
@@ -270,7 +270,6 @@ pub fn code_image<S: Symbols>(
                     truth,
                     &mut recipe,
                 )?;
-                if let RegionKind::Section(i) = region.kind && plan.is_some() && std::env::var("TRACE").is_ok() { eprintln!("{} {} covers {}", String::from_utf8_lossy(&elf.sections[i].name), s.written()-before, to-from); }
             }
         }
         recipe.finish();

@@ -11,7 +11,7 @@ use crate::file_view::FileView;
 use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
 use crate::predict::AddressMap;
-use crate::tables::{go, Choices, Table, jumps, relocations};
+use crate::tables::{Choices, Table, go, jumps, relocations, symbols};
 use crate::text::PlanRun;
 
 /// Rounds of matching Go's data, each with words renewed by the covers of the one before.
@@ -36,6 +36,9 @@ pub fn plan<'a>(
         match table {
             Table::Functions => go::fits(&new.elf, bytes),
             Table::Relocations => relocations::fits(new.machine, &new.elf, content),
+            Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
+                symbols::fits(&new.elf, bytes, table, section)
+            }
             _ => true,
         }
     });

@@ -100,6 +100,13 @@ impl UnitView<'_> {
     }
 }
 
+/// The new file offset that lines up with an old one, by runs in order of old offsets.
+fn aligned(by_old: &[Run], old_at: u32) -> Option<u32> {
+    let after = by_old.partition_point(|r| r.old_at <= old_at);
+    let run = by_old[..after].last().filter(|r| old_at - r.old_at < r.len)?;
+    Some(run.new_at + (old_at - run.old_at))
+}
+
 /// The new file offset of an old one, by runs in order of old offsets.
 fn project(by_old: &[Run], old_at: u32) -> Option<u32> {
     let after = by_old.partition_point(|r| r.old_at <= old_at);
@@ -269,10 +276,7 @@ impl<'a> CodePass<'a> {
                 let guess = if field.kind.is_direct() {
                     self.guess(unit, addr, old_at, old_field)
                 } else {
-                    Guess {
-                        old_target: old_field,
-                        local: None,
-                    }
+                    Guess { old_target: old_field, ..Guess::default() }
                 };
                 let target = if unit.whole && guess.local.is_some() {
                     guess.local.unwrap_or_default()
@@ -297,10 +301,7 @@ impl<'a> CodePass<'a> {
     }
 
     fn guess(&self, unit: &NewUnit, addr: u32, old_at: Option<u32>, old_target: Option<u32>) -> Guess {
-        let none = Guess {
-            old_target,
-            local: None,
-        };
+        let none = Guess { old_target, ..Guess::default() };
         let (Some(old_at), Some(target)) = (old_at, old_target) else {
             return none;
         };
@@ -315,18 +316,12 @@ impl<'a> CodePass<'a> {
             return none;
         }
         if unit.whole {
-            return Guess {
-                old_target: None,
-                local: Some(addr + (target_at - old_unit.at)),
-            };
+            return Guess { old_target: None, local: Some(addr + (target_at - old_unit.at)), inside: true };
         }
         // A target in the same old unit: where this unit's own runs put it.
-        let local = project(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
-        let local = local.filter(|l| l.wrapping_sub(addr) < unit.size);
-        Guess {
-            old_target: None,
-            local: local.or(Some(addr)),
-        }
+        let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
+        let local = aligned.filter(|l| l.wrapping_sub(addr) < unit.size);
+        Guess { old_target: Some(target), local, inside: true }
     }
 
     fn emit(&self, unit: &NewUnit, runs: &[Run], recipe: &mut Recipe) {

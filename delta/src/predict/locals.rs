@@ -74,6 +74,11 @@ impl Locals {
         self.starts.binary_search(&start).ok()
     }
 
+    /// Index of the instruction that holds an offset of the unit.
+    pub fn at(&self, offset: u32) -> usize {
+        self.starts.partition_point(|&s| s <= offset).saturating_sub(1)
+    }
+
     /// Notes that something jumps to an instruction.
     pub fn mark(&mut self, start: u32) {
         if let Some(index) = self.index(start) {

@@ -33,10 +33,12 @@ pub struct Site {
 /// What the old file says of a reference.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guess {
-    /// The old target, unless it is inside the old unit.
+    /// The old target.
     pub old_target: Option<u32>,
     /// Where a target inside the old unit is in the new one.
     pub local: Option<u32>,
+    /// Whether the old target is inside the old unit.
+    pub inside: bool,
 }
 
 /// Models of the target stream.
@@ -128,15 +130,17 @@ impl<'a> Targets<'a> {
     ) -> Result<u32> {
         let inside = |t: u32| t.wrapping_sub(site.unit.0) < site.unit.1;
         let learned = guess.old_target.and_then(|t| self.remap.get(t));
-        let projected = guess.old_target.and_then(|t| self.map.project(t));
-        let loose = guess.old_target.map(|t| self.map.guess(t));
-        let (first, from) = match (guess.local, learned, projected) {
-            (Some(local), ..) => (Some(local), 1),
-            (_, Some(l), Some(p)) if l.target == p => (Some(p), 2 + l.confidence),
-            (_, Some(l), p) => (Some(l.target), 6 + l.confidence + if p.is_some() { 4 } else { 0 }),
-            (_, None, Some(p)) => (Some(p), 14),
-            (_, None, None) => (loose, 15),
+        let learned = learned.filter(|l| !guess.inside || inside(l.target));
+        let projected = guess.old_target.filter(|_| !guess.inside).and_then(|t| self.map.project(t));
+        let loose = guess.old_target.filter(|_| !guess.inside).map(|t| self.map.guess(t));
+        let (first, from) = match (guess.local.or(projected), learned) {
+            (Some(p), Some(l)) if l.target == p => (Some(p), 2 + l.confidence),
+            (Some(_), Some(l)) => (Some(l.target), 6 + l.confidence),
+            (None, Some(l)) => (Some(l.target), 10 + l.confidence),
+            (Some(p), None) => (Some(p), 14),
+            (None, None) => (loose, 15),
         };
+        let from = from | u32::from(guess.inside) << 4;
         let same = u32::from(site.same);
         let mut found = None;
         if let Some(first) = first {
@@ -152,9 +156,9 @@ impl<'a> Targets<'a> {
             if hit {
                 found = Some(first);
             } else {
-                let second = match (guess.local, learned, projected) {
-                    (None, Some(l), Some(p)) if p != l.target => Some(p),
-                    (None, Some(l), _) if l.previous != l.target => Some(l.previous),
+                let second = match (guess.local.or(projected), learned) {
+                    (Some(p), Some(_)) if p != first => Some(p),
+                    (_, Some(l)) if l.previous != l.target => Some(l.previous),
                     _ => None,
                 };
                 if let Some(second) = second
@@ -170,7 +174,7 @@ impl<'a> Targets<'a> {
         }
         let target = match found {
             Some(target) => target,
-            None => self.spell(s, m, site, from, loose, locals, truth)?,
+            None => self.spell(s, m, site, from, guess.local.or(loose), locals, truth)?,
         };
         if let Some(old) = guess.old_target {
             self.remap.learn(old, target);
@@ -196,7 +200,10 @@ impl<'a> Targets<'a> {
         truth: u32,
     ) -> Result<u32> {
         let in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
-        let label = locals.label(site.index, truth.wrapping_sub(site.unit.0));
+        // A wrong guess inside the unit is often not far off: labels count from there.
+        let near = loose.map(|l| l.wrapping_sub(site.unit.0)).filter(|&o| o < site.unit.1);
+        let origin = near.map_or(site.index, |offset| locals.at(offset));
+        let label = locals.label(origin, truth.wrapping_sub(site.unit.0));
         let unit = self.units.binary_search(&truth).ok();
         let way = match (label, in_ring, unit) {
             (Some(_), ..) if truth.wrapping_sub(site.unit.0) < site.unit.1 => LOCAL,
@@ -238,7 +245,7 @@ impl<'a> Targets<'a> {
                     rank,
                 };
                 locals
-                    .resolve(site.index, label)
+                    .resolve(origin, label)
                     .map(|start| site.unit.0 + start)
                     .ok_or(damaged)
             }

@@ -142,7 +142,7 @@ pub fn unit<S: Symbols>(
                 index: pointer.index,
                 same: offset.is_some(),
             };
-            let guess = Guess { old_target: None, local };
+            let guess = Guess { local, inside: true, ..Guess::default() };
             let truth = known.get(k).copied().unwrap_or(view.addr);
             let target = world.targets.code(s, &mut m.targets, &site, guess, view.locals(), truth)?;
             bytes.extend_from_slice(&target.wrapping_sub(pointer.new).to_le_bytes());

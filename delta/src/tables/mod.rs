@@ -4,9 +4,12 @@
 //! table makes is the recipe of its section.
 
 pub mod go;
+pub mod hash;
 pub mod jumps;
 mod known;
+pub mod names;
 pub mod relocations;
+pub mod symbols;
 
 pub use known::Known;
 
@@ -37,8 +40,10 @@ pub enum Table {
     Symbols,
     /// The names of a symbol table.
     Names,
-    /// `.gnu.hash`.
+    /// `.gnu.hash` or `.hash`.
     Hash,
+    /// `.gnu.version`.
+    Versions,
     /// Go's function table, `.gopclntab`.
     Functions,
 }
@@ -52,10 +57,13 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
         return Some(Table::Relocations);
     }
-    let by_name: &[(&[u8], Table)] = &[
-        (b".gopclntab", Table::Functions),
-        (b".data.rel.ro.gopclntab", Table::Functions),
-    ];
+    if let Some(table) = symbols::candidate(elf, section) {
+        return Some(table);
+    }
+    if crate::elf::go::section(elf) == Some(section) {
+        return Some(Table::Functions);
+    }
+    let by_name: &[(&[u8], Table)] = &[];
     by_name
         .iter()
         .find(|(name, _)| s.name == *name)

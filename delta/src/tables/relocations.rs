@@ -223,7 +223,7 @@ fn code_slots<S: Symbols>(s: &mut S, m: &mut Models, world: &mut World, made: &m
                 continue;
             }
             let site = Site { kind: SLOT, head: hash(history & 0xf, state), addr: here, ..Site::default() };
-            let guess = Guess { old_target: was.flatten(), local: None };
+            let guess = Guess { old_target: was.flatten(), ..Guess::default() };
             let target =
                 world.targets.code(s, &mut m.targets, &site, guess, &mut locals, known.unwrap_or_default())?;
             slots.push((here, target));
@@ -280,7 +280,7 @@ fn code_rows<S: Symbols>(
         let was = partner.map(|i| old[i]);
         next = partner.map_or(next, |i| i + 1);
         let site = Site { kind: ROW_OFFSET, ..Site::default() };
-        let guess = Guess { old_target: was.map(|r| r.offset as u32), local: None };
+        let guess = Guess { old_target: was.map(|r| r.offset as u32), ..Guess::default() };
         let offset = world.targets.code(s, &mut m.targets, &site, guess, &mut locals, t.offset as u32)?;
         let old_info = was.unwrap_or_default().info;
         let expected = (((old_info >> 32) as i64 + symbol_shift) as u64) << 32 | old_info & 0xffff_ffff;
@@ -299,7 +299,7 @@ fn code_rows<S: Symbols>(
             old_addend
         } else {
             let site = Site { kind: ROW_ADDEND, head: kind, ..Site::default() };
-            let guess = Guess { old_target: u32::try_from(old_addend).ok().filter(|&a| a > 0), local: None };
+            let guess = Guess { old_target: u32::try_from(old_addend).ok().filter(|&a| a > 0), ..Guess::default() };
             world.targets.code(s, &mut m.targets, &site, guess, &mut locals, t.addend as u32)?.into()
         };
         put(Row { offset: offset.into(), info, addend });

@@ -144,6 +144,7 @@ impl Words {
         };
         Words {
             bases: Bases {
+                module: (0, 0),
                 text: (base(old, b".text"), base(new, b".text")),
                 data: (base(old, b".rodata"), base(new, b".rodata")),
             },
@@ -253,6 +254,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                     let guess = Guess {
                         old_target: Some(old),
                         local: None,
+..Guess::default()
                     };
                     let target = world.targets.code(
                         s,
@@ -308,6 +310,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                         let guess = Guess {
                             old_target: Some(words.bases.data.0 + old),
                             local: None,
+..Guess::default()
                         };
                         let known = known.map_or(0, |k| k.wrapping_add(words.bases.data.1));
                         let target = world.targets.code(

@@ -1,0 +1,130 @@
+//! `.gnu.hash` and `.hash`: computed from the symbols, given the few numbers that the linker chose.
+//!
+//! Sources: "ELF: better symbol lookup via DT_GNU_HASH" (A. Roenky); System V
+//! gABI, "Hash Table".
+
+use super::names::Names;
+use super::{Made, World};
+use crate::code::{Model, Symbols, hash as context};
+use crate::{Error, error::Result};
+
+const SHT_HASH: u32 = 5;
+
+/// Bytes of a symbol row that hold its name, by class.
+fn names<'n>(
+    is_64: bool,
+    rows: &'n [u8],
+    names: &'n Names,
+) -> impl ExactSizeIterator<Item = &'n [u8]> + Clone {
+    let width = if is_64 { 24 } else { 16 };
+    rows.chunks_exact(width).map(|r| names.name(u32::from_le_bytes([r[0], r[1], r[2], r[3]])))
+}
+
+/// The numbers at the start of a table: `nbuckets, symoffset, bloom_size, bloom_shift` of `.gnu.hash`,
+/// `nbucket, nchain` of `.hash`.
+fn head(bytes: &[u8]) -> [u32; 4] {
+    let word =
+        |i: usize| bytes.get(4 * i..4 * i + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    [word(0), word(1), word(2), word(3)]
+}
+
+fn gnu_hash(name: &[u8]) -> u32 {
+    name.iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
+}
+
+fn system_v_hash(name: &[u8]) -> u32 {
+    name.iter().fold(0u32, |h, &b| {
+        let h = (h << 4).wrapping_add(b.into());
+        (h ^ (h >> 24 & 0xf0)) & 0x0fff_ffff
+    })
+}
+
+/// The `.gnu.hash` of these names; `None` where the numbers are out of all proportion.
+fn gnu<'n>(is_64: bool, head: [u32; 4], names: impl ExactSizeIterator<Item = &'n [u8]>) -> Option<Vec<u8>> {
+    let [buckets, first, words, shift] = head.map(|v| v as usize);
+    let count = names.len();
+    if buckets == 0 || words == 0 || buckets.max(words) > 4 * count + 1024 || first > count || shift > 31 {
+        return None;
+    }
+    let bits = if is_64 { 64 } else { 32 };
+    let mut bloom = vec![0u64; words];
+    let mut heads = vec![0u32; buckets];
+    let mut chain: Vec<u32> = Vec::with_capacity(count - first);
+    let mut last = usize::MAX;
+    for (i, name) in names.enumerate().skip(first) {
+        let h = gnu_hash(name);
+        bloom[h as usize / bits % words] |= 1 << (h as usize % bits) | 1 << ((h >> shift) as usize % bits);
+        let bucket = h as usize % buckets;
+        if bucket != last {
+            if let Some(before) = chain.last_mut() {
+                *before |= 1;
+            }
+            heads[bucket] = i as u32;
+        }
+        last = bucket;
+        chain.push(h & !1);
+    }
+    if let Some(before) = chain.last_mut() {
+        *before |= 1;
+    }
+    let mut out: Vec<u8> = head.iter().flat_map(|v| v.to_le_bytes()).collect();
+    for word in bloom {
+        out.extend_from_slice(&word.to_le_bytes()[..bits / 8]);
+    }
+    out.extend(heads.iter().chain(&chain).flat_map(|v| v.to_le_bytes()));
+    Some(out)
+}
+
+/// The `.hash` of these names, as a linker that adds symbols in order makes it.
+fn system_v<'n>(head: [u32; 4], names: impl ExactSizeIterator<Item = &'n [u8]>) -> Option<Vec<u8>> {
+    let (buckets, count) = (head[0] as usize, names.len());
+    if buckets == 0 || buckets > 4 * count + 1024 || head[1] as usize != count {
+        return None;
+    }
+    let (mut heads, mut chain) = (vec![0u32; buckets], vec![0u32; count]);
+    for (i, name) in names.enumerate().skip(1) {
+        let bucket = system_v_hash(name) as usize % buckets;
+        chain[i] = heads[bucket];
+        heads[bucket] = i as u32;
+    }
+    Some(head[..2].iter().chain(&heads).chain(&chain).flat_map(|v| v.to_le_bytes()).collect())
+}
+
+fn table<'n>(
+    kind: u32,
+    is_64: bool,
+    head: [u32; 4],
+    names: impl ExactSizeIterator<Item = &'n [u8]>,
+) -> Option<Vec<u8>> {
+    if kind == SHT_HASH { system_v(head, names) } else { gnu(is_64, head, names) }
+}
+
+/// Whether the model reproduces a table of this section type.
+pub fn fits(kind: u32, is_64: bool, bytes: &[u8], rows: &[u8], strings: &[u8]) -> bool {
+    let strings = Names { table: strings.to_vec(), ..Names::default() };
+    table(kind, is_64, head(bytes), names(is_64, rows, &strings)).is_some_and(|t| t == bytes)
+}
+
+/// Codes one table, given the symbols that it finds.
+pub fn code<S: Symbols>(
+    s: &mut S,
+    world: &World,
+    rows: &[u8],
+    strings: &Names,
+    section: usize,
+    made: &mut Made,
+) -> Result<()> {
+    let mut number = Model::new(1, 10, 255);
+    let is_64 = world.elf.is_64;
+    let known = head(world.true_bytes(section).unwrap_or_default());
+    let mut told = head(&world.old_bytes(section)?);
+    for (i, value) in told.iter_mut().enumerate() {
+        let away = s.signed(&mut number, &[context(1, i as u32)], i64::from(known[i]) - i64::from(*value));
+        *value = i64::from(*value).saturating_add(away).clamp(0, u32::MAX.into()) as u32;
+    }
+    let made_table = table(world.elf.sections[section].kind, is_64, told, names(is_64, rows, strings));
+    let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf.sections[section].size;
+    let bytes =
+        made_table.filter(right_size).ok_or(Error::DamagedPatch("a hash table does not fit its symbols"))?;
+    made.section(world, section, &bytes)
+}

@@ -1,0 +1,224 @@
+//! What the rest of the file says of a symbol's address and size.
+
+use super::row::Row;
+use crate::elf::Section;
+use crate::tables::World;
+
+/// Most guesses of one value.
+pub const GUESSES: usize = 5;
+/// Where a guess comes from: the unit that continues the old one, the covers, the references decoded so far, the
+/// bounds of the section, the symbol before in the same section.
+const SOURCES: usize = 5;
+const BOUND: usize = 3;
+const SEQUENCE: usize = 4;
+/// Classes of symbols that trust the sources alike.
+const CLASSES: usize = 64;
+
+/// What was seen of the symbols so far.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// By class and source: how often it was right lately, of 65536.
+    right: [[u16; SOURCES]; CLASSES],
+    /// By section: value and size of the last symbol, and the value of the old one that it continued.
+    last: Vec<(u64, u64, Option<u64>)>,
+}
+
+impl Seen {
+    /// Nothing seen yet.
+    pub fn new(sections: usize) -> Self {
+        Seen { right: [[60000, 58000, 57000, 30000, 20000]; CLASSES], last: vec![(0, 0, None); sections] }
+    }
+
+    /// Learns a row that continues `old`, or none.
+    pub fn learn(&mut self, e: &Expected, old: Option<&Row>, row: &Row) {
+        if let Some(last) = self.last.get_mut(usize::from(row.section)).filter(|_| row.has_address()) {
+            *last = (row.value, row.size, old.filter(|o| o.has_address()).map(|o| o.value).or(last.2));
+        }
+        if old.is_some() {
+            for (right, guess) in self.right[class(&e.row)].iter_mut().zip(e.sources) {
+                if let Some(guess) = guess {
+                    let target = if guess == row.value { 65535 } else { 0 };
+                    *right = (i32::from(*right) + (target - i32::from(*right)) / 16) as u16;
+                }
+            }
+        }
+    }
+
+    /// Where a new symbol of a section may follow the last one, and where that one was.
+    pub fn after(&self, section: u16) -> (u64, u64) {
+        self.last.get(usize::from(section)).map_or((0, 0), |l| (l.0.wrapping_add(l.1), l.0))
+    }
+}
+
+fn class(row: &Row) -> usize {
+    usize::from(row.section & 31) << 1 | usize::from(row.is_function())
+}
+
+/// A row that is expected, and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Expected {
+    /// The row.
+    pub row: Row,
+    /// Guesses of its value, best first, without repeats.
+    pub values: [u64; GUESSES],
+    /// How many there are.
+    pub count: usize,
+    /// The guesses by source.
+    sources: [Option<u64>; SOURCES],
+    /// What the guesses come from and whether they agree.
+    pub trust: u32,
+}
+
+impl Expected {
+    fn add(&mut self, value: u64) {
+        if !self.values[..self.count].contains(&value) {
+            self.values[self.count] = value;
+            self.count += 1;
+        }
+    }
+}
+
+/// Units of both files by address, and sections by index.
+pub struct Ground<'w> {
+    world: &'w World<'w>,
+    /// New units: address and size, ascending.
+    units: Vec<(u32, u32)>,
+    /// Units that no old symbol's unit continues in, by index in `units`, ascending.
+    pub free: Vec<u32>,
+    /// Index in `units` of the first new unit that continues each old one, plus one.
+    of_old: Vec<u32>,
+    /// New section of each old one, 0 for none.
+    sections: Vec<u16>,
+}
+
+impl<'w> Ground<'w> {
+    /// Gathers them.
+    pub fn new(world: &'w World<'w>) -> Self {
+        let mut units = Vec::with_capacity(world.units.len());
+        let mut of_old = vec![0; world.old.code.units.len()];
+        for unit in world.units {
+            if let Some(addr) = world.code.addr(unit.at) {
+                units.push((addr, unit.size));
+            }
+        }
+        units.sort_unstable();
+        for unit in world.units {
+            let place = unit.source.checked_sub(1).and_then(|i| of_old.get_mut(i as usize));
+            let index = world.code.addr(unit.at).and_then(|a| units.binary_search(&(a, unit.size)).ok());
+            if let (Some(place @ 0), Some(index)) = (place, index) {
+                *place = index as u32 + 1;
+            }
+        }
+        let mut sections = vec![0; world.old.elf.sections.len()];
+        for (new, old) in world.pairs.iter().enumerate() {
+            if let Some(old) = old {
+                sections[*old] = new as u16;
+            }
+        }
+        Ground { world, units, free: Vec::new(), of_old, sections }
+    }
+
+    /// New units: address and size, ascending.
+    pub fn units(&self) -> &[(u32, u32)] {
+        &self.units
+    }
+
+    /// Index of the unit that starts at an address.
+    pub fn unit(&self, addr: u64) -> Option<usize> {
+        let addr = u32::try_from(addr).ok()?;
+        self.units.binary_search_by_key(&addr, |u| u.0).ok()
+    }
+
+    /// Finds the units that none of these old rows will name.
+    pub fn set_free(&mut self, old: impl Iterator<Item = Row>) {
+        let mut named = vec![false; self.units.len()];
+        for row in old.filter(|r| r.is_function() && r.has_address()) {
+            if let Some(unit) = self.old_unit(row.value).and_then(|i| self.of_old[i].checked_sub(1)) {
+                named[unit as usize] = true;
+            }
+        }
+        self.free = (0..self.units.len() as u32).filter(|&i| !named[i as usize]).collect();
+    }
+
+    /// The old unit that starts at an address, by index.
+    fn old_unit(&self, addr: u64) -> Option<usize> {
+        let old = self.world.old;
+        let at = old.addresses.offset(u32::try_from(addr).ok()?)?;
+        old.code.unit_at(at).filter(|&i| old.code.units[i].at == at)
+    }
+
+    /// What continues an old row whose name is at `name` now.
+    pub fn expect(&self, seen: &Seen, old: &Row, name: u32) -> Expected {
+        let mut e = Expected { row: Row { name, ..*old }, ..Expected::default() };
+        let section = usize::from(old.section);
+        if let Some(&new) = self.sections.get(section).filter(|_| old.section != 0) {
+            e.row.section = new;
+        }
+        let addr = u32::try_from(old.value).ok().filter(|_| old.has_address());
+        let Some(addr) = addr else {
+            e.add(old.value);
+            return e;
+        };
+        let elf = &self.world.old.elf;
+        let from = elf.sections.get(section);
+        let to = self.world.elf.sections.get(usize::from(e.row.section));
+        let old_unit = self.old_unit(old.value);
+        let new_unit =
+            old_unit.map(|i| self.of_old[i]).filter(|&i| i > 0).map(|i| self.units[i as usize - 1]);
+        let projected = self.world.targets.map().project(addr);
+        let learned = self.world.targets.remap().get(addr);
+        let guesses = &mut e.sources;
+        guesses[0] = new_unit.map(|u| u.0.into());
+        guesses[1] = projected.map(u64::from);
+        guesses[2] = learned.map(|l| l.target.into());
+        let bounds = from.zip(to).and_then(|(from, to)| {
+            let end = |s: &Section| s.addr.wrapping_add(s.size);
+            let at_start = (old.value == from.addr).then_some(to.addr);
+            at_start.or((old.value == end(from)).then_some(end(to)))
+        });
+        guesses[BOUND] = bounds;
+        guesses[SEQUENCE] = seen.last.get(usize::from(e.row.section)).and_then(|&(value, _, was)| {
+            Some(value.wrapping_add(old.value.wrapping_sub(was?)))
+        });
+        let right = &seen.right[class(&e.row)];
+        let mut order = [0, 1, 2, 3, 4];
+        order.sort_by_key(|&k| std::cmp::Reverse(right[k]));
+        // Best source, how much it is trusted, and which others agree with it.
+        let mut first = None;
+        let mut trust = 0;
+        for k in order {
+            let Some(guess) = e.sources[k] else { continue };
+            if first.is_none() {
+                first = Some(guess);
+                trust = 1 + k as u32 + 6 * u32::from(right[k] >> 13);
+            } else {
+                let agrees = first == Some(guess);
+                trust |= (if agrees { 1 } else { 1 << 5 }) << (8 + k);
+            }
+            e.add(guess);
+        }
+        if e.count == 0 {
+            e.add(self.world.targets.map().guess(addr).into());
+        }
+        e.trust = trust;
+        e.row.value = e.values[0];
+        e.row.size = self.size(old, old_unit, e.row.value);
+        e
+    }
+
+    /// The size of what continues an old row, if its value is as told.
+    pub fn resize(&self, old: &Row, value: u64) -> u64 {
+        if old.has_address() { self.size(old, self.old_unit(old.value), value) } else { old.size }
+    }
+
+    fn size(&self, old: &Row, old_unit: Option<usize>, value: u64) -> u64 {
+        match (old_unit, self.unit(value)) {
+            (Some(was), Some(is)) if old.is_function() => {
+                let change = i64::from(self.units[is].1) - i64::from(self.world.old.code.units[was].size);
+                let same = u64::from(self.world.old.code.units[was].size) == old.size;
+                if same { old.size.wrapping_add_signed(change) } else { old.size }
+            }
+            _ => old.size,
+        }
+    }
+}

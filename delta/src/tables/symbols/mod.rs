@@ -1,0 +1,98 @@
+//! Symbol tables: each row continues an old one, at the address that the rest of the file gives it.
+//!
+//! The names come first, so that an old row whose name is gone is passed over without a word.
+
+mod grammar;
+mod ground;
+mod pair;
+mod row;
+mod versions;
+
+use self::row::Row;
+use super::{Made, Table, World, hash, names};
+use crate::code::Symbols;
+use crate::elf::{Elf, Section};
+use crate::error::Result;
+
+const SHT_SYMTAB: u32 = 2;
+const SHT_STRTAB: u32 = 3;
+const SHT_HASH: u32 = 5;
+const SHT_DYNSYM: u32 = 11;
+const SHT_GNU_HASH: u32 = 0x6fff_fff6;
+const SHT_GNU_VERSYM: u32 = 0x6fff_ffff;
+
+/// Whether the models reproduce a section of a new file, by its table: symbols are whole rows whose names are
+/// in a table that is modelled; what hangs on them needs them.
+pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
+    let content = |i: usize| {
+        let s = &elf.sections[i];
+        &bytes[s.offset as usize..(s.offset + s.size) as usize]
+    };
+    let link = elf.sections[section].link as usize;
+    let symbols = elf.sections.get(link).filter(|s| is_symbols(s));
+    match table {
+        Table::Names => names::fits(content(section)),
+        Table::Symbols => {
+            let Some(strings) = names_of(elf, section) else { return false };
+            let (rows, names) = (content(section), content(strings));
+            let len = row::len(elf.is_64);
+            let inside = |r: &[u8]| (Row::read(elf.is_64, r).name as usize) < names.len();
+            names::fits(names) && rows.len() % len == 0 && rows.chunks_exact(len).all(inside)
+        }
+        _ if symbols.is_none() || !fits(elf, bytes, Table::Symbols, link) => false,
+        Table::Versions => {
+            versions::fits(elf.sections[section].size, (content(link).len() / row::len(elf.is_64)) as u64)
+        }
+        Table::Hash => {
+            let kind = elf.sections[section].kind;
+            let strings = names_of(elf, link).map_or(&[][..], content);
+            hash::fits(kind, elf.is_64, content(section), content(link), strings)
+        }
+        _ => false,
+    }
+}
+
+fn is_symbols(section: &Section) -> bool {
+    matches!(section.kind, SHT_SYMTAB | SHT_DYNSYM) && section.in_file()
+}
+
+/// The table that a section of symbols, or one that hangs on them, may have.
+pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
+    match elf.sections[section].kind {
+        SHT_SYMTAB | SHT_DYNSYM => Some(Table::Symbols),
+        SHT_STRTAB if section != elf.names => Some(Table::Names),
+        SHT_HASH | SHT_GNU_HASH => Some(Table::Hash),
+        SHT_GNU_VERSYM => Some(Table::Versions),
+        _ => None,
+    }
+}
+
+/// The string table of a symbol table.
+fn names_of(elf: &Elf, section: usize) -> Option<usize> {
+    let link = elf.sections[section].link as usize;
+    elf.sections.get(link).filter(|s| s.kind == SHT_STRTAB && s.in_file() && link != elf.names).map(|_| link)
+}
+
+/// Codes all symbol tables with what hangs on them; keeps their recipes in `made`.
+pub fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
+    let mut models = grammar::Models::default();
+    let mut ground = None;
+    for strings in world.choices.sections(Table::Names) {
+        let names = names::code(s, world, strings, made)?;
+        for table in world.choices.sections(Table::Symbols) {
+            if names_of(world.elf, table) != Some(strings) {
+                continue;
+            }
+            let ground: &mut ground::Ground = ground.get_or_insert_with(|| ground::Ground::new(world));
+            let rows = grammar::code(s, &mut models, world, ground, &names, table, made)?;
+            let hangs = |i: &usize| world.elf.sections[*i].link as usize == table;
+            for section in world.choices.sections(Table::Versions).filter(hangs) {
+                versions::code(s, world, &rows, section, made)?;
+            }
+            for section in world.choices.sections(Table::Hash).filter(hangs) {
+                hash::code(s, world, &rows.bytes, &names, section, made)?;
+            }
+        }
+    }
+    Ok(())
+}

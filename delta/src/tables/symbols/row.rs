@@ -1,0 +1,90 @@
+//! Rows of a symbol table, of either class. Source of the layout: System V gABI, "Symbol Table".
+
+/// Bytes of the longer kind of row.
+pub const LONGEST: usize = 24;
+
+/// `st_shndx` of undefined symbols, and the first of the reserved ones.
+pub const UNDEFINED: u16 = 0;
+pub const RESERVED: u16 = 0xff00;
+/// Types of `st_info`.
+pub const FUNCTION: u8 = 2;
+pub const THREAD_LOCAL: u8 = 6;
+pub const INDIRECT_FUNCTION: u8 = 10;
+
+/// One symbol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    pub name: u32,
+    pub info: u8,
+    pub other: u8,
+    pub section: u16,
+    pub value: u64,
+    pub size: u64,
+}
+
+/// Bytes of a row.
+pub fn len(is_64: bool) -> usize {
+    if is_64 { 24 } else { 16 }
+}
+
+impl Row {
+    /// Reads a row of [`len`] bytes.
+    pub fn read(is_64: bool, b: &[u8]) -> Row {
+        let half = |at: usize| u16::from_le_bytes([b[at], b[at + 1]]);
+        let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        if is_64 {
+            Row { name: word(0), info: b[4], other: b[5], section: half(6), value: long(8), size: long(16) }
+        } else {
+            let (value, size) = (word(4).into(), word(8).into());
+            Row { name: word(0), info: b[12], other: b[13], section: half(14), value, size }
+        }
+    }
+
+    /// The bytes of a row, the first [`len`] of what is returned.
+    pub fn bytes(&self, is_64: bool) -> [u8; LONGEST] {
+        let mut out = [0; LONGEST];
+        out[..4].copy_from_slice(&self.name.to_le_bytes());
+        let rest = if is_64 {
+            out[8..16].copy_from_slice(&self.value.to_le_bytes());
+            out[16..24].copy_from_slice(&self.size.to_le_bytes());
+            4
+        } else {
+            out[4..8].copy_from_slice(&(self.value as u32).to_le_bytes());
+            out[8..12].copy_from_slice(&(self.size as u32).to_le_bytes());
+            12
+        };
+        out[rest] = self.info;
+        out[rest + 1] = self.other;
+        out[rest + 2..rest + 4].copy_from_slice(&self.section.to_le_bytes());
+        out
+    }
+
+    /// Type of the symbol.
+    pub fn kind(&self) -> u8 {
+        self.info & 15
+    }
+
+    /// Whether it names code.
+    pub fn is_function(&self) -> bool {
+        matches!(self.kind(), FUNCTION | INDIRECT_FUNCTION)
+    }
+
+    /// Whether its value is an address.
+    pub fn has_address(&self) -> bool {
+        self.section != UNDEFINED && self.section < RESERVED && self.kind() != THREAD_LOCAL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back() {
+        let bytes: Vec<u8> = (1..25).collect();
+        assert_eq!(Row::read(true, &bytes).bytes(true)[..], bytes[..]);
+        assert_eq!(Row::read(false, &bytes[..16]).bytes(false)[..16], bytes[..16]);
+        assert_eq!(Row::read(true, &bytes).section, 0x0807);
+    }
+}

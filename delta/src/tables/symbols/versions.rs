@@ -1,0 +1,45 @@
+//! `.gnu.version`: the version of each dynamic symbol, as that of the row it continues.
+//!
+//! Source of the layout: Linux Standard Base, "Symbol Version Table".
+
+use super::grammar::Rows;
+use crate::code::{Model, Symbols, hash};
+use crate::tables::{Made, World};
+use crate::{Error, error::Result};
+
+/// Whether the model reproduces a new table of so many bytes: one version for each row.
+pub fn fits(size: u64, rows: u64) -> bool {
+    size == rows * 2
+}
+
+/// Codes one table.
+pub fn code<S: Symbols>(
+    s: &mut S,
+    world: &World,
+    rows: &Rows,
+    section: usize,
+    made: &mut Made,
+) -> Result<()> {
+    if !fits(world.elf.sections[section].size, rows.source.len() as u64) {
+        return Err(Error::DamagedPatch("the versions are not as many as the symbols"));
+    }
+    let (mut same, mut value) = (Model::new(2, 10, 1023), Model::new(2, 10, 255));
+    let old = world.old_bytes(section)?;
+    let half = |bytes: &[u8], i: usize| bytes.get(2 * i..2 * i + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let truth = world.true_bytes(section);
+    let mut out = Vec::with_capacity(rows.source.len() * 2);
+    let mut last = 0;
+    for (i, &source) in rows.source.iter().enumerate() {
+        let guess = half(&old, source as usize);
+        let known = truth.and_then(|t| half(t, i)).unwrap_or(0);
+        let contexts = [hash(1, u32::from(guess.is_some())), hash(2, guess.map_or(0, u32::from))];
+        let told = match guess {
+            Some(guess) if s.flag(&mut same, &contexts, guess == known) => guess,
+            _ => s.number(&mut value, &[hash(1, last), hash(2, guess.map_or(1, u32::from))], known.into())
+                as u16,
+        };
+        last = u32::from(told);
+        out.extend_from_slice(&told.to_le_bytes());
+    }
+    made.section(world, section, &out)
+}
