@@ -10,8 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::go::{self, Functions};
-use crate::tables::{Choices, Made, Unwind, World, jumps, relocations, symbols};
+use crate::tables::{Choices, Made, Unwind, World, go, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -188,7 +187,7 @@ pub fn code_image<S: Symbols>(
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
-    let mut functions = Functions::begin(streams.get(Stream::Go), &world)?;
+    let mut functions = go::Functions::begin(streams.get(Stream::Go), &world)?;
     for section in &code.sections {
         let mut recipe = Recipe::default();
         let mut cursor = section.at;

@@ -66,12 +66,13 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if let Some(table) = symbols::candidate(elf, section) {
         return Some(table);
     }
+    if crate::elf::go::section(elf) == Some(section) {
+        return Some(Table::Functions);
+    }
     let by_name: &[(&[u8], Table)] = &[
         (b".eh_frame", Table::Frames),
         (b".eh_frame_hdr", Table::FrameIndex),
         (b".gcc_except_table", Table::Exceptions),
-        (b".gopclntab", Table::Functions),
-        (b".data.rel.ro.gopclntab", Table::Functions),
     ];
     by_name
         .iter()

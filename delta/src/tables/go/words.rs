@@ -144,6 +144,7 @@ impl Words {
         };
         Words {
             bases: Bases {
+                module: (0, 0),
                 text: (base(old, b".text"), base(new, b".text")),
                 data: (base(old, b".rodata"), base(new, b".rodata")),
             },
