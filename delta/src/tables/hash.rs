@@ -17,19 +17,24 @@ fn names<'n>(
     names: &'n Names,
 ) -> impl ExactSizeIterator<Item = &'n [u8]> + Clone {
     let width = if is_64 { 24 } else { 16 };
-    rows.chunks_exact(width).map(|r| names.name(u32::from_le_bytes([r[0], r[1], r[2], r[3]])))
+    rows.chunks_exact(width)
+        .map(|r| names.name(u32::from_le_bytes([r[0], r[1], r[2], r[3]])))
 }
 
 /// The numbers at the start of a table: `nbuckets, symoffset, bloom_size, bloom_shift` of `.gnu.hash`,
 /// `nbucket, nchain` of `.hash`.
 fn head(bytes: &[u8]) -> [u32; 4] {
-    let word =
-        |i: usize| bytes.get(4 * i..4 * i + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let word = |i: usize| {
+        bytes
+            .get(4 * i..4 * i + 4)
+            .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    };
     [word(0), word(1), word(2), word(3)]
 }
 
 fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
+    name.iter()
+        .fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
 }
 
 fn system_v_hash(name: &[u8]) -> u32 {
@@ -87,7 +92,14 @@ fn system_v<'n>(head: [u32; 4], names: impl ExactSizeIterator<Item = &'n [u8]>) 
         chain[i] = heads[bucket];
         heads[bucket] = i as u32;
     }
-    Some(head[..2].iter().chain(&heads).chain(&chain).flat_map(|v| v.to_le_bytes()).collect())
+    Some(
+        head[..2]
+            .iter()
+            .chain(&heads)
+            .chain(&chain)
+            .flat_map(|v| v.to_le_bytes())
+            .collect(),
+    )
 }
 
 fn table<'n>(
@@ -96,12 +108,19 @@ fn table<'n>(
     head: [u32; 4],
     names: impl ExactSizeIterator<Item = &'n [u8]>,
 ) -> Option<Vec<u8>> {
-    if kind == SHT_HASH { system_v(head, names) } else { gnu(is_64, head, names) }
+    if kind == SHT_HASH {
+        system_v(head, names)
+    } else {
+        gnu(is_64, head, names)
+    }
 }
 
 /// Whether the model reproduces a table of this section type.
 pub fn fits(kind: u32, is_64: bool, bytes: &[u8], rows: &[u8], strings: &[u8]) -> bool {
-    let strings = Names { table: strings.to_vec(), ..Names::default() };
+    let strings = Names {
+        table: strings.to_vec(),
+        ..Names::default()
+    };
     table(kind, is_64, head(bytes), names(is_64, rows, &strings)).is_some_and(|t| t == bytes)
 }
 
@@ -119,12 +138,22 @@ pub fn code<S: Symbols>(
     let known = head(world.true_bytes(section).unwrap_or_default());
     let mut told = head(&world.old_bytes(section)?);
     for (i, value) in told.iter_mut().enumerate() {
-        let away = s.signed(&mut number, &[context(1, i as u32)], i64::from(known[i]) - i64::from(*value));
+        let away = s.signed(
+            &mut number,
+            &[context(1, i as u32)],
+            i64::from(known[i]) - i64::from(*value),
+        );
         *value = i64::from(*value).saturating_add(away).clamp(0, u32::MAX.into()) as u32;
     }
-    let made_table = table(world.elf.sections[section].kind, is_64, told, names(is_64, rows, strings));
+    let made_table = table(
+        world.elf.sections[section].kind,
+        is_64,
+        told,
+        names(is_64, rows, strings),
+    );
     let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf.sections[section].size;
-    let bytes =
-        made_table.filter(right_size).ok_or(Error::DamagedPatch("a hash table does not fit its symbols"))?;
+    let bytes = made_table
+        .filter(right_size)
+        .ok_or(Error::DamagedPatch("a hash table does not fit its symbols"))?;
     made.section(world, section, &bytes)
 }

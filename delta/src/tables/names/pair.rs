@@ -13,7 +13,9 @@ const NEAR: usize = 64;
 pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) -> Vec<u32> {
     let mut spans: Vec<Span> = Vec::new();
     let mut templates = |table: &[u8], starts: &Starts| -> Vec<u64> {
-        (0..starts.len()).map(|i| template(starts.name(table, i), &mut spans)).collect()
+        (0..starts.len())
+            .map(|i| template(starts.name(table, i), &mut spans))
+            .collect()
     };
     let (olds, news) = (templates(old, old_starts), templates(new, new_starts));
     let mut by_template: HashMap<u64, Vec<u32>> = HashMap::new();
@@ -62,7 +64,9 @@ pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) ->
     for i in (0..pairs.len().saturating_sub(1)).rev() {
         follow(
             i,
-            (pairs[i + 1] != NONE).then_some(pairs[i + 1] as usize).and_then(|j| j.checked_sub(1)),
+            (pairs[i + 1] != NONE)
+                .then_some(pairs[i + 1] as usize)
+                .and_then(|j| j.checked_sub(1)),
             &mut pairs,
         );
     }
@@ -73,7 +77,10 @@ pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) ->
             && let Some(candidates) = by_template.get(&news[i])
         {
             let from = candidates.partition_point(|&j| j < near);
-            let ahead = candidates[from..].iter().take(64).chain(candidates[..from].iter().rev().take(64));
+            let ahead = candidates[from..]
+                .iter()
+                .take(64)
+                .chain(candidates[..from].iter().rev().take(64));
             let close = |j: u32| !counts[i] || j.abs_diff(near) < CLOSE;
             if let Some(&j) = ahead.filter(|&&j| close(j)).find(|&&j| !used[j as usize]) {
                 pairs[i] = j;

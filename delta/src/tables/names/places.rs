@@ -27,7 +27,10 @@ impl Places {
     /// Goes on behind `source`.
     pub fn go(&mut self, source: usize, used: impl Fn(usize) -> bool) {
         if source != self.expected {
-            let back = self.left.iter().position(|&at| unused(at as usize, &used) == source || at as usize == source);
+            let back = self
+                .left
+                .iter()
+                .position(|&at| unused(at as usize, &used) == source || at as usize == source);
             if let Some(back) = back {
                 self.left.remove(back);
             } else if self.left.len() == KEPT {

@@ -21,13 +21,19 @@ pub struct Speller {
 
 impl Default for Speller {
     fn default() -> Self {
-        Speller { byte: Model::new(CONTEXTS, 20, 255), trail: Vec::new(), indexed: 0 }
+        Speller {
+            byte: Model::new(CONTEXTS, 20, 255),
+            trail: Vec::new(),
+            indexed: 0,
+        }
     }
 }
 
 fn seed(bytes: &[u8]) -> Option<usize> {
     let last = bytes.get(bytes.len().checked_sub(SEED)?..)?;
-    let h = last.iter().fold(0u32, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x9E37_79B1).rotate_left(11));
+    let h = last.iter().fold(0u32, |h, &b| {
+        (h ^ u32::from(b)).wrapping_mul(0x9E37_79B1).rotate_left(11)
+    });
     Some((h.wrapping_mul(0x85EB_CA6B) >> (32 - SLOTS)) as usize)
 }
 
@@ -58,7 +64,9 @@ impl Speller {
         loop {
             let n = table.len() - first;
             if seen.is_none() && n >= SEED {
-                seen = seed(table).map(|slot| self.trail[slot] as usize).filter(|&at| at > 0);
+                seen = seed(table)
+                    .map(|slot| self.trail[slot] as usize)
+                    .filter(|&at| at > 0);
                 seen_hits = 0;
             }
             if like.is_none() && n >= 3 {
@@ -69,7 +77,9 @@ impl Speller {
             let by_like = like.map_or(256, |at| u32::from(near.get(at).copied().unwrap_or(0)));
             let by_seen = seen.map_or(256, |at| u32::from(table[at]));
             let last = |k: usize| {
-                table[table.len().saturating_sub(k)..].iter().fold(0, |h, &b| hash(h, u32::from(b) + 1))
+                table[table.len().saturating_sub(k)..]
+                    .iter()
+                    .fold(0, |h, &b| hash(h, u32::from(b) + 1))
             };
             let o1 = last(1);
             let contexts = [

@@ -68,9 +68,16 @@ fn is_word(name: &[u8], at: usize) -> bool {
 
 /// The last number of a name that is no token: where its digits start and end. Compilers number what they make.
 pub fn number(name: &[u8]) -> Option<Span> {
-    let name = name.iter().rposition(|&b| b == b'.').filter(|&at| name[..at].ends_with(b".llvm")).map_or(name, |at| &name[..at]);
+    let name = name
+        .iter()
+        .rposition(|&b| b == b'.')
+        .filter(|&at| name[..at].ends_with(b".llvm"))
+        .map_or(name, |at| &name[..at]);
     let end = name.iter().rposition(u8::is_ascii_digit)? + 1;
-    let start = name[..end].iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |at| at + 1);
+    let start = name[..end]
+        .iter()
+        .rposition(|b| !b.is_ascii_digit())
+        .map_or(0, |at| at + 1);
     let counts = end - start <= DIGITS && (name[start] != b'0' || end - start == 1);
     counts.then_some((start, end))
 }
@@ -83,7 +90,9 @@ pub fn ends_in_number(name: &[u8]) -> bool {
 
 /// Whether two names differ in nothing but their number.
 pub fn is_numbered_like(a: &[u8], b: &[u8]) -> bool {
-    let (Some((from, to)), Some((first, end))) = (number(a), number(b)) else { return false };
+    let (Some((from, to)), Some((first, end))) = (number(a), number(b)) else {
+        return false;
+    };
     from == first && a[..from] == b[..from] && a[to..] == b[end..]
 }
 
@@ -120,8 +129,7 @@ pub fn template(name: &[u8], spans: &mut Vec<Span>) -> u64 {
     find(name, spans);
     let mut h = spans.len() as u64;
     let mut from = 0;
-    let mut piece = |mut from: usize, to: usize, h: u64| {
-        let mut h = h;
+    let piece = |mut from: usize, to: usize, mut h: u64| {
         if is_v0(name) {
             while let Some((at, end)) = back_reference(&name[..to], from) {
                 h = mix(digest(&name[from..at]), h);
@@ -157,7 +165,11 @@ fn base_62(digits: &[u8]) -> usize {
     };
     match digits {
         [] => 0,
-        _ => 1 + digits.iter().fold(0usize, |n, &b| n.saturating_mul(62).saturating_add(value(b).into())),
+        _ => {
+            1 + digits.iter().fold(0usize, |n, &b| {
+                n.saturating_mul(62).saturating_add(value(b).into())
+            })
+        }
     }
 }
 
@@ -186,7 +198,11 @@ fn put_base_62(mut number: usize, out: &mut Vec<u8>) {
 pub fn replace<'t>(old: &[u8], spans: &[Span], tokens: impl Fn(usize) -> &'t [u8], out: &mut Vec<u8>) {
     out.clear();
     let v0 = is_v0(old);
-    let moved = v0 && spans.iter().enumerate().any(|(i, &(a, b))| tokens(i).len() != b - a);
+    let moved = v0
+        && spans
+            .iter()
+            .enumerate()
+            .any(|(i, &(a, b))| tokens(i).len() != b - a);
     // Where old positions went, for back references count bytes behind `_R`.
     let mut places: Vec<(usize, usize)> = Vec::new();
     let plain = |from: usize, to: usize, out: &mut Vec<u8>, places: &mut Vec<(usize, usize)>| {
@@ -230,7 +246,8 @@ impl TokenMap {
     /// Learns what an old token became.
     pub fn learn(&mut self, old: &[u8], new: &[u8]) {
         if self.get(old) != Some(new) {
-            self.places.insert(digest(old), (self.pool.len() as u32, new.len() as u32));
+            self.places
+                .insert(digest(old), (self.pool.len() as u32, new.len() as u32));
             self.pool.extend_from_slice(new);
         }
     }
@@ -249,9 +266,15 @@ mod tests {
 
     #[test]
     fn tokens_are_found() {
-        assert_eq!(tokens("_RNvNtCsc36rpYXAlPq_4core3ptr.llvm.123"), ["c36rpYXAlPq", "123"]);
+        assert_eq!(
+            tokens("_RNvNtCsc36rpYXAlPq_4core3ptr.llvm.123"),
+            ["c36rpYXAlPq", "123"]
+        );
         assert_eq!(tokens("_ZN4core3ptr17h0123456789abcdefE"), ["0123456789abcdef"]);
-        assert_eq!(tokens("anon.87cc8f3a6e7f96954699ca0f161535d3.442"), ["87cc8f3a6e7f96954699ca0f161535d3"]);
+        assert_eq!(
+            tokens("anon.87cc8f3a6e7f96954699ca0f161535d3.442"),
+            ["87cc8f3a6e7f96954699ca0f161535d3"]
+        );
         assert!(tokens("Csabc_ deadbeef bad_0123456789abcdef0"[..20].as_ref()).is_empty());
     }
 

@@ -26,13 +26,24 @@ pub struct Seen {
 impl Seen {
     /// Nothing seen yet.
     pub fn new(sections: usize) -> Self {
-        Seen { right: [[60000, 58000, 57000, 30000, 20000]; CLASSES], last: vec![(0, 0, None); sections] }
+        Seen {
+            right: [[60000, 58000, 57000, 30000, 20000]; CLASSES],
+            last: vec![(0, 0, None); sections],
+        }
     }
 
     /// Learns a row that continues `old`, or none.
     pub fn learn(&mut self, e: &Expected, old: Option<&Row>, row: &Row) {
-        if let Some(last) = self.last.get_mut(usize::from(row.section)).filter(|_| row.has_address()) {
-            *last = (row.value, row.size, old.filter(|o| o.has_address()).map(|o| o.value).or(last.2));
+        if let Some(last) = self
+            .last
+            .get_mut(usize::from(row.section))
+            .filter(|_| row.has_address())
+        {
+            *last = (
+                row.value,
+                row.size,
+                old.filter(|o| o.has_address()).map(|o| o.value).or(last.2),
+            );
         }
         if old.is_some() {
             for (right, guess) in self.right[class(&e.row)].iter_mut().zip(e.sources) {
@@ -46,7 +57,9 @@ impl Seen {
 
     /// Where a new symbol of a section may follow the last one, and where that one was.
     pub fn after(&self, section: u16) -> (u64, u64) {
-        self.last.get(usize::from(section)).map_or((0, 0), |l| (l.0.wrapping_add(l.1), l.0))
+        self.last
+            .get(usize::from(section))
+            .map_or((0, 0), |l| (l.0.wrapping_add(l.1), l.0))
     }
 }
 
@@ -103,8 +116,14 @@ impl<'w> Ground<'w> {
         }
         units.sort_unstable();
         for unit in world.units {
-            let place = unit.source.checked_sub(1).and_then(|i| of_old.get_mut(i as usize));
-            let index = world.code.addr(unit.at).and_then(|a| units.binary_search(&(a, unit.size)).ok());
+            let place = unit
+                .source
+                .checked_sub(1)
+                .and_then(|i| of_old.get_mut(i as usize));
+            let index = world
+                .code
+                .addr(unit.at)
+                .and_then(|a| units.binary_search(&(a, unit.size)).ok());
             if let (Some(place @ 0), Some(index)) = (place, index) {
                 *place = index as u32 + 1;
             }
@@ -115,7 +134,13 @@ impl<'w> Ground<'w> {
                 sections[*old] = new as u16;
             }
         }
-        Ground { world, units, free: Vec::new(), of_old, sections }
+        Ground {
+            world,
+            units,
+            free: Vec::new(),
+            of_old,
+            sections,
+        }
     }
 
     /// New units: address and size, ascending.
@@ -133,11 +158,16 @@ impl<'w> Ground<'w> {
     pub fn set_free(&mut self, old: impl Iterator<Item = Row>) {
         let mut named = vec![false; self.units.len()];
         for row in old.filter(|r| r.is_function() && r.has_address()) {
-            if let Some(unit) = self.old_unit(row.value).and_then(|i| self.of_old[i].checked_sub(1)) {
+            if let Some(unit) = self
+                .old_unit(row.value)
+                .and_then(|i| self.of_old[i].checked_sub(1))
+            {
                 named[unit as usize] = true;
             }
         }
-        self.free = (0..self.units.len() as u32).filter(|&i| !named[i as usize]).collect();
+        self.free = (0..self.units.len() as u32)
+            .filter(|&i| !named[i as usize])
+            .collect();
     }
 
     /// The old unit that starts at an address, by index.
@@ -149,7 +179,10 @@ impl<'w> Ground<'w> {
 
     /// What continues an old row whose name is at `name` now.
     pub fn expect(&self, seen: &Seen, old: &Row, name: u32) -> Expected {
-        let mut e = Expected { row: Row { name, ..*old }, ..Expected::default() };
+        let mut e = Expected {
+            row: Row { name, ..*old },
+            ..Expected::default()
+        };
         let section = usize::from(old.section);
         if let Some(&new) = self.sections.get(section).filter(|_| old.section != 0) {
             e.row.section = new;
@@ -163,8 +196,10 @@ impl<'w> Ground<'w> {
         let from = elf.sections.get(section);
         let to = self.world.elf.sections.get(usize::from(e.row.section));
         let old_unit = self.old_unit(old.value);
-        let new_unit =
-            old_unit.map(|i| self.of_old[i]).filter(|&i| i > 0).map(|i| self.units[i as usize - 1]);
+        let new_unit = old_unit
+            .map(|i| self.of_old[i])
+            .filter(|&i| i > 0)
+            .map(|i| self.units[i as usize - 1]);
         let projected = self.world.targets.map().project(addr);
         let learned = self.world.targets.remap().get(addr);
         let guesses = &mut e.sources;
@@ -177,9 +212,10 @@ impl<'w> Ground<'w> {
             at_start.or((old.value == end(from)).then_some(end(to)))
         });
         guesses[BOUND] = bounds;
-        guesses[SEQUENCE] = seen.last.get(usize::from(e.row.section)).and_then(|&(value, _, was)| {
-            Some(value.wrapping_add(old.value.wrapping_sub(was?)))
-        });
+        guesses[SEQUENCE] = seen
+            .last
+            .get(usize::from(e.row.section))
+            .and_then(|&(value, _, was)| Some(value.wrapping_add(old.value.wrapping_sub(was?))));
         let right = &seen.right[class(&e.row)];
         let mut order = [0, 1, 2, 3, 4];
         order.sort_by_key(|&k| std::cmp::Reverse(right[k]));
@@ -208,7 +244,11 @@ impl<'w> Ground<'w> {
 
     /// The size of what continues an old row, if its value is as told.
     pub fn resize(&self, old: &Row, value: u64) -> u64 {
-        if old.has_address() { self.size(old, self.old_unit(old.value), value) } else { old.size }
+        if old.has_address() {
+            self.size(old, self.old_unit(old.value), value)
+        } else {
+            old.size
+        }
     }
 
     fn size(&self, old: &Row, old_unit: Option<usize>, value: u64) -> u64 {
@@ -216,7 +256,11 @@ impl<'w> Ground<'w> {
             (Some(was), Some(is)) if old.is_function() => {
                 let change = i64::from(self.units[is].1) - i64::from(self.world.old.code.units[was].size);
                 let same = u64::from(self.world.old.code.units[was].size) == old.size;
-                if same { old.size.wrapping_add_signed(change) } else { old.size }
+                if same {
+                    old.size.wrapping_add_signed(change)
+                } else {
+                    old.size
+                }
             }
             _ => old.size,
         }

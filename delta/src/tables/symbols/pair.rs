@@ -18,9 +18,14 @@ pub fn pair(old: &[Option<Row>], new: &[Row]) -> Vec<u32> {
     let mut pairs = vec![NONE; new.len()];
     let mut expected = 0u32;
     for (i, row) in new.iter().enumerate() {
-        let Some(candidates) = by_name.get(&row.name) else { continue };
+        let Some(candidates) = by_name.get(&row.name) else {
+            continue;
+        };
         let from = candidates.partition_point(|&j| j < expected);
-        let near = candidates[from..].iter().take(64).chain(candidates[..from].iter().rev().take(64));
+        let near = candidates[from..]
+            .iter()
+            .take(64)
+            .chain(candidates[..from].iter().rev().take(64));
         let best = near.filter(|&&j| !used[j as usize]).min_by_key(|&&j| {
             let old = old[j as usize].unwrap_or_default();
             let differs = u32::from(old.info != row.info || old.section != row.section) * 2

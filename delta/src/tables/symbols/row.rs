@@ -34,10 +34,24 @@ impl Row {
         let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         if is_64 {
-            Row { name: word(0), info: b[4], other: b[5], section: half(6), value: long(8), size: long(16) }
+            Row {
+                name: word(0),
+                info: b[4],
+                other: b[5],
+                section: half(6),
+                value: long(8),
+                size: long(16),
+            }
         } else {
             let (value, size) = (word(4).into(), word(8).into());
-            Row { name: word(0), info: b[12], other: b[13], section: half(14), value, size }
+            Row {
+                name: word(0),
+                info: b[12],
+                other: b[13],
+                section: half(14),
+                value,
+                size,
+            }
         }
     }
 

@@ -25,18 +25,28 @@ pub fn code<S: Symbols>(
     }
     let (mut same, mut value) = (Model::new(2, 10, 1023), Model::new(2, 10, 255));
     let old = world.old_bytes(section)?;
-    let half = |bytes: &[u8], i: usize| bytes.get(2 * i..2 * i + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    let half = |bytes: &[u8], i: usize| {
+        bytes
+            .get(2 * i..2 * i + 2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]))
+    };
     let truth = world.true_bytes(section);
     let mut out = Vec::with_capacity(rows.source.len() * 2);
     let mut last = 0;
     for (i, &source) in rows.source.iter().enumerate() {
         let guess = half(&old, source as usize);
         let known = truth.and_then(|t| half(t, i)).unwrap_or(0);
-        let contexts = [hash(1, u32::from(guess.is_some())), hash(2, guess.map_or(0, u32::from))];
+        let contexts = [
+            hash(1, u32::from(guess.is_some())),
+            hash(2, guess.map_or(0, u32::from)),
+        ];
         let told = match guess {
             Some(guess) if s.flag(&mut same, &contexts, guess == known) => guess,
-            _ => s.number(&mut value, &[hash(1, last), hash(2, guess.map_or(1, u32::from))], known.into())
-                as u16,
+            _ => s.number(
+                &mut value,
+                &[hash(1, last), hash(2, guess.map_or(1, u32::from))],
+                known.into(),
+            ) as u16,
         };
         last = u32::from(told);
         out.extend_from_slice(&told.to_le_bytes());
