@@ -175,7 +175,7 @@ fn image(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<O
     let Some(old_image) = OldImage::read(&old_view)? else {
         return Ok(None);
     };
-    let Some(plan) = plan(&old_image, old, &new_view, new)? else {
+    let Some(plan) = plan(&old_image, old, &new_view, new, options.symbols.as_ref())? else {
         return Ok(None);
     };
     let mut streams = writers(options)?;
