@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+mod compress;
 pub mod digest;
 pub mod disk;
 mod error;
@@ -15,6 +16,7 @@ pub mod manifest;
 pub mod names;
 pub mod site;
 pub mod source;
+mod speed;
 pub mod step;
 pub mod trust;
 mod watch;

@@ -120,6 +120,23 @@ impl<'a> Signer<'a> {
         self.commit(&[("targets.json", targets), ("release.json", version)])
     }
 
+    /// The digest of a signed file as the repository's newest metadata has it.
+    pub fn signed(store: &dyn Store, target: &str) -> Result<Option<Digest>> {
+        let signer = Signer::new(store, Path::new(""), Lifetimes::default());
+        let current = signer.current()?;
+        let version = version_of(&current.snapshot, "release.json")?;
+        let release: Targets = signer.read("targets", &format!("tuf/{version}.release.json"))?;
+        Ok(release.targets.get(target).map(|t| t.hashes.sha256))
+    }
+
+    /// All signed files as the repository's newest metadata has them.
+    pub fn all_signed(store: &dyn Store) -> Result<Vec<(String, Digest)>> {
+        let signer = Signer::new(store, Path::new(""), Lifetimes::default());
+        let version = version_of(&signer.current()?.snapshot, "release.json")?;
+        let release: Targets = signer.read("targets", &format!("tuf/{version}.release.json"))?;
+        Ok(release.targets.into_iter().map(|(path, t)| (path, t.hashes.sha256)).collect())
+    }
+
     /// Signs a new timestamp; and new release and snapshot metadata once half their life is over.
     pub fn renew(&self) -> Result<()> {
         let current = self.current()?;
