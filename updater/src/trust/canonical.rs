@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Writes a value as canonical JSON (sorted keys, no spaces, only `"` and `\` escaped).
 ///
 /// Fails on fractions, which have no canonical form.
-pub fn canonical(value: &Value) -> Result<Vec<u8>> {
+pub(super) fn canonical(value: &Value) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     put(value, &mut out)?;
     Ok(out)
@@ -62,7 +62,7 @@ fn put_string(s: &str, out: &mut Vec<u8>) {
 }
 
 /// Signed metadata before it is believed.
-pub struct Envelope {
+pub(super) struct Envelope {
     role: &'static str,
     signed: Value,
     message: Vec<u8>,

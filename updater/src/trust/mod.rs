@@ -25,9 +25,7 @@ mod roles;
 mod signer;
 mod state;
 
-pub use canonical::{Envelope, canonical};
 pub use client::{Fetch, Found, refresh, target};
 pub use keys::KeyPair;
-pub use roles::{Root, Snapshot, Targets, Timestamp};
 pub use signer::{Lifetimes, Signer};
 pub use state::State;
