@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 impl Patch<'_> {
     /// Rebuilds the new file into `sink`. On an error what was written is not the new file.
     ///
-    /// Fails with [`Error::WrongOldFile`] before a byte is written if `old` is not the file that the patch
+    /// Fails with [`Error::WrongFileView`] before a byte is written if `old` is not the file that the patch
     /// was made from.
     pub fn apply(
         &self,
@@ -44,7 +44,7 @@ impl Patch<'_> {
         let header = self.header();
         let len = old.size()?;
         if len != header.old_len {
-            return Err(Error::WrongOldFile(format!(
+            return Err(Error::WrongFileView(format!(
                 "it has {len} bytes, not {}",
                 header.old_len
             )));
@@ -62,7 +62,7 @@ impl Patch<'_> {
             at += n as u64;
         }
         if <[u8; 32]>::from(digest.finalize()) != header.old_digest {
-            return Err(Error::WrongOldFile("its SHA-256 differs".into()));
+            return Err(Error::WrongFileView("its SHA-256 differs".into()));
         }
         Ok(())
     }

@@ -15,11 +15,20 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod code;
 pub mod container;
 pub mod diff;
+pub mod elf;
 mod error;
+pub mod file_view;
+pub mod layout;
 mod limits;
+pub mod machine;
+pub mod matching;
+pub mod text;
+pub mod predict;
 mod progress;
+pub mod recipe;
 mod report;
 mod source;
 

@@ -1,0 +1,41 @@
+//! Stage 6, CODE: decisions to bytes and back, written once for both directions.
+//!
+//! A grammar calls [`Symbols`] with the value it knows; an encoder writes that value and returns it, a decoder
+//! ignores it and returns the one it reads. So a grammar cannot drift between the two sides.
+
+mod columns;
+mod logistic;
+mod model;
+mod modelled;
+mod range;
+
+pub use columns::{ColumnReader, ColumnWriter};
+pub use model::{Model, hash};
+pub use modelled::{ModelledReader, ModelledWriter};
+
+/// A stream of symbols, being written or being read.
+///
+/// `contexts` are hashes under which the symbol is predicted; all calls on one [`Model`] pass the same number
+/// of them. Codings without models ignore both.
+pub trait Symbols {
+    /// Whether the values passed in are ignored and read from the stream instead.
+    const READS: bool;
+    /// A yes or no.
+    fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool;
+    /// A number below `1 << width` with few enough values for a tree of decisions (width at most 24).
+    fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32;
+    /// A number of any size; small ones are cheap.
+    fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64;
+    /// Whether more symbols were read than the caller's work limit, or than the stream holds.
+    fn exhausted(&self) -> bool;
+
+    /// A signed number; near zero is cheap.
+    fn signed(&mut self, model: &mut Model, contexts: &[u32], value: i64) -> i64 {
+        let folded = self.number(model, contexts, ((value << 1) ^ (value >> 63)) as u64);
+        (folded >> 1) as i64 ^ -((folded & 1) as i64)
+    }
+    /// A byte.
+    fn byte(&mut self, model: &mut Model, contexts: &[u32], value: u8) -> u8 {
+        self.tree(model, contexts, 8, u32::from(value)) as u8
+    }
+}

@@ -1,0 +1,112 @@
+//! A context-mixed binary model: one counter for each context, one mixer for all of them.
+//!
+//! Counters and gated linear mixing in the logistic domain after PAQ and lpaq (M. Mahoney).
+
+use super::logistic::{squash, stretch};
+use super::range::Bits;
+
+/// Most contexts that one model mixes.
+pub const MAX_CONTEXTS: usize = 8;
+
+/// Spreads a context over 32 bits; chain it to combine parts.
+#[inline]
+pub fn hash(seed: u32, part: u32) -> u32 {
+    let x = (seed ^ part.wrapping_mul(0x9E37_79B1)).wrapping_mul(0x85EB_CA6B);
+    x ^ (x >> 15)
+}
+
+const fn reciprocals() -> [u16; 1024] {
+    let mut table = [0u16; 1024];
+    let mut n = 0;
+    while n < 1024 {
+        table[n] = (65536 * 2 / (2 * n + 3)) as u16;
+        n += 1;
+    }
+    table
+}
+static RECIPROCALS: [u16; 1024] = reciprocals();
+
+/// Weight sets: one for each class of decision inside a symbol.
+const SETS: usize = 128;
+
+/// The adaptive state behind one kind of symbol.
+#[derive(Debug)]
+pub struct Model {
+    /// 22 bits of probability, 10 bits of count.
+    slots: Vec<u32>,
+    weights: Vec<i32>,
+    trained: [u16; SETS],
+    contexts: usize,
+    shift: u32,
+    limit: u32,
+}
+
+impl Model {
+    /// A model of `contexts` contexts over a table of `1 << bits` counters.
+    ///
+    /// `limit` bounds how slowly a counter adapts (1 / limit); 1023 at most.
+    pub fn new(contexts: usize, bits: u32, limit: u32) -> Self {
+        assert!(contexts <= MAX_CONTEXTS && limit < 1024);
+        let weight = if contexts == 1 { 65536 } else { 65536 * 14 / (10 * contexts as i32) };
+        Model {
+            slots: vec![1 << 31; 1 << bits],
+            weights: vec![weight; SETS * (MAX_CONTEXTS + 1)],
+            trained: [0; SETS],
+            contexts,
+            shift: 32 - bits,
+            limit,
+        }
+    }
+
+    /// Bytes of memory that the model holds.
+    pub fn memory(&self) -> u64 {
+        (self.slots.len() * 4 + self.weights.len() * 4) as u64
+    }
+
+    /// Codes one decision: `node` tells decisions of one symbol apart, `set` picks the mixer's weights.
+    #[inline]
+    pub(super) fn code<B: Bits>(
+        &mut self,
+        bits: &mut B,
+        contexts: &[u32],
+        node: u32,
+        set: usize,
+        bit: bool,
+    ) -> bool {
+        let n = self.contexts;
+        debug_assert_eq!(contexts.len(), n);
+        let set = set & (SETS - 1);
+        let mut at = [0usize; MAX_CONTEXTS];
+        let mut inputs = [0i32; MAX_CONTEXTS];
+        let weights = &mut self.weights[set * (MAX_CONTEXTS + 1)..][..MAX_CONTEXTS + 1];
+        let mut dot = 0i64;
+        for i in 0..n {
+            let spread = (contexts[i] ^ (node + ((i as u32) << 24)).wrapping_mul(0x9E37_79B1))
+                .wrapping_mul(0xC2B2_AE35);
+            at[i] = (spread >> self.shift) as usize;
+            inputs[i] = stretch(self.slots[at[i]] >> 16);
+            dot += i64::from(inputs[i]) * i64::from(weights[i]);
+        }
+        let mixed = squash((dot >> 16) as i32);
+        let bit = bits.bit(mixed, bit);
+        if n > 1 {
+            let trained = u32::from(self.trained[set]);
+            let rate = 12 + (trained >> 6).min(4);
+            self.trained[set] = (trained + 1).min(1 << 15) as u16;
+            let error = ((i32::from(bit)) << 16) - mixed as i32;
+            for i in 0..n {
+                weights[i] += ((i64::from(inputs[i]) * i64::from(error)) >> rate) as i32;
+            }
+        }
+        for &slot in &at[..n] {
+            let state = self.slots[slot];
+            let count = state & 1023;
+            let p = state >> 10;
+            let target = if bit { (1 << 22) - 1 } else { 0 };
+            let step = (i64::from(target - p as i32) * i64::from(RECIPROCALS[count as usize])) >> 16;
+            let p = (i64::from(p) + step) as u32;
+            self.slots[slot] = p << 10 | (count + u32::from(count < self.limit));
+        }
+        bit
+    }
+}

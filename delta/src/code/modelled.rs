@@ -1,0 +1,148 @@
+//! Symbols as binary decisions under adaptive models.
+
+use super::model::Model;
+use super::range::{BitReader, BitWriter, Bits};
+use super::Symbols;
+
+/// Writes a modelled stream.
+#[derive(Debug, Default)]
+pub struct ModelledWriter {
+    bits: BitWriter,
+}
+
+impl ModelledWriter {
+    /// Bytes so far, about.
+    pub fn len(&self) -> usize {
+        self.bits.len()
+    }
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The stream.
+    pub fn finish(self) -> Vec<u8> {
+        self.bits.finish()
+    }
+}
+
+/// Reads a modelled stream.
+#[derive(Debug)]
+pub struct ModelledReader<'a> {
+    bits: BitReader<'a>,
+    work: u64,
+}
+
+impl<'a> ModelledReader<'a> {
+    /// Reads `bytes`, at most `work` symbols.
+    pub fn new(bytes: &'a [u8], work: u64) -> Self {
+        ModelledReader { bits: BitReader::new(bytes), work }
+    }
+}
+
+/// Mantissa bits of a number that are predicted from those above them.
+const PREFIX_BITS: u32 = 12;
+
+#[inline]
+fn code_flag<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value: bool) -> bool {
+    model.code(bits, contexts, 0, 0, value)
+}
+
+fn code_tree<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32 {
+    let mut node = 1u32;
+    for i in (0..width).rev() {
+        let bit = model.code(bits, contexts, node, 1 + (width - 1 - i) as usize, value >> i & 1 != 0);
+        node = node << 1 | u32::from(bit);
+    }
+    node & ((1 << width) - 1)
+}
+
+fn code_number<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
+    // The bit length in unary, then the bits below the leading one.
+    let length = 64 - value.leading_zeros();
+    let mut read = 0;
+    while read < 64 && model.code(bits, contexts, 0x20_0000 + read, 32 + read as usize, length > read) {
+        read += 1;
+    }
+    if read < 2 {
+        return u64::from(read);
+    }
+    let mut result = 1u64;
+    for i in (0..read - 1).rev() {
+        let above = read - 1 - i;
+        let prefix = if above <= PREFIX_BITS { result as u32 & 0xffff } else { 1 };
+        let node = 0x40_0000 + (read << 16) + if above <= PREFIX_BITS { prefix } else { 0x8000 + above };
+        let bit = model.code(bits, contexts, node, 98 + above.min(28) as usize, value >> i & 1 != 0);
+        result = result << 1 | u64::from(bit);
+    }
+    result
+}
+
+impl Symbols for ModelledWriter {
+    const READS: bool = false;
+    #[inline]
+    fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool {
+        code_flag(&mut self.bits, model, contexts, value)
+    }
+    fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32 {
+        code_tree(&mut self.bits, model, contexts, width, value)
+    }
+    fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
+        code_number(&mut self.bits, model, contexts, value)
+    }
+    fn exhausted(&self) -> bool {
+        false
+    }
+}
+
+impl Symbols for ModelledReader<'_> {
+    const READS: bool = true;
+    #[inline]
+    fn flag(&mut self, model: &mut Model, contexts: &[u32], _value: bool) -> bool {
+        self.work = self.work.saturating_sub(1);
+        code_flag(&mut self.bits, model, contexts, false)
+    }
+    fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, _value: u32) -> u32 {
+        self.work = self.work.saturating_sub(1);
+        code_tree(&mut self.bits, model, contexts, width, 0)
+    }
+    fn number(&mut self, model: &mut Model, contexts: &[u32], _value: u64) -> u64 {
+        self.work = self.work.saturating_sub(1);
+        code_number(&mut self.bits, model, contexts, 0)
+    }
+    fn exhausted(&self) -> bool {
+        self.work == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn grammar<S: Symbols>(s: &mut S, values: &[u64], out: &mut Vec<u64>) {
+        let mut model = Model::new(2, 12, 127);
+        let mut last = 0;
+        for &v in values {
+            let contexts = [hash(1, last as u32), hash(2, 0)];
+            last = s.number(&mut model, &contexts, v);
+            out.push(last);
+            out.push(s.signed(&mut model, &contexts, v as i64) as u64);
+            out.push(u64::from(s.tree(&mut model, &contexts, 9, v as u32 & 511)));
+            out.push(u64::from(s.flag(&mut model, &contexts, v & 4 != 0)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(values in prop::collection::vec(any::<u64>().prop_map(|v| v >> (v % 64)), 0..200)) {
+            let (mut written, mut read) = (Vec::new(), Vec::new());
+            let mut writer = ModelledWriter::default();
+            grammar(&mut writer, &values, &mut written);
+            let bytes = writer.finish();
+            let mut reader = ModelledReader::new(&bytes, u64::MAX);
+            grammar(&mut reader, &vec![0; values.len()], &mut read);
+            prop_assert_eq!(written, read);
+        }
+    }
+}

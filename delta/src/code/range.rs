@@ -1,0 +1,116 @@
+//! A carry-less binary arithmetic coder with 64-bit bounds and 16-bit probabilities.
+//!
+//! After the binary coders of the PAQ family (M. Mahoney), widened so that the interval never gets too narrow.
+
+/// One side of the coder: writes the bit it is given, or returns the one it reads.
+pub trait Bits {
+    /// Codes one bit whose probability of being 1 is `p1 / 65536`, `1 <= p1 <= 65535`.
+    fn bit(&mut self, p1: u32, bit: bool) -> bool;
+}
+
+fn split(low: u64, high: u64, p1: u32) -> u64 {
+    low + ((high - low) >> 16) * u64::from(p1)
+}
+
+/// Writes bits.
+#[derive(Debug)]
+pub struct BitWriter {
+    low: u64,
+    high: u64,
+    out: Vec<u8>,
+}
+
+impl Default for BitWriter {
+    fn default() -> Self {
+        BitWriter { low: 0, high: u64::MAX, out: Vec::new() }
+    }
+}
+
+impl Bits for BitWriter {
+    #[inline]
+    fn bit(&mut self, p1: u32, bit: bool) -> bool {
+        let middle = split(self.low, self.high, p1);
+        if bit {
+            self.high = middle;
+        } else {
+            self.low = middle + 1;
+        }
+        while (self.low ^ self.high) >> 56 == 0 {
+            self.out.push((self.high >> 56) as u8);
+            self.low <<= 8;
+            self.high = (self.high << 8) | 0xff;
+        }
+        bit
+    }
+}
+
+impl BitWriter {
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Ends the stream with as few bytes as a reader that pads with zeros needs.
+    pub fn finish(mut self) -> Vec<u8> {
+        for bytes in 0..=8 {
+            let mask = if bytes == 0 { 0 } else { u64::MAX << (64 - 8 * bytes) };
+            // The smallest multiple of the kept precision that is not below `low`.
+            let value = self.low.checked_add(!mask).map(|v| v & mask);
+            if let Some(value) = value.filter(|v| (self.low..=self.high).contains(v)) {
+                self.out.extend_from_slice(&value.to_be_bytes()[..bytes]);
+                break;
+            }
+        }
+        while self.out.last() == Some(&0) {
+            self.out.pop();
+        }
+        self.out
+    }
+}
+
+/// Reads bits; past the end it reads zeros.
+#[derive(Debug)]
+pub struct BitReader<'a> {
+    low: u64,
+    high: u64,
+    value: u64,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> BitReader<'a> {
+    /// Starts at the first byte of a stream.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut reader = BitReader { low: 0, high: u64::MAX, value: 0, bytes, at: 0 };
+        for _ in 0..8 {
+            reader.pull();
+        }
+        reader
+    }
+
+    #[inline]
+    fn pull(&mut self) {
+        let byte = self.bytes.get(self.at).copied().unwrap_or(0);
+        self.value = self.value << 8 | u64::from(byte);
+        self.at += 1;
+    }
+}
+
+impl Bits for BitReader<'_> {
+    #[inline]
+    fn bit(&mut self, p1: u32, _bit: bool) -> bool {
+        let middle = split(self.low, self.high, p1);
+        let bit = self.value <= middle;
+        if bit {
+            self.high = middle;
+        } else {
+            self.low = middle + 1;
+        }
+        while (self.low ^ self.high) >> 56 == 0 {
+            self.low <<= 8;
+            self.high = (self.high << 8) | 0xff;
+            self.pull();
+        }
+        bit
+    }
+}

@@ -1,0 +1,120 @@
+//! Executable sections cut into units: functions, and the stretches between them that are no padding.
+
+use crate::elf::{Elf, address::Addresses};
+
+/// Consecutive bytes of code that are matched and coded together, usually a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Unit {
+    /// File offset of the first byte.
+    pub at: u32,
+    /// Length in bytes.
+    pub size: u32,
+}
+
+impl Unit {
+    /// File offset behind the last byte.
+    pub fn end(&self) -> u32 {
+        self.at + self.size
+    }
+}
+
+/// One executable section and its units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeSection {
+    /// Section index.
+    pub section: usize,
+    /// File offset.
+    pub at: u32,
+    /// Length in bytes.
+    pub len: u32,
+    /// Address of the first byte.
+    pub addr: u32,
+    /// First of its units, and the one behind its last.
+    pub units: (u32, u32),
+}
+
+/// All executable sections of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeMap {
+    /// In file order.
+    pub sections: Vec<CodeSection>,
+    /// In file order.
+    pub units: Vec<Unit>,
+}
+
+/// Gaps between functions below this many bytes are padding.
+const LONGEST_PAD: u32 = 64;
+const SHF_EXECINSTR: u64 = 4;
+
+impl CodeMap {
+    /// Cuts the executable sections at the function bounds `(address, size)`, ascending and disjoint.
+    pub fn new(elf: &Elf, addresses: &Addresses, functions: &[(u64, u32)]) -> CodeMap {
+        let mut map = CodeMap::default();
+        let mut ranges: Vec<_> = addresses.ranges().to_vec();
+        ranges.sort_by_key(|r| r.offset);
+        for range in ranges {
+            let Some(at) = range.offset else { continue };
+            if elf.sections[range.section as usize].flags & SHF_EXECINSTR == 0 {
+                continue;
+            }
+            let first = map.units.len() as u32;
+            let (begin, end) = (u64::from(range.addr), u64::from(range.addr) + u64::from(range.len));
+            let from = functions.partition_point(|f| f.0 < begin);
+            let mut cursor = begin;
+            let place = |a: u64| at + (a - begin) as u32;
+            for &(start, size) in &functions[from..] {
+                let stop = start + u64::from(size);
+                if start < cursor || stop > end {
+                    continue;
+                }
+                map.gap(place(cursor), place(start), at);
+                map.units.push(Unit { at: place(start), size });
+                cursor = stop;
+            }
+            map.gap(place(cursor), place(end), at);
+            let units = (first, map.units.len() as u32);
+            let section = range.section as usize;
+            map.sections.push(CodeSection { section, at, len: range.len, addr: range.addr, units });
+        }
+        map
+    }
+
+    /// Makes a unit of what lies between two functions, unless it can only be padding.
+    fn gap(&mut self, from: u32, to: u32, section_at: u32) {
+        let starts_section = from == section_at && from < to;
+        if !starts_section && to - from < LONGEST_PAD {
+            return;
+        }
+        let at = if starts_section { from } else { (from + 15) & !15 };
+        self.units.push(Unit { at, size: to - at });
+    }
+
+    /// The code section that holds a file offset.
+    pub fn section_at(&self, at: u32) -> Option<&CodeSection> {
+        let after = self.sections.partition_point(|s| s.at <= at);
+        let section = &self.sections[after.checked_sub(1)?];
+        (at - section.at < section.len).then_some(section)
+    }
+
+    /// Index of the unit that holds a file offset.
+    pub fn unit_at(&self, at: u32) -> Option<usize> {
+        let index = self.units.partition_point(|u| u.at <= at).checked_sub(1)?;
+        (at - self.units[index].at < self.units[index].size).then_some(index)
+    }
+
+    /// Address of a file offset inside an executable section.
+    pub fn addr(&self, at: u32) -> Option<u32> {
+        self.section_at(at).map(|s| s.addr + (at - s.at))
+    }
+
+    /// The padding between a unit and the next one (or the section's end): offset and length.
+    pub fn pad_after(&self, unit: usize) -> (u32, u32) {
+        let from = self.units[unit].end();
+        let to = match self.section_at(self.units[unit].at) {
+            Some(s) if (unit as u32) + 1 < s.units.1 => self.units[unit + 1].at,
+            Some(s) => s.at + s.len,
+            None => from,
+        };
+        (from, to.saturating_sub(from))
+    }
+}

@@ -1,0 +1,42 @@
+//! Steps through a function and finds its reference fields, one instruction at a time.
+
+use super::aarch64::{base_of, word_of};
+use super::{Field, FieldKind, Insn, Machine, Pages};
+
+/// A walk over the instructions of one function, first to last.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    machine: Machine,
+    pages: Pages,
+}
+
+impl Scanner {
+    /// At the start of a function.
+    pub fn new(machine: Machine) -> Self {
+        Scanner { machine, pages: Pages::new() }
+    }
+
+    /// The instruction at the start of `bytes`, and its reference field if it has one, with the address that
+    /// the field counts from. Does not move.
+    #[inline]
+    pub fn look(&self, bytes: &[u8], address: u64) -> (Insn, Option<(Field, u64)>) {
+        let insn = self.machine.decode(bytes);
+        let field = match insn.field {
+            Some(field) if field.kind == FieldKind::Lo12 => {
+                let page = word_of(bytes).and_then(|word| self.pages.page(base_of(word)));
+                page.map(|page| (field, page))
+            }
+            Some(field) => Some((field, address)),
+            None => None,
+        };
+        (insn, field)
+    }
+
+    /// Goes past the instruction at the start of `bytes`, whose fields are final.
+    #[inline]
+    pub fn pass(&mut self, bytes: &[u8], address: u64) {
+        if self.machine == Machine::AArch64 {
+            self.pages.step(bytes, address);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Finds the length, flow and reference field of one x86 instruction.
+//!
+//! Layout of an instruction (Intel SDM volume 2, section 2.1): prefixes, opcode, ModRM, SIB, displacement,
+//! immediate. Neither operands nor mnemonics are worked out, and encodings that a processor would refuse
+//! only for their operands are accepted.
+
+use super::x86_tables::{self as tables, Op, special};
+use super::{Field, FieldKind, Flow, Insn};
+
+/// Most bytes an instruction may take.
+const LONGEST: usize = 15;
+/// The decoder looks at a fixed window, so that every index is masked and none is checked.
+const WINDOW: usize = 16;
+type Window = [u8; WINDOW];
+
+/// Prefixes that matter for the shape, as bits.
+mod prefix {
+    pub const OPERAND: u8 = 1;
+    pub const ADDRESS: u8 = 2;
+    pub const REPNE: u8 = 4;
+    pub const REP: u8 = 8;
+    pub const LOCK: u8 = 16;
+    pub const REX: u8 = 32;
+    pub const REX_W: u8 = 64;
+    /// None of these may precede a VEX, EVEX or XOP prefix.
+    pub const NOT_BEFORE_VEX: u8 = OPERAND | REPNE | REP | LOCK | REX;
+}
+
+/// Decodes one instruction of 64-bit (`WIDE`) or 32-bit code.
+#[inline]
+pub(super) fn decode<const WIDE: bool>(bytes: &[u8]) -> Insn {
+    if let Some(window) = bytes.first_chunk::<WINDOW>() {
+        return decode_window::<WIDE>(window);
+    }
+    let mut window = [0; WINDOW];
+    for (to, from) in window.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    let insn = decode_window::<WIDE>(&window);
+    if usize::from(insn.len) <= bytes.len() {
+        insn
+    } else {
+        Insn::raw(bytes.len().min(1) as u8)
+    }
+}
+
+#[inline(always)]
+fn byte(window: &Window, at: usize) -> u8 {
+    window[at & (WINDOW - 1)]
+}
+
+#[inline(always)]
+fn decode_window<const WIDE: bool>(window: &Window) -> Insn {
+    let one = if WIDE { &tables::ONE_64 } else { &tables::ONE_32 };
+    let mut at = 0;
+    let mut prefixes = 0;
+    // The usual prefix, and a hard one to guess: stepped over without a branch.
+    if WIDE {
+        let first = byte(window, 0);
+        let rex = first & 0xf0 == 0x40;
+        at = usize::from(rex);
+        prefixes = if rex { prefix::REX | (first & 8) << 3 } else { 0 };
+    }
+    let mut op = one[usize::from(byte(window, at))];
+    if matches!(op & tables::SPECIAL, special::PREFIX | special::REX) {
+        (at, prefixes) = skip_prefixes::<WIDE>(window);
+        if at >= LONGEST {
+            return Insn::raw(1);
+        }
+        op = one[usize::from(byte(window, at))];
+    }
+    if op & tables::SPECIAL == 0 {
+        return finish::<WIDE>(window, op, at, at, prefixes);
+    }
+    match op & tables::SPECIAL {
+        special::ESCAPE => escaped::<WIDE>(window, at, prefixes),
+        special::OFFSET => offset::<WIDE>(at, prefixes),
+        special::INVALID => Insn::raw(1),
+        special::VEX2 | special::VEX3 | special::EVEX | special::XOP => {
+            vector::<WIDE>(window, op, at, prefixes)
+        }
+        _ => finish::<WIDE>(window, by_modrm(op, byte(window, at + 1)), at, at, prefixes),
+    }
+}
+
+/// Walks the legacy and REX prefixes; a REX prefix counts only right before the opcode.
+#[cold]
+fn skip_prefixes<const WIDE: bool>(window: &Window) -> (usize, u8) {
+    let mut at = 0;
+    let mut prefixes = 0;
+    while at < LONGEST {
+        let byte = byte(window, at);
+        let before = prefixes & !(prefix::REX | prefix::REX_W);
+        prefixes = match byte {
+            0x66 => before | prefix::OPERAND,
+            0x67 => before | prefix::ADDRESS,
+            0xf2 => before | prefix::REPNE,
+            0xf3 => before | prefix::REP,
+            0xf0 => before | prefix::LOCK,
+            0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 => before,
+            0x40..=0x4f if WIDE => before | prefix::REX | (byte & 8) << 3,
+            _ => break,
+        };
+        at += 1;
+    }
+    (at, prefixes)
+}
+
+/// Decodes from the 0F at `at`.
+#[inline(always)]
+fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Insn {
+    let second = byte(window, at + 1);
+    let mut op = tables::TWO[usize::from(second)];
+    match op & tables::SPECIAL {
+        0 => {}
+        special::ESCAPE => {
+            let op = if second == 0x38 {
+                tables::MODRM
+            } else {
+                tables::MODRM | tables::ONE_BYTE
+            };
+            return finish::<WIDE>(window, op, at + 2, at, prefixes);
+        }
+        // ModRM names two registers whatever its mod field says.
+        special::REGISTERS => {
+            let insn = Insn {
+                modrm_at: (at + 2) as u8,
+                opcode_at: at as u8,
+                ..Insn::raw(1)
+            };
+            return bounded(insn, at + 3);
+        }
+        special::EXTRQ => {
+            let pair = prefixes & (prefix::OPERAND | prefix::REPNE) != 0;
+            op = tables::MODRM | if pair { tables::PAIR } else { 0 };
+        }
+        _ => return Insn::raw(1),
+    }
+    finish::<WIDE>(window, op, at + 1, at, prefixes)
+}
+
+/// Settles the opcodes whose immediate or flow depends on the ModRM byte.
+fn by_modrm(op: Op, modrm: u8) -> Op {
+    let plain = op & !tables::SPECIAL;
+    let reg = modrm >> 3 & 7;
+    match op & tables::SPECIAL {
+        special::TEST if reg > 1 => plain & !tables::IMM,
+        special::GROUP5 => match reg {
+            2 | 3 => plain | tables::flow(Flow::Call),
+            4 | 5 => plain | tables::flow(Flow::Jump),
+            _ => plain,
+        },
+        special::XBEGIN if modrm == 0xf8 => plain | tables::BRANCH | tables::flow(Flow::CondJump),
+        _ => plain,
+    }
+}
+
+/// A `mov` between the accumulator and an address that stands in the instruction.
+#[cold]
+fn offset<const WIDE: bool>(at: usize, prefixes: u8) -> Insn {
+    let short = prefixes & prefix::ADDRESS != 0;
+    let disp_len = match (WIDE, short) {
+        (true, false) => 8,
+        (false, true) => 2,
+        _ => 4,
+    };
+    let insn = Insn {
+        opcode_at: at as u8,
+        disp_at: at as u8 + 1,
+        disp_len,
+        ..Insn::raw(1)
+    };
+    bounded(insn, at + 1 + usize::from(disp_len))
+}
+
+/// VEX, EVEX and XOP instructions (Intel SDM volume 2, sections 2.3 and 2.7; AMD64 manual volume 3, section
+/// 1.8), or the older instructions that share their first byte.
+fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) -> Insn {
+    const IMM8: Op = tables::MODRM | tables::ONE_BYTE;
+    const IMM32: Op = tables::MODRM | tables::DWORD;
+    let payload = byte(window, at + 1);
+    let kind = op & tables::SPECIAL;
+    let older = if kind == special::XOP {
+        payload & 0x1f < 8
+    } else {
+        !WIDE && payload < 0xc0
+    };
+    if older {
+        return finish::<WIDE>(window, tables::MODRM, at, at, prefixes);
+    }
+    if prefixes & prefix::NOT_BEFORE_VEX != 0 {
+        return Insn::raw(1);
+    }
+    let (map, opcode_at) = match kind {
+        special::VEX2 => (1, at + 2),
+        special::EVEX if payload & 8 != 0 || byte(window, at + 2) & 4 == 0 => return Insn::raw(1),
+        special::EVEX => (payload & 7, at + 4),
+        _ => (payload & 0x1f, at + 3),
+    };
+    let op = match (map, byte(window, opcode_at)) {
+        (1, 0x77) => 0,
+        (1, 0x70..=0x73 | 0xc2 | 0xc4..=0xc6) => IMM8,
+        (3 | 8, _) => IMM8,
+        (7 | 10, _) => IMM32,
+        (1 | 2 | 5 | 6 | 9, _) => tables::MODRM,
+        _ => return Insn::raw(1),
+    };
+    finish::<WIDE>(window, op, opcode_at, opcode_at, prefixes)
+}
+
+/// Adds what follows the opcode, whose last byte is at `last`.
+#[inline(always)]
+fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usize, prefixes: u8) -> Insn {
+    let mut at = last + 1;
+    let mut insn = Insn {
+        opcode_at: opcode_at as u8,
+        flow: tables::flow_of(op),
+        ..Insn::raw(1)
+    };
+    if op & tables::MODRM != 0 {
+        insn.modrm_at = at as u8;
+        let modrm = usize::from(byte(window, at));
+        let small = !WIDE && prefixes & prefix::ADDRESS != 0;
+        let shape = if small {
+            tables::MODRM_16[modrm]
+        } else {
+            tables::MODRM_32[modrm]
+        };
+        at += 1;
+        let mut disp_len = shape & tables::DISP;
+        if shape & tables::SIB != 0 {
+            if shape & tables::SIB_MOD0 != 0 && byte(window, at) & 7 == 5 {
+                disp_len = 4;
+            }
+            at += 1;
+        }
+        if disp_len != 0 {
+            insn.disp_at = at as u8;
+            insn.disp_len = disp_len;
+            // Under a 67 prefix the sum is cut to 32 bits; too rare to be worth a field.
+            if WIDE && shape & tables::NO_BASE != 0 && prefixes & prefix::ADDRESS == 0 {
+                insn.field = Some(Field {
+                    kind: FieldKind::Rip32,
+                    at: at as u8,
+                });
+            }
+            at += usize::from(disp_len);
+        }
+    }
+    let kind = op & tables::IMM;
+    if kind != 0 {
+        let class = operand_class::<WIDE>(prefixes);
+        let imm_len = tables::IMM_LEN[class][usize::from(kind)];
+        insn.imm_at = at as u8;
+        insn.imm_len = imm_len;
+        if op & tables::BRANCH != 0 {
+            // In 32-bit code a 66 prefix cuts the target to 16 bits: no field.
+            insn.field = match imm_len {
+                _ if class == 3 => None,
+                1 => Some(Field {
+                    kind: FieldKind::Rel8,
+                    at: at as u8,
+                }),
+                4 => Some(Field {
+                    kind: FieldKind::Rel32,
+                    at: at as u8,
+                }),
+                _ => None,
+            };
+        }
+        at += usize::from(imm_len);
+    }
+    bounded(insn, at)
+}
+
+/// Row of [`tables::IMM_LEN`].
+#[inline(always)]
+fn operand_class<const WIDE: bool>(prefixes: u8) -> usize {
+    match (
+        prefixes & prefix::REX_W != 0,
+        prefixes & prefix::OPERAND != 0,
+        WIDE,
+    ) {
+        (true, _, _) => 2,
+        (_, false, _) => 0,
+        (_, true, true) => 1,
+        (_, true, false) => 3,
+    }
+}
+
+/// Completes an instruction, unless it is longer than any may be.
+#[inline(always)]
+fn bounded(insn: Insn, len: usize) -> Insn {
+    if len <= LONGEST {
+        Insn {
+            len: len as u8,
+            known: true,
+            ..insn
+        }
+    } else {
+        Insn::raw(1)
+    }
+}

@@ -1,0 +1,5 @@
+//! Stage 3, MATCH: which old bytes explain which new ones. Encoder only: the decoder never sees how.
+
+pub mod align;
+pub mod tokens;
+pub mod units;

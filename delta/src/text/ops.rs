@@ -1,0 +1,322 @@
+//! The edit of one unit: repeat, replace, insert, or go on elsewhere, instruction by instruction.
+
+use super::literal::{History, LiteralModels, code_instruction};
+use super::{Listing, PlanRun, Run, TextBody};
+use crate::code::{Model, Symbols, hash};
+use crate::file_view::FileView;
+use crate::layout::{CodeMap, NewUnit};
+use crate::machine::{Machine, Scanner};
+use crate::{Error, error::Result};
+
+/// What to do at an instruction that the old code does not simply continue.
+const REPLACE: u32 = 0;
+const INSERT: u32 = 1;
+const GO_NEAR: u32 = 2;
+const GO_FAR: u32 = 3;
+
+/// Models of the edit stream.
+#[derive(Debug)]
+pub struct OpModels {
+    same: Model,
+    kind: Model,
+    near: Model,
+    far_unit: Model,
+    far_at: Model,
+}
+
+impl Default for OpModels {
+    fn default() -> Self {
+        OpModels {
+            same: Model::new(5, 18, 255),
+            kind: Model::new(4, 16, 255),
+            near: Model::new(3, 16, 255),
+            far_unit: Model::new(2, 18, 255),
+            far_at: Model::new(2, 18, 255),
+        }
+    }
+}
+
+/// The writing side's knowledge of a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Truth<'a> {
+    /// The new unit.
+    pub listing: &'a Listing,
+    /// Aligned stretches, ascending.
+    pub plan: &'a [PlanRun],
+}
+
+/// Codes units one after the other.
+pub struct TextCoder<'a> {
+    machine: Machine,
+    old: &'a FileView<'a>,
+    map: &'a CodeMap,
+    near: Listing,
+    far: Listing,
+    last_far: (u32, u32),
+}
+
+impl<'a> TextCoder<'a> {
+    /// At the first unit.
+    pub fn new(machine: Machine, old: &'a FileView<'a>, map: &'a CodeMap) -> Self {
+        TextCoder { machine, old, map, near: Listing::default(), far: Listing::default(), last_far: (0, 0) }
+    }
+
+    fn load_far(&mut self, unit: u32) -> Result<()> {
+        let found = self.map.units.get(unit as usize).copied();
+        let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
+        if self.far.unit != unit || self.far.is_empty() {
+            self.far.load(self.machine, self.old, unit, bounds)?;
+        }
+        Ok(())
+    }
+
+    /// Codes one unit into `body`.
+    pub fn code<S: Symbols, L: Symbols>(
+        &mut self,
+        (ops, literals): (&mut S, &mut L),
+        (m, lm): (&mut OpModels, &mut LiteralModels),
+        unit: &NewUnit,
+        truth: Option<Truth>,
+        body: &mut TextBody,
+    ) -> Result<()> {
+        if unit.whole {
+            let source = self.map.units[unit.source as usize - 1];
+            body.runs.push(Run { new_at: unit.at, old_at: source.at, len: unit.size, same: true });
+            return Ok(());
+        }
+        let mapped = unit.source.checked_sub(1);
+        if let Some(index) = mapped {
+            let bounds = self.map.units[index as usize];
+            self.near.load(self.machine, self.old, index, bounds)?;
+            self.last_far = (index, 0);
+        }
+        let mut edit = Edit {
+            coder: self,
+            cursor: mapped.map(|_| (false, 0)),
+            home: 0,
+            mapped,
+            history: 0,
+            forced: false,
+        };
+        let mut scanner = Scanner::new(edit.coder.machine);
+        let mut before = History::default();
+        let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
+        let mut instruction = Vec::with_capacity(16);
+        while p < unit.size as usize {
+            let target = truth.and_then(|t| {
+                while t.plan.get(run).is_some_and(|r| (r.new + r.len) as usize <= token) {
+                    run += 1;
+                }
+                let r = t.plan.get(run).filter(|r| r.new as usize <= token)?;
+                Some((r.unit, r.old + (token as u32 - r.new)))
+            });
+            let room = unit.size as usize - p;
+            let step = edit.step(ops, m, target, truth.map(|t| (t.listing, token)), room, &before)?;
+            let at = unit.at + p as u32;
+            let len = match step {
+                Step::Same(old_at, len) => {
+                    let (listing, index) = edit.source();
+                    before.pass(listing.token(index));
+                    scanner.pass(listing.token(index), p as u64);
+                    edit.advance();
+                    push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
+                    len
+                }
+                Step::Literal(old_at) => {
+                    let partner = match old_at {
+                        Some(_) => {
+                            let (listing, index) = edit.source();
+                            listing.token(index)
+                        }
+                        None => &[],
+                    };
+                    let known = truth.map_or(&[][..], |t| t.listing.token(token));
+                    let machine = edit.coder.machine;
+                    code_instruction(
+                        literals, lm, machine, &scanner, &before, partner, room, known, &mut instruction,
+                    );
+                    before.pass(&instruction);
+                    scanner.pass(&instruction, p as u64);
+                    body.literals.extend_from_slice(&instruction);
+                    let len = instruction.len();
+                    if let Some(old_at) = old_at {
+                        edit.advance();
+                        body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
+                    }
+                    len
+                }
+            };
+            p += len;
+            if let Some(t) = truth {
+                while token < t.listing.len() && (t.listing.starts[token] as usize) < p {
+                    token += 1;
+                }
+            }
+            if ops.exhausted() || literals.exhausted() {
+                return Err(Error::DamagedPatch("a code stream ends too early"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Joins runs of one unit that continue each other.
+fn push(runs: &mut Vec<Run>, unit_at: u32, run: Run) {
+    if let Some(last) = runs.last_mut()
+        && last.same
+        && last.new_at >= unit_at
+        && last.new_at + last.len == run.new_at
+        && last.old_at + last.len == run.old_at
+    {
+        last.len += run.len;
+        return;
+    }
+    runs.push(run);
+}
+
+enum Step {
+    Same(u32, usize),
+    Literal(Option<u32>),
+}
+
+struct Edit<'c, 'a> {
+    coder: &'c mut TextCoder<'a>,
+    /// Whether in the far unit, and the next instruction there.
+    cursor: Option<(bool, usize)>,
+    /// Where the mapped unit was left.
+    home: usize,
+    mapped: Option<u32>,
+    history: u32,
+    /// A move was just coded, so the next instruction is repeated.
+    forced: bool,
+}
+
+impl Edit<'_, '_> {
+    fn listing(&self, far: bool) -> &Listing {
+        if far { &self.coder.far } else { &self.coder.near }
+    }
+
+    fn source(&self) -> (&Listing, usize) {
+        let (far, index) = self.cursor.unwrap_or((false, 0));
+        (self.listing(far), index)
+    }
+
+    fn advance(&mut self) {
+        if let Some((far, index)) = self.cursor {
+            let next = index + 1;
+            if !far {
+                self.home = next;
+            }
+            let ended = next >= self.listing(far).len();
+            self.cursor = if ended { None } else { Some((far, next)) };
+        }
+    }
+
+    /// Decides on one instruction; on the writing side `target` is where the plan aligns it.
+    fn step<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut OpModels,
+        target: Option<(u32, u32)>,
+        truth: Option<(&Listing, usize)>,
+        room: usize,
+        before: &History,
+    ) -> Result<Step> {
+        loop {
+            let here = self.cursor.map(|(far, index)| (self.listing(far).unit, index as u32));
+            let aligned = target.is_some() && here == target;
+            let mut op = INSERT;
+            if let Some((far, index)) = self.cursor {
+                let listing = self.listing(far);
+                let bytes = listing.token(index);
+                let equal = aligned
+                    && truth.is_some_and(|(new, token)| {
+                        new.token(token) == bytes && new.kinds[token] == listing.kinds[index]
+                    });
+                let head = hash(u32::from(bytes[0]), bytes.len() as u32);
+                let (at, len) = (listing.at + listing.starts[index], bytes.len());
+                let h = self.history;
+                let same = self.forced || {
+                    let contexts = [
+                        hash(1, h & 0xff),
+                        hash(2, h & 0xffff),
+                        hash(hash(3, h & 0xf), head),
+                        hash(hash(4, h & 0xff), before.heads[0]),
+                        hash(5, u32::from(far) | (h & 0xffff) << 1),
+                    ];
+                    s.flag(&mut m.same, &contexts, equal)
+                };
+                self.forced = false;
+                if same {
+                    if len > room {
+                        return Err(Error::DamagedPatch("an instruction reaches past its function"));
+                    }
+                    self.history = h << 2;
+                    return Ok(Step::Same(at, len));
+                }
+                op = REPLACE;
+            }
+            let known = match target {
+                Some(_) if aligned => REPLACE,
+                Some((unit, _)) if Some(unit) == self.mapped => GO_NEAR,
+                Some(_) => GO_FAR,
+                None => INSERT,
+            };
+            let h = self.history;
+            let room_class = (room as u32).min(8);
+            let contexts = [
+                hash(1, h & 0xf | op << 8),
+                hash(2, h & 0xff | op << 8),
+                hash(3, before.heads[0]),
+                hash(hash(4, h & 0xf), room_class | op << 8),
+            ];
+            op = s.tree(&mut m.kind, &contexts, 2, known);
+            self.history = h << 2 | 1 + (op & 1) + u32::from(op >= GO_NEAR);
+            match op {
+                REPLACE => {
+                    let Some((far, index)) = self.cursor else {
+                        return Err(Error::DamagedPatch("it replaces an instruction that is not there"));
+                    };
+                    let listing = self.listing(far);
+                    return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
+                }
+                INSERT => return Ok(Step::Literal(None)),
+                GO_NEAR => self.go_near(s, m, target)?,
+                _ => self.go_far(s, m, target)?,
+            }
+            self.forced = true;
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("a code stream ends too early"));
+            }
+        }
+    }
+
+    fn go_near<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
+        let to = target.map_or(0, |t| i64::from(t.1)) - self.home as i64;
+        let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
+        let contexts = [hash(1, from_far), hash(2, self.history & 0xff), 3];
+        let to = (self.home as i64).saturating_add(s.signed(&mut m.near, &contexts, to));
+        let index = usize::try_from(to).ok().filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
+        let index = index.ok_or(Error::DamagedPatch("it goes past its old function"))?;
+        self.cursor = Some((false, index));
+        Ok(())
+    }
+
+    fn go_far<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
+        let (last_unit, last_at) = self.coder.last_far;
+        let (unit, at) = target.unwrap_or((0, 0));
+        let away = s.signed(&mut m.far_unit, &[1, hash(2, self.history & 0xf)], i64::from(unit) - i64::from(last_unit));
+        let unit = i64::from(last_unit).saturating_add(away);
+        let unit = u32::try_from(unit).map_err(|_| Error::DamagedPatch("it copies from nowhere"))?;
+        let again = unit == last_unit;
+        let base = if again { i64::from(last_at) } else { 0 };
+        let contexts = [hash(1, u32::from(again)), hash(2, u32::from(again) | (self.history & 0xf) << 1)];
+        let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
+        self.coder.load_far(unit)?;
+        let index = usize::try_from(index).ok().filter(|&i| i < self.coder.far.len());
+        let index = index.ok_or(Error::DamagedPatch("it copies from past a function"))?;
+        self.coder.last_far = (unit, index as u32);
+        self.cursor = Some((true, index));
+        Ok(())
+    }
+}
