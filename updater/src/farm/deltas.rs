@@ -70,10 +70,10 @@ pub fn make(store: &dyn Store, old: &Content, new: &Content, profile: Profile, w
     let measured = measure(&delta.bytes, &base, &target, new.stored)?;
     let pays = measured.pays;
     if pays {
-        store.replace(&body, &delta.bytes)?;
+        store.put(&body, &delta.bytes)?;
     }
     let text = serde_json::to_vec(&measured).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
-    store.replace(&note, &text)?;
+    store.put(&note, &text)?;
     let bytes = delta.bytes;
     Ok(pays.then_some(Made { bytes, measured }))
 }

@@ -19,6 +19,8 @@ const SMALL_STORED: u64 = 48 << 10;
 const BUNDLE: u64 = 1 << 20;
 /// Bytes after which a piece of small deltas is full: what is lost if one byte of it is wrong.
 const PIECE: usize = 64 << 10;
+/// Bytes that a piece of its own must save over the whole file: about what it costs in the table.
+const ROW: u64 = 64;
 /// Apply times below this (microseconds) are too short for a second, faster delta to gain.
 const SLOW: u64 = 20_000;
 
@@ -61,21 +63,27 @@ pub fn build(
     let (jobs, mut small): (Vec<Pair>, Vec<Pair>) = all.into_iter().partition(|p| builder.delta_first(p));
     let total = jobs.len() as u64;
     let done = AtomicU64::new(0);
-    let made: Vec<(Pair, Vec<(Profile, Made)>)> = jobs
+    let made: Vec<(Pair, Vec<(Profile, Made)>, Option<Vec<u8>>)> = jobs
         .into_par_iter()
         .map(|pair| {
             let result = builder.deltas(&pair, watch)?;
+            let plain = builder.plain(&pair, result.first().map(|(_, m)| m.measured.size))?;
             watch.progress("deltas", done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            Ok((pair, result))
+            Ok((pair, result, plain))
         })
         .collect::<Result<_>>()?;
     let mut faster = Vec::new();
-    for (pair, options) in &made {
-        if options.is_empty() && builder.content(pair).is_some_and(|c| c.stored <= SMALL_STORED) {
+    for (pair, options, plain) in &made {
+        if let Some(packed) = plain {
+            builder.close();
+            builder.add_packed(pair.from.into_iter().collect(), &[*pair], packed);
+        } else if options.is_empty() && builder.content(pair).is_some_and(|c| c.stored <= SMALL_STORED) {
             small.push(*pair);
         }
         for (profile, made) in options {
             match profile {
+                // Beaten by the bundle in bytes and in time.
+                _ if plain.is_some() => {}
                 Profile::Fast => faster.push((pair, made)),
                 profile => builder.add_delta(pair, *profile, made),
             }
@@ -153,6 +161,19 @@ impl Builder<'_> {
         Ok(made)
     }
 
+    /// One file as a bundle of its own, zstd with the old file as prefix, where that beats the engine's delta.
+    fn plain(&self, pair: &Pair, engine: Option<u64>) -> Result<Option<Vec<u8>>> {
+        let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else { return Ok(None) };
+        if old.size.max(new.size) > step::BUNDLE_LIMIT {
+            return Ok(None);
+        }
+        let prefix = blobs::load(self.store, &old.digest, old.size)?;
+        let bytes = blobs::load(self.store, &new.digest, new.size)?;
+        let packed = compress::pack(&bytes, &prefix, compress::LEVEL)?;
+        let best = engine.unwrap_or(u64::MAX).min(new.stored.saturating_sub(ROW));
+        Ok((packed.len() as u64 <= best).then_some(packed))
+    }
+
     /// Appends a delta to the open piece, which begins where the closed pieces end.
     fn add_delta(&mut self, pair: &Pair, profile: Profile, made: &Made) {
         let begin = self.closed();
@@ -215,9 +236,8 @@ impl Builder<'_> {
         for pair in group {
             if let (Some(i), Some(old)) = (pair.from, self.base(pair))
                 && old.size <= BUNDLE
-                && bases.insert(i)
             {
-                debug_assert!(old.size > 0);
+                bases.insert(i);
             }
             if let Some(new) = self.content(pair) {
                 plain.extend_from_slice(&blobs::load(self.store, &new.digest, new.size)?);
@@ -232,15 +252,21 @@ impl Builder<'_> {
             }
         }
         let packed = compress::pack(&plain, &prefix, compress::LEVEL)?;
-        let (n, h) = (packed.len() as u64, Digest::of(&packed));
+        self.add_packed(kept, group, &packed);
+        Ok(())
+    }
+
+    fn add_packed(&mut self, bases: Vec<usize>, group: &[Pair], packed: &[u8]) {
+        let (n, h) = (packed.len() as u64, Digest::of(packed));
+        let piece = self.table.pieces.len();
+        let targets = group.iter().map(|p| p.to).collect();
         self.table.bundles.push(BundleRow {
-            piece: self.table.pieces.len(),
-            bases: kept,
-            targets: group.iter().map(|p| p.to).collect(),
+            piece,
+            bases,
+            targets,
         });
         self.table.pieces.push(Piece { n, h });
-        self.pack.extend_from_slice(&packed);
-        Ok(())
+        self.pack.extend_from_slice(packed);
     }
 }
 

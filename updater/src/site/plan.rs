@@ -318,7 +318,10 @@ impl Planner<'_> {
             memory: UNPACK_MEMORY + piece.n + bases + plain,
             scratch: (piece.n as f64 * share).ceil() as u64 + content.size,
         };
-        let what = format!("bundle of {} files", bundle.targets.len());
+        let what = match bundle.targets.len() {
+            1 => "patch".to_owned(),
+            n => format!("bundle of {n} files"),
+        };
         let why = missing.map(|_| "a base is not on the site".to_owned());
         Some(self.choice(Way::Bundle { step: s, row }, what, uses, why))
     }
