@@ -212,9 +212,9 @@ impl Site {
     pub fn repair(&self, watch: &dyn Watch) -> Result<u64> {
         let current = self.current()?.ok_or_else(|| Error::NotFound("a running release".into()))?;
         let sources = self.sources()?;
-        let bytes = match self.manifest_bytes(&current) {
-            Ok(bytes) => bytes,
-            Err(_) => self.whole_manifest_by_digest(&current, &sources)?,
+        let (bytes, torn) = match self.manifest_bytes(&current) {
+            Ok(bytes) => (bytes, 0),
+            Err(_) => (self.whole_manifest_by_digest(&current, &sources)?, 1),
         };
         let manifest = Manifest::parse(&bytes)?;
         let mut index = self.index(watch)?;
@@ -260,12 +260,12 @@ impl Site {
         }
         self.keep_built()?;
         let differences = self.differences(&self.tree(&current), &ways.target, watch)?.len() as u64;
-        if bad > 0 || differences > 0 {
+        if bad + differences + torn > 0 {
             let new = self.stage(&ways.target, &current, watch)?;
             self.exchange(&new, &self.deployment(&current))?;
         }
         self.clear_partial()?;
-        Ok(bad.max(differences))
+        Ok(bad.max(differences) + torn)
     }
 
     /// Puts a good deployment in the place of a damaged one: at once where the kernel can.

@@ -76,6 +76,8 @@ fn http_with_ranges_and_a_dead_first_mirror() {
     let site = world.site("two-mirrors", |c| c.sources = vec![dead, server.url.clone()]);
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
+    let requests = server.requests.load(Ordering::Relaxed);
+    assert!(requests < 25, "{requests} requests for about 65 files");
     let measures = site.measures().unwrap();
     assert!(!measures.waits.is_empty() && measures.self_test_us > 0);
 }
