@@ -38,7 +38,10 @@ pub fn unpack_to(packed: impl Read, prefix: &[u8], size: u64, sink: &mut dyn Wri
     let copied = io::copy(&mut (&mut decoder).take(size), sink)?;
     let mut more = [0];
     if copied != size || decoder.read(&mut more)? != 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not unpack to its declared size"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it does not unpack to its declared size",
+        ));
     }
     Ok(())
 }
@@ -50,7 +53,10 @@ pub fn unpack(packed: &[u8], prefix: &[u8], limit: u64) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     decoder.take(limit.saturating_add(1)).read_to_end(&mut out)?;
     if out.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it unpacks to more than is allowed"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it unpacks to more than is allowed",
+        ));
     }
     Ok(out)
 }
@@ -61,7 +67,9 @@ mod tests {
 
     #[test]
     fn a_prefix_saves_and_a_bomb_is_refused() {
-        let old: Vec<u8> = (0..200_000u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
+        let old: Vec<u8> = (0..200_000u32)
+            .flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes())
+            .collect();
         let mut new = old.clone();
         new[5000] ^= 1;
         let packed = pack(&new, &old, LEVEL).unwrap();

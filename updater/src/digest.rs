@@ -57,7 +57,10 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !bytes.len().is_multiple_of(2) {
         return None;
     }
-    bytes.chunks(2).map(|p| Some(value(p[0])? << 4 | value(p[1])?)).collect()
+    bytes
+        .chunks(2)
+        .map(|p| Some(value(p[0])? << 4 | value(p[1])?))
+        .collect()
 }
 
 impl fmt::Display for Digest {

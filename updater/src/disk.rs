@@ -158,7 +158,9 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         Err(e) => return Err(e).doing("open", path),
     };
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).doing("read", path)?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .doing("read", path)?;
     if bytes.len() as u64 > limit {
         return Err(Error::io(
             format!("read {}", path.display()),

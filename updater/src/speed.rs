@@ -15,7 +15,9 @@ fn once() -> u64 {
     let mut bytes = vec![0u8; 1 << 20];
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     for b in bytes.iter_mut() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         *b = (state >> 60) as u8;
     }
     let digest = crate::Digest::of(&bytes);

@@ -63,11 +63,17 @@ impl Channel {
         let bad = |e: serde_json::Error| Error::malformed("channel file", e.to_string());
         let only: Only = serde_json::from_slice(bytes).map_err(bad)?;
         if only.protocol != PROTOCOL {
-            return Err(Error::TooNew(format!("a repository of protocol {}", only.protocol)));
+            return Err(Error::TooNew(format!(
+                "a repository of protocol {}",
+                only.protocol
+            )));
         }
         let channel: Channel = serde_json::from_slice(bytes).map_err(bad)?;
         if channel.follow != *follow {
-            return Err(Error::Untrusted(format!("the channel file is about {:?}", channel.follow)));
+            return Err(Error::Untrusted(format!(
+                "the channel file is about {:?}",
+                channel.follow
+            )));
         }
         if !channel.releases.is_sorted_by(|a, b| a.sequence < b.sequence) {
             return Err(Error::malformed("channel file", "sequences do not ascend"));
@@ -174,7 +180,8 @@ pub const PIECE_LIMIT: u64 = 1 << 30;
 
 /// Writes a step file: one line of JSON, then the target manifest compressed against the first.
 pub fn write(table: &Table, from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
-    let mut plain = serde_json::to_vec(table).map_err(|e| Error::io("encode step", std::io::Error::from(e)))?;
+    let mut plain =
+        serde_json::to_vec(table).map_err(|e| Error::io("encode step", std::io::Error::from(e)))?;
     plain.push(b'\n');
     plain.extend_from_slice(&compress::pack(to, from, compress::LEVEL)?);
     compress::pack(&plain, &[], compress::LEVEL)
@@ -184,7 +191,10 @@ pub fn write(table: &Table, from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
 pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
     let bad = |why: String| Error::malformed("step", why);
     let plain = compress::unpack(file, &[], STEP_LIMIT).map_err(|e| bad(e.to_string()))?;
-    let split = plain.iter().position(|b| *b == b'\n').ok_or_else(|| bad("no table".into()))?;
+    let split = plain
+        .iter()
+        .position(|b| *b == b'\n')
+        .ok_or_else(|| bad("no table".into()))?;
     let (table, frame) = plain.split_at(split);
     let table: Table = serde_json::from_slice(table).map_err(|e| bad(e.to_string()))?;
     if table.protocol != PROTOCOL {
@@ -197,7 +207,11 @@ pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
         return Err(bad("it leads to another manifest".into()));
     }
     let to = Manifest::parse(&to_bytes)?;
-    let from = if from.is_empty() { None } else { Some(Manifest::parse(from)?) };
+    let from = if from.is_empty() {
+        None
+    } else {
+        Some(Manifest::parse(from)?)
+    };
     let mut offsets = Vec::with_capacity(table.pieces.len());
     let mut end = 0u64;
     for piece in &table.pieces {

@@ -180,7 +180,10 @@ pub fn keys(command: Keys) -> Result<u8> {
     match command {
         Keys::Init { dir, root_keys } => {
             Signer::make_keys(&dir, root_keys)?;
-            println!("keys in {}; keep root-*.key and targets.key offline", dir.display());
+            println!(
+                "keys in {}; keep root-*.key and targets.key offline",
+                dir.display()
+            );
         }
         Keys::Rotate { role, keys, repo } => {
             let store = LocalStore::new(&repo);
@@ -201,7 +204,11 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
         } => {
             let store = LocalStore::new(&repo);
             Signer::new(&store, &keys, Lifetimes::default()).init(root_threshold)?;
-            println!("repository in {}; sites trust {}", repo.display(), repo.join("tuf/1.root.json").display());
+            println!(
+                "repository in {}; sites trust {}",
+                repo.display(),
+                repo.join("tuf/1.root.json").display()
+            );
         }
         Repo::Refresh { repo, keys } => {
             let store = LocalStore::new(&repo);
@@ -222,7 +229,9 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
 
 /// `elfup publish`.
 pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(a.threads).build_global();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(a.threads)
+        .build_global();
     pool.map_err(|e| Error::Usage(format!("threads: {e}")))?;
     let published = farm::publish(
         &Publish {
@@ -251,9 +260,16 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
     if a.json {
         return json(&published);
     }
-    let what = if published.already { "was published before, unchanged" } else { "published" };
+    let what = if published.already {
+        "was published before, unchanged"
+    } else {
+        "published"
+    };
     let (entries, steps) = (published.entries, published.steps);
-    println!("{} {what}: sequence {}, {entries} paths, {steps} steps", a.release, published.sequence);
+    println!(
+        "{} {what}: sequence {}, {entries} paths, {steps} steps",
+        a.release, published.sequence
+    );
     Ok(0)
 }
 
@@ -267,16 +283,33 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             keep,
         } => {
             let report = farm::gc(&repo, &keys, &follow.get()?, keep, watch)?;
-            println!("{} releases and {} files gone, {}", report.releases, report.files, bytes(report.bytes));
+            println!(
+                "{} releases and {} files gone, {}",
+                report.releases,
+                report.files,
+                bytes(report.bytes)
+            );
         }
-        Farm::Stats { repo, follow, json: true } => return json(&farm::stats(&repo, &follow.get()?)?),
+        Farm::Stats {
+            repo,
+            follow,
+            json: true,
+        } => return json(&farm::stats(&repo, &follow.get()?)?),
         Farm::Stats { repo, follow, .. } => {
-            println!("{:>28}  {:>6} {:>10} {:>10} {:>8}", "step", "files", "without", "with", "saved");
+            println!(
+                "{:>28}  {:>6} {:>10} {:>10} {:>8}",
+                "step", "files", "without", "with", "saved"
+            );
             for s in farm::stats(&repo, &follow.get()?)? {
                 let with = s.deltas + s.bundles + s.whole + s.step;
                 let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
                 let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
-                println!("{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%", s.files, bytes(s.without), bytes(with));
+                println!(
+                    "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%",
+                    s.files,
+                    bytes(s.without),
+                    bytes(with)
+                );
             }
         }
     }

@@ -5,7 +5,8 @@ use elfup::{Error, Result};
 
 /// Prints a value as JSON.
 pub fn json(value: &impl serde::Serialize) -> Result<u8> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
     println!("{text}");
     Ok(0)
 }
@@ -21,7 +22,11 @@ pub fn bytes(n: u64) -> String {
 
 /// `250 ms`, `3.2 s`.
 pub fn seconds(s: f64) -> String {
-    if s < 0.9995 { format!("{:.0} ms", s * 1e3) } else { format!("{s:.1} s") }
+    if s < 0.9995 {
+        format!("{:.0} ms", s * 1e3)
+    } else {
+        format!("{s:.1} s")
+    }
 }
 
 /// The plan, with every option of every file if `explain`.
@@ -43,7 +48,11 @@ pub fn plan(plan: &Plan, explain: bool) {
         seconds(r.rtt),
         r.speed,
         bytes(plan.scratch),
-        if plan.pack { "; the pack in one go beats single choices" } else { "" },
+        if plan.pack {
+            "; the pack in one go beats single choices"
+        } else {
+            ""
+        },
     );
     if !explain {
         return;
@@ -51,9 +60,16 @@ pub fn plan(plan: &Plan, explain: bool) {
     for item in &plan.items {
         println!("\n{} ({})", item.path, bytes(item.size));
         for (i, c) in item.options.iter().enumerate() {
-            let mark = if i == 0 && c.infeasible.is_none() { '*' } else { ' ' };
+            let mark = if i == 0 && c.infeasible.is_none() {
+                '*'
+            } else {
+                ' '
+            };
             let u = &c.uses;
-            let why = c.infeasible.as_deref().map_or(String::new(), |w| format!("  impossible: {w}"));
+            let why = c
+                .infeasible
+                .as_deref()
+                .map_or(String::new(), |w| format!("  impossible: {w}"));
             println!(
                 "  {mark} {:>9}  {:>10}  {} requests, apply {}, memory {}, disk {}  {}{why}",
                 seconds(c.seconds),

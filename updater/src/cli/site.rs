@@ -207,10 +207,17 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             } else {
                 let running = checked.current.as_deref().unwrap_or("nothing");
                 let urgent = if checked.urgent { ", urgent" } else { "" };
-                let what = if checked.available { "available" } else { "the newest" };
+                let what = if checked.available {
+                    "available"
+                } else {
+                    "the newest"
+                };
                 println!("{running} runs; {} is {what}{urgent}", checked.head);
                 if checked.clock_behind > 0 {
-                    println!("the clock is {} s behind signed time; the signed time is used", checked.clock_behind);
+                    println!(
+                        "the clock is {} s behind signed time; the signed time is used",
+                        checked.clock_behind
+                    );
                 }
             }
             return Ok(if checked.available { 10 } else { 0 });
@@ -260,20 +267,33 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
         Command::Status { json: as_json } => return status(&site, as_json),
         Command::Verify => {
             let differences = site.verify(watch)?;
-            differences.iter().for_each(|d| println!("{}: {}", d.path, d.what));
+            differences
+                .iter()
+                .for_each(|d| println!("{}: {}", d.path, d.what));
             let unset = site.unset()?;
             if !unset.is_empty() {
-                println!("{} paths have another owner, as root was needed to set it", unset.len());
+                println!(
+                    "{} paths have another owner, as root was needed to set it",
+                    unset.len()
+                );
             }
             if !differences.is_empty() {
-                return Err(Error::Damaged(format!("{} paths differ from the release", differences.len())));
+                return Err(Error::Damaged(format!(
+                    "{} paths differ from the release",
+                    differences.len()
+                )));
             }
             println!("the tree is as its release has it");
         }
         Command::Repair => println!("{} repaired", site.repair(watch)?),
         Command::Gc { forget_fetched } => {
             let r = site.gc(forget_fetched, watch)?;
-            println!("{} deployments and {} objects gone, {}", r.deployments, r.objects, bytes(r.bytes));
+            println!(
+                "{} deployments and {} objects gone, {}",
+                r.deployments,
+                r.objects,
+                bytes(r.bytes)
+            );
         }
         Command::Pin { release, remove } => site.pin(&release, !remove)?,
         Command::Recover { root } => site.recover(&read(&root)?)?,
@@ -298,7 +318,10 @@ fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
         ..Config::new(a.follow.get()?, a.source)
     };
     Site::init(dir, &config, &read(&a.root)?)?;
-    println!("site in {}; `elfup site update` fetches its first release", dir.display());
+    println!(
+        "site in {}; `elfup site update` fetches its first release",
+        dir.display()
+    );
     Ok(0)
 }
 
@@ -357,7 +380,11 @@ fn status(site: &Site, as_json: bool) -> Result<u8> {
         println!("{ready} is fetched; `activate` switches to it");
     }
     if let Some((release, readable)) = way_back {
-        let note = if readable { "" } else { ", but this elfup cannot read it" };
+        let note = if readable {
+            ""
+        } else {
+            ", but this elfup cannot read it"
+        };
         println!("a reverse delta leads back to {release}{note}");
     }
     match trust.expires() {

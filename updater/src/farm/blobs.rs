@@ -18,11 +18,17 @@ pub fn store(store: &dyn Store, path: &Path, digest: &Digest, size: u64) -> Resu
         return Ok(stored);
     }
     if size > LIMIT {
-        return Err(Error::Usage(format!("{} is larger than {LIMIT} bytes", path.display())));
+        return Err(Error::Usage(format!(
+            "{} is larger than {LIMIT} bytes",
+            path.display()
+        )));
     }
     let bytes = std::fs::read(path).doing("read", path)?;
     if Digest::of(&bytes) != *digest {
-        return Err(Error::Usage(format!("{} changed after it was scanned; publish a tree at rest", path.display())));
+        return Err(Error::Usage(format!(
+            "{} changed after it was scanned; publish a tree at rest",
+            path.display()
+        )));
     }
     let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
     store.put(&name, &packed)?;
@@ -32,7 +38,9 @@ pub fn store(store: &dyn Store, path: &Path, digest: &Digest, size: u64) -> Resu
 /// Reads a whole file back.
 pub fn load(store: &dyn Store, digest: &Digest, size: u64) -> Result<Vec<u8>> {
     let name = names::blob(digest);
-    let packed = store.get(&name, LIMIT)?.ok_or_else(|| Error::NotFound(name.clone()))?;
+    let packed = store
+        .get(&name, LIMIT)?
+        .ok_or_else(|| Error::NotFound(name.clone()))?;
     let bytes = compress::unpack(&packed, &[], size).doing("unpack", &name)?;
     if Digest::of(&bytes) != *digest {
         return Err(Error::Damaged(format!("{name} in the repository")));

@@ -43,7 +43,13 @@ fn name(old: &Digest, new: &Digest, profile: Profile) -> String {
 }
 
 /// Does the job, or finds it done. `None`: the delta does not pay.
-pub fn make(store: &dyn Store, old: &Content, new: &Content, profile: Profile, watch: &dyn Watch) -> Result<Option<Made>> {
+pub fn make(
+    store: &dyn Store,
+    old: &Content,
+    new: &Content,
+    profile: Profile,
+    watch: &dyn Watch,
+) -> Result<Option<Made>> {
     let name = name(&old.digest, &new.digest, profile);
     let (note, body) = (format!("{name}.json"), format!("{name}.delta"));
     if let Some(bytes) = store.get(&note, 4096)?
@@ -92,7 +98,9 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
     patch.apply(&base, &mut rebuilt, &limits, &Silent)?;
     let us = begin.elapsed().as_micros() as u64;
     if rebuilt != target {
-        return Err(Error::Engine(elfdelta::Error::SelfCheck("the delta does not rebuild its target")));
+        return Err(Error::Engine(elfdelta::Error::SelfCheck(
+            "the delta does not rebuild its target",
+        )));
     }
     let size = delta.len() as u64;
     Ok(Measured {

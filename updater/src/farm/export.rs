@@ -11,10 +11,18 @@ use std::path::Path;
 /// Copies signed metadata, the head's steps from `since` and later, and the whole files that `since` lacks.
 ///
 /// Without `since` everything that an empty site needs. The stick is a repository like any other. Returns bytes.
-pub fn export(repo: &Path, follow: &Follow, since: Option<&str>, to: &Path, watch: &dyn Watch) -> Result<u64> {
+pub fn export(
+    repo: &Path,
+    follow: &Follow,
+    since: Option<&str>,
+    to: &Path,
+    watch: &dyn Watch,
+) -> Result<u64> {
     let (from_store, to_store) = (LocalStore::new(repo), LocalStore::new(to));
     let channel = load_channel(&from_store, follow)?;
-    let head = channel.head().ok_or_else(|| Error::NotFound("a release in the channel".into()))?;
+    let head = channel
+        .head()
+        .ok_or_else(|| Error::NotFound("a release in the channel".into()))?;
     let target = follow.target();
     let mut files = BTreeSet::new();
     if let Some(digest) = crate::trust::Signer::signed(&from_store, &target)? {
@@ -22,7 +30,11 @@ pub fn export(repo: &Path, follow: &Follow, since: Option<&str>, to: &Path, watc
     }
     files.insert(names::manifest(&head.manifest));
     let since = match since {
-        Some(id) => Some(channel.find(id).ok_or_else(|| Error::NotFound(format!("release {id}")))?),
+        Some(id) => Some(
+            channel
+                .find(id)
+                .ok_or_else(|| Error::NotFound(format!("release {id}")))?,
+        ),
         None => None,
     };
     let mut known = BTreeSet::new();
@@ -31,7 +43,9 @@ pub fn export(repo: &Path, follow: &Follow, since: Option<&str>, to: &Path, watc
         known.extend(manifest.files().map(|(_, c)| c.digest));
     }
     let manifest = Manifest::parse(&load_manifest(&from_store, head)?)?;
-    let lacking = manifest.files().filter(|(_, c)| c.size > 0 && !known.contains(&c.digest));
+    let lacking = manifest
+        .files()
+        .filter(|(_, c)| c.size > 0 && !known.contains(&c.digest));
     files.extend(lacking.map(|(_, c)| names::blob(&c.digest)));
     for step in &head.steps {
         let base = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
@@ -42,7 +56,10 @@ pub fn export(repo: &Path, follow: &Follow, since: Option<&str>, to: &Path, watc
         };
         if wanted {
             files.insert(names::step(&step.digest));
-            let from = base.map(|r| load_manifest(&from_store, r)).transpose()?.unwrap_or_default();
+            let from = base
+                .map(|r| load_manifest(&from_store, r))
+                .transpose()?
+                .unwrap_or_default();
             let table = steps::load(&from_store, step, &from, head)?.table;
             files.extend(table.pack.map(|p| names::pack(&p)));
         }
@@ -50,9 +67,15 @@ pub fn export(repo: &Path, follow: &Follow, since: Option<&str>, to: &Path, watc
     let mut total = 0;
     let mut copy = |path: &str, fixed: bool| -> Result<()> {
         watch.check()?;
-        let bytes = from_store.get(path, u64::MAX - 1)?.ok_or_else(|| Error::NotFound(path.into()))?;
+        let bytes = from_store
+            .get(path, u64::MAX - 1)?
+            .ok_or_else(|| Error::NotFound(path.into()))?;
         total += bytes.len() as u64;
-        if fixed { to_store.put(path, &bytes) } else { to_store.replace(path, &bytes) }
+        if fixed {
+            to_store.put(path, &bytes)
+        } else {
+            to_store.replace(path, &bytes)
+        }
     };
     for path in &files {
         copy(path, true)?;

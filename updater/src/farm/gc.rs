@@ -34,7 +34,9 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
     if drop > 0 {
         let gone: BTreeSet<_> = channel.releases.drain(..drop).map(|r| r.manifest).collect();
         for release in &mut channel.releases {
-            release.steps.retain(|s| s.from.is_none_or(|f| !gone.contains(&f)));
+            release
+                .steps
+                .retain(|s| s.from.is_none_or(|f| !gone.contains(&f)));
         }
         commit(store, keys, Lifetimes::default(), &channel)?;
         report.releases = drop as u64;
@@ -66,7 +68,9 @@ pub(super) fn needed(store: &dyn Store) -> Result<BTreeSet<String>> {
     for (target, digest) in Signer::all_signed(store)? {
         all.insert(names::target_file(&target, &digest));
         let mut parts = target.trim_end_matches(".json").split('/').skip(1);
-        let (Some(product), Some(channel), Some(arch)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (Some(product), Some(channel), Some(arch)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
         let channel = load_channel(store, &Follow::new(product, channel, arch)?)?;
         for release in &channel.releases {
             all.insert(names::manifest(&release.manifest));
@@ -76,7 +80,10 @@ pub(super) fn needed(store: &dyn Store) -> Result<BTreeSet<String>> {
             for step in &release.steps {
                 all.insert(names::step(&step.digest));
                 let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
-                let from = from.map(|r| load_manifest(store, r)).transpose()?.unwrap_or_default();
+                let from = from
+                    .map(|r| load_manifest(store, r))
+                    .transpose()?
+                    .unwrap_or_default();
                 let table = steps::load(store, step, &from, release)?.table;
                 all.extend(table.pack.map(|p| names::pack(&p)));
             }

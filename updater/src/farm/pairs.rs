@@ -21,7 +21,11 @@ const MAX_SKETCHED: u64 = 64 << 20;
 
 /// Pairs every content that `old` lacks with a base: the same path, else a name that differs only in digits,
 /// else the most similar content.
-pub fn pairs(old: &Manifest, new: &Manifest, load: &(dyn Fn(&Content) -> Result<Vec<u8>> + Sync)) -> Result<Vec<Pair>> {
+pub fn pairs(
+    old: &Manifest,
+    new: &Manifest,
+    load: &(dyn Fn(&Content) -> Result<Vec<u8>> + Sync),
+) -> Result<Vec<Pair>> {
     let known: HashSet<Digest> = old.files().map(|(_, c)| c.digest).collect();
     let mut done: HashSet<Digest> = HashSet::new();
     let mut by_name: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
@@ -39,14 +43,20 @@ pub fn pairs(old: &Manifest, new: &Manifest, load: &(dyn Fn(&Content) -> Result<
         let near = || {
             let candidates = by_name.get(&plain_name(&entry.path))?;
             let size = |i: &usize| old.entries[*i].content().map_or(0, |c| c.size);
-            candidates.iter().copied().min_by_key(|i| size(i).abs_diff(content.size))
+            candidates
+                .iter()
+                .copied()
+                .min_by_key(|i| size(i).abs_diff(content.size))
         };
         pairs.push(Pair {
             from: same.or_else(near),
             to,
         });
     }
-    if pairs.iter().any(|p| p.from.is_none() && sketched(&new.entries[p.to])) {
+    if pairs
+        .iter()
+        .any(|p| p.from.is_none() && sketched(&new.entries[p.to]))
+    {
         by_content(old, new, &mut pairs, load)?;
     }
     Ok(pairs)
@@ -57,7 +67,9 @@ fn base(entry: &Entry) -> bool {
 }
 
 fn sketched(entry: &Entry) -> bool {
-    entry.content().is_some_and(|c| (2048..=MAX_SKETCHED).contains(&c.size))
+    entry
+        .content()
+        .is_some_and(|c| (2048..=MAX_SKETCHED).contains(&c.size))
 }
 
 /// The last component with runs of digits made one `#`: `libx.so.1.23` and `libx.so.1.24` agree.
@@ -91,26 +103,44 @@ fn by_content(
         .into_values()
         .collect::<Vec<_>>()
         .into_par_iter()
-        .map(|i| Ok((i, old.entries[i].content().map(load).transpose()?.map_or(Vec::new(), |b| sketch(&b)))))
+        .map(|i| {
+            Ok((
+                i,
+                old.entries[i]
+                    .content()
+                    .map(load)
+                    .transpose()?
+                    .map_or(Vec::new(), |b| sketch(&b)),
+            ))
+        })
         .collect::<Result<_>>()?;
     let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
     for (i, features) in &sketches {
-        features.iter().for_each(|f| holders.entry(*f).or_default().push(*i));
+        features
+            .iter()
+            .for_each(|f| holders.entry(*f).or_default().push(*i));
     }
-    pairs.par_iter_mut().filter(|p| p.from.is_none() && sketched(&new.entries[p.to])).try_for_each(|pair| {
-        let Some(content) = new.entries[pair.to].content() else { return Ok(()) };
-        let features = sketch(&load(content)?);
-        let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
-        for f in &features {
-            // A feature of everybody says nothing.
-            for i in holders.get(f).into_iter().flatten().take(64) {
-                *votes.entry(*i).or_default() += 1;
+    pairs
+        .par_iter_mut()
+        .filter(|p| p.from.is_none() && sketched(&new.entries[p.to]))
+        .try_for_each(|pair| {
+            let Some(content) = new.entries[pair.to].content() else {
+                return Ok(());
+            };
+            let features = sketch(&load(content)?);
+            let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
+            for f in &features {
+                // A feature of everybody says nothing.
+                for i in holders.get(f).into_iter().flatten().take(64) {
+                    *votes.entry(*i).or_default() += 1;
+                }
             }
-        }
-        let best = votes.into_iter().max_by_key(|(_, n)| *n);
-        pair.from = best.filter(|(_, n)| n * 100 >= features.len() * ALIKE).map(|(i, _)| i);
-        Ok(())
-    })
+            let best = votes.into_iter().max_by_key(|(_, n)| *n);
+            pair.from = best
+                .filter(|(_, n)| n * 100 >= features.len() * ALIKE)
+                .map(|(i, _)| i);
+            Ok(())
+        })
 }
 
 /// The 64 smallest hashes of chunks cut where the content says so: files with common stretches share some.

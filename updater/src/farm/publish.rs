@@ -104,7 +104,9 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
             return Ok(published);
         }
         let release = &o.release;
-        return Err(Error::Usage(format!("release {release} exists and has another tree; a release never changes")));
+        return Err(Error::Usage(format!(
+            "release {release} exists and has another tree; a release never changes"
+        )));
     }
     published.already = false;
     let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
@@ -124,7 +126,9 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         bytes: &bytes,
     };
     let reference = speed::self_test();
-    release.steps.push(steps::build(store, None, &to, reference, watch)?);
+    release
+        .steps
+        .push(steps::build(store, None, &to, reference, watch)?);
     for index in chosen(&channel, o)? {
         let earlier = &channel.releases[index];
         watch.note(&format!("steps between {} and {}", earlier.release, o.release));
@@ -134,7 +138,9 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
             manifest: &old_manifest,
             bytes: &old_bytes,
         };
-        release.steps.push(steps::build(store, Some(&from), &to, reference, watch)?);
+        release
+            .steps
+            .push(steps::build(store, Some(&from), &to, reference, watch)?);
         let back = steps::build(store, Some(&to), &from, reference, watch)?;
         let list = &mut channel.releases[index].steps;
         list.retain(|s| s.from != back.from);
@@ -142,7 +148,11 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         published.steps += 2;
     }
     if let Some(floor) = &o.floor {
-        let sequence = if *floor == o.release { Some(sequence) } else { channel.find(floor).map(|r| r.sequence) };
+        let sequence = if *floor == o.release {
+            Some(sequence)
+        } else {
+            channel.find(floor).map(|r| r.sequence)
+        };
         let sequence = sequence.ok_or_else(|| Error::NotFound(format!("release {floor}")))?;
         channel.floor = channel.floor.max(sequence);
     }
@@ -154,7 +164,8 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
 
 /// Stores a channel file and signs it.
 pub(super) fn commit(store: &dyn Store, keys: &Path, lifetimes: Lifetimes, channel: &Channel) -> Result<()> {
-    let text = serde_json::to_vec(channel).map_err(|e| Error::io("encode channel", std::io::Error::from(e)))?;
+    let text =
+        serde_json::to_vec(channel).map_err(|e| Error::io("encode channel", std::io::Error::from(e)))?;
     let (digest, target) = (Digest::of(&text), channel.follow.target());
     store.put(&names::target_file(&target, &digest), &text)?;
     let signer = Signer::new(store, keys, lifetimes);
@@ -173,7 +184,9 @@ pub(super) fn load_channel(store: &dyn Store, follow: &Follow) -> Result<Channel
         });
     };
     let name = names::target_file(&target, &digest);
-    let bytes = store.get(&name, LIMIT)?.ok_or_else(|| Error::NotFound(name.clone()))?;
+    let bytes = store
+        .get(&name, LIMIT)?
+        .ok_or_else(|| Error::NotFound(name.clone()))?;
     if Digest::of(&bytes) != digest {
         return Err(Error::Damaged(format!("{name} in the repository")));
     }
@@ -183,8 +196,11 @@ pub(super) fn load_channel(store: &dyn Store, follow: &Follow) -> Result<Channel
 /// A release's manifest, checked.
 pub(super) fn load_manifest(store: &dyn Store, release: &Release) -> Result<Vec<u8>> {
     let name = names::manifest(&release.manifest);
-    let packed = store.get(&name, LIMIT)?.ok_or_else(|| Error::NotFound(name.clone()))?;
-    let bytes = compress::unpack(&packed, &[], release.manifest_size).map_err(|e| Error::io(format!("unpack {name}"), e))?;
+    let packed = store
+        .get(&name, LIMIT)?
+        .ok_or_else(|| Error::NotFound(name.clone()))?;
+    let bytes = compress::unpack(&packed, &[], release.manifest_size)
+        .map_err(|e| Error::io(format!("unpack {name}"), e))?;
     if Digest::of(&bytes) != release.manifest {
         return Err(Error::Damaged(format!("{name} in the repository")));
     }
@@ -208,7 +224,9 @@ fn store_blobs(store: &dyn Store, tree: &Path, entries: Vec<Entry>, watch: &dyn 
     let mut first = std::collections::BTreeMap::new();
     for entry in &entries {
         if let Some(content) = entry.content() {
-            first.entry(content.digest).or_insert((entry.path.clone(), content.size));
+            first
+                .entry(content.digest)
+                .or_insert((entry.path.clone(), content.size));
         }
     }
     let (total, done) = (first.len() as u64, AtomicU64::new(0));

@@ -49,7 +49,13 @@ pub fn stats(repo: &Path, follow: &Follow) -> Result<Vec<StepStats>> {
             let mut by_step = BTreeSet::new();
             let target = |i: usize| read.to.entries.get(i).and_then(|e| e.content()).map(|c| c.digest);
             by_step.extend(read.table.deltas.iter().filter_map(|d| target(d.to)));
-            by_step.extend(read.table.bundles.iter().flat_map(|b| &b.targets).filter_map(|i| target(*i)));
+            by_step.extend(
+                read.table
+                    .bundles
+                    .iter()
+                    .flat_map(|b| &b.targets)
+                    .filter_map(|i| target(*i)),
+            );
             let mut s = StepStats {
                 from: from.map(|r| r.release.clone()),
                 to: release.release.clone(),
@@ -70,11 +76,22 @@ pub fn stats(repo: &Path, follow: &Follow) -> Result<Vec<StepStats>> {
                     }
                 }
             }
-            for d in read.table.deltas.iter().filter(|d| d.profile != elfdelta::Profile::Fast) {
+            for d in read
+                .table
+                .deltas
+                .iter()
+                .filter(|d| d.profile != elfdelta::Profile::Fast)
+            {
                 s.deltas += d.n;
                 s.delta_count += 1;
             }
-            s.bundles = read.table.bundles.iter().filter_map(|b| read.table.pieces.get(b.piece)).map(|p| p.n).sum();
+            s.bundles = read
+                .table
+                .bundles
+                .iter()
+                .filter_map(|b| read.table.pieces.get(b.piece))
+                .map(|p| p.n)
+                .sum();
             all.push(s);
         }
     }

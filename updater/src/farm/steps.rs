@@ -139,19 +139,27 @@ impl Builder<'_> {
 
     /// Large files, and small programs, are tried as deltas; small plain files go into bundles.
     fn delta_first(&self, pair: &Pair) -> bool {
-        let Some(content) = self.content(pair) else { return false };
-        let program = || blobs::load(self.store, &content.digest, content.size).is_ok_and(|b| b.starts_with(b"\x7fELF"));
+        let Some(content) = self.content(pair) else {
+            return false;
+        };
+        let program = || {
+            blobs::load(self.store, &content.digest, content.size).is_ok_and(|b| b.starts_with(b"\x7fELF"))
+        };
         pair.from.is_some() && (content.size > SMALL || program())
     }
 
     fn deltas(&self, pair: &Pair, watch: &dyn Watch) -> Result<Vec<(Profile, Made)>> {
-        let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else { return Ok(Vec::new()) };
+        let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else {
+            return Ok(Vec::new());
+        };
         let mut made = Vec::new();
         let usual = deltas::make(self.store, old, new, Profile::Default, watch)?;
         let slow = usual.as_ref().is_none_or(|m| m.measured.us >= SLOW);
         if slow
             && let Some(fast) = deltas::make(self.store, old, new, Profile::Fast, watch)?
-            && usual.as_ref().is_none_or(|m| fast.measured.us * 2 < m.measured.us)
+            && usual
+                .as_ref()
+                .is_none_or(|m| fast.measured.us * 2 < m.measured.us)
         {
             made.push((Profile::Fast, fast));
         }
@@ -163,7 +171,9 @@ impl Builder<'_> {
 
     /// One file as a bundle of its own, zstd with the old file as prefix, where that beats the engine's delta.
     fn plain(&self, pair: &Pair, engine: Option<u64>) -> Result<Option<Vec<u8>>> {
-        let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else { return Ok(None) };
+        let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else {
+            return Ok(None);
+        };
         if old.size.max(new.size) > step::BUNDLE_LIMIT {
             return Ok(None);
         }
@@ -212,7 +222,11 @@ impl Builder<'_> {
         // Neighbours by kind of file compress best.
         let extension = |p: &Pair| {
             let path = &self.to.entries[p.to].path;
-            path.rsplit(|b| *b == b'.').next().filter(|e| e.len() < 8).unwrap_or_default().to_vec()
+            path.rsplit(|b| *b == b'.')
+                .next()
+                .filter(|e| e.len() < 8)
+                .unwrap_or_default()
+                .to_vec()
         };
         pairs.sort_by_cached_key(|p| (extension(p), p.to));
         let mut group: Vec<Pair> = Vec::new();
@@ -227,7 +241,11 @@ impl Builder<'_> {
             (plain, base) = (plain + size, base + old);
             group.push(pair);
         }
-        if group.is_empty() { Ok(()) } else { self.add_bundle(&group) }
+        if group.is_empty() {
+            Ok(())
+        } else {
+            self.add_bundle(&group)
+        }
     }
 
     fn add_bundle(&mut self, group: &[Pair]) -> Result<()> {
@@ -273,6 +291,8 @@ impl Builder<'_> {
 /// Reads a step back as a site would, which also proves that it can be read.
 pub fn load(store: &dyn Store, step: &StepRef, from: &[u8], release: &Release) -> Result<step::Step> {
     let name = names::step(&step.digest);
-    let file = store.get(&name, step.size)?.ok_or_else(|| crate::Error::NotFound(name))?;
+    let file = store
+        .get(&name, step.size)?
+        .ok_or_else(|| crate::Error::NotFound(name))?;
     step::read(&file, from, release)
 }

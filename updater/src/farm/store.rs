@@ -64,12 +64,18 @@ impl LocalStore {
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         // A thread that panicked while it held the list left it whole.
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Where a file can be read.
     fn at(&self, path: &str) -> PathBuf {
-        self.waiting().files.get(path).cloned().unwrap_or_else(|| self.root.join(path))
+        self.waiting()
+            .files
+            .get(path)
+            .cloned()
+            .unwrap_or_else(|| self.root.join(path))
     }
 
     fn make_dir(&self, full: &Path) -> Result<()> {

@@ -85,7 +85,11 @@ mod tests {
             ("a*b*c", "axxbyy", false),
             ("*", "", true),
         ] {
-            assert_eq!(glob(pattern.as_bytes(), path.as_bytes()), want, "{pattern} {path}");
+            assert_eq!(
+                glob(pattern.as_bytes(), path.as_bytes()),
+                want,
+                "{pattern} {path}"
+            );
         }
     }
 }

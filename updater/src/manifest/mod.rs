@@ -102,7 +102,11 @@ impl Entry {
 
     /// The path as people read it.
     pub fn shown(&self) -> String {
-        if self.path.is_empty() { ".".into() } else { escape(&self.path) }
+        if self.path.is_empty() {
+            ".".into()
+        } else {
+            escape(&self.path)
+        }
     }
 
     /// Eight hex digits that name mode, owner and extended attributes.
@@ -134,7 +138,10 @@ impl Manifest {
 
     /// Whether local changes to a path are kept.
     pub fn is_config(&self, path: &[u8]) -> bool {
-        self.header.config.iter().any(|pattern| glob(pattern.as_bytes(), path))
+        self.header
+            .config
+            .iter()
+            .any(|pattern| glob(pattern.as_bytes(), path))
     }
 
     /// Regular files with their paths.
@@ -144,7 +151,10 @@ impl Manifest {
 
     /// The entry at a path.
     pub fn find(&self, path: &[u8]) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|e| e.path.as_slice().cmp(path)).ok()?;
+        let at = self
+            .entries
+            .binary_search_by(|e| e.path.as_slice().cmp(path))
+            .ok()?;
         self.entries.get(at)
     }
 }

@@ -34,7 +34,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
     if serde_json::to_vec(&header).unwrap_or_default() != first {
         return refuse("the header is not in canonical form");
     }
-    for name in [&header.follow.product, &header.follow.channel, &header.follow.arch, &header.release] {
+    for name in [
+        &header.follow.product,
+        &header.follow.channel,
+        &header.follow.arch,
+        &header.release,
+    ] {
         crate::names::check(name).or_else(|_| refuse(format!("bad name {name:?}")))?;
     }
     let mut entries: Vec<Entry> = Vec::new();
@@ -73,7 +78,9 @@ fn version(first: &[u8]) -> Result<()> {
     }
     match serde_json::from_slice::<Only>(first) {
         Ok(o) if o.protocol == PROTOCOL => Ok(()),
-        Ok(o) if o.protocol > PROTOCOL => Err(Error::TooNew(format!("a manifest of protocol {}", o.protocol))),
+        Ok(o) if o.protocol > PROTOCOL => {
+            Err(Error::TooNew(format!("a manifest of protocol {}", o.protocol)))
+        }
         _ => refuse("it does not begin with a header"),
     }
 }
@@ -125,7 +132,9 @@ fn entry(text: &[u8]) -> Result<Entry> {
     let link = || -> Result<Vec<u8>> {
         let target = row.l.as_deref().and_then(unescape);
         let fits = |t: &Vec<u8>| !t.is_empty() && t.len() <= MAX_PATH && !t.contains(&0);
-        target.filter(fits).ok_or_else(|| Error::malformed("manifest", "bad link target"))
+        target
+            .filter(fits)
+            .ok_or_else(|| Error::malformed("manifest", "bad link target"))
     };
     let kind = match row.t.as_str() {
         "d" => Kind::Dir,

@@ -33,7 +33,9 @@ pub fn scan(tree: &Path, options: &ScanOptions, watch: &dyn Watch) -> Result<Vec
     let mut first: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
     for (path, meta) in &found {
         if meta.is_file() && meta.nlink() > 1 {
-            first.entry((meta.dev(), meta.ino())).or_insert_with(|| path.clone());
+            first
+                .entry((meta.dev(), meta.ino()))
+                .or_insert_with(|| path.clone());
         }
     }
     let results: Vec<Result<Entry>> = found
@@ -42,7 +44,11 @@ pub fn scan(tree: &Path, options: &ScanOptions, watch: &dyn Watch) -> Result<Vec
             watch.check()?;
             let earlier = first.get(&(meta.dev(), meta.ino())).filter(|p| *p != path);
             let entry = one(tree, path, meta, earlier, options);
-            watch.progress("scan", done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1, total);
+            watch.progress(
+                "scan",
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1,
+                total,
+            );
             entry
         })
         .collect();
@@ -60,7 +66,10 @@ pub fn scan(tree: &Path, options: &ScanOptions, watch: &dyn Watch) -> Result<Vec
         if more > 0 {
             problems.push(format!("and {more} more"));
         }
-        return Err(Error::Usage(format!("the tree cannot be published:\n  {}", problems.join("\n  "))));
+        return Err(Error::Usage(format!(
+            "the tree cannot be published:\n  {}",
+            problems.join("\n  ")
+        )));
     }
     Ok(entries)
 }
@@ -95,10 +104,20 @@ fn walk(tree: &Path, path: Vec<u8>, found: &mut Found, problems: &mut Vec<String
 
 /// The path of an entry below a tree.
 pub fn join(tree: &Path, path: &[u8]) -> PathBuf {
-    if path.is_empty() { tree.to_owned() } else { tree.join(std::ffi::OsStr::from_bytes(path)) }
+    if path.is_empty() {
+        tree.to_owned()
+    } else {
+        tree.join(std::ffi::OsStr::from_bytes(path))
+    }
 }
 
-fn one(tree: &Path, path: &[u8], meta: &Metadata, earlier: Option<&Vec<u8>>, o: &ScanOptions) -> Result<Entry> {
+fn one(
+    tree: &Path,
+    path: &[u8],
+    meta: &Metadata,
+    earlier: Option<&Vec<u8>>,
+    o: &ScanOptions,
+) -> Result<Entry> {
     let full = join(tree, path);
     let kind = meta.file_type();
     let (uid, gid) = o.owner.unwrap_or((meta.uid(), meta.gid()));
@@ -111,7 +130,12 @@ fn one(tree: &Path, path: &[u8], meta: &Metadata, earlier: Option<&Vec<u8>>, o: 
         xattrs: Xattrs::new(),
     };
     if kind.is_symlink() {
-        entry.kind = Kind::Symlink(fs::read_link(&full).doing("read link", &full)?.into_os_string().into_vec());
+        entry.kind = Kind::Symlink(
+            fs::read_link(&full)
+                .doing("read link", &full)?
+                .into_os_string()
+                .into_vec(),
+        );
         entry.mode = 0;
         return Ok(entry);
     }
@@ -121,7 +145,10 @@ fn one(tree: &Path, path: &[u8], meta: &Metadata, earlier: Option<&Vec<u8>>, o: 
         return Ok(entry);
     }
     if kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
-        return Err(Error::Usage(format!("{}: devices, sockets and FIFOs are not carried", full.display())));
+        return Err(Error::Usage(format!(
+            "{}: devices, sockets and FIFOs are not carried",
+            full.display()
+        )));
     }
     if !o.no_xattrs {
         entry.xattrs = xattrs(&full)?;
@@ -130,7 +157,10 @@ fn one(tree: &Path, path: &[u8], meta: &Metadata, earlier: Option<&Vec<u8>>, o: 
         entry.kind = Kind::File(match stable(&full)? {
             Some(content) => content,
             None => stable(&full)?.ok_or_else(|| {
-                Error::Usage(format!("{} changes while it is read; publish a tree at rest", full.display()))
+                Error::Usage(format!(
+                    "{} changes while it is read; publish a tree at rest",
+                    full.display()
+                ))
             })?,
         });
     }
@@ -145,7 +175,16 @@ fn stable(full: &Path) -> Result<Option<Content>> {
     seek(&file, SeekFrom::Start(0)).doing("seek", full)?;
     let (digest, size) = Digest::of_reader(&file).doing("read", full)?;
     let after = fs::symlink_metadata(full).doing("read", full)?;
-    let state = |m: &Metadata| (m.ino(), m.len(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+    let state = |m: &Metadata| {
+        (
+            m.ino(),
+            m.len(),
+            m.mtime(),
+            m.mtime_nsec(),
+            m.ctime(),
+            m.ctime_nsec(),
+        )
+    };
     let same = state(&before) == state(&after) && size == before.len();
     let stored = 0;
     Ok(same.then_some(Content {

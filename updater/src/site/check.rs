@@ -86,7 +86,9 @@ impl Site {
         let head = channel.head().map_or(0, |h| h.sequence);
         let seen = state.heads.get(&target).copied().unwrap_or(0);
         if head < seen {
-            return Err(Error::Untrusted(format!("rollback: the channel ends at {head} after {seen} was seen")));
+            return Err(Error::Untrusted(format!(
+                "rollback: the channel ends at {head} after {seen} was seen"
+            )));
         }
         state.heads.insert(target, head);
         Ok(channel)
@@ -103,7 +105,11 @@ impl Site {
         if found.length > CHANNEL_LIMIT {
             return Err(Error::malformed("channel file", "it is too long"));
         }
-        let bytes = sources.get(&names::target_file(target, &found.digest), &found.digest, found.length)?;
+        let bytes = sources.get(
+            &names::target_file(target, &found.digest),
+            &found.digest,
+            found.length,
+        )?;
         crate::disk::replace(&stored, &bytes, 0o600, crate::disk::Sync::State)?;
         Ok(bytes)
     }
@@ -113,7 +119,9 @@ impl Site {
         let release = match wanted {
             Wanted::Head => channel.head().ok_or_else(none)?,
             Wanted::Release { id, below_floor } => {
-                let found = channel.find(id).ok_or_else(|| Error::NotFound(format!("release {id}")))?;
+                let found = channel
+                    .find(id)
+                    .ok_or_else(|| Error::NotFound(format!("release {id}")))?;
                 if found.sequence < channel.floor && !below_floor {
                     return Err(Error::BelowFloor(id.clone()));
                 }
@@ -143,7 +151,9 @@ impl Site {
         };
         let state = self.trust()?;
         Ok(Checked {
-            available: current.as_ref().is_none_or(|c| c.sequence < target.release.sequence),
+            available: current
+                .as_ref()
+                .is_none_or(|c| c.sequence < target.release.sequence),
             current: current.map(|c| c.release),
             urgent: target.release.urgent,
             expires: state.expires(),

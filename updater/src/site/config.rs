@@ -85,7 +85,9 @@ impl Config {
         if self.sources.is_empty() {
             return Err(Error::Usage("a site needs at least one source".into()));
         }
-        self.sources.iter().try_for_each(|s| crate::source::open(s, self.patience()).map(drop))
+        self.sources
+            .iter()
+            .try_for_each(|s| crate::source::open(s, self.patience()).map(drop))
     }
 
     pub(super) fn patience(&self) -> Patience {
@@ -109,8 +111,8 @@ impl Config {
 
     /// Writes `site.json`.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut bytes =
-            serde_json::to_vec_pretty(self).map_err(|e| Error::io("encode configuration", std::io::Error::from(e)))?;
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::io("encode configuration", std::io::Error::from(e)))?;
         bytes.push(b'\n');
         disk::replace(path, &bytes, 0o600, Sync::State)
     }

@@ -57,7 +57,10 @@ impl Site {
         let differences = self.differences(&tree, manifest, watch)?;
         if let Some(first) = differences.first() {
             let more = differences.len() - 1;
-            return Err(Error::Damaged(format!("{}: {} (and {more} more)", first.path, first.what)));
+            return Err(Error::Damaged(format!(
+                "{}: {} (and {more} more)",
+                first.path, first.what
+            )));
         }
         fs::set_permissions(&new, Permissions::from_mode(0o755)).doing("open up", &new)?;
         Ok(new)
@@ -74,7 +77,8 @@ impl Site {
                 Kind::Dir if entry.path.is_empty() => {}
                 Kind::Dir => {
                     let (dir, name) = tree.parent(&entry.path)?;
-                    rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o700)).doing("make directory", name)?;
+                    rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o700))
+                        .doing("make directory", name)?;
                 }
                 Kind::File(content) => {
                     if let Some(local) = kept.changed.get(&entry.path) {
@@ -125,7 +129,8 @@ impl Site {
         private: bool,
     ) -> Result<()> {
         let object = index.exact(&content.digest, &entry.attributes());
-        let object = object.ok_or_else(|| Error::Damaged(format!("the object of {} is missing", entry.shown())))?;
+        let object =
+            object.ok_or_else(|| Error::Damaged(format!("the object of {} is missing", entry.shown())))?;
         if !private && !*reflinks {
             return link(tree, object, path);
         }
@@ -147,7 +152,9 @@ impl Site {
         }
         match rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
             Err(rustix::io::Errno::PERM) if self.config.unprivileged => Ok(()),
-            Err(rustix::io::Errno::PERM) => Err(Error::Privilege(format!("owner of {} needs root", entry.shown()))),
+            Err(rustix::io::Errno::PERM) => {
+                Err(Error::Privilege(format!("owner of {} needs root", entry.shown())))
+            }
             other => other.doing("own", name),
         }
     }
@@ -155,7 +162,9 @@ impl Site {
     /// What the running tree has in its configuration paths that did not come from its release.
     fn kept_config(&self, next: &Manifest) -> Result<Kept> {
         let mut kept = Kept::default();
-        let Some(current) = self.current()? else { return Ok(kept) };
+        let Some(current) = self.current()? else {
+            return Ok(kept);
+        };
         let running = self.manifest_of(&current)?;
         let root = self.tree(&current);
         let mut todo = vec![Vec::new()];
@@ -192,7 +201,9 @@ impl Site {
     ) -> Result<()> {
         let shipped = running.find(&path).and_then(|e| e.content());
         let coming = next.find(&path).and_then(|e| e.content());
-        let (local, _) = File::open(&full).and_then(Digest::of_reader).doing("read", &full)?;
+        let (local, _) = File::open(&full)
+            .and_then(Digest::of_reader)
+            .doing("read", &full)?;
         if shipped.is_some_and(|s| s.digest == local) {
             return Ok(());
         }
@@ -244,7 +255,9 @@ struct Kept {
 fn link(tree: &Beneath, object: &Path, path: &[u8]) -> Result<()> {
     let (dir, name) = tree.parent(path)?;
     match rustix::fs::linkat(CWD, object, &dir, name, AtFlags::empty()) {
-        Err(rustix::io::Errno::MLINK) => Err(Error::Damaged(format!("{} has too many links", object.display()))),
+        Err(rustix::io::Errno::MLINK) => {
+            Err(Error::Damaged(format!("{} has too many links", object.display())))
+        }
         other => other.doing("link", object),
     }
 }

@@ -116,7 +116,10 @@ impl Site {
                 }
             }
         }
-        let infeasible = item.options.iter().filter_map(|c| Some(format!("{}: {}", c.what, c.infeasible.as_ref()?)));
+        let infeasible = item
+            .options
+            .iter()
+            .filter_map(|c| Some(format!("{}: {}", c.what, c.infeasible.as_ref()?)));
         failures.extend(infeasible);
         let (path, why) = (item.path.clone(), failures.join("; "));
         Err(Error::OutOfOptions { path, why })
@@ -139,7 +142,9 @@ impl Site {
         let mut bytes = plan.bytes;
         for (entry, content) in ways.target.files() {
             let attributes = entry.attributes();
-            if index.exact(&content.digest, &attributes).is_none() && made.insert((content.digest, attributes)) {
+            if index.exact(&content.digest, &attributes).is_none()
+                && made.insert((content.digest, attributes))
+            {
                 bytes += content.size.next_multiple_of(4096);
             }
         }

@@ -14,7 +14,13 @@ use std::path::Path;
 
 /// Keeps everybody else out of the parts of a site that are not a release.
 pub fn restrict(site: &Path) -> Result<()> {
-    for (dir, mode) in [("", 0o755), ("state", 0o700), ("objects", 0o700), ("partial", 0o700), ("built", 0o700)] {
+    for (dir, mode) in [
+        ("", 0o755),
+        ("state", 0o700),
+        ("objects", 0o700),
+        ("partial", 0o700),
+        ("built", 0o700),
+    ] {
         let path = site.join(dir);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).doing("restrict", &path)?;
     }

@@ -68,13 +68,27 @@ impl Site {
 
     /// Whether a release has failed its health check here before.
     pub(super) fn is_bad(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.read_state::<Vec<Digest>>("bad.json")?.unwrap_or_default().contains(digest))
+        Ok(self
+            .read_state::<Vec<Digest>>("bad.json")?
+            .unwrap_or_default()
+            .contains(digest))
     }
 
-    fn run_health(&self, health: &Health, new: &Digest, watch: &dyn Watch) -> std::result::Result<(), String> {
-        let Some((program, arguments)) = health.command.split_first() else { return Ok(()) };
+    fn run_health(
+        &self,
+        health: &Health,
+        new: &Digest,
+        watch: &dyn Watch,
+    ) -> std::result::Result<(), String> {
+        let Some((program, arguments)) = health.command.split_first() else {
+            return Ok(());
+        };
         let mut command = Command::new(program);
-        command.args(arguments).env("ELFUP_TREE", self.tree(new)).stdin(Stdio::null()).process_group(0);
+        command
+            .args(arguments)
+            .env("ELFUP_TREE", self.tree(new))
+            .stdin(Stdio::null())
+            .process_group(0);
         let mut child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
         let end = Instant::now() + Duration::from_secs(health.timeout);
         loop {

@@ -45,7 +45,10 @@ impl Site {
         let mut report = GcReport::default();
         let pins = self.pins()?;
         let deployments = self.deployments()?;
-        let mut spare: Vec<_> = deployments.iter().filter(|d| !d.current && !pins.contains(&d.release)).collect();
+        let mut spare: Vec<_> = deployments
+            .iter()
+            .filter(|d| !d.current && !pins.contains(&d.release))
+            .collect();
         // The previous one is the last to go; then newer before older.
         spare.sort_by_key(|d| (d.previous, d.sequence));
         let drop = spare.len().saturating_sub(self.config.keep);
@@ -57,7 +60,9 @@ impl Site {
             }
             // First out of sight under a name that the next sweep removes, then away.
             let path = self.deployment(&deployment.manifest);
-            let gone = self.path("deployments").join(format!(".old-{}", deployment.manifest));
+            let gone = self
+                .path("deployments")
+                .join(format!(".old-{}", deployment.manifest));
             disk::rename(&path, &gone)?;
             disk::remove(&gone)?;
             report.deployments += 1;
@@ -66,7 +71,9 @@ impl Site {
             return Ok(report);
         }
         self.clear_partial()?;
-        disk::list(&self.path("built"))?.iter().try_for_each(|e| disk::remove(&e.path()))?;
+        disk::list(&self.path("built"))?
+            .iter()
+            .try_for_each(|e| disk::remove(&e.path()))?;
         let mut needed: HashSet<(Digest, String)> = HashSet::new();
         for digest in self.deployed()? {
             needed.extend(objects(&self.manifest_of(&digest)?));
@@ -78,7 +85,9 @@ impl Site {
             for entry in disk::list(&dir.path())? {
                 watch.check()?;
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let key = name.split_once('.').and_then(|(h, a)| Some((Digest::parse(h)?, a.to_owned())));
+                let key = name
+                    .split_once('.')
+                    .and_then(|(h, a)| Some((Digest::parse(h)?, a.to_owned())));
                 if key.is_none_or(|k| !needed.contains(&k)) {
                     report.objects += 1;
                     report.bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();

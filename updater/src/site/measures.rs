@@ -43,8 +43,15 @@ impl Measures {
         if let Some(b) = self.forced.bandwidth {
             return b.max(1.0);
         }
-        let (bytes, seconds) = self.transfers.iter().fold((0.0, 0.0), |(b, s), t| (b + t.0 as f64, s + t.1));
-        if bytes > 0.0 && seconds > 0.0 { (bytes / seconds).max(1.0) } else { guess }
+        let (bytes, seconds) = self
+            .transfers
+            .iter()
+            .fold((0.0, 0.0), |(b, s), t| (b + t.0 as f64, s + t.1));
+        if bytes > 0.0 && seconds > 0.0 {
+            (bytes / seconds).max(1.0)
+        } else {
+            guess
+        }
     }
 
     /// Seconds from request to answer: the lower quartile, as the first on a connection waits twice.
@@ -62,7 +69,11 @@ impl Measures {
         if let Some(k) = self.forced.speed {
             return k;
         }
-        let bias = if self.apply_bias > 0.0 { self.apply_bias } else { 1.0 };
+        let bias = if self.apply_bias > 0.0 {
+            self.apply_bias
+        } else {
+            1.0
+        };
         self.self_test_us.max(1) as f64 / reference_us.max(1) as f64 * bias
     }
 
@@ -81,7 +92,11 @@ impl Measures {
     /// Takes in predicted and real seconds of applying.
     pub fn learn_apply(&mut self, predicted: f64, real: f64) {
         if predicted > 0.01 && real > 0.01 {
-            let old = if self.apply_bias > 0.0 { self.apply_bias } else { 1.0 };
+            let old = if self.apply_bias > 0.0 {
+                self.apply_bias
+            } else {
+                1.0
+            };
             self.apply_bias = (old * (real / predicted).sqrt()).clamp(0.1, 20.0);
         }
     }

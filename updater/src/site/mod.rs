@@ -30,16 +30,16 @@ mod ways;
 
 pub use check::{Checked, Target, Wanted};
 pub use config::{Config, Health, Objective};
-pub use keep::GcReport;
 pub use cost::{Rates, Use};
 pub use fetch::Fetched;
+pub use keep::GcReport;
 pub use measures::{Forced, Measures};
+pub use objects::Index;
 pub use plan::{Choice, Item, Plan, Way};
 pub use switch::Deployment;
-pub use objects::Index;
 pub use update::{Planned, UpdateOptions, Updated};
-pub use ways::Ways;
 pub use verify::Difference;
+pub use ways::Ways;
 
 use crate::disk::{self, Lock, Sync};
 use crate::source::{self, Sources};
@@ -110,13 +110,16 @@ impl Site {
                 disk::remove(&entry.path())?;
             }
         }
+        self.finish_switch()?;
         reserve::Reservation::drop_leftover(&self.path("partial"))
     }
 
     /// Opens the configured sources.
     pub fn sources(&self) -> Result<Sources> {
         let open = |name: &String| source::open(name, self.config.patience());
-        Ok(Sources::new(self.config.sources.iter().map(open).collect::<Result<_>>()?))
+        Ok(Sources::new(
+            self.config.sources.iter().map(open).collect::<Result<_>>()?,
+        ))
     }
 
     /// The stored trust state.
@@ -137,7 +140,8 @@ impl Site {
     }
 
     fn write_state(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
-        let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::io("encode state", std::io::Error::from(e)))?;
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|e| Error::io("encode state", std::io::Error::from(e)))?;
         bytes.push(b'\n');
         disk::replace(&self.path("state").join(name), &bytes, 0o600, Sync::State)
     }

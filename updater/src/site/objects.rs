@@ -25,7 +25,11 @@ pub struct Index {
 impl Index {
     /// Any file that should have this content; the reader verifies it.
     pub fn any(&self, digest: &Digest) -> Option<&Path> {
-        let object = self.objects.get(digest).and_then(|v| v.first()).map(|(_, p)| p.as_path());
+        let object = self
+            .objects
+            .get(digest)
+            .and_then(|v| v.first())
+            .map(|(_, p)| p.as_path());
         object.or_else(|| self.seeds.get(digest).map(PathBuf::as_path))
     }
 
@@ -37,13 +41,18 @@ impl Index {
     /// The object with this content and these attributes.
     pub fn exact(&self, digest: &Digest, attributes: &str) -> Option<&Path> {
         let all = self.objects.get(digest)?;
-        all.iter().find(|(a, _)| a == attributes).map(|(_, p)| p.as_path())
+        all.iter()
+            .find(|(a, _)| a == attributes)
+            .map(|(_, p)| p.as_path())
     }
 
     fn add(&mut self, name: &str, path: PathBuf) -> Option<Digest> {
         let (hex, attributes) = name.split_once('.')?;
         let digest = Digest::parse(hex)?;
-        self.objects.entry(digest).or_default().push((attributes.to_owned(), path));
+        self.objects
+            .entry(digest)
+            .or_default()
+            .push((attributes.to_owned(), path));
         Some(digest)
     }
 
@@ -93,13 +102,17 @@ impl Site {
         while let Some(dir) = todo.pop() {
             for entry in disk::list(&dir).unwrap_or_default() {
                 watch.check()?;
-                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
+                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else {
+                    continue;
+                };
                 if meta.is_dir() {
                     todo.push(path);
                 } else if meta.is_file() && meta.len() > 0 {
                     let key = crate::manifest::escape(path.as_os_str().as_encoded_bytes());
                     let changed = (meta.ctime(), meta.ctime_nsec());
-                    let known = cache.get(&key).filter(|s| s.size == meta.len() && s.changed == changed);
+                    let known = cache
+                        .get(&key)
+                        .filter(|s| s.size == meta.len() && s.changed == changed);
                     let digest = match known {
                         Some(seen) => seen.digest,
                         None => match File::open(&path).and_then(Digest::of_reader) {
@@ -164,7 +177,10 @@ impl Site {
         fill(&mut hasher)?;
         let (digest, size) = hasher.finish();
         if digest != content.digest || size != content.size {
-            return Err(Error::Damaged(format!("what came out for {} has another digest", entry.shown())));
+            return Err(Error::Damaged(format!(
+                "what came out for {} has another digest",
+                entry.shown()
+            )));
         }
         file.set_len(size).doing("size", temporary)?;
         set_attributes(&file, entry, self.config.unprivileged)
@@ -203,7 +219,9 @@ impl Site {
 
     /// Opens an object for reading as a base; its digest is checked by whoever applies to it.
     pub fn open_base(&self, index: &Index, digest: &Digest) -> Result<File> {
-        let path = index.any(digest).ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
+        let path = index
+            .any(digest)
+            .ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
         let file = rustix::fs::openat(
             rustix::fs::CWD,
             path,
@@ -245,9 +263,15 @@ impl Write for Sparse<'_> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let end = self.at.checked_add(bytes.len() as u64).filter(|e| *e <= self.limit);
+        let end = self
+            .at
+            .checked_add(bytes.len() as u64)
+            .filter(|e| *e <= self.limit);
         if end.is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes than the file has"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "more bytes than the file has",
+            ));
         }
         while self.holes.first().is_some_and(|(o, n)| o + n <= self.at) {
             self.holes = &self.holes[1..];
@@ -257,7 +281,9 @@ impl Write for Sparse<'_> {
             Some((o, _)) => (false, *o),
             None => (false, u64::MAX),
         };
-        let n = bytes.len().min(usize::try_from(until - self.at).unwrap_or(usize::MAX));
+        let n = bytes
+            .len()
+            .min(usize::try_from(until - self.at).unwrap_or(usize::MAX));
         let part = &bytes[..n];
         if inside && part.iter().all(|b| *b == 0) {
             self.file.seek(SeekFrom::Current(n as i64))?;

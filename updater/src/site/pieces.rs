@@ -31,10 +31,14 @@ impl Site {
         tick: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let step = &ways.steps[s];
-        let Some(pack) = step.table.pack.map(|p| names::pack(&p)) else { return Ok(()) };
+        let Some(pack) = step.table.pack.map(|p| names::pack(&p)) else {
+            return Ok(());
+        };
         for source in 0..sources.len() {
             let pieces = &step.table.pieces;
-            let Some(begin) = (first..=last).find(|p| !self.piece_path(&pieces[*p].h).exists()) else { return Ok(()) };
+            let Some(begin) = (first..=last).find(|p| !self.piece_path(&pieces[*p].h).exists()) else {
+                return Ok(());
+            };
             let mut at = begin;
             let mut open = Part::open(self, &pieces[at].h)?;
             if open.length > pieces[at].n {
@@ -122,7 +126,9 @@ impl Site {
         sources.waste(length);
         disk::remove(&self.part(digest))?;
         disk::remove(&self.piece_path(digest))?;
-        Ok(Error::Untrusted(format!("a piece of {length} bytes is not what was signed")))
+        Ok(Error::Untrusted(format!(
+            "a piece of {length} bytes is not what was signed"
+        )))
     }
 
     /// Completes the `.part` file of `name` with the range `(offset, length)` of `path`. `false`: not there.
@@ -150,14 +156,19 @@ impl Site {
             }
         }
         if open.length != length {
-            return Err(Error::Network(format!("{path}: it ends after {} of {length} bytes", open.length)));
+            return Err(Error::Network(format!(
+                "{path}: it ends after {} of {length} bytes",
+                open.length
+            )));
         }
         Ok(true)
     }
 
     /// Removes all pieces, blobs and steps in `partial/`.
     pub(super) fn clear_partial(&self) -> Result<()> {
-        disk::list(&self.path("partial"))?.iter().try_for_each(|e| disk::remove(&e.path()))
+        disk::list(&self.path("partial"))?
+            .iter()
+            .try_for_each(|e| disk::remove(&e.path()))
     }
 }
 

@@ -175,7 +175,8 @@ impl Site {
     /// How many bytes of a piece or blob `partial/` holds.
     pub(super) fn held(&self, digest: &Digest) -> u64 {
         let dir = self.path("partial");
-        let length = |suffix: &str| std::fs::metadata(dir.join(format!("{digest}.{suffix}"))).map(|m| m.len());
+        let length =
+            |suffix: &str| std::fs::metadata(dir.join(format!("{digest}.{suffix}"))).map(|m| m.len());
         length("piece").or_else(|_| length("part")).unwrap_or(0)
     }
 }
@@ -244,11 +245,20 @@ impl Planner<'_> {
 
     fn delta(&self, s: usize, row: usize, size: u64, depth: usize) -> Vec<Choice> {
         let mut found = Vec::new();
-        let Some((step, d)) = self.ways.steps.get(s).and_then(|t| Some((t, t.table.deltas.get(row)?))) else {
+        let Some((step, d)) = self
+            .ways
+            .steps
+            .get(s)
+            .and_then(|t| Some((t, t.table.deltas.get(row)?)))
+        else {
             return found;
         };
-        let Some(base) = entry_content(step, d.from) else { return found };
-        let Some(piece) = step.table.pieces.get(d.piece) else { return found };
+        let Some(base) = entry_content(step, d.from) else {
+            return found;
+        };
+        let Some(piece) = step.table.pieces.get(d.piece) else {
+            return found;
+        };
         let held = (self.held)(&piece.h) >= piece.n;
         let uses = Use {
             bytes: if held { 0 } else { d.n },
@@ -264,8 +274,17 @@ impl Planner<'_> {
                 Profile::Default => "delta",
                 Profile::Max => "max delta",
             };
-            let from = step.from.as_ref().and_then(|m| m.entries.get(d.from)).map_or(String::new(), |e| e.shown());
-            found.push(self.choice(Way::Delta { step: s, row }, format!("{profile} from {from}"), uses, None));
+            let from = step
+                .from
+                .as_ref()
+                .and_then(|m| m.entries.get(d.from))
+                .map_or(String::new(), |e| e.shown());
+            found.push(self.choice(
+                Way::Delta { step: s, row },
+                format!("{profile} from {from}"),
+                uses,
+                None,
+            ));
         } else if depth == 0 {
             for &(s2, row2) in self.deltas.get(&base.digest).into_iter().flatten() {
                 for first in self.delta(s2, row2, base.size, 1) {
@@ -281,7 +300,10 @@ impl Planner<'_> {
                         first: (s2, row2),
                         second: (s, row),
                     };
-                    let what = format!("two deltas through {}", step.from.as_ref().map_or("?", |m| &m.header.release));
+                    let what = format!(
+                        "two deltas through {}",
+                        step.from.as_ref().map_or("?", |m| &m.header.release)
+                    );
                     found.push(self.choice(way, what, u, None));
                 }
             }
@@ -294,12 +316,17 @@ impl Planner<'_> {
         let bundle = step.table.bundles.get(row)?;
         let piece = step.table.pieces.get(bundle.piece)?;
         let contents = |list: &[usize], m: &crate::manifest::Manifest| -> u64 {
-            list.iter().filter_map(|i| m.entries.get(*i)?.content()).map(|c| c.size).sum()
+            list.iter()
+                .filter_map(|i| m.entries.get(*i)?.content())
+                .map(|c| c.size)
+                .sum()
         };
         let plain = contents(&bundle.targets, &step.to).max(1);
         let bases = step.from.as_ref().map_or(0, |m| contents(&bundle.bases, m));
-        let missing =
-            bundle.bases.iter().find(|i| entry_content(step, **i).is_none_or(|c| self.index.any(&c.digest).is_none()));
+        let missing = bundle
+            .bases
+            .iter()
+            .find(|i| entry_content(step, **i).is_none_or(|c| self.index.any(&c.digest).is_none()));
         // The bundle's price is shared by the contents that are wanted of it.
         let wanted: u64 = bundle
             .targets
@@ -342,8 +369,12 @@ impl Planner<'_> {
     /// The same items with everything that the first step's pack has taken from it.
     fn prefer_pack(&self, mut items: Vec<Item>) -> Vec<Item> {
         for item in &mut items {
-            let from_pack = |c: &Choice| matches!(c.way, Way::Delta { step: 0, .. } | Way::Bundle { step: 0, .. });
-            let at = item.options.iter().position(|c| from_pack(c) && c.infeasible.is_none());
+            let from_pack =
+                |c: &Choice| matches!(c.way, Way::Delta { step: 0, .. } | Way::Bundle { step: 0, .. });
+            let at = item
+                .options
+                .iter()
+                .position(|c| from_pack(c) && c.infeasible.is_none());
             let copy = item.options.first().is_some_and(|c| c.way == Way::Copy);
             if let (Some(at), false) = (at, copy) {
                 item.options[..=at].rotate_right(1);
@@ -357,9 +388,17 @@ impl Planner<'_> {
         let mut pieces: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let (mut bytes, mut requests, mut apply, mut read, mut scratch, mut whole) = (0, 0, 0.0, 0, 0, 0);
         for item in &items {
-            let stored = self.ways.target.entries.get(item.entry).and_then(|e| e.content()).map_or(0, |c| c.stored);
+            let stored = self
+                .ways
+                .target
+                .entries
+                .get(item.entry)
+                .and_then(|e| e.content())
+                .map_or(0, |c| c.stored);
             whole += stored;
-            let Some(choice) = item.options.first() else { continue };
+            let Some(choice) = item.options.first() else {
+                continue;
+            };
             apply += choice.uses.apply;
             read += choice.uses.read;
             scratch += choice.uses.scratch.next_multiple_of(4096);
@@ -375,9 +414,14 @@ impl Planner<'_> {
         // A gap that takes less time than a request is read through.
         let gap = (self.rates.rtt * self.rates.bandwidth) as u64;
         for (s, wanted) in pieces {
-            let Some(step) = self.ways.steps.get(s) else { continue };
+            let Some(step) = self.ways.steps.get(s) else {
+                continue;
+            };
             let mut open: Option<(usize, usize)> = None;
-            for p in wanted.into_iter().filter(|p| (self.held)(&step.table.pieces[*p].h) < step.table.pieces[*p].n) {
+            for p in wanted
+                .into_iter()
+                .filter(|p| (self.held)(&step.table.pieces[*p].h) < step.table.pieces[*p].n)
+            {
                 let between = |last: usize| step.offsets[p] - step.offsets[last] - step.table.pieces[last].n;
                 open = match open {
                     Some((first, last)) if between(last) <= gap => Some((first, p)),

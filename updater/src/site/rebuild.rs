@@ -16,8 +16,15 @@ use std::io::Write;
 impl Site {
     /// Rebuilds the content by one way. Several contents may come out of a bundle.
     pub(super) fn rebuild(&self, run: &mut Run, item: &Item, way: &Way) -> Result<()> {
-        let entry = run.ways.target.entries.get(item.entry).ok_or_else(|| Error::NotFound(item.path.clone()))?;
-        let content = entry.content().ok_or_else(|| Error::NotFound(item.path.clone()))?;
+        let entry = run
+            .ways
+            .target
+            .entries
+            .get(item.entry)
+            .ok_or_else(|| Error::NotFound(item.path.clone()))?;
+        let content = entry
+            .content()
+            .ok_or_else(|| Error::NotFound(item.path.clone()))?;
         match *way {
             Way::Copy => self.copy_object(&mut run.index, entry, content),
             Way::Blob => self.blob(run, entry, content),
@@ -56,7 +63,14 @@ impl Site {
         self.open_base(&run.index, &digest)
     }
 
-    fn apply(&self, watch: &dyn crate::Watch, patch: &[u8], base: &File, size: u64, sink: &mut dyn Write) -> Result<()> {
+    fn apply(
+        &self,
+        watch: &dyn crate::Watch,
+        patch: &[u8],
+        base: &File,
+        size: u64,
+        sink: &mut dyn Write,
+    ) -> Result<()> {
         let limits = Limits {
             memory: self.config.memory.saturating_sub(patch.len() as u64),
             output: size,
@@ -70,7 +84,11 @@ impl Site {
     /// The middle of a chain, in an unnamed file that nobody else sees.
     fn between(&self, run: &Run, (s, row): (usize, usize), patch: &[u8], base: &File) -> Result<File> {
         let step = &run.ways.steps[s];
-        let wanted = step.to.entries.get(step.table.deltas[row].to).and_then(|e| e.content());
+        let wanted = step
+            .to
+            .entries
+            .get(step.table.deltas[row].to)
+            .and_then(|e| e.content());
         let wanted = wanted.ok_or_else(|| Error::NotFound("a delta's target".into()))?;
         let path = self.path("built").join(".tmp-between");
         crate::disk::remove(&path)?;
@@ -99,14 +117,21 @@ impl Site {
                 return Err(Error::Damaged(format!("base {}", digest.short())));
             }
         }
-        let targets: Vec<(&Entry, &Content)> =
-            bundle.targets.iter().filter_map(|i| step.to.entries.get(*i)).filter_map(|e| Some((e, e.content()?))).collect();
+        let targets: Vec<(&Entry, &Content)> = bundle
+            .targets
+            .iter()
+            .filter_map(|i| step.to.entries.get(*i))
+            .filter_map(|e| Some((e, e.content()?)))
+            .collect();
         let total = targets.iter().map(|(_, c)| c.size).sum();
-        let plain = compress::unpack(&piece, &prefix, total).map_err(|e| Error::Damaged(format!("a bundle: {e}")))?;
+        let plain =
+            compress::unpack(&piece, &prefix, total).map_err(|e| Error::Damaged(format!("a bundle: {e}")))?;
         let mut at = 0usize;
         for (entry, content) in targets {
             let end = at.saturating_add(content.size as usize);
-            let part = plain.get(at..end).ok_or_else(|| Error::Damaged("a bundle is too short".into()))?;
+            let part = plain
+                .get(at..end)
+                .ok_or_else(|| Error::Damaged("a bundle is too short".into()))?;
             at = end;
             if run.wanted.contains(&content.digest) && !run.index.has_object(&content.digest) {
                 run.reservation.give(content.size.next_multiple_of(4096));
@@ -124,7 +149,14 @@ impl Site {
         let part = self.part(&content.digest);
         let mut last = Error::Network(path.clone());
         for source in 0..run.sources.len() {
-            match self.fetch_file(source, &path, &content.digest, (0, content.stored), run.sources, run.watch) {
+            match self.fetch_file(
+                source,
+                &path,
+                &content.digest,
+                (0, content.stored),
+                run.sources,
+                run.watch,
+            ) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(e @ (Error::Network(_) | Error::Untrusted(_))) => {

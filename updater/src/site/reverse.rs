@@ -51,11 +51,18 @@ impl Site {
 
     /// Release that a kept way back leads to, and whether this elfup can read it.
     pub fn way_back(&self) -> Result<Option<(String, bool)>> {
-        let Some(current) = self.current()? else { return Ok(None) };
+        let Some(current) = self.current()? else {
+            return Ok(None);
+        };
         for entry in disk::list(&self.path("reverse"))? {
-            let Some(table) = self.read_reverse(&entry.path())? else { continue };
+            let Some(table) = self.read_reverse(&entry.path())? else {
+                continue;
+            };
             if table.from == current {
-                return Ok(Some((table.release, table.engine == elfdelta::container::VERSION)));
+                return Ok(Some((
+                    table.release,
+                    table.engine == elfdelta::container::VERSION,
+                )));
             }
         }
         Ok(None)
@@ -153,9 +160,13 @@ impl Site {
                 found = Some((digest, table));
             }
         }
-        let (digest, table) = found.ok_or_else(|| Error::NotFound("an earlier release on the disk".into()))?;
+        let (digest, table) =
+            found.ok_or_else(|| Error::NotFound("an earlier release on the disk".into()))?;
         if table.engine != elfdelta::container::VERSION {
-            return Err(Error::TooNew(format!("the kept way back to {} (delta format {})", table.release, table.engine)));
+            return Err(Error::TooNew(format!(
+                "the kept way back to {} (delta format {})",
+                table.release, table.engine
+            )));
         }
         let dir = self.reverse(&digest);
         let bytes = disk::read(&dir.join("manifest"), crate::step::MANIFEST_LIMIT)?.unwrap_or_default();
@@ -172,7 +183,12 @@ impl Site {
             digest,
             steps: Vec::new(),
         };
-        let size: u64 = ways.target.files().filter(|(_, c)| rows.contains_key(&c.digest)).map(|(_, c)| c.size).sum();
+        let size: u64 = ways
+            .target
+            .files()
+            .filter(|(_, c)| rows.contains_key(&c.digest))
+            .map(|(_, c)| c.size)
+            .sum();
         let mut run = Run {
             ways: &ways,
             index: self.index(watch)?,
@@ -185,7 +201,9 @@ impl Site {
             if content.size == 0 || run.index.exact(&content.digest, &entry.attributes()).is_some() {
                 continue;
             }
-            let row = rows.remove(&content.digest).filter(|_| !run.index.has_object(&content.digest));
+            let row = rows
+                .remove(&content.digest)
+                .filter(|_| !run.index.has_object(&content.digest));
             match row {
                 Some(row) => {
                     run.reservation.give(content.size);
@@ -215,8 +233,13 @@ impl Site {
         row: &Row,
         pack: &[u8],
     ) -> Result<()> {
-        let range = row.at.checked_add(row.n).and_then(|end| pack.get(row.at as usize..usize::try_from(end).ok()?));
-        let bytes = range.filter(|b| Digest::of(b) == row.h).ok_or_else(|| Error::Damaged("a reverse delta".into()))?;
+        let range = row
+            .at
+            .checked_add(row.n)
+            .and_then(|end| pack.get(row.at as usize..usize::try_from(end).ok()?));
+        let bytes = range
+            .filter(|b| Digest::of(b) == row.h)
+            .ok_or_else(|| Error::Damaged("a reverse delta".into()))?;
         match row.from {
             None => self.build(&mut run.index, entry, content, &mut |sink| {
                 compress::unpack_to(bytes, &[], content.size, sink).doing("unpack", "a kept file")

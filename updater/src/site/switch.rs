@@ -24,6 +24,13 @@ pub struct Deployment {
     pub pinned: bool,
 }
 
+/// A switch under way.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct Switch {
+    from: Digest,
+    to: Digest,
+}
+
 impl Site {
     /// Manifest of the running deployment.
     pub fn current(&self) -> Result<Option<Digest>> {
@@ -38,9 +45,13 @@ impl Site {
         let path = self.path(name);
         match std::fs::read_link(&path) {
             Ok(target) => {
-                let hex = target.to_str().and_then(|t| t.strip_prefix("deployments/")?.strip_suffix("/tree"));
+                let hex = target
+                    .to_str()
+                    .and_then(|t| t.strip_prefix("deployments/")?.strip_suffix("/tree"));
                 let digest = hex.and_then(Digest::parse);
-                digest.map(Some).ok_or_else(|| Error::Damaged(format!("{} points elsewhere", path.display())))
+                digest
+                    .map(Some)
+                    .ok_or_else(|| Error::Damaged(format!("{} points elsewhere", path.display())))
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
@@ -63,16 +74,34 @@ impl Site {
         if from == Some(*to) {
             return Ok(());
         }
-        if let Some(from) = from {
-            self.set_link("previous", &from)?;
+        let Some(from) = from else {
+            return self.set_link("current", to);
+        };
+        // `current` before `previous`, or a kill between them would lose the way back; the note lets the next
+        // command finish.
+        self.write_state("switch", &Switch { from, to: *to })?;
+        self.set_link("current", to)?;
+        self.set_link("previous", &from)?;
+        disk::remove(&self.path("state/switch"))
+    }
+
+    /// Finishes a switch that was interrupted between its two renames.
+    pub(super) fn finish_switch(&self) -> Result<()> {
+        if let Some(switch) = self.read_state::<Switch>("switch")?
+            && self.link("current").ok().flatten() == Some(switch.to)
+        {
+            self.set_link("previous", &switch.from)?;
         }
-        self.set_link("current", to)
+        disk::remove(&self.path("state/switch"))
     }
 
     /// Digests of all deployments on the disk.
     pub(super) fn deployed(&self) -> Result<Vec<Digest>> {
         let entries = disk::list(&self.path("deployments"))?;
-        let mut all: Vec<Digest> = entries.iter().filter_map(|e| Digest::parse(e.file_name().to_str()?)).collect();
+        let mut all: Vec<Digest> = entries
+            .iter()
+            .filter_map(|e| Digest::parse(e.file_name().to_str()?))
+            .collect();
         all.sort();
         Ok(all)
     }
@@ -96,7 +125,9 @@ impl Site {
         let (current, previous, pins) = (self.current()?, self.previous()?, self.pins()?);
         let mut all = Vec::new();
         for digest in self.deployed()? {
-            let Header { release, sequence, .. } = self.manifest_of(&digest)?.header;
+            let Header {
+                release, sequence, ..
+            } = self.manifest_of(&digest)?.header;
             all.push(Deployment {
                 pinned: pins.contains(&release),
                 current: current == Some(digest),

@@ -94,7 +94,10 @@ impl Site {
             return Ok(None);
         }
         if self.is_bad(&target.release.manifest)? && !o.again {
-            let why = format!("{} failed its health check here before; --again insists", target.release.release);
+            let why = format!(
+                "{} failed its health check here before; --again insists",
+                target.release.release
+            );
             return Err(Error::Unhealthy(why));
         }
         let ways = self.ways(&target, &sources, watch)?;
@@ -116,7 +119,11 @@ impl Site {
     /// Goes to the wanted release.
     pub fn update(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
         let Some(planned) = self.prepare(o, watch)? else {
-            let release = self.current()?.map(|d| self.manifest_of(&d)).transpose()?.map(|m| m.header.release);
+            let release = self
+                .current()?
+                .map(|d| self.manifest_of(&d))
+                .transpose()?
+                .map(|m| m.header.release);
             return Ok(Updated {
                 to: release.clone().unwrap_or_default(),
                 from: release,
@@ -175,7 +182,9 @@ impl Site {
     /// Switches to the fetched release. Needs no network.
     pub fn activate(&self, watch: &dyn Watch) -> Result<String> {
         self.settle(watch)?;
-        let manifest = self.ready()?.ok_or_else(|| Error::NotFound("a fetched release".into()))?;
+        let manifest = self
+            .ready()?
+            .ok_or_else(|| Error::NotFound("a fetched release".into()))?;
         let digest = Digest::of(&manifest.to_bytes());
         let old = self.current()?.filter(|d| *d != digest);
         self.deploy(&manifest, &digest, watch)?;
@@ -194,12 +203,18 @@ impl Site {
     pub fn rollback(&self, watch: &dyn Watch) -> Result<String> {
         disk::remove(&self.path("state/trial"))?;
         let current = self.current()?;
-        match self.previous()?.filter(|p| Some(*p) != current && self.deployment(p).exists()) {
+        match self
+            .previous()?
+            .filter(|p| Some(*p) != current && self.deployment(p).exists())
+        {
             Some(previous) => {
                 let manifest = self.manifest_of(&previous)?;
                 let differences = self.differences(&self.tree(&previous), &manifest, watch)?;
                 if let Some(first) = differences.first() {
-                    return Err(Error::Damaged(format!("the previous release: {}: {}", first.path, first.what)));
+                    return Err(Error::Damaged(format!(
+                        "the previous release: {}: {}",
+                        first.path, first.what
+                    )));
                 }
                 self.switch(&previous)?;
                 Ok(manifest.header.release)
@@ -210,11 +225,22 @@ impl Site {
 
     /// Builds the running tree again from objects, fetching whole files (never deltas) for damaged ones.
     pub fn repair(&self, watch: &dyn Watch) -> Result<u64> {
-        let current = self.current()?.ok_or_else(|| Error::NotFound("a running release".into()))?;
+        let current = self
+            .current()?
+            .ok_or_else(|| Error::NotFound("a running release".into()))?;
         let sources = self.sources()?;
         let (bytes, torn) = match self.manifest_bytes(&current) {
             Ok(bytes) => (bytes, 0),
-            Err(_) => (self.whole_manifest_by_digest(&current, &sources)?, 1),
+            Err(_) => {
+                let bytes = self.whole_manifest_by_digest(&current, &sources)?;
+                disk::replace(
+                    &self.deployment(&current).join("manifest"),
+                    &bytes,
+                    0o644,
+                    Sync::State,
+                )?;
+                (bytes, 1)
+            }
         };
         let manifest = Manifest::parse(&bytes)?;
         let mut index = self.index(watch)?;
@@ -260,7 +286,7 @@ impl Site {
         }
         self.keep_built()?;
         let differences = self.differences(&self.tree(&current), &ways.target, watch)?.len() as u64;
-        if bad + differences + torn > 0 {
+        if bad + differences > 0 {
             let new = self.stage(&ways.target, &current, watch)?;
             self.exchange(&new, &self.deployment(&current))?;
         }

@@ -24,18 +24,26 @@ pub struct Difference {
 impl Site {
     /// Compares the running tree with its manifest, and all kept objects with their digests.
     pub fn verify(&self, watch: &dyn Watch) -> Result<Vec<Difference>> {
-        let Some(current) = self.current()? else { return Ok(Vec::new()) };
+        let Some(current) = self.current()? else {
+            return Ok(Vec::new());
+        };
         let manifest = self.manifest_of(&current)?;
         self.differences(&self.tree(&current), &manifest, watch)
     }
 
     /// Paths of the running tree whose owner or attributes could not be set without root.
     pub fn unset(&self) -> Result<Vec<String>> {
-        let Some(current) = self.current()? else { return Ok(Vec::new()) };
+        let Some(current) = self.current()? else {
+            return Ok(Vec::new());
+        };
         let manifest = self.manifest_of(&current)?;
         let tree = Beneath::open(&self.tree(&current))?;
         let mut all = Vec::new();
-        for entry in manifest.entries.iter().filter(|e| !matches!(e.kind, Kind::Hard(_))) {
+        for entry in manifest
+            .entries
+            .iter()
+            .filter(|e| !matches!(e.kind, Kind::Hard(_)))
+        {
             let stat = tree.stat(&entry.path)?;
             if (stat.st_uid, stat.st_gid) != (entry.uid, entry.gid) {
                 all.push(entry.shown());
@@ -44,7 +52,12 @@ impl Site {
         Ok(all)
     }
 
-    pub(super) fn differences(&self, root: &Path, manifest: &Manifest, watch: &dyn Watch) -> Result<Vec<Difference>> {
+    pub(super) fn differences(
+        &self,
+        root: &Path,
+        manifest: &Manifest,
+        watch: &dyn Watch,
+    ) -> Result<Vec<Difference>> {
         let tree = match Beneath::open(root) {
             Ok(tree) => tree,
             Err(_) => {
@@ -68,8 +81,16 @@ impl Site {
         Ok(found)
     }
 
-    fn differs(&self, root: &Path, tree: &Beneath, entry: &Entry, manifest: &Manifest) -> Result<Option<&'static str>> {
-        let Ok(stat) = tree.stat(&entry.path) else { return Ok(Some("missing")) };
+    fn differs(
+        &self,
+        root: &Path,
+        tree: &Beneath,
+        entry: &Entry,
+        manifest: &Manifest,
+    ) -> Result<Option<&'static str>> {
+        let Ok(stat) = tree.stat(&entry.path) else {
+            return Ok(Some("missing"));
+        };
         let kind = FileType::from_raw_mode(stat.st_mode);
         let local = manifest.is_config(&entry.path);
         match &entry.kind {
@@ -84,7 +105,11 @@ impl Site {
                 }
                 let (dir, name) = tree.parent(&entry.path)?;
                 let found = rustix::fs::readlinkat(&dir, name, Vec::new());
-                if found.map_err(|e| Error::io(format!("read link {}", entry.shown()), e))?.as_bytes() != target {
+                if found
+                    .map_err(|e| Error::io(format!("read link {}", entry.shown()), e))?
+                    .as_bytes()
+                    != target
+                {
                     return Ok(Some("other link target"));
                 }
                 return Ok(self.owner_differs(&stat, entry).then_some("other owner"));
@@ -111,9 +136,11 @@ impl Site {
             if stat.st_size as u64 != content.size {
                 return Ok(Some("other size"));
             }
-            let Ok(fd) = tree.file(&entry.path, READ) else { return Ok(Some("not readable")) };
-            let (digest, _) =
-                Digest::of_reader(File::from(fd)).map_err(|e| Error::io(format!("read {}", entry.shown()), e))?;
+            let Ok(fd) = tree.file(&entry.path, READ) else {
+                return Ok(Some("not readable"));
+            };
+            let (digest, _) = Digest::of_reader(File::from(fd))
+                .map_err(|e| Error::io(format!("read {}", entry.shown()), e))?;
             if digest != content.digest {
                 return Ok(Some("other content"));
             }

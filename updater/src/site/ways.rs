@@ -1,7 +1,7 @@
 //! Which steps lead from what the site has to the wanted release.
 
-use super::check::Target;
 use super::Site;
+use super::check::Target;
 use crate::disk::{self, Sync};
 use crate::manifest::Manifest;
 use crate::source::Sources;
@@ -33,15 +33,26 @@ impl Site {
         let current = self.current()?;
         let release = &target.release;
         if let Some(bytes) = have.get(&release.manifest) {
-            return Ok(ways(Manifest::parse(bytes)?, bytes.clone(), release.manifest, Vec::new()));
+            return Ok(ways(
+                Manifest::parse(bytes)?,
+                bytes.clone(),
+                release.manifest,
+                Vec::new(),
+            ));
         }
         let mut steps = Vec::new();
         // The running release first, older deployments after it.
-        let mut direct: Vec<&StepRef> =
-            release.steps.iter().filter(|s| s.from.is_some_and(|f| have.contains_key(&f))).collect();
+        let mut direct: Vec<&StepRef> = release
+            .steps
+            .iter()
+            .filter(|s| s.from.is_some_and(|f| have.contains_key(&f)))
+            .collect();
         direct.sort_by_key(|s| s.from != current);
         for step in direct {
-            let from = step.from.and_then(|f| have.get(&f)).map_or(&[][..], Vec::as_slice);
+            let from = step
+                .from
+                .and_then(|f| have.get(&f))
+                .map_or(&[][..], Vec::as_slice);
             match self.step(step, from, release, sources) {
                 Ok(step) => steps.push(step),
                 Err(e) => passable(e, watch)?,
@@ -66,9 +77,12 @@ impl Site {
             }
         };
         let h = &manifest.header;
-        let fits = h.follow == self.config.follow && h.release == release.release && h.sequence == release.sequence;
+        let fits =
+            h.follow == self.config.follow && h.release == release.release && h.sequence == release.sequence;
         if !fits || Digest::of(&bytes) != release.manifest {
-            return Err(Error::Untrusted("the manifest is not the release that the channel names".into()));
+            return Err(Error::Untrusted(
+                "the manifest is not the release that the channel names".into(),
+            ));
         }
         Ok(ways(manifest, bytes, release.manifest, steps))
     }
@@ -82,10 +96,22 @@ impl Site {
         watch: &dyn Watch,
     ) -> Result<Vec<Step>> {
         for between in target.channel.releases.iter().rev() {
-            let second = target.release.steps.iter().find(|s| s.from == Some(between.manifest));
-            let first = between.steps.iter().find(|s| s.from.is_some_and(|f| have.contains_key(&f)));
-            let (Some(first), Some(second)) = (first, second) else { continue };
-            let from = first.from.and_then(|f| have.get(&f)).map_or(&[][..], Vec::as_slice);
+            let second = target
+                .release
+                .steps
+                .iter()
+                .find(|s| s.from == Some(between.manifest));
+            let first = between
+                .steps
+                .iter()
+                .find(|s| s.from.is_some_and(|f| have.contains_key(&f)));
+            let (Some(first), Some(second)) = (first, second) else {
+                continue;
+            };
+            let from = first
+                .from
+                .and_then(|f| have.get(&f))
+                .map_or(&[][..], Vec::as_slice);
             let both = || -> Result<Vec<Step>> {
                 let first = self.step(first, from, between, sources)?;
                 let second = self.step(second, &first.to.to_bytes(), &target.release, sources)?;

@@ -61,8 +61,12 @@ impl Source for HttpSource {
         let mut skip = match response.status().as_u16() {
             200 => from,
             206 => {
-                let header = response.headers().get("content-range").and_then(|v| v.to_str().ok());
-                let start = header.and_then(|v| v.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
+                let header = response
+                    .headers()
+                    .get("content-range")
+                    .and_then(|v| v.to_str().ok());
+                let start =
+                    header.and_then(|v| v.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
                 if start != Some(from) {
                     return Err(fail(&"another range than asked for"));
                 }
@@ -70,7 +74,11 @@ impl Source for HttpSource {
             }
             404 | 410 => {
                 // A short error page is read to its end, so that the connection can be used again.
-                let read = response.body_mut().as_reader().take(8 << 10).read_to_end(&mut Vec::new());
+                let read = response
+                    .body_mut()
+                    .as_reader()
+                    .take(8 << 10)
+                    .read_to_end(&mut Vec::new());
                 transfer.bytes = read.unwrap_or_default() as u64;
                 return Ok(Outcome::Missing(transfer));
             }

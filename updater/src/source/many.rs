@@ -69,7 +69,8 @@ impl Sources {
             a.requests += 1;
             a.seconds += (t.wait + t.body).as_secs_f64();
             if a.samples.len() < 4096 {
-                a.samples.push((t.bytes, t.wait.as_secs_f64(), t.body.as_secs_f64()));
+                a.samples
+                    .push((t.bytes, t.wait.as_secs_f64(), t.body.as_secs_f64()));
             }
         }
     }
@@ -116,7 +117,8 @@ impl Sources {
                 Ok(Some(bytes)) if Digest::of(&bytes) == *digest => return Ok(bytes),
                 Ok(Some(bytes)) => {
                     self.waste(bytes.len() as u64);
-                    last = Error::Untrusted(format!("{path} from {} is not what was signed", self.name(index)));
+                    last =
+                        Error::Untrusted(format!("{path} from {} is not what was signed", self.name(index)));
                 }
                 Ok(None) => {}
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -143,7 +145,9 @@ impl Fetch for One<'_> {
         let mut bytes = Vec::new();
         let found = self.sources.read_from(self.index, path, 0, None, &mut |part| {
             if (bytes.len() + part.len()) as u64 > limit {
-                return Err(Error::Untrusted(format!("{path} is longer than the {limit} bytes allowed")));
+                return Err(Error::Untrusted(format!(
+                    "{path} is longer than the {limit} bytes allowed"
+                )));
             }
             bytes.extend_from_slice(part);
             Ok(())

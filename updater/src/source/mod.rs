@@ -70,7 +70,9 @@ pub fn open(name: &str, patience: Patience) -> Result<Box<dyn Source>> {
         return Ok(Box::new(HttpSource::new(name, patience)));
     }
     if name.contains("://") && !name.starts_with("file://") {
-        return Err(Error::Usage(format!("{name}: this elfup reads http and directories")));
+        return Err(Error::Usage(format!(
+            "{name}: this elfup reads http and directories"
+        )));
     }
     Ok(Box::new(DirSource::new(name)))
 }

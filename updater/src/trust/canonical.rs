@@ -82,13 +82,17 @@ impl Envelope {
             signed: Value,
             signatures: Vec<Signature>,
         }
-        let raw: Raw =
-            serde_json::from_slice(bytes).map_err(|e| Error::malformed("metadata", format!("{role}: {e}")))?;
+        let raw: Raw = serde_json::from_slice(bytes)
+            .map_err(|e| Error::malformed("metadata", format!("{role}: {e}")))?;
         let found = raw.signed.get("_type").and_then(Value::as_str);
         if found != Some(role) {
             return Err(Error::malformed("metadata", format!("it is not of type {role}")));
         }
-        let spec = raw.signed.get("spec_version").and_then(Value::as_str).unwrap_or("");
+        let spec = raw
+            .signed
+            .get("spec_version")
+            .and_then(Value::as_str)
+            .unwrap_or("");
         if spec != "1" && !spec.starts_with("1.") {
             return Err(Error::TooNew(format!("metadata of TUF version {spec:?}")));
         }

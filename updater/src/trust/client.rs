@@ -44,7 +44,11 @@ pub fn refresh(state: &mut State, source: &dyn Fetch) -> Result<()> {
 fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
     let mut root = state.root()?;
     for _ in 0..MAX_ROOTS {
-        let version = root.common.version.checked_add(1).ok_or(Error::TrustState("torn"))?;
+        let version = root
+            .common
+            .version
+            .checked_add(1)
+            .ok_or(Error::TrustState("torn"))?;
         let Some(bytes) = source.fetch(&format!("tuf/{version}.root.json"), ROOT_LIMIT)? else {
             break;
         };
@@ -52,11 +56,15 @@ fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
         let next: Root = envelope.verify(&root.keys, root.role("root")?)?;
         envelope.verify::<Root>(&next.keys, next.role("root")?)?;
         if next.common.version != version {
-            return Err(Error::Untrusted(format!("root {version} calls itself {}", next.common.version)));
+            return Err(Error::Untrusted(format!(
+                "root {version} calls itself {}",
+                next.common.version
+            )));
         }
         let changed = |role: &str| -> Result<bool> {
             let (old, new) = (root.role(role)?, next.role(role)?);
-            let keys = |r: &Root, ids: &[String]| ids.iter().map(|k| r.keys.get(k).cloned()).collect::<Vec<_>>();
+            let keys =
+                |r: &Root, ids: &[String]| ids.iter().map(|k| r.keys.get(k).cloned()).collect::<Vec<_>>();
             Ok(old != new || keys(&root, &old.keyids) != keys(&next, &new.keyids))
         };
         // A stolen online key may have driven versions up; new keys start afresh (fast-forward recovery).
@@ -73,7 +81,9 @@ fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
     }
     root.common.fresh("root", state.now())?;
     if !root.consistent_snapshot {
-        return Err(Error::Untrusted("the repository does not use consistent snapshots".into()));
+        return Err(Error::Untrusted(
+            "the repository does not use consistent snapshots".into(),
+        ));
     }
     Ok(root)
 }
@@ -100,7 +110,12 @@ fn update_timestamp(state: &mut State, root: &Root, source: &dyn Fetch) -> Resul
     Ok(new)
 }
 
-fn update_snapshot(state: &mut State, root: &Root, timestamp: &Timestamp, source: &dyn Fetch) -> Result<Snapshot> {
+fn update_snapshot(
+    state: &mut State,
+    root: &Root,
+    timestamp: &Timestamp,
+    source: &dyn Fetch,
+) -> Result<Snapshot> {
     let meta = meta(&timestamp.meta, "snapshot.json")?;
     if let (Some(stored), Some(text)) = (state.snapshot()?, &state.snapshot)
         && stored.common.version == meta.version
@@ -122,7 +137,12 @@ fn update_snapshot(state: &mut State, root: &Root, timestamp: &Timestamp, source
     Ok(new)
 }
 
-fn update_targets(state: &mut State, root: &Root, snapshot: &Snapshot, source: &dyn Fetch) -> Result<Targets> {
+fn update_targets(
+    state: &mut State,
+    root: &Root,
+    snapshot: &Snapshot,
+    source: &dyn Fetch,
+) -> Result<Targets> {
     let meta = meta(&snapshot.meta, "targets.json")?;
     if let (Some(stored), Some(text)) = (state.targets()?, &state.targets)
         && stored.common.version == meta.version
@@ -207,29 +227,38 @@ fn described(source: &dyn Fetch, role: &str, meta: &Meta, limit: u64) -> Result<
     let path = format!("tuf/{}.{role}.json", meta.version);
     let bytes = need(source, &path, meta.length.unwrap_or(limit).min(limit))?;
     if !meta.matches(&bytes) {
-        return Err(Error::Untrusted(format!("{path} is not the file that the metadata names")));
+        return Err(Error::Untrusted(format!(
+            "{path} is not the file that the metadata names"
+        )));
     }
     Ok(bytes)
 }
 
 fn need(source: &dyn Fetch, path: &str, limit: u64) -> Result<Vec<u8>> {
-    source.fetch(path, limit)?.ok_or_else(|| Error::Network(path.into()))
+    source
+        .fetch(path, limit)?
+        .ok_or_else(|| Error::Network(path.into()))
 }
 
 fn meta<'a>(map: &'a std::collections::BTreeMap<String, Meta>, name: &str) -> Result<&'a Meta> {
-    map.get(name).ok_or_else(|| Error::Untrusted(format!("the metadata does not name {name}")))
+    map.get(name)
+        .ok_or_else(|| Error::Untrusted(format!("the metadata does not name {name}")))
 }
 
 fn not_below(what: &str, new: u64, old: u64) -> Result<()> {
     if new < old {
-        return Err(Error::Untrusted(format!("rollback: {what} version {new} after {old} was seen")));
+        return Err(Error::Untrusted(format!(
+            "rollback: {what} version {new} after {old} was seen"
+        )));
     }
     Ok(())
 }
 
 fn same_version(what: &str, found: u64, named: u64) -> Result<()> {
     if found != named {
-        return Err(Error::Untrusted(format!("{what} is version {found}, not {named}")));
+        return Err(Error::Untrusted(format!(
+            "{what} is version {found}, not {named}"
+        )));
     }
     Ok(())
 }

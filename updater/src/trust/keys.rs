@@ -30,7 +30,8 @@ impl KeyPair {
         let mut filled = 0;
         while filled < seed.len() {
             let flags = rustix::rand::GetRandomFlags::empty();
-            filled += rustix::rand::getrandom(&mut seed[filled..], flags).map_err(|e| Error::io("get randomness", e))?;
+            filled += rustix::rand::getrandom(&mut seed[filled..], flags)
+                .map_err(|e| Error::io("get randomness", e))?;
         }
         Ok(KeyPair::from_secret(SigningKey::from_bytes(&seed)))
     }
@@ -64,7 +65,9 @@ impl KeyPair {
         let bytes = disk::read(path, 4096)?.ok_or_else(|| Error::NotFound(format!("key {shown}")))?;
         let bad = || Error::Usage(format!("{shown} is not a key file"));
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-        let seed: [u8; 32] = unhex(&stored.private).and_then(|b| b.try_into().ok()).ok_or_else(bad)?;
+        let seed: [u8; 32] = unhex(&stored.private)
+            .and_then(|b| b.try_into().ok())
+            .ok_or_else(bad)?;
         let pair = KeyPair::from_secret(SigningKey::from_bytes(&seed));
         if stored.keytype != "ed25519" || pair.public.keyval.public != stored.public {
             return Err(bad());
@@ -83,7 +86,10 @@ impl KeyPair {
             }
         }
         paths.sort();
-        let keys = paths.iter().map(|p| KeyPair::load(p)).collect::<Result<Vec<_>>>()?;
+        let keys = paths
+            .iter()
+            .map(|p| KeyPair::load(p))
+            .collect::<Result<Vec<_>>>()?;
         if keys.is_empty() {
             return Err(Error::NotFound(format!("a {role} key in {}", dir.display())));
         }

@@ -186,7 +186,10 @@ impl Delegated {
     pub fn covers(&self, path: &str) -> bool {
         self.paths.iter().any(|pattern| {
             let (p, q): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-            p.len() == q.len() && p.iter().zip(&q).all(|(p, q)| crate::manifest::glob(p.as_bytes(), q.as_bytes()))
+            p.len() == q.len()
+                && p.iter()
+                    .zip(&q)
+                    .all(|(p, q)| crate::manifest::glob(p.as_bytes(), q.as_bytes()))
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::canonical::{Envelope, canonical};
 use super::keys::KeyPair;
-use super::roles::{Common, Delegated, Delegations, Hashes, Meta, Root, RoleKeys, Snapshot, Target, Targets, Timestamp};
+use super::roles::{
+    Common, Delegated, Delegations, Hashes, Meta, RoleKeys, Root, Snapshot, Target, Targets, Timestamp,
+};
 use crate::clock::{self, Seconds};
 use crate::farm::Store;
 use crate::{Digest, Error, Result};
@@ -89,7 +91,9 @@ impl<'a> Signer<'a> {
             let threshold = if role == "root" { root_threshold } else { 1 };
             if threshold == 0 || threshold > pairs.len() as u64 {
                 let have = pairs.len();
-                return Err(Error::Usage(format!("threshold {threshold} with {have} {role} keys")));
+                return Err(Error::Usage(format!(
+                    "threshold {threshold} with {have} {role} keys"
+                )));
             }
             set_keys(&mut root, role, &pairs, threshold);
         }
@@ -134,14 +138,23 @@ impl<'a> Signer<'a> {
         let signer = Signer::new(store, Path::new(""), Lifetimes::default());
         let version = version_of(&signer.current()?.snapshot, "release.json")?;
         let release: Targets = signer.read("targets", &format!("tuf/{version}.release.json"))?;
-        Ok(release.targets.into_iter().map(|(path, t)| (path, t.hashes.sha256)).collect())
+        Ok(release
+            .targets
+            .into_iter()
+            .map(|(path, t)| (path, t.hashes.sha256))
+            .collect())
     }
 
     /// Signs a new timestamp; and new release and snapshot metadata once half their life is over.
     pub fn renew(&self) -> Result<()> {
         let current = self.current()?;
-        let release: Targets =
-            self.read("targets", &format!("tuf/{}.release.json", version_of(&current.snapshot, "release.json")?))?;
+        let release: Targets = self.read(
+            "targets",
+            &format!(
+                "tuf/{}.release.json",
+                version_of(&current.snapshot, "release.json")?
+            ),
+        )?;
         if self.half_gone(&release.common, self.lifetimes.release) {
             return self.release(&[]);
         }
@@ -188,19 +201,33 @@ impl<'a> Signer<'a> {
             let old: Targets = self.read("targets", &format!("tuf/{targets}.targets.json"))?;
             targets += 1;
             let keep = (role == "targets").then_some(old.delegations).flatten();
-            self.put("targets", targets, &self.targets(targets, keep)?, &self.load("targets")?)?;
+            self.put(
+                "targets",
+                targets,
+                &self.targets(targets, keep)?,
+                &self.load("targets")?,
+            )?;
         }
         if role == "release" {
             let old: Targets = self.read("targets", &format!("tuf/{release}.release.json"))?;
             release += 1;
-            self.put("release", release, &self.release_role(release, old.targets), &self.load("release")?)?;
+            self.put(
+                "release",
+                release,
+                &self.release_role(release, old.targets),
+                &self.load("release")?,
+            )?;
         }
         self.commit(&[("targets.json", targets), ("release.json", release)])
     }
 
     fn save_next(&self, role: &str, fresh: &[KeyPair]) -> Result<()> {
         for (i, key) in fresh.iter().enumerate() {
-            let name = if role == "root" { format!("root-{}.key", i + 1) } else { format!("{role}.key") };
+            let name = if role == "root" {
+                format!("root-{}.key", i + 1)
+            } else {
+                format!("{role}.key")
+            };
             key.save(&self.keys.join(name + ".next"))?;
         }
         Ok(())
@@ -210,14 +237,16 @@ impl<'a> Signer<'a> {
         let mut next = Vec::new();
         for entry in crate::disk::list(&self.keys)? {
             let name = entry.file_name().into_string().unwrap_or_default();
-            let of_role = |stem: &str| stem == role || stem.strip_prefix(role).is_some_and(|r| r.starts_with('-'));
+            let of_role =
+                |stem: &str| stem == role || stem.strip_prefix(role).is_some_and(|r| r.starts_with('-'));
             if name.strip_suffix(".key.next").is_some_and(of_role) {
                 next.push(entry.path());
             } else if name.strip_suffix(".key").is_some_and(of_role) {
                 crate::disk::remove(&entry.path())?;
             }
         }
-        next.iter().try_for_each(|path| crate::disk::rename(path, &path.with_extension("")))
+        next.iter()
+            .try_for_each(|path| crate::disk::rename(path, &path.with_extension("")))
     }
 
     fn targets(&self, version: u64, delegations: Option<Delegations>) -> Result<Targets> {
@@ -226,7 +255,10 @@ impl<'a> Signer<'a> {
             None => {
                 let pairs = self.load("release")?;
                 Delegations {
-                    keys: pairs.iter().map(|k| (k.id().to_owned(), k.public().clone())).collect(),
+                    keys: pairs
+                        .iter()
+                        .map(|k| (k.id().to_owned(), k.public().clone()))
+                        .collect(),
                     roles: vec![Delegated {
                         name: "release".into(),
                         keys: RoleKeys {
@@ -257,10 +289,14 @@ impl<'a> Signer<'a> {
     /// Writes snapshot and timestamp over the named versions: the moment of publication.
     fn commit(&self, versions: &[(&str, u64)]) -> Result<()> {
         let last = self.store.get("tuf/timestamp.json", LIMIT)?;
-        let last: Option<Timestamp> =
-            last.map(|b| Envelope::parse(&b, "timestamp")?.content()).transpose()?;
+        let last: Option<Timestamp> = last
+            .map(|b| Envelope::parse(&b, "timestamp")?.content())
+            .transpose()?;
         let (stamp, snap) = match &last {
-            Some(t) => (t.common.version + 1, t.meta.get("snapshot.json").map_or(0, |m| m.version) + 1),
+            Some(t) => (
+                t.common.version + 1,
+                t.meta.get("snapshot.json").map_or(0, |m| m.version) + 1,
+            ),
             None => (1, 1),
         };
         let mut meta = BTreeMap::new();
@@ -273,7 +309,10 @@ impl<'a> Signer<'a> {
             meta,
         };
         let bytes = self.put("snapshot", snap, &snapshot, &self.load("snapshot")?)?;
-        self.stamp(stamp, BTreeMap::from([("snapshot.json".into(), Meta::of(snap, &bytes))]))
+        self.stamp(
+            stamp,
+            BTreeMap::from([("snapshot.json".into(), Meta::of(snap, &bytes))]),
+        )
     }
 
     fn stamp(&self, version: u64, meta: BTreeMap<String, Meta>) -> Result<()> {
@@ -289,7 +328,8 @@ impl<'a> Signer<'a> {
     /// Writes a numbered metadata file. A leftover of a killed run, which no timestamp names, is replaced.
     fn put(&self, role: &str, version: u64, data: &impl Serialize, keys: &[KeyPair]) -> Result<Vec<u8>> {
         let bytes = seal(data, keys)?;
-        self.store.replace(&format!("tuf/{version}.{role}.json"), &bytes)?;
+        self.store
+            .replace(&format!("tuf/{version}.{role}.json"), &bytes)?;
         Ok(bytes)
     }
 
@@ -302,7 +342,11 @@ impl<'a> Signer<'a> {
 
     fn last_root(&self) -> Result<Root> {
         let mut version = 1;
-        while self.store.get(&format!("tuf/{}.root.json", version + 1), LIMIT)?.is_some() {
+        while self
+            .store
+            .get(&format!("tuf/{}.root.json", version + 1), LIMIT)?
+            .is_some()
+        {
             version += 1;
         }
         self.read("root", &format!("tuf/{version}.root.json"))
@@ -312,7 +356,9 @@ impl<'a> Signer<'a> {
         Envelope::parse(&self.bytes(path)?, kind)?.content()
     }
     fn bytes(&self, path: &str) -> Result<Vec<u8>> {
-        self.store.get(path, LIMIT)?.ok_or_else(|| Error::NotFound(format!("{path} in the repository")))
+        self.store
+            .get(path, LIMIT)?
+            .ok_or_else(|| Error::NotFound(format!("{path} in the repository")))
     }
     fn load(&self, role: &str) -> Result<Vec<KeyPair>> {
         KeyPair::load_role(&self.keys, role)
@@ -332,7 +378,8 @@ struct Current {
 
 fn version_of(snapshot: &Snapshot, name: &str) -> Result<u64> {
     let meta = snapshot.meta.get(name);
-    meta.map(|m| m.version).ok_or_else(|| Error::NotFound(format!("{name} in the snapshot")))
+    meta.map(|m| m.version)
+        .ok_or_else(|| Error::NotFound(format!("{name} in the snapshot")))
 }
 
 fn set_keys(root: &mut Root, role: &str, pairs: &[KeyPair], threshold: u64) {
@@ -342,15 +389,19 @@ fn set_keys(root: &mut Root, role: &str, pairs: &[KeyPair], threshold: u64) {
         gone.iter().for_each(|id| drop(root.keys.remove(id)));
     }
     let keyids = pairs.iter().map(|k| k.id().to_owned()).collect();
-    root.keys.extend(pairs.iter().map(|k| (k.id().to_owned(), k.public().clone())));
+    root.keys
+        .extend(pairs.iter().map(|k| (k.id().to_owned(), k.public().clone())));
     root.roles.insert(role.into(), RoleKeys { keyids, threshold });
 }
 
 fn seal(data: &impl Serialize, keys: &[KeyPair]) -> Result<Vec<u8>> {
-    let signed = serde_json::to_value(data).map_err(|e| Error::io("encode metadata", std::io::Error::from(e)))?;
+    let signed =
+        serde_json::to_value(data).map_err(|e| Error::io("encode metadata", std::io::Error::from(e)))?;
     let message = canonical(&signed)?;
-    let signatures: Vec<_> =
-        keys.iter().map(|k| serde_json::json!({"keyid": k.id(), "sig": k.sign(&message)})).collect();
+    let signatures: Vec<_> = keys
+        .iter()
+        .map(|k| serde_json::json!({"keyid": k.id(), "sig": k.sign(&message)}))
+        .collect();
     let whole = serde_json::json!({"signatures": signatures, "signed": signed});
     canonical(&whole)
 }

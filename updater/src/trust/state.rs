@@ -34,7 +34,8 @@ impl State {
         let envelope = Envelope::parse(bytes, "root")?;
         let root: Root = envelope.content()?;
         envelope.verify::<Root>(&root.keys, root.role("root")?)?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|_| Error::malformed("metadata", "root: not UTF-8"))?;
+        let text =
+            String::from_utf8(bytes.to_vec()).map_err(|_| Error::malformed("metadata", "root: not UTF-8"))?;
         Ok(State {
             root: text,
             timestamp: None,
@@ -64,7 +65,9 @@ impl State {
 
     /// Stores the state with one rename.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut bytes = serde_json::to_vec(self).map_err(std::io::Error::from).map_err(|e| Error::io("write state", e))?;
+        let mut bytes = serde_json::to_vec(self)
+            .map_err(std::io::Error::from)
+            .map_err(|e| Error::io("write state", e))?;
         bytes.push(b'\n');
         let digest = Digest::of(&bytes);
         bytes.extend_from_slice(format!("{digest}\n").as_bytes());
@@ -101,5 +104,7 @@ impl State {
 }
 
 fn stored<T: serde::de::DeserializeOwned>(text: &Option<String>, role: &'static str) -> Result<Option<T>> {
-    text.as_ref().map(|t| Envelope::parse(t.as_bytes(), role)?.content()).transpose()
+    text.as_ref()
+        .map(|t| Envelope::parse(t.as_bytes(), role)?.content())
+        .transpose()
 }

@@ -11,7 +11,12 @@ use std::path::Path;
 
 fn copy_dir(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
-    let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    let status = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
@@ -20,7 +25,11 @@ fn refused(site: &Site) -> String {
     let error = update(site).expect_err("must be refused");
     let refusal = matches!(
         error,
-        Error::Untrusted(_) | Error::Malformed { .. } | Error::TooNew(_) | Error::Network(_) | Error::Stale(..)
+        Error::Untrusted(_)
+            | Error::Malformed { .. }
+            | Error::TooNew(_)
+            | Error::Network(_)
+            | Error::Stale(..)
     );
     assert!(refusal, "{error:?}");
     assert_eq!(runs(site), before);
@@ -78,7 +87,10 @@ fn rollback_with_the_stored_state_truncated_at_every_length() {
     update(&site).unwrap();
     store.replace("tuf/timestamp.json", &old).unwrap();
     let whole = fs::read(&trust).unwrap();
-    for length in (0..whole.len()).step_by(if whole.len() > 4000 { 37 } else { 1 }).chain(whole.len() - 70..whole.len()) {
+    for length in (0..whole.len())
+        .step_by(if whole.len() > 4000 { 37 } else { 1 })
+        .chain(whole.len() - 70..whole.len())
+    {
         fs::write(&trust, &whole[..length]).unwrap();
         let error = site.check(&Quiet).expect_err("torn state");
         assert!(matches!(error, Error::TrustState(_)), "{length}: {error}");
@@ -93,7 +105,8 @@ fn rollback_with_the_stored_state_truncated_at_every_length() {
     assert!(matches!(site.check(&Quiet), Err(Error::TrustState(_))));
     assert_eq!(runs(&site), "r3");
     // The administrator's way out keeps the running release as the least that is accepted.
-    site.recover(&fs::read(world.repo().join("tuf/1.root.json")).unwrap()).unwrap();
+    site.recover(&fs::read(world.repo().join("tuf/1.root.json")).unwrap())
+        .unwrap();
     assert!(refused(&site).contains("rollback"));
 }
 
@@ -112,7 +125,10 @@ fn freeze_is_stale_and_never_up_to_date() {
     };
     publish(&second, &Quiet).unwrap();
     let error = site.check(&Quiet).unwrap_err();
-    assert!(matches!(error, Error::Stale(..)) && error.exit_code() == 4, "{error}");
+    assert!(
+        matches!(error, Error::Stale(..)) && error.exit_code() == 4,
+        "{error}"
+    );
     assert!(refused(&site).contains("stale since"));
 }
 
@@ -133,7 +149,9 @@ fn fast_forward_is_undone_by_new_keys() {
     assert!(refused(&site).contains("rollback"));
     // The operator replaces the stolen keys: the versions begin anew.
     for role in ["timestamp", "snapshot", "release"] {
-        Signer::new(&store, &keys, Lifetimes::default()).rotate(role).unwrap();
+        Signer::new(&store, &keys, Lifetimes::default())
+            .rotate(role)
+            .unwrap();
     }
     assert!(!update(&site).unwrap().changed);
     write(world.path("two/share/x"), "x");
@@ -165,7 +183,9 @@ fn wrong_product_channel_or_architecture() {
     let bytes = store.get(&file, 1 << 20).unwrap().unwrap();
     let digest = elfup::Digest::of(&bytes);
     let target = World::follow().target();
-    store.put(&elfup::names::target_file(&target, &digest), &bytes).unwrap();
+    store
+        .put(&elfup::names::target_file(&target, &digest), &bytes)
+        .unwrap();
     let keys = world.path("keys");
     let signer = Signer::new(&store, &keys, Lifetimes::default());
     signer.release(&[(target, bytes.len() as u64, digest)]).unwrap();
@@ -207,7 +227,9 @@ fn key_compromise_and_rotation() {
     let keys = world.path("keys");
     copy_dir(&keys, &world.path("stolen"));
     for role in ["release", "targets", "root", "timestamp"] {
-        Signer::new(&store, &keys, Lifetimes::default()).rotate(role).unwrap();
+        Signer::new(&store, &keys, Lifetimes::default())
+            .rotate(role)
+            .unwrap();
     }
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
@@ -262,9 +284,13 @@ fn a_repository_of_a_newer_protocol() {
     let target = World::follow().target();
     let text = br#"{"protocol":2,"anything":true}"#;
     let digest = elfup::Digest::of(text);
-    store.put(&elfup::names::target_file(&target, &digest), text).unwrap();
+    store
+        .put(&elfup::names::target_file(&target, &digest), text)
+        .unwrap();
     let keys = world.path("keys");
-    Signer::new(&store, &keys, Lifetimes::default()).release(&[(target, text.len() as u64, digest)]).unwrap();
+    Signer::new(&store, &keys, Lifetimes::default())
+        .release(&[(target, text.len() as u64, digest)])
+        .unwrap();
     assert!(refused(&site).contains("newer elfup"));
 }
 

@@ -37,7 +37,12 @@ fn blob_of(world: &World, path: &str) -> String {
 fn corrupt_blobs_of_changed_programs_do_not_matter() {
     let (world, site) = World::ready();
     let changed = [blob_of(&world, "bin/ls"), blob_of(&world, "bin/cp")];
-    assert_eq!(corrupt(&world.repo().join("blobs"), |p| changed.iter().any(|c| p.contains(c))), 2);
+    assert_eq!(
+        corrupt(&world.repo().join("blobs"), |p| changed
+            .iter()
+            .any(|c| p.contains(c))),
+        2
+    );
     let updated = update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
     assert_eq!(updated.account.wasted, 0);
@@ -50,7 +55,10 @@ fn corrupt_deltas_cost_bytes_and_nothing_else() {
     assert!(corrupt(&world.repo().join("packs"), |_| true) > 0);
     let updated = update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
-    assert!(updated.account.wasted > 0 && updated.fetched.failed_options > 0, "{updated:?}");
+    assert!(
+        updated.account.wasted > 0 && updated.fetched.failed_options > 0,
+        "{updated:?}"
+    );
     assert_eq!(updated.fetched.deltas + updated.fetched.bundled, 0);
 }
 
@@ -127,7 +135,10 @@ fn a_broken_link_resumes_at_the_byte() {
     }
     assert_eq!(runs(&site), "r2");
     assert!(runs_needed > 2, "{runs_needed}");
-    assert!(total < 2 * full, "{total} bytes in {runs_needed} runs, {full} for a fresh site");
+    assert!(
+        total < 2 * full,
+        "{total} bytes in {runs_needed} runs, {full} for a fresh site"
+    );
 }
 
 #[test]
@@ -142,7 +153,9 @@ fn a_full_disk_is_noticed_before_the_first_byte() {
     assert!(matches!(update(&site), Err(Error::NoSpace { .. })));
     assert_eq!(runs(&site), "r1");
     let names = fs::read_dir(world.path("site/partial")).unwrap().flatten();
-    let grown: Vec<_> = names.filter(|e| !e.file_name().to_string_lossy().ends_with(".step")).collect();
+    let grown: Vec<_> = names
+        .filter(|e| !e.file_name().to_string_lossy().ends_with(".step"))
+        .collect();
     assert!(grown.is_empty(), "{grown:?}");
 }
 

@@ -24,27 +24,64 @@ fn file(path: &str) -> String {
 #[test]
 fn hostile_manifests_are_refused() {
     assert!(manifest(&[ROOT, DIR, &file("d/x")]).is_ok());
-    for path in ["/etc/passwd", "../x", "d/../../x", "d/./x", "d//x", "d/", "", "d/..", "%00", "d/%2Fx", "x%41"] {
+    for path in [
+        "/etc/passwd",
+        "../x",
+        "d/../../x",
+        "d/./x",
+        "d//x",
+        "d/",
+        "",
+        "d/..",
+        "%00",
+        "d/%2Fx",
+        "x%41",
+    ] {
         assert!(manifest(&[ROOT, DIR, &file(path)]).is_err(), "{path}");
     }
     let link = r#"{"p":"d","t":"l","l":"/etc"}"#;
     assert!(manifest(&[ROOT, link]).is_ok());
-    assert!(manifest(&[ROOT, link, &file("d/passwd")]).is_err(), "below a symlink");
+    assert!(
+        manifest(&[ROOT, link, &file("d/passwd")]).is_err(),
+        "below a symlink"
+    );
     assert!(manifest(&[ROOT, &file("a"), &file("a")]).is_err(), "duplicate");
     assert!(manifest(&[ROOT, &file("b"), &file("a")]).is_err(), "order");
-    assert!(manifest(&[ROOT, &file("a"), &file("a/b")]).is_err(), "below a file");
+    assert!(
+        manifest(&[ROOT, &file("a"), &file("a/b")]).is_err(),
+        "below a file"
+    );
     assert!(manifest(&[ROOT, &file("a/b")]).is_err(), "no parent");
     assert!(manifest(&[&file(".")]).is_err(), "the root is a file");
-    assert!(manifest(&[ROOT, r#"{"p":"h","t":"h","l":"../../etc/shadow"}"#]).is_err(), "hard link outside");
+    assert!(
+        manifest(&[ROOT, r#"{"p":"h","t":"h","l":"../../etc/shadow"}"#]).is_err(),
+        "hard link outside"
+    );
     assert!(manifest(&[ROOT, r#"{"p":"b","t":"b"}"#]).is_err(), "device");
-    assert!(manifest(&[ROOT, r#"{"p": "d","t":"d","m":493}"#]).is_err(), "other spelling");
-    assert!(manifest(&[ROOT, r#"{"p":"d","t":"d","m":493,"zz":1}"#]).is_err(), "unknown field");
-    assert!(manifest(&[ROOT, r#"{"p":"d","t":"d","m":99999}"#]).is_err(), "mode");
-    let unknown = HEADER.replace('N', "1").replace(r#""features":[]"#, r#""features":["teleport"]"#);
+    assert!(
+        manifest(&[ROOT, r#"{"p": "d","t":"d","m":493}"#]).is_err(),
+        "other spelling"
+    );
+    assert!(
+        manifest(&[ROOT, r#"{"p":"d","t":"d","m":493,"zz":1}"#]).is_err(),
+        "unknown field"
+    );
+    assert!(
+        manifest(&[ROOT, r#"{"p":"d","t":"d","m":99999}"#]).is_err(),
+        "mode"
+    );
+    let unknown = HEADER
+        .replace('N', "1")
+        .replace(r#""features":[]"#, r#""features":["teleport"]"#);
     let error = Manifest::parse(format!("{unknown}\n{ROOT}\n").as_bytes()).unwrap_err();
     assert!(matches!(error, Error::TooNew(_)), "{error}");
-    let newer = HEADER.replace('N', "1").replace(r#""protocol":1"#, r#""protocol":2"#);
-    assert!(matches!(Manifest::parse(format!("{newer}\n{ROOT}\n").as_bytes()), Err(Error::TooNew(_))));
+    let newer = HEADER
+        .replace('N', "1")
+        .replace(r#""protocol":1"#, r#""protocol":2"#);
+    assert!(matches!(
+        Manifest::parse(format!("{newer}\n{ROOT}\n").as_bytes()),
+        Err(Error::TooNew(_))
+    ));
 }
 
 #[test]

@@ -35,7 +35,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, sent, requests) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
-        let (s, n, r, root) = (stop.clone(), Arc::clone(&sent), Arc::clone(&requests), root.to_owned());
+        let (s, n, r, root) = (
+            stop.clone(),
+            Arc::clone(&sent),
+            Arc::clone(&requests),
+            root.to_owned(),
+        );
         let thread = std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 if s.load(Ordering::Relaxed) {
@@ -78,7 +83,12 @@ fn serve(
         if input.read_line(&mut line)? == 0 || stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
+        let path = line
+            .split(' ')
+            .nth(1)
+            .unwrap_or("/")
+            .trim_start_matches('/')
+            .to_owned();
         let (mut from, mut to) = (0u64, None);
         loop {
             let mut header = String::new();
@@ -87,7 +97,10 @@ fn serve(
                 break;
             }
             let lower = header.to_ascii_lowercase();
-            if let Some(range) = lower.strip_prefix("range: bytes=").filter(|_| fault != Fault::NoRanges) {
+            if let Some(range) = lower
+                .strip_prefix("range: bytes=")
+                .filter(|_| fault != Fault::NoRanges)
+            {
                 let (a, b) = range.trim().split_once('-').unwrap();
                 from = a.parse().unwrap();
                 to = b.parse::<u64>().ok().map(|b| b + 1);
@@ -111,7 +124,10 @@ fn serve(
         let mut bytes = vec![0; to.saturating_sub(from) as usize];
         file.read_exact(&mut bytes)?;
         let head = if from > 0 || to < size {
-            format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{size}", to - 1)
+            format!(
+                "206 Partial Content\r\nContent-Range: bytes {from}-{}/{size}",
+                to - 1
+            )
         } else {
             "200 OK".into()
         };

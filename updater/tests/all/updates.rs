@@ -16,8 +16,14 @@ fn install_update_verify_roll_back() {
     let updated = update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
     assert_same(&world.path("two"), &world.path("site/current"));
-    assert!(updated.account.bytes * 2 < updated.whole_bytes + 80_000, "{updated:?}");
-    assert!(updated.account.requests < 12, "thirty small files must not take a request each: {updated:?}");
+    assert!(
+        updated.account.bytes * 2 < updated.whole_bytes + 80_000,
+        "{updated:?}"
+    );
+    assert!(
+        updated.account.requests < 12,
+        "thirty small files must not take a request each: {updated:?}"
+    );
     assert!(!update(&site).unwrap().changed);
     fs::rename(world.repo(), world.path("away")).unwrap();
     assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
@@ -69,15 +75,27 @@ fn attributes_travel() {
     assert_eq!(runs(&site), "r1");
     let current = world.path("site/current");
     assert_eq!(fs::read(current.join(odd)).unwrap(), b"odd");
-    assert_eq!(fs::metadata(current.join("bin/ls")).unwrap().mode() & 0o7777, 0o4755);
-    assert_eq!(fs::metadata(current.join("share/doc")).unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(
+        fs::metadata(current.join("bin/ls")).unwrap().mode() & 0o7777,
+        0o4755
+    );
+    assert_eq!(
+        fs::metadata(current.join("share/doc")).unwrap().mode() & 0o7777,
+        0o555
+    );
     let inode = |p: &str| fs::metadata(current.join(p)).unwrap().ino();
     assert_eq!(inode("bin/cat"), inode("bin/dog"));
     if sparse.metadata().unwrap().blocks() < 1000 {
-        assert!(fs::metadata(current.join("share/sparse")).unwrap().blocks() < 1000, "holes are kept");
+        assert!(
+            fs::metadata(current.join("share/sparse")).unwrap().blocks() < 1000,
+            "holes are kept"
+        );
     }
     if xattr {
-        let got = std::process::Command::new("getfattr").args(["-n", "user.test"]).arg(current.join("bin/cp")).output();
+        let got = std::process::Command::new("getfattr")
+            .args(["-n", "user.test"])
+            .arg(current.join("bin/cp"))
+            .output();
         if let Ok(got) = got {
             assert!(got.status.success());
         }
@@ -85,12 +103,19 @@ fn attributes_travel() {
     // So that the temporary directory can be removed without root.
     fs::set_permissions(tree.join("share/doc"), fs::Permissions::from_mode(0o755)).unwrap();
     for entry in fs::read_dir(world.path("site/deployments")).unwrap().flatten() {
-        fs::set_permissions(entry.path().join("tree/share/doc"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(
+            entry.path().join("tree/share/doc"),
+            fs::Permissions::from_mode(0o755),
+        )
+        .unwrap();
     }
 }
 
 fn rustix_set(path: &std::path::Path) -> bool {
-    let set = std::process::Command::new("setfattr").args(["-n", "user.test", "-v", "yes"]).arg(path).status();
+    let set = std::process::Command::new("setfattr")
+        .args(["-n", "user.test", "-v", "yes"])
+        .arg(path)
+        .status();
     set.is_ok_and(|s| s.success())
 }
 
@@ -103,7 +128,10 @@ fn configuration_is_kept() {
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
     assert_eq!(fs::read(current.join("etc/app.conf")).unwrap(), b"colour = red\n");
-    assert_eq!(fs::read(current.join("etc/app.conf.elfup-new")).unwrap(), b"colour = green\n");
+    assert_eq!(
+        fs::read(current.join("etc/app.conf.elfup-new")).unwrap(),
+        b"colour = green\n"
+    );
     assert_eq!(fs::read(current.join("etc/mine.conf")).unwrap(), b"mine\n");
     assert_eq!(fs::read(current.join("etc/other.conf")).unwrap(), b"size = 1\n");
     // The old tree and the store were not touched by the edits.
@@ -177,7 +205,12 @@ fn an_unreadable_way_back_is_told_before_it_is_needed() {
     update(&site).unwrap();
     world.publish("r2", "two").unwrap();
     update(&site).unwrap();
-    let dir = fs::read_dir(world.path("site/reverse")).unwrap().flatten().next().unwrap().path();
+    let dir = fs::read_dir(world.path("site/reverse"))
+        .unwrap()
+        .flatten()
+        .next()
+        .unwrap()
+        .path();
     let table = fs::read_to_string(dir.join("table.json")).unwrap();
     let mut value: serde_json::Value = serde_json::from_str(&table).unwrap();
     value["engine"] = 250.into();
@@ -212,7 +245,10 @@ fn downgrades_stop_at_the_floor() {
     update(&site).unwrap();
     site.update(&to("r2", false), &Quiet).unwrap();
     assert_eq!(runs(&site), "r2");
-    assert!(matches!(site.update(&to("r1", false), &Quiet), Err(Error::BelowFloor(_))));
+    assert!(matches!(
+        site.update(&to("r1", false), &Quiet),
+        Err(Error::BelowFloor(_))
+    ));
     assert_eq!(runs(&site), "r2");
     site.update(&to("r1", true), &Quiet).unwrap();
     assert_eq!(runs(&site), "r1");
@@ -223,7 +259,14 @@ fn a_stick_with_the_needed_part_is_enough() {
     let (world, site) = World::ready();
     let stick = world.path("stick");
     let bytes = export(&world.repo(), &World::follow(), Some("r1"), &stick, &Quiet).unwrap();
-    let whole = export(&world.repo(), &World::follow(), None, &world.path("whole"), &Quiet).unwrap();
+    let whole = export(
+        &world.repo(),
+        &World::follow(),
+        None,
+        &world.path("whole"),
+        &Quiet,
+    )
+    .unwrap();
     assert!(bytes < whole, "{bytes} {whole}");
     drop(site);
     let mut config = elfup::site::Config::load(&world.path("site/site.json")).unwrap();
@@ -232,7 +275,9 @@ fn a_stick_with_the_needed_part_is_enough() {
     let site = Site::open(&world.path("site")).unwrap();
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
-    let fresh = world.site("fresh", |c| c.sources = vec![world.path("whole").to_str().unwrap().into()]);
+    let fresh = world.site("fresh", |c| {
+        c.sources = vec![world.path("whole").to_str().unwrap().into()]
+    });
     update(&fresh).unwrap();
     assert_eq!(runs(&fresh), "r2");
 }
@@ -264,7 +309,13 @@ fn gc_keeps_pins_and_frees_the_rest() {
     write(world.path("two/share/third"), noise(3, 50_000));
     world.publish("r3", "two").unwrap();
     update(&site).unwrap();
-    let ids = |site: &Site| site.deployments().unwrap().into_iter().map(|d| d.release).collect::<Vec<_>>();
+    let ids = |site: &Site| {
+        site.deployments()
+            .unwrap()
+            .into_iter()
+            .map(|d| d.release)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(ids(&site), ["r1", "r2", "r3"]);
     site.pin("r1", false).unwrap();
     let report = site.gc(false, &Quiet).unwrap();
@@ -315,7 +366,10 @@ fn an_older_installation_serves_as_seed() {
     let site = world.site("site", |c| c.seeds = vec![world.path("one")]);
     let updated = update(&site).unwrap();
     assert_eq!(runs(&site), "r1");
-    assert!(updated.fetched.copies > 50 && updated.account.bytes < 20_000, "{updated:?}");
+    assert!(
+        updated.fetched.copies > 50 && updated.account.bytes < 20_000,
+        "{updated:?}"
+    );
 }
 
 #[test]

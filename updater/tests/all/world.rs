@@ -23,7 +23,9 @@ impl World {
         };
         Signer::make_keys(&world.path("keys"), 1).unwrap();
         let store = elfup::farm::LocalStore::new(&world.repo());
-        Signer::new(&store, &world.path("keys"), Lifetimes::default()).init(1).unwrap();
+        Signer::new(&store, &world.path("keys"), Lifetimes::default())
+            .init(1)
+            .unwrap();
         first_tree(&world.path("one"));
         second_tree(&world.path("two"));
         world
@@ -93,13 +95,23 @@ pub fn update(site: &Site) -> Result<Updated> {
 /// The release that a site runs, with its tree proven.
 pub fn runs(site: &Site) -> String {
     assert_eq!(site.verify(&Quiet).unwrap(), Vec::new());
-    site.deployments().unwrap().into_iter().find(|d| d.current).map_or(String::new(), |d| d.release)
+    site.deployments()
+        .unwrap()
+        .into_iter()
+        .find(|d| d.current)
+        .map_or(String::new(), |d| d.release)
 }
 
 /// Same paths, types and bytes.
 pub fn assert_same(a: &Path, b: &Path) {
-    let output = std::process::Command::new("diff").args(["-r", "--no-dereference"]).arg(a).arg(b).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // The slash-dot, as `b` may be the symlink `current` itself.
+    let output = std::process::Command::new("diff")
+        .args(["-r", "--no-dereference"])
+        .arg(a.join("."))
+        .arg(b.join("."))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
@@ -126,7 +138,10 @@ fn first_tree(at: &Path) {
         fs::set_permissions(at.join("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
     for i in 0..60 {
-        write(at.join(format!("share/doc/page{i}.txt")), format!("page {i}\n").repeat(i + 1));
+        write(
+            at.join(format!("share/doc/page{i}.txt")),
+            format!("page {i}\n").repeat(i + 1),
+        );
     }
     write(at.join("share/data.bin"), noise(7, 300_000));
     write(at.join("etc/app.conf"), "colour = blue\n");
@@ -148,7 +163,10 @@ fn second_tree(at: &Path) {
         write(at.join("bin").join(name), bytes);
     }
     for i in 0..30 {
-        write(at.join(format!("share/doc/page{i}.txt")), format!("page {i}, changed\n").repeat(i + 1));
+        write(
+            at.join(format!("share/doc/page{i}.txt")),
+            format!("page {i}, changed\n").repeat(i + 1),
+        );
     }
     let mut data = fs::read(at.join("share/data.bin")).unwrap();
     data[1000] ^= 1;
