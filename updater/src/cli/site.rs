@@ -4,9 +4,11 @@ use super::farm::FollowArgs;
 use super::show::{self, bytes, json, seconds};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand, ValueEnum};
+use elfup::site::daemon::{self, Event, Policy, When};
 use elfup::site::{Config, Forced, Health, Objective, Site, UpdateOptions, Updated, Wanted};
 use elfup::{Error, Result};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Arguments of `site`.
 #[derive(Args)]
@@ -94,6 +96,24 @@ enum Command {
         #[arg(long)]
         remove: bool,
     },
+    /// Stay and update by policy: checks on a jittered schedule and after a resume from sleep.
+    Run {
+        /// Minutes between checks.
+        #[arg(long, default_value_t = 240)]
+        every: u64,
+        /// Up to so many minutes are added at random.
+        #[arg(long, default_value_t = 60)]
+        jitter: u64,
+        /// Which releases are fetched ahead.
+        #[arg(long, value_enum, default_value_t = Which::Always)]
+        fetch: Which,
+        /// Which releases are applied.
+        #[arg(long, value_enum, default_value_t = Which::Never)]
+        apply: Which,
+        /// One round only.
+        #[arg(long)]
+        once: bool,
+    },
     /// Start trust afresh from a root file, after the stored state was lost.
     Recover {
         /// Root metadata from a trusted place.
@@ -149,6 +169,26 @@ enum Aim {
     Bytes,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    /// None.
+    Never,
+    /// Those marked as urgent.
+    Urgent,
+    /// All.
+    Always,
+}
+
+impl From<Which> for When {
+    fn from(which: Which) -> When {
+        match which {
+            Which::Never => When::Never,
+            Which::Urgent => When::Urgent,
+            Which::Always => When::Always,
+        }
+    }
+}
+
 impl From<Aim> for Objective {
     fn from(aim: Aim) -> Objective {
         match aim {
@@ -197,9 +237,37 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     if let Command::Init(init) = args.command {
         return make(&args.site, init);
     }
+    if let Command::Run {
+        every,
+        jitter,
+        fetch,
+        apply,
+        once,
+    } = args.command
+    {
+        let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
+        let policy = Policy {
+            every: minutes(every),
+            jitter: minutes(jitter),
+            fetch: fetch.into(),
+            apply: apply.into(),
+        };
+        let tell = |event: &Event| match event {
+            Event::UpToDate => println!("up to date"),
+            Event::Available(release) => println!("{release} is available"),
+            Event::Ready(release) => println!("{release} is fetched; `activate` switches to it"),
+            Event::Applied(release) => println!("{release} runs"),
+        };
+        if once {
+            tell(&daemon::round(&args.site, &policy, watch)?);
+        } else {
+            daemon::run(&args.site, &policy, watch, &mut |event| tell(event))?;
+        }
+        return Ok(0);
+    }
     let site = Site::open(&args.site)?;
     match args.command {
-        Command::Init(_) => {}
+        Command::Init(_) | Command::Run { .. } => {}
         Command::Check { json: as_json } => {
             let checked = site.check(watch)?;
             if as_json {

@@ -45,7 +45,8 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
     for dir in ["blobs", "packs", "steps", "manifests", "channels", "work/deltas"] {
         for path in store.list(dir)? {
             watch.check()?;
-            if !needed.contains(&path) && !(dir == "work/deltas" && current_job(&path, &needed)) {
+            let kept = needed.contains(&path) || dir == "work/deltas" && current_job(&path, &needed);
+            if !kept {
                 report.bytes += store.size(&path)?.unwrap_or_default();
                 report.files += 1;
                 store.remove(&path)?;

@@ -63,17 +63,21 @@ pub fn build(
     let (jobs, mut small): (Vec<Pair>, Vec<Pair>) = all.into_iter().partition(|p| builder.delta_first(p));
     let total = jobs.len() as u64;
     let done = AtomicU64::new(0);
-    let made: Vec<(Pair, Vec<(Profile, Made)>, Option<Vec<u8>>)> = jobs
+    let made: Vec<Tried> = jobs
         .into_par_iter()
         .map(|pair| {
             let result = builder.deltas(&pair, watch)?;
             let plain = builder.plain(&pair, result.first().map(|(_, m)| m.measured.size))?;
             watch.progress("deltas", done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            Ok((pair, result, plain))
+            Ok(Tried {
+                pair,
+                options: result,
+                plain,
+            })
         })
         .collect::<Result<_>>()?;
     let mut faster = Vec::new();
-    for (pair, options, plain) in &made {
+    for Tried { pair, options, plain } in &made {
         if let Some(packed) = plain {
             builder.close();
             builder.add_packed(pair.from.into_iter().collect(), &[*pair], packed);
@@ -111,6 +115,13 @@ pub fn build(
         digest,
         size: file.len() as u64,
     })
+}
+
+/// What was made for one pair.
+struct Tried {
+    pair: Pair,
+    options: Vec<(Profile, Made)>,
+    plain: Option<Vec<u8>>,
 }
 
 /// Every content of a manifest, from nothing.
@@ -291,8 +302,6 @@ impl Builder<'_> {
 /// Reads a step back as a site would, which also proves that it can be read.
 pub fn load(store: &dyn Store, step: &StepRef, from: &[u8], release: &Release) -> Result<step::Step> {
     let name = names::step(&step.digest);
-    let file = store
-        .get(&name, step.size)?
-        .ok_or_else(|| crate::Error::NotFound(name))?;
+    let file = store.get(&name, step.size)?.ok_or(crate::Error::NotFound(name))?;
     step::read(&file, from, release)
 }

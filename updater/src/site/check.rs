@@ -57,7 +57,7 @@ impl Site {
         for index in 0..sources.len() {
             watch.check()?;
             let mut state = State::load(&path)?;
-            let result = self.from_source(&mut state, sources, index);
+            let result = self.ask(&mut state, sources, index);
             if state != before {
                 state.save(&path)?;
             }
@@ -76,7 +76,7 @@ impl Site {
         Err(worst.unwrap_or_else(|| Error::Network("the signed metadata".into())))
     }
 
-    fn from_source(&self, state: &mut State, sources: &Sources, index: usize) -> Result<Channel> {
+    fn ask(&self, state: &mut State, sources: &Sources, index: usize) -> Result<Channel> {
         let source = sources.one(index);
         trust::refresh(state, &source)?;
         let target = self.config.follow.target();

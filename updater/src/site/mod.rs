@@ -11,6 +11,7 @@
 mod check;
 mod config;
 mod cost;
+pub mod daemon;
 mod deploy;
 mod fetch;
 mod files;

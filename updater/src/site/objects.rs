@@ -46,6 +46,14 @@ impl Index {
             .map(|(_, p)| p.as_path())
     }
 
+    #[cfg(test)]
+    pub(super) fn insert(&mut self, digest: Digest, path: PathBuf) {
+        self.objects
+            .entry(digest)
+            .or_default()
+            .push((String::new(), path));
+    }
+
     fn add(&mut self, name: &str, path: PathBuf) -> Option<Digest> {
         let (hex, attributes) = name.split_once('.')?;
         let digest = Digest::parse(hex)?;

@@ -483,3 +483,7 @@ impl Ways {
         all.into_iter().flatten().collect()
     }
 }
+
+#[cfg(test)]
+#[path = "plan_test.rs"]
+mod tests;

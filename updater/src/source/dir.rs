@@ -32,6 +32,10 @@ impl Source for DirSource {
         let full = self.root.join(path);
         let fail = |e: std::io::Error| Error::Network(format!("{path} ({}: {e})", self.name));
         let mut transfer = Transfer::default();
+        // A stick may hold anything: a FIFO or a device must not be opened.
+        if std::fs::metadata(&full).is_ok_and(|m| !m.is_file()) {
+            return Ok(Outcome::Missing(transfer));
+        }
         let mut file = match File::open(&full) {
             Ok(f) => f,
             Err(e) if e.kind() == ErrorKind::NotFound && self.root.is_dir() => {

@@ -113,7 +113,7 @@ fn trees_that_cannot_be_carried_are_refused_by_name() {
     }
     let secret = world.path("one/share/secret");
     write(&secret, "s");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::File::open(&secret).is_err() {
         let error = world.publish("r1", "one").unwrap_err().to_string();
         assert!(error.contains("secret"), "{error}");

@@ -389,3 +389,30 @@ fn unprivileged_sites_record_what_they_cannot_set() {
     assert_eq!(runs(&site), "r1");
     assert_eq!(site.unset().unwrap().is_empty(), root);
 }
+
+#[test]
+fn the_daemon_goes_as_far_as_its_policy() {
+    use elfup::site::daemon::{Event, Policy, When, round};
+    use std::time::Duration;
+    let (world, site) = World::ready();
+    let dir = site.root().to_owned();
+    drop(site);
+    let policy = |fetch, apply| Policy {
+        every: Duration::from_secs(1),
+        jitter: Duration::ZERO,
+        fetch,
+        apply,
+    };
+    let go = |fetch, apply| round(&dir, &policy(fetch, apply), &Quiet).unwrap();
+    assert_eq!(go(When::Never, When::Never), Event::Available("r2".into()));
+    assert_eq!(go(When::Urgent, When::Urgent), Event::Available("r2".into()));
+    assert_eq!(go(When::Always, When::Urgent), Event::Ready("r2".into()));
+    assert_eq!(go(When::Always, When::Always), Event::Applied("r2".into()));
+    assert_eq!(go(When::Always, When::Always), Event::UpToDate);
+    write(world.path("two/share/fix"), "fix");
+    let mut urgent = world.publishing("r3", "two");
+    urgent.urgent = true;
+    publish(&urgent, &Quiet).unwrap();
+    assert_eq!(go(When::Never, When::Urgent), Event::Applied("r3".into()));
+    assert_eq!(runs(&Site::open(&dir).unwrap()), "r3");
+}
