@@ -130,7 +130,9 @@ impl Recipe {
                         next = Some((at, patches.take(size)?));
                         patched = at + size as u64;
                     }
-                    let Some((at, bytes)) = next.filter(|p| p.0 < done + n) else { break };
+                    let Some((at, bytes)) = next.filter(|p| p.0 < done + n) else {
+                        break;
+                    };
                     let from = (at - done) as usize;
                     let fits = bytes.len().min(n as usize - from);
                     buffer[from..from + fits].copy_from_slice(&bytes[..fits]);

@@ -24,7 +24,8 @@ const fn reciprocals() -> [u16; 1024] {
     }
     table
 }
-static RECIPROCALS: [u16; 1024] = reciprocals();
+/// 65536 / (n + 1.5): the share of a counter that moves after `n` decisions.
+pub(super) static RECIPROCALS: [u16; 1024] = reciprocals();
 
 /// Weight sets: one for each class of decision inside a symbol.
 const SETS: usize = 128;
@@ -47,7 +48,11 @@ impl Model {
     /// `limit` bounds how slowly a counter adapts (1 / limit); 1023 at most.
     pub fn new(contexts: usize, bits: u32, limit: u32) -> Self {
         assert!(contexts <= MAX_CONTEXTS && limit < 1024);
-        let weight = if contexts == 1 { 65536 } else { 65536 * 14 / (10 * contexts as i32) };
+        let weight = if contexts == 1 {
+            65536
+        } else {
+            65536 * 14 / (10 * contexts as i32)
+        };
         Model {
             slots: vec![1 << 31; 1 << bits],
             weights: vec![weight; SETS * (MAX_CONTEXTS + 1)],

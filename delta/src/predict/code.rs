@@ -3,8 +3,8 @@
 use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
 use crate::code::{Symbols, hash};
 use crate::file_view::FileView;
-use crate::layout::{CodeMap, NewUnit};
-use crate::machine::{Flow, Machine, Scanner};
+use crate::layout::{CodeMap, NewUnit, Unit};
+use crate::machine::{FieldKind, Machine, Scanner};
 use crate::recipe::Recipe;
 use crate::text::{Run, TextBody};
 use crate::{Error, error::Result};
@@ -32,6 +32,76 @@ pub struct CodePass<'a> {
     base: Vec<u8>,
     locals: Locals,
     by_old: Vec<Run>,
+    pointers: Vec<Pointer>,
+}
+
+/// A reference from code to an address that may be data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// Target in the new file.
+    pub new: u32,
+    /// Target in the old file, if old code stands behind the reference.
+    pub old: Option<u32>,
+    /// Instruction index in the unit.
+    pub index: usize,
+    /// Hash of the instruction's leading bytes.
+    pub head: u32,
+}
+
+/// A finished unit, for the tables that belong to it.
+pub struct UnitView<'u> {
+    /// The new unit.
+    pub unit: &'u NewUnit,
+    /// Its address.
+    pub addr: u32,
+    /// Its bytes.
+    pub bytes: &'u [u8],
+    /// References from it to addresses that may be data, in order.
+    pub pointers: &'u [Pointer],
+    locals: &'u mut Locals,
+    by_old: &'u [Run],
+    old: OldCode<'u>,
+}
+
+impl UnitView<'_> {
+    /// Its instruction starts, with the labels that are known so far.
+    pub fn locals(&mut self) -> &mut Locals {
+        if self.locals.is_empty() {
+            self.locals.fill(self.old.machine, self.bytes);
+        }
+        self.locals
+    }
+
+    /// The old unit's place in the old file.
+    pub fn source(&self) -> Option<Unit> {
+        self.unit
+            .source
+            .checked_sub(1)
+            .map(|i| self.old.map.units[i as usize])
+    }
+
+    /// Where an offset of the old unit is in the new one; `None` where no instruction lines up.
+    pub fn project(&self, offset: u32) -> Option<u32> {
+        let source = self.source()?;
+        if self.unit.whole {
+            return (offset <= self.unit.size).then_some(offset);
+        }
+        if offset == source.size {
+            return Some(self.unit.size);
+        }
+        project(self.by_old, source.at + offset)
+            .map(|at| at - self.unit.at)
+            .filter(|&o| o <= self.unit.size)
+    }
+}
+
+/// The new file offset of an old one, by runs in order of old offsets.
+fn project(by_old: &[Run], old_at: u32) -> Option<u32> {
+    let after = by_old.partition_point(|r| r.old_at <= old_at);
+    by_old[..after].last().map(|r| {
+        let shift = old_at - r.old_at;
+        r.new_at + if shift < r.len || r.same { shift } else { r.len }
+    })
 }
 
 impl<'a> CodePass<'a> {
@@ -46,12 +116,19 @@ impl<'a> CodePass<'a> {
             base: Vec::new(),
             locals: Locals::default(),
             by_old: Vec::new(),
+            pointers: Vec::new(),
         }
     }
 
     /// Adds what the text says of old and new addresses to the static projection. `place` gives the address
     /// of a new file offset.
-    pub fn cover_map(old: OldCode, units: &[NewUnit], body: &TextBody, place: impl Fn(u32) -> u32, map: &mut AddressMap) {
+    pub fn cover_map(
+        old: OldCode,
+        units: &[NewUnit],
+        body: &TextBody,
+        place: impl Fn(u32) -> u32,
+        map: &mut AddressMap,
+    ) {
         for unit in units.iter().filter(|u| u.source > 0) {
             let source = old.map.units[unit.source as usize - 1];
             if let Some(addr) = old.map.addr(source.at) {
@@ -77,7 +154,9 @@ impl<'a> CodePass<'a> {
                 Some(run) if run.new_at == at && run.same => {
                     let from = self.bytes.len();
                     self.bytes.resize(from + run.len as usize, 0);
-                    self.old.file.read(u64::from(run.old_at), &mut self.bytes[from..])?;
+                    self.old
+                        .file
+                        .read(u64::from(run.old_at), &mut self.bytes[from..])?;
                     self.run += 1;
                 }
                 _ => {
@@ -91,7 +170,8 @@ impl<'a> CodePass<'a> {
                     };
                     let to = self.literal + (until - at) as usize;
                     let literal = self.body.literals.get(self.literal..to);
-                    self.bytes.extend_from_slice(literal.ok_or(Error::DamagedPatch("literal code is missing"))?);
+                    self.bytes
+                        .extend_from_slice(literal.ok_or(Error::DamagedPatch("literal code is missing"))?);
                     self.literal = to;
                 }
             }
@@ -121,17 +201,9 @@ impl<'a> CodePass<'a> {
         let machine = self.old.machine;
         self.locals.clear();
         self.by_old.clear();
+        self.pointers.clear();
         if !unit.whole {
-            let mut scanner = Scanner::new(machine);
-            let mut leader = false;
-            let mut p = 0;
-            while p < self.bytes.len() {
-                let (insn, _) = scanner.look(&self.bytes[p..], p as u64);
-                scanner.pass(&self.bytes[p..], p as u64);
-                self.locals.push(p as u32, leader);
-                leader = matches!(insn.flow, Flow::Jump | Flow::Return | Flow::Trap);
-                p += usize::from(insn.len);
-            }
+            self.locals.fill(machine, &self.bytes);
             self.by_old.extend_from_slice(runs);
             self.by_old.sort_by_key(|r| r.old_at);
         }
@@ -163,7 +235,8 @@ impl<'a> CodePass<'a> {
                     &partner
                 };
                 let (old_insn, old_field) = old_scanner.look(old_bytes, u64::from(old_addr));
-                let target = old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len, from));
+                let target =
+                    old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len, from));
                 old_scanner.pass(old_bytes, u64::from(old_addr));
                 target.and_then(|t| u32::try_from(t).ok())
             } else {
@@ -171,10 +244,17 @@ impl<'a> CodePass<'a> {
             };
             if let Some((field, from)) = field {
                 let bytes = &self.bytes[p..end.min(self.bytes.len())];
-                let head = bytes.iter().take(usize::from(field.at).max(1)).fold(7, |h, &b| hash(h, u32::from(b)));
+                let head = bytes
+                    .iter()
+                    .take(usize::from(field.at).max(1))
+                    .fold(7, |h, &b| hash(h, u32::from(b)));
                 let site = Site {
                     kind: field.kind as u32,
-                    head: if machine == Machine::AArch64 { u32::from(bytes[3]) } else { head },
+                    head: if machine == Machine::AArch64 {
+                        u32::from(bytes[3])
+                    } else {
+                        head
+                    },
                     addr: here,
                     unit: (addr, unit.size),
                     index,
@@ -184,13 +264,19 @@ impl<'a> CodePass<'a> {
                 let guess = if field.kind.is_direct() {
                     self.guess(unit, addr, old_at, old_field)
                 } else {
-                    Guess { old_target: old_field, local: None }
+                    Guess {
+                        old_target: old_field,
+                        local: None,
+                    }
                 };
                 let target = if unit.whole && guess.local.is_some() {
                     guess.local.unwrap_or_default()
                 } else {
                     targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
                 };
+                if matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21) {
+                    self.pointers.push(Pointer { new: target, old: old_field, index, head: site.head });
+                }
                 let target = widen(from, target);
                 machine.write(field.kind, &mut self.bytes[p..], field.at, insn.len, from, target);
             }
@@ -206,25 +292,36 @@ impl<'a> CodePass<'a> {
     }
 
     fn guess(&self, unit: &NewUnit, addr: u32, old_at: Option<u32>, old_target: Option<u32>) -> Guess {
-        let none = Guess { old_target, local: None };
-        let (Some(old_at), Some(target)) = (old_at, old_target) else { return none };
-        let Some(section) = self.old.map.section_at(old_at) else { return none };
+        let none = Guess {
+            old_target,
+            local: None,
+        };
+        let (Some(old_at), Some(target)) = (old_at, old_target) else {
+            return none;
+        };
+        let Some(section) = self.old.map.section_at(old_at) else {
+            return none;
+        };
         let target_at = section.at.wrapping_add(target.wrapping_sub(section.addr));
-        let Some(old_unit) = self.old.map.unit_at(old_at).map(|i| self.old.map.units[i]) else { return none };
+        let Some(old_unit) = self.old.map.unit_at(old_at).map(|i| self.old.map.units[i]) else {
+            return none;
+        };
         if target_at < old_unit.at || target_at >= old_unit.end() {
             return none;
         }
         if unit.whole {
-            return Guess { old_target: None, local: Some(addr + (target_at - old_unit.at)) };
+            return Guess {
+                old_target: None,
+                local: Some(addr + (target_at - old_unit.at)),
+            };
         }
         // A target in the same old unit: where this unit's own runs put it.
-        let after = self.by_old.partition_point(|r| r.old_at <= target_at);
-        let local = self.by_old[..after].last().map(|r| {
-            let shift = target_at - r.old_at;
-            addr + (r.new_at - unit.at) + if shift < r.len || r.same { shift } else { r.len }
-        });
+        let local = project(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
         let local = local.filter(|l| l.wrapping_sub(addr) < unit.size);
-        Guess { old_target: None, local: local.or(Some(addr)) }
+        Guess {
+            old_target: None,
+            local: local.or(Some(addr)),
+        }
     }
 
     fn emit(&self, unit: &NewUnit, runs: &[Run], recipe: &mut Recipe) {
@@ -239,9 +336,17 @@ impl<'a> CodePass<'a> {
         recipe.literal(&self.bytes[p..]);
     }
 
-    /// The unit's bytes as they were last finished.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The unit that was finished last, for the tables that belong to it.
+    pub fn view<'u>(&'u mut self, unit: &'u NewUnit, addr: u32) -> UnitView<'u> {
+        UnitView {
+            unit,
+            addr,
+            bytes: &self.bytes,
+            pointers: &self.pointers,
+            locals: &mut self.locals,
+            by_old: &self.by_old,
+            old: self.old,
+        }
     }
 }
 

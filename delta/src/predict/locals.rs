@@ -3,12 +3,14 @@
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
 
-/// The instruction starts of one unit.
+use crate::machine::{Flow, Machine, Scanner};
+
+/// The instruction starts of one unit. Sets of instructions are bits, 64 to a word.
 #[derive(Clone, Debug, Default)]
 pub struct Locals {
     starts: Vec<u32>,
-    leader: Vec<bool>,
-    labelled: Vec<bool>,
+    leader: Vec<u64>,
+    labelled: Vec<u64>,
 }
 
 /// A target as class, direction and rank.
@@ -30,11 +32,36 @@ impl Locals {
         self.labelled.clear();
     }
 
+    /// Whether no instruction is known.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Adds all instructions of a unit, without labels.
+    pub fn fill(&mut self, machine: Machine, bytes: &[u8]) {
+        let mut scanner = Scanner::new(machine);
+        let mut leader = false;
+        let mut p = 0;
+        while p < bytes.len() {
+            let (insn, _) = scanner.look(&bytes[p..], p as u64);
+            scanner.pass(&bytes[p..], p as u64);
+            self.push(p as u32, leader);
+            leader = matches!(insn.flow, Flow::Jump | Flow::Return | Flow::Trap);
+            p += usize::from(insn.len);
+        }
+    }
+
     /// Adds the next instruction: where it starts and whether control only reaches it by a jump.
     pub fn push(&mut self, start: u32, leader: bool) {
+        let bit = self.starts.len() % 64;
+        if bit == 0 {
+            self.leader.push(0);
+            self.labelled.push(0);
+        }
+        if let Some(word) = self.leader.last_mut() {
+            *word |= u64::from(leader) << bit;
+        }
         self.starts.push(start);
-        self.leader.push(leader);
-        self.labelled.push(false);
     }
 
     /// Index of the instruction that starts at an offset of the unit.
@@ -45,16 +72,38 @@ impl Locals {
     /// Notes that something jumps to an instruction.
     pub fn mark(&mut self, start: u32) {
         if let Some(index) = self.index(start) {
-            self.labelled[index] = true;
+            self.labelled[index / 64] |= 1 << (index % 64);
         }
     }
 
+    /// The instructions of a class among the 64 of a word.
+    fn members(&self, class: u32, word: usize) -> u64 {
+        let (leader, labelled) = (self.leader[word], self.labelled[word]);
+        let rest = self.starts.len() - word * 64;
+        let valid = if rest >= 64 { u64::MAX } else { (1 << rest) - 1 };
+        valid
+            & match class {
+                0 => leader & !labelled,
+                1 => labelled,
+                _ => !leader & !labelled,
+            }
+    }
+
     fn class(&self, index: usize) -> u32 {
-        match (self.labelled[index], self.leader[index]) {
-            (true, _) => 1,
-            (false, true) => 0,
-            (false, false) => 2,
+        (0..2).find(|&c| self.members(c, index / 64) >> (index % 64) & 1 == 1).unwrap_or(2)
+    }
+
+    /// How many members of a class there are among some instructions.
+    fn count(&self, class: u32, range: std::ops::Range<usize>) -> u32 {
+        let (mut at, mut count) = (range.start, 0);
+        while at < range.end {
+            let (word, bit) = (at / 64, at % 64);
+            let upto = (range.end - word * 64).min(64);
+            let mask = if upto == 64 { u64::MAX } else { (1 << upto) - 1 };
+            count += (self.members(class, word) & mask & (u64::MAX << bit)).count_ones();
+            at = word * 64 + upto;
         }
+        count
     }
 
     /// Names the target of a jump that stands at instruction `from`; `None` if it is no instruction start.
@@ -62,21 +111,40 @@ impl Locals {
         let to = self.index(target)?;
         let class = self.class(to);
         let back = to <= from;
-        let between = if back { to + 1..from + 1 } else { from + 1..to };
-        let rank = between.filter(|&i| self.class(i) == class).count() as u32;
+        let rank = self.count(class, if back { to + 1..(from + 1).min(self.starts.len()) } else { from + 1..to });
         Some(Label { class, back, rank })
     }
 
     /// The target that a label names.
     pub fn resolve(&self, from: usize, label: Label) -> Option<u32> {
-        let matches = |i: &usize| self.class(*i) == label.class;
-        let rank = label.rank as usize;
-        let index = if label.back {
-            (0..(from + 1).min(self.starts.len())).rev().filter(matches).nth(rank)
-        } else {
-            (from + 1..self.starts.len()).filter(matches).nth(rank)
+        let mut rank = label.rank;
+        let words = self.leader.len();
+        let from = from.min(self.starts.len().checked_sub(1)?);
+        let order: Box<dyn Iterator<Item = usize>> = match label.back {
+            true => Box::new((0..=from / 64).rev()),
+            false => Box::new((from + 1) / 64..words),
         };
-        index.map(|i| self.starts[i])
+        for word in order {
+            let mut members = self.members(label.class, word);
+            if label.back && word == from / 64 {
+                members &= u64::MAX >> (63 - from % 64);
+            }
+            if !label.back && word == (from + 1) / 64 {
+                members &= u64::MAX << ((from + 1) % 64);
+            }
+            let count = members.count_ones();
+            if rank >= count {
+                rank -= count;
+                continue;
+            }
+            for _ in 0..rank {
+                let bit = if label.back { 63 - members.leading_zeros() } else { members.trailing_zeros() };
+                members &= !(1 << bit);
+            }
+            let bit = if label.back { 63 - members.leading_zeros() } else { members.trailing_zeros() };
+            return Some(self.starts[word * 64 + bit as usize]);
+        }
+        None
     }
 }
 
@@ -87,7 +155,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn labels_name_every_start(kinds in prop::collection::vec((1u32..9, any::<bool>(), any::<bool>()), 1..60), from in any::<prop::sample::Index>()) {
+        fn labels_name_every_start(
+            kinds in prop::collection::vec((1u32..9, any::<bool>(), any::<bool>()), 1..300),
+            from in any::<prop::sample::Index>(),
+        ) {
             let mut locals = Locals::default();
             let mut at = 0;
             for (len, leader, _) in &kinds {

@@ -6,8 +6,8 @@ mod map;
 mod remap;
 mod targets;
 
-pub use code::{CodePass, OldCode};
-pub use locals::Locals;
+pub use code::{CodePass, OldCode, Pointer, UnitView};
+pub use locals::{Label, Locals};
 pub use map::AddressMap;
 pub use remap::Remap;
 pub use targets::{Guess, Site, TargetModels, Targets};

@@ -22,7 +22,11 @@ pub struct Remap {
 
 impl Default for Remap {
     fn default() -> Self {
-        Remap { keys: vec![0; 1 << 10], values: vec![Learned::default(); 1 << 10], used: 0 }
+        Remap {
+            keys: vec![0; 1 << 10],
+            values: vec![Learned::default(); 1 << 10],
+            used: 0,
+        }
     }
 }
 
@@ -54,14 +58,22 @@ impl Remap {
             }
             self.used += 1;
             self.keys[at] = key;
-            self.values[at] = Learned { target: new, previous: new, confidence: 0 };
+            self.values[at] = Learned {
+                target: new,
+                previous: new,
+                confidence: 0,
+            };
             return;
         }
         let value = &mut self.values[at];
         if value.target == new {
             value.confidence = (value.confidence + 1).min(3);
         } else {
-            *value = Learned { target: new, previous: value.target, confidence: 0 };
+            *value = Learned {
+                target: new,
+                previous: value.target,
+                confidence: 0,
+            };
         }
     }
 

@@ -54,15 +54,26 @@ pub struct TargetModels {
 
 impl Default for TargetModels {
     fn default() -> Self {
+        TargetModels::sized(20)
+    }
+}
+
+impl TargetModels {
+    /// For sites whose targets are seldom spelled out.
+    pub fn small() -> Self {
+        TargetModels::sized(16)
+    }
+
+    fn sized(bits: u32) -> Self {
         TargetModels {
-            hit: Model::new(4, 16, 255),
+            hit: Model::new(4, bits.min(16), 255),
             second: Model::new(2, 12, 255),
-            way: Model::new(3, 14, 255),
+            way: Model::new(3, bits.min(14), 255),
             ring: Model::new(2, 12, 255),
             label: Model::new(3, 12, 255),
             rank: Model::new(3, 16, 255),
-            unit: Model::new(4, 20, 255),
-            address: Model::new(2, 18, 255),
+            unit: Model::new(4, bits, 255),
+            address: Model::new(2, bits.min(18), 255),
         }
     }
 }
@@ -147,7 +158,11 @@ impl<'a> Targets<'a> {
                     _ => None,
                 };
                 if let Some(second) = second
-                    && s.flag(&mut m.second, &[hash(1, from), hash(2, site.kind)], second == truth)
+                    && s.flag(
+                        &mut m.second,
+                        &[hash(1, from), hash(2, site.kind)],
+                        second == truth,
+                    )
                 {
                     found = Some(second);
                 }
@@ -189,11 +204,20 @@ impl<'a> Targets<'a> {
             (_, _, Some(_)) => UNIT,
             _ => ADDRESS,
         };
-        let contexts = [hash(1, site.kind | from << 8), hash(2, site.head), hash(hash(3, site.head), from)];
+        let contexts = [
+            hash(1, site.kind | from << 8),
+            hash(2, site.head),
+            hash(hash(3, site.head), from),
+        ];
         let damaged = Error::DamagedPatch("a reference goes nowhere");
         match s.tree(&mut m.way, &contexts, 2, way) {
             RECENT => {
-                let k = s.tree(&mut m.ring, &[hash(1, site.kind), hash(2, site.head)], 5, in_ring.unwrap_or(0) as u32);
+                let k = s.tree(
+                    &mut m.ring,
+                    &[hash(1, site.kind), hash(2, site.head)],
+                    5,
+                    in_ring.unwrap_or(0) as u32,
+                );
                 Ok(self.ring[(self.ring_at + RING - 1 - k as usize) % RING])
             }
             LOCAL => {
@@ -201,28 +225,37 @@ impl<'a> Targets<'a> {
                 let key = label.class | u32::from(label.back) << 2;
                 let contexts = [hash(1, site.kind), hash(2, site.head), hash(3, from)];
                 let key = s.tree(&mut m.label, &contexts, 3, key);
-                let contexts = [hash(1, key), hash(2, key << 8 | site.kind), hash(hash(3, key), site.head)];
+                let contexts = [
+                    hash(1, key),
+                    hash(2, key << 8 | site.kind),
+                    hash(hash(3, key), site.head),
+                ];
                 let rank = s.number(&mut m.rank, &contexts, u64::from(label.rank));
                 let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-                let label = Label { class: key & 3, back: key & 4 != 0, rank };
-                locals.resolve(site.index, label).map(|start| site.unit.0 + start).ok_or(damaged)
+                let label = Label {
+                    class: key & 3,
+                    back: key & 4 != 0,
+                    rank,
+                };
+                locals
+                    .resolve(site.index, label)
+                    .map(|start| site.unit.0 + start)
+                    .ok_or(damaged)
             }
             UNIT => {
                 let width = 32 - (self.units.len() as u32).leading_zeros();
                 let near = self.units.partition_point(|&u| u <= site.addr) as u32;
-                let contexts = [
-                    1,
-                    hash(2, near >> 4),
-                    hash(3, self.last_unit),
-                    hash(4, site.head),
-                ];
+                let contexts = [1, hash(2, near >> 4), hash(3, self.last_unit), hash(4, site.head)];
                 let unit = s.tree(&mut m.unit, &contexts, width.min(24), unit.unwrap_or(0) as u32);
                 self.last_unit = unit;
                 self.units.get(unit as usize).copied().ok_or(damaged)
             }
             _ => {
                 let base = loose.unwrap_or(self.last_address);
-                let contexts = [hash(1, u32::from(loose.is_some())), hash(hash(2, site.kind), from)];
+                let contexts = [
+                    hash(1, u32::from(loose.is_some())),
+                    hash(hash(2, site.kind), from),
+                ];
                 let away = s.signed(&mut m.address, &contexts, i64::from(truth) - i64::from(base));
                 let target = i64::from(base).saturating_add(away);
                 let target = u32::try_from(target).map_err(|_| damaged)?;

@@ -5,47 +5,78 @@ use crate::file_view::FileView;
 use crate::layout::Unit;
 use crate::machine::{Machine, Scanner};
 
-/// The instructions of one unit.
-#[derive(Clone, Debug, Default)]
+/// The instructions of one unit, or of its beginning.
+#[derive(Clone, Debug)]
 pub struct Listing {
     /// Unit index in its file.
     pub unit: u32,
     /// File offset of the unit.
     pub at: u32,
-    /// Start of each instruction in the unit, and the unit's length at the end.
+    size: usize,
+    /// Start of each instruction in the unit, and the end of the last.
     pub starts: Vec<u32>,
-    /// Bytes as they are in the file.
-    pub bytes: Vec<u8>,
-    /// Bytes with reference fields zero.
+    /// Bytes with reference fields zero, as far as scanned, and then some as they are in the file.
     pub masked: Vec<u8>,
     /// For each instruction one more than its [`crate::machine::FieldKind`], or 0 without a field.
     pub kinds: Vec<u8>,
+    scanner: Scanner,
 }
 
+/// Bytes read at a time.
+const CHUNK: usize = 1024;
+
 impl Listing {
-    /// Reads and scans a unit, reusing the buffers.
-    pub fn load(&mut self, machine: Machine, file: &FileView, index: u32, unit: Unit) -> Result<()> {
-        self.bytes.resize(unit.size as usize, 0);
-        file.read(u64::from(unit.at), &mut self.bytes)?;
-        (self.unit, self.at) = (index, unit.at);
-        self.masked.clone_from(&self.bytes);
+    /// Of nothing yet.
+    pub fn new(machine: Machine) -> Self {
+        Listing {
+            unit: u32::MAX,
+            at: 0,
+            size: 0,
+            starts: vec![0],
+            masked: Vec::new(),
+            kinds: Vec::new(),
+            scanner: Scanner::new(machine),
+        }
+    }
+
+    /// Turns to a unit, nothing scanned; reuses the buffers.
+    pub fn open(&mut self, machine: Machine, index: u32, unit: Unit) {
+        (self.unit, self.at, self.size) = (index, unit.at, unit.size as usize);
         self.starts.clear();
+        self.starts.push(0);
+        self.masked.clear();
         self.kinds.clear();
-        let mut scanner = Scanner::new(machine);
-        let mut p = 0;
-        while p < self.bytes.len() {
-            let (insn, field) = scanner.look(&self.bytes[p..], p as u64);
-            scanner.pass(&self.bytes[p..], p as u64);
+        self.scanner = Scanner::new(machine);
+    }
+
+    /// Reads and scans a whole unit.
+    pub fn load(&mut self, machine: Machine, file: &FileView, index: u32, unit: Unit) -> Result<()> {
+        self.open(machine, index, unit);
+        self.reach(machine, file, usize::MAX).map(drop)
+    }
+
+    /// Scans on until there are more than `index` instructions; false if the unit has not so many.
+    pub fn reach(&mut self, machine: Machine, file: &FileView, index: usize) -> Result<bool> {
+        while self.kinds.len() <= index {
+            let p = self.starts[self.kinds.len()] as usize;
+            if p >= self.size {
+                return Ok(false);
+            }
+            if self.masked.len() < (p + 16).min(self.size) {
+                let from = self.masked.len();
+                self.masked.resize((from + CHUNK).min(self.size), 0);
+                file.read(u64::from(self.at) + from as u64, &mut self.masked[from..])?;
+            }
+            let (insn, field) = self.scanner.look(&self.masked[p..], p as u64);
+            self.scanner.pass(&self.masked[p..], p as u64);
             let end = p + usize::from(insn.len);
             if let Some((field, _)) = field {
                 machine.blank(field.kind, &mut self.masked[p..end], field.at);
             }
-            self.starts.push(p as u32);
+            self.starts.push(end as u32);
             self.kinds.push(field.map_or(0, |(f, _)| 1 + f.kind as u8));
-            p = end;
         }
-        self.starts.push(p as u32);
-        Ok(())
+        Ok(true)
     }
 
     /// Number of instructions.

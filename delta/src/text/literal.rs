@@ -1,41 +1,65 @@
 //! Instructions that no old ones explain, byte by byte, their reference fields left out.
 
-use crate::code::{Model, Symbols, hash};
-use crate::machine::{Field, Machine, Scanner};
-
-/// What precedes an instruction, for prediction.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct History {
-    /// Hashes of the last instructions' leading bytes, newest first.
-    pub heads: [u32; 3],
-    /// The last eight blanked bytes, newest lowest.
-    pub bytes: u64,
-}
-
-impl History {
-    /// Goes past an instruction.
-    pub fn pass(&mut self, masked: &[u8]) {
-        let mut head = masked.len() as u32;
-        for &b in masked.iter().take(3) {
-            head = hash(head, u32::from(b));
-        }
-        self.heads = [head, self.heads[0], self.heads[1]];
-        for &b in masked {
-            self.bytes = self.bytes << 8 | u64::from(b);
-        }
-    }
-}
+use super::history::History;
+use super::recall::{Recall, Trail};
+use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS, Model, Symbols, hash};
+use crate::machine::{ABSENT, Field, Insn, Machine, Scanner};
 
 /// Models of literal instructions.
 #[derive(Debug)]
 pub struct LiteralModels {
-    byte: Model,
+    byte: ByteModel,
     stray: Model,
 }
 
 impl Default for LiteralModels {
     fn default() -> Self {
-        LiteralModels { byte: Model::new(7, 22, 255), stray: Model::new(1, 8, 255) }
+        LiteralModels { byte: ByteModel::new(23), stray: Model::new(1, 8, 255) }
+    }
+}
+
+/// What part of an instruction a byte is.
+fn part(machine: Machine, insn: &Insn, n: usize) -> u32 {
+    if machine == Machine::AArch64 {
+        return n as u32 & 3;
+    }
+    let n = n as u8;
+    let within = |at: u8, len: u8| at != ABSENT && n >= at && n < at + len;
+    if n < insn.opcode_at {
+        0
+    } else if n == insn.opcode_at {
+        1
+    } else if n == insn.modrm_at {
+        3
+    } else if within(insn.disp_at, insn.disp_len) {
+        if insn.disp_len == 1 { 5 } else { (6 + u32::from(n - insn.disp_at)).min(9) }
+    } else if within(insn.imm_at, insn.imm_len) {
+        if insn.imm_len == 1 { 10 } else { (11 + u32::from(n - insn.imm_at)).min(15) }
+    } else if insn.modrm_at != ABSENT && n == insn.modrm_at + 1 {
+        4
+    } else {
+        2
+    }
+}
+
+/// The byte of an old instruction that plays the same part.
+fn counterpart(machine: Machine, old: &[u8], shape: &Insn, part: u32, at: usize, insn: &Insn) -> Option<u8> {
+    if machine == Machine::AArch64 {
+        return old.get(at).copied();
+    }
+    let from = |start: u8, len: u8, k: u32| {
+        (start != ABSENT && k < u32::from(len)).then(|| old.get(usize::from(start) + k as usize).copied()).flatten()
+    };
+    match part {
+        3 => from(shape.modrm_at, 1, 0),
+        4 => from(shape.modrm_at, 2, 1),
+        5 => from(shape.disp_at, shape.disp_len, 0),
+        6..=9 => from(shape.disp_at, shape.disp_len, part - 6),
+        10 => from(shape.imm_at, shape.imm_len, 0),
+        11..=15 => from(shape.imm_at, shape.imm_len, part - 11),
+        1 => from(shape.opcode_at, 1, 0),
+        2 => from(shape.opcode_at, 4, (at as u32).saturating_sub(u32::from(insn.opcode_at))),
+        _ => old.get(at).copied(),
     }
 }
 
@@ -48,6 +72,7 @@ pub fn code_instruction<S: Symbols>(
     machine: Machine,
     scanner: &Scanner,
     history: &History,
+    recall: &Recall,
     partner: &[u8],
     room: usize,
     truth: &[u8],
@@ -59,8 +84,14 @@ pub fn code_instruction<S: Symbols>(
     let mut bytes = history.bytes;
     let mut n = 0;
     let mut stray = 0;
+    let shape = machine.decode(partner);
+    let mut agreed = true;
+    let partner_hash = partner.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1));
+    let (mut trusted_old, mut trusted_new) = (true, true);
     // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
     let order = if machine == Machine::AArch64 && room >= 4 { [3, 0, 1, 2] } else { [0, 1, 2, 3] };
+    let [h0, h1, h2, _] = history.heads;
+    let [f0, f1, f2, _] = history.full;
     loop {
         let at = order.get(n).copied().unwrap_or(n);
         let (insn, field) = scanner.look(&raw[..room.min(16)], 0);
@@ -75,24 +106,56 @@ pub fn code_instruction<S: Symbols>(
                 stray = if machine == Machine::AArch64 { room } else { 1 };
             }
         }
-        if n > 0 && (n >= room || n == stray || stray == 0 && insn.known && n >= usize::from(insn.len)) {
+        if n > 0 && (n >= room.min(15) || n == stray || stray == 0 && insn.known && n >= usize::from(insn.len)) {
             break;
         }
         if blank != 0xff {
-            let old = partner.get(at).copied();
-            let old_key = old.map_or(256, u32::from) | (n as u32) << 9;
+            let part = part(machine, &insn, n);
+            let old = if partner.is_empty() { None } else { counterpart(machine, partner, &shape, part, at, &insn) };
+            let old_key = old.map_or(256, u32::from) | part << 9 | u32::from(agreed) << 14;
+            let prefix = hash(prefix, u32::from(blank));
             let last = |k: u32| (bytes & ((1 << (8 * k)) - 1)) as u32;
-            let contexts = [
-                hash(prefix, 1),
-                hash(prefix, history.heads[0]),
-                hash(hash(prefix, history.heads[0]), history.heads[1]),
-                hash(hash(hash(prefix, history.heads[0]), history.heads[1]), history.heads[2]),
+            let opcode = u32::from(raw[usize::from(insn.opcode_at) & 15]) | part << 8;
+            let [o0, o1, o2, o3] = history.opcodes;
+            let ops = (o0 | o1 << 16).wrapping_add((o2 | o3 << 16).wrapping_mul(0x85EB_CA6B));
+            let previous = if n > 0 { u32::from(raw[order.get(n - 1).copied().unwrap_or(n - 1)]) } else { h0 };
+            let trails = u32::from(recall.old.expected[at]) | u32::from(recall.new.expected[at]) << 8
+                | u32::from(trusted_old && recall.old.hits > 0) << 16 | u32::from(trusted_new && recall.new.hits > 0) << 17;
+            let contexts: [u32; CONTEXTS] = [
+                hash(prefix, o0),
+                hash(prefix, h0),
+                hash(hash(prefix, h0), h1),
+                hash(prefix, f0),
+                hash(prefix, old_key),
+                hash(hash(history.unit, old_key), 8),
+                hash(hash(history.unit, opcode), previous),
                 hash(last(2), 5 + (n as u32) * 16),
-                hash(hash(last(4), (bytes >> 32) as u8 as u32), 6),
-                hash(hash(prefix, old_key), 7),
+                hash(last(4), 6),
+                hash(opcode, 7),
+                hash(hash(old_key, opcode), h0),
+                hash(last(3), trails),
+            ];
+            let f01 = hash(hash(prefix, f0), f1);
+            let runs: [u32; RUNS] = [
+                hash(f01, 1),
+                hash(f01, f2),
+                hash(hash(prefix, partner_hash), history.unit),
+                hash(hash(prefix, ops), h0),
             ];
             let known = truth.get(at).copied().unwrap_or(0);
-            raw[at] = s.byte(&mut m.byte, &contexts, known);
+            let guesses = [
+                Guess {
+                    byte: old.unwrap_or(0),
+                    confidence: if old.is_some() { (1 + part + u32::from(agreed) * 16) as u8 } else { 0 },
+                },
+                guess(trusted_old, &recall.old, at),
+                guess(trusted_new, &recall.new, at),
+            ];
+            let known_now = ByteContext { contexts, runs, guesses, class: part + 16 * u32::from(agreed) };
+            raw[at] = s.mixed_byte(&mut m.byte, &known_now, known);
+            agreed &= old == Some(raw[at]);
+            trusted_old &= recall.old.expected[at] == raw[at];
+            trusted_new &= recall.new.expected[at] == raw[at];
         }
         prefix = hash(prefix, 0x100 | u32::from(raw[at]));
         bytes = bytes << 8 | u64::from(raw[at]);
@@ -103,6 +166,16 @@ pub fn code_instruction<S: Symbols>(
     if let Some((field, _)) = field {
         machine.blank(field.kind, out, field.at);
     }
+}
+
+/// What a trail expects, and how far it is to be trusted.
+fn guess(trusted: bool, trail: &Trail, at: usize) -> Guess {
+    if trail.hits == 0 {
+        return Guess::default();
+    }
+    let length = if trail.hits < 16 { trail.hits } else { (12 + (32 - trail.hits.leading_zeros())).min(24) };
+    let confidence = 1 + length as u8 + if trusted { 32 } else { 0 };
+    Guess { byte: trail.expected[at & 15], confidence }
 }
 
 /// Which bits of byte `at` belong to the field.

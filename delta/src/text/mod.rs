@@ -1,8 +1,10 @@
 //! Code without its references: for each unit, which old instructions it repeats and which it brings.
 
+mod history;
 mod listing;
 mod literal;
 mod ops;
+mod recall;
 
 pub use listing::Listing;
 pub use literal::LiteralModels;

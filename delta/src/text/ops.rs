@@ -1,6 +1,8 @@
 //! The edit of one unit: repeat, replace, insert, or go on elsewhere, instruction by instruction.
 
-use super::literal::{History, LiteralModels, code_instruction};
+use super::history::History;
+use super::literal::{LiteralModels, code_instruction};
+use super::recall::Recall;
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
@@ -13,6 +15,9 @@ const REPLACE: u32 = 0;
 const INSERT: u32 = 1;
 const GO_NEAR: u32 = 2;
 const GO_FAR: u32 = 3;
+
+/// Far units kept, so that going back to one is cheap.
+const FAR_UNITS: usize = 7;
 
 /// Models of the edit stream.
 #[derive(Debug)]
@@ -52,20 +57,39 @@ pub struct TextCoder<'a> {
     map: &'a CodeMap,
     near: Listing,
     far: Listing,
+    /// Far units before that one, newest first.
+    others: Vec<Listing>,
     last_far: (u32, u32),
+    recall: Recall,
+    indexed: bool,
 }
 
 impl<'a> TextCoder<'a> {
     /// At the first unit.
     pub fn new(machine: Machine, old: &'a FileView<'a>, map: &'a CodeMap) -> Self {
-        TextCoder { machine, old, map, near: Listing::default(), far: Listing::default(), last_far: (0, 0) }
+        TextCoder {
+            machine,
+            old,
+            map,
+            near: Listing::new(machine),
+            far: Listing::new(machine),
+            others: vec![Listing::new(machine); FAR_UNITS],
+            last_far: (0, 0),
+            recall: Recall::new(machine),
+            indexed: false,
+        }
     }
 
     fn load_far(&mut self, unit: u32) -> Result<()> {
         let found = self.map.units.get(unit as usize).copied();
         let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
-        if self.far.unit != unit || self.far.is_empty() {
-            self.far.load(self.machine, self.old, unit, bounds)?;
+        if self.far.unit != unit {
+            let known = self.others.iter().position(|l| l.unit == unit);
+            self.others[..=known.unwrap_or(FAR_UNITS - 1)].rotate_right(1);
+            std::mem::swap(&mut self.far, &mut self.others[0]);
+            if known.is_none() {
+                self.far.open(self.machine, unit, bounds);
+            }
         }
         Ok(())
     }
@@ -98,8 +122,9 @@ impl<'a> TextCoder<'a> {
             history: 0,
             forced: false,
         };
-        let mut scanner = Scanner::new(edit.coder.machine);
-        let mut before = History::default();
+        let machine = edit.coder.machine;
+        let mut scanner = Scanner::new(machine);
+        let mut before = History { unit: unit.at, ..History::default() };
         let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
         let mut instruction = Vec::with_capacity(16);
         while p < unit.size as usize {
@@ -116,13 +141,21 @@ impl<'a> TextCoder<'a> {
             let len = match step {
                 Step::Same(old_at, len) => {
                     let (listing, index) = edit.source();
-                    before.pass(listing.token(index));
+                    before.pass(machine, listing.token(index));
                     scanner.pass(listing.token(index), p as u64);
-                    edit.advance();
+                    instruction.clear();
+                    instruction.extend_from_slice(listing.token(index));
+                    edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                    edit.advance()?;
                     push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
                     len
                 }
                 Step::Literal(old_at) => {
+                    if !edit.coder.indexed {
+                        edit.coder.recall.index(edit.coder.old, edit.coder.map)?;
+                        edit.coder.indexed = true;
+                    }
+                    edit.coder.recall.find(edit.coder.old)?;
                     let partner = match old_at {
                         Some(_) => {
                             let (listing, index) = edit.source();
@@ -131,16 +164,16 @@ impl<'a> TextCoder<'a> {
                         None => &[],
                     };
                     let known = truth.map_or(&[][..], |t| t.listing.token(token));
-                    let machine = edit.coder.machine;
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, partner, room, known, &mut instruction,
+                        literals, lm, machine, &scanner, &before, &edit.coder.recall, partner, room, known, &mut instruction,
                     );
-                    before.pass(&instruction);
+                    before.pass(machine, &instruction);
+                    edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
                     let len = instruction.len();
                     if let Some(old_at) = old_at {
-                        edit.advance();
+                        edit.advance()?;
                         body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
                     }
                     len
@@ -201,15 +234,17 @@ impl Edit<'_, '_> {
         (self.listing(far), index)
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<()> {
         if let Some((far, index)) = self.cursor {
             let next = index + 1;
             if !far {
                 self.home = next;
             }
-            let ended = next >= self.listing(far).len();
-            self.cursor = if ended { None } else { Some((far, next)) };
+            let coder = &mut *self.coder;
+            let more = if far { coder.far.reach(coder.machine, coder.old, next)? } else { next < coder.near.len() };
+            self.cursor = more.then_some((far, next));
         }
+        Ok(())
     }
 
     /// Decides on one instruction; on the writing side `target` is where the plan aligns it.
@@ -313,8 +348,13 @@ impl Edit<'_, '_> {
         let contexts = [hash(1, u32::from(again)), hash(2, u32::from(again) | (self.history & 0xf) << 1)];
         let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
         self.coder.load_far(unit)?;
-        let index = usize::try_from(index).ok().filter(|&i| i < self.coder.far.len());
-        let index = index.ok_or(Error::DamagedPatch("it copies from past a function"))?;
+        let there = usize::try_from(index).ok();
+        let coder = &mut *self.coder;
+        let there = match there {
+            Some(i) if coder.far.reach(coder.machine, coder.old, i)? => Some(i),
+            _ => None,
+        };
+        let index = there.ok_or(Error::DamagedPatch("it copies from past a function"))?;
         self.coder.last_far = (unit, index as u32);
         self.cursor = Some((true, index));
         Ok(())
