@@ -98,7 +98,8 @@ fn copy(from: &Path, to: &Path) {
 fn sweep(arguments: &[&str], reset: &dyn Fn(), check: &dyn Fn(&str)) {
     let mut points = 0;
     let mut calls = CHANGING.to_vec();
-    if whole() {
+    // A publish opens thousands of files to read; its writes are swept by the other calls.
+    if whole() && arguments[0] == "site" {
         calls.push("openat");
     }
     for call in calls {
