@@ -73,13 +73,18 @@ pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec
     regions.iter().map(&mut hint).collect()
 }
 
-/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
+/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order. No recipe gets larger
+/// than `budget`, in bytes.
 pub fn code_image<S: Symbols>(
     streams: &mut Streams<S>,
     old: &OldImage,
     len: u64,
     plan: Option<&Plan>,
+    budget: u64,
 ) -> Result<Vec<Recipe>> {
+    if len > u64::from(u32::MAX) {
+        return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
+    }
     let empty = Parts::default();
     let known = plan.map_or(&empty, |p| &p.parts);
     let parts = code_skeleton(
@@ -222,6 +227,7 @@ pub fn code_image<S: Symbols>(
                 functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
             }
             unwind.unit(streams, &mut world, &mut view, index)?;
+            recipe.within(budget)?;
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -278,6 +284,7 @@ pub fn code_image<S: Symbols>(
                     &made.known,
                     truth,
                     &mut recipe,
+                    budget,
                 )?;
             }
         }

@@ -13,6 +13,8 @@ use crate::{Error, error::Result};
 
 /// Bytes of a row.
 const ROW: usize = 24;
+/// Most bytes that are set aside before there is anything to put there.
+const LARGEST_START: usize = 1 << 20;
 /// Bytes of a word that a relocation fills.
 const WORD: u32 = 8;
 const SHF_WRITE: u64 = 1;
@@ -161,7 +163,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         let machine = world.old.machine;
         // The relative rows go to the tables in order; nearly always the first one takes them all.
         let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
-        let folded = left.len() as i64 + s.signed(&mut m.count, &[0], known - left.len() as i64);
+        let folded = (left.len() as i64).saturating_add(s.signed(&mut m.count, &[0], known - left.len() as i64));
         let total = world.elf.sections[table].size / ROW as u64;
         let folded = usize::try_from(folded)
             .ok()
@@ -169,7 +171,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         let folded = folded.ok_or(Error::DamagedPatch("a relocation table has too many rows"))?;
         let (mine, rest) = left.split_at(folded);
         left = rest;
-        let mut bytes = Vec::with_capacity(total as usize * ROW);
+        let mut bytes = Vec::with_capacity((total as usize * ROW).min(LARGEST_START));
         let mut put = |row: Row| {
             for word in [row.offset, row.info, row.addend] {
                 bytes.extend_from_slice(&word.to_le_bytes());
@@ -353,7 +355,7 @@ fn code_rows<S: Symbols>(
             .targets
             .code(s, &mut m.targets, &site, guess, &mut locals, t.offset as u32)?;
         let old_info = was.unwrap_or_default().info;
-        let expected = (((old_info >> 32) as i64 + symbol_shift) as u64) << 32 | old_info & 0xffff_ffff;
+        let expected = ((((old_info >> 32) as i64).wrapping_add(symbol_shift)) as u64) << 32 | old_info & 0xffff_ffff;
         let info = if s.flag(
             &mut m.info,
             &[u32::from(here), 2 + (old_info as u32 & 0xffff)],
