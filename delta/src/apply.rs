@@ -55,7 +55,13 @@ impl Patch<'_> {
             .saturating_mul(header.old_len.saturating_add(header.new_len) + 4096);
         let mut streams = Streams::new(|id| self.reader(id, work, limits))?;
         if header.method == Method::Bytes {
-            return Ok(vec![code_file(&mut streams, view, header.new_len, None, header.memory)?]);
+            return Ok(vec![code_file(
+                &mut streams,
+                view,
+                header.new_len,
+                None,
+                header.memory,
+            )?]);
         }
         let old = OldImage::read(view)?;
         let old = old.ok_or(Error::DamagedPatch(

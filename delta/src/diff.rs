@@ -141,7 +141,7 @@ fn finish(
     recipes: &[Recipe],
 ) -> Result<Vec<u8>> {
     let mut bodies: Vec<Body> = Vec::new();
-    for (id, writer) in streams.into_iter() {
+    for (id, writer) in streams.into_coders() {
         match writer {
             StreamWriter::Modelled(writer) => {
                 let bytes = writer.finish();
@@ -196,11 +196,18 @@ fn plain(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<V
     if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
         return whole(header, new);
     }
-    let index = ByteIndex::new(old, &[0..old.len()]);
+    let whole = 0..old.len();
+    let index = ByteIndex::new(old, std::slice::from_ref(&whole));
     let covers = index.covers(new, 0..new.len(), Some(0));
     drop(index);
     let view = FileView::new(&old)?;
     let mut streams = writers(options)?;
-    let recipe = code_file(&mut streams, &view, header.new_len, Some((new, &covers)), u64::MAX)?;
+    let recipe = code_file(
+        &mut streams,
+        &view,
+        header.new_len,
+        Some((new, &covers)),
+        u64::MAX,
+    )?;
     finish(header, Method::Bytes, streams, &[recipe])
 }

@@ -2,9 +2,9 @@
 //!
 //! Phase two walks it forward with a small buffer, so the new file is never held in memory.
 
+use crate::container::Cursor;
 use crate::container::put_varint;
 use crate::file_view::FileView;
-use crate::container::Cursor;
 use crate::{Error, error::Result};
 
 /// An edit script: copies of old bytes with patches laid over them, and literals.
@@ -105,7 +105,11 @@ impl Recipe {
     /// Fails where it holds more than `budget` bytes: more than the patch declared.
     pub fn within(&self, budget: u64) -> Result<()> {
         let declared = Error::DamagedPatch("it needs more memory than it declares");
-        if self.memory() <= budget { Ok(()) } else { Err(declared) }
+        if self.memory() <= budget {
+            Ok(())
+        } else {
+            Err(declared)
+        }
     }
 
     /// Runs a finished script and hands the new bytes over piece by piece.

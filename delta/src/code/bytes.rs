@@ -118,7 +118,7 @@ impl ByteModel {
     fn find(line: &mut Line, check: u8) -> usize {
         let bytes = &mut line.0;
         let checks = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let differ = checks ^ u32::from(check) * 0x0101_0101;
+        let differ = checks ^ (u32::from(check) * 0x0101_0101);
         let equal = differ.wrapping_sub(0x0101_0101) & !differ & 0x8080_8080;
         if equal != 0 {
             return SLOTS + STATES * (equal.trailing_zeros() as usize >> 3);
@@ -174,15 +174,14 @@ impl ByteModel {
         let class = (known.class as usize & (CLASSES - 1)) * 8;
         for half in 0..2 {
             let mask = self.lines.len() - 1;
-            for i in 0..CONTEXTS {
+            for (i, slot) in keys.iter_mut().enumerate() {
                 if half == 0 {
-                    let key = hash(known.contexts[i], i as u32)
-                    .wrapping_mul(0x9E37_79B1);
-                    keys[i] = key ^ key >> 15;
+                    let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
+                    *slot = key ^ key >> 15;
                 } else {
                     let spread = node.wrapping_mul(0x9E37_79B1);
-                    keys[i] ^= spread >> 24;
-                    keys[i] ^= (spread >> 10) & 0x3f00;
+                    *slot ^= spread >> 24;
+                    *slot ^= (spread >> 10) & 0x3f00;
                 }
             }
             // Ask memory for all lines before the first is needed.
@@ -239,8 +238,8 @@ impl ByteModel {
                     a[i] = a[i].wrapping_add(step);
                     b[i] = b[i].wrapping_add(step);
                 }
-                for i in 0..CONTEXTS {
-                    let state = &mut slots[i][inner & 15];
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    let state = &mut slot[inner & 15];
                     learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
                     *state = NEXT[*state as usize][usize::from(bit)];
                 }
@@ -265,7 +264,7 @@ impl ByteModel {
                 *entry += u32::from(*entry & 0xff < 60);
             } else {
                 *entry = if *entry & 0xff > 3 {
-                    (*entry & !0xff) | (*entry & 0xff) / 4
+                    (*entry & !0xff) | ((*entry & 0xff) / 4)
                 } else {
                     *entry & 0xffff_0000 | (node & 0xff) << 8 | 1
                 };

@@ -168,7 +168,7 @@ fn cover(
         blanked
     };
     let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
-    let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
+    let plain: Vec<_> = without.iter().map(&range).collect();
     find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
     let learn = |map: &mut AddressMap, covers: &[Cover]| {
         for cover in covers {
@@ -207,7 +207,7 @@ fn cover(
     };
     let old_labelled = label(old, old_bytes, &old_slots, &|t| map.guess(t));
     let new_labelled = label(new, bytes, &new_slots, &|t| t);
-    let words: Vec<_> = with.iter().map(|r| range(r)).collect();
+    let words: Vec<_> = with.iter().map(range).collect();
     find(
         &ByteIndex::new(&old_labelled, &words),
         &new_labelled,

@@ -84,8 +84,8 @@ fn equal(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [boo
         );
     }
     let mut near = 0u32;
-    for i in 0..paired.len() {
-        if let Some(j) = paired[i] {
+    for (i, pair) in paired.iter_mut().enumerate() {
+        if let Some(j) = *pair {
             near = j;
         } else if let Some(candidates) = olds.get(&new.unit_hash[i]) {
             let free = candidates.iter().copied().filter(|&j| !used[j as usize]);
@@ -93,7 +93,7 @@ fn equal(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [boo
             // A used twin is still a perfect source.
             let best = best.or_else(|| candidates.iter().copied().min_by_key(|&j| j.abs_diff(near)));
             if let Some(j) = best {
-                paired[i] = Some(j);
+                *pair = Some(j);
                 used[j as usize] = true;
             }
         }
@@ -177,8 +177,8 @@ fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool
     }
     let mut votes: HashMap<u32, u32> = HashMap::new();
     let mut near = 0u32;
-    for i in 0..paired.len() {
-        if let Some(j) = paired[i] {
+    for (i, pair) in paired.iter_mut().enumerate() {
+        if let Some(j) = *pair {
             near = j + 1;
             continue;
         }
@@ -205,7 +205,7 @@ fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool
         if let Some((_, _, j)) = best
             && votes[&j] * 4 >= marks.len() as u32 * 5
         {
-            paired[i] = Some(j);
+            *pair = Some(j);
             used[j as usize] = true;
         }
     }

@@ -60,7 +60,7 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if !s.in_file() {
         return None;
     }
-    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
+    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size.is_multiple_of(24) {
         return Some(Table::Relocations);
     }
     if let Some(table) = symbols::candidate(elf, section) {

@@ -46,8 +46,6 @@ impl Grams {
 pub struct Trail {
     /// Instructions in a row that it got right; 0 if there is no trail.
     pub hits: u32,
-    /// Instructions that it got wrong lately.
-    pub misses: u32,
     at: u64,
     /// The instruction that it expects.
     pub expected: [u8; 16],

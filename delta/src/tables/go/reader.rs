@@ -333,10 +333,12 @@ pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
         Some(u64::from_le_bytes(word.try_into().ok()?))
     };
     for name in [&b".go.module"[..], b".noptrdata", b".data"] {
-        let Some(bytes) = elf.section(name).and_then(&read) else { continue };
-        let found = (0..bytes.len()).step_by(8).find(|&at| {
-            long(&bytes, at) == Some(start) && long(&bytes, at + 8) == Some(names)
-        });
+        let Some(bytes) = elf.section(name).and_then(&read) else {
+            continue;
+        };
+        let found = (0..bytes.len())
+            .step_by(8)
+            .find(|&at| long(&bytes, at) == Some(start) && long(&bytes, at + 8) == Some(names));
         if let Some(data) = found.and_then(|at| long(&bytes, at + 40 * 8)) {
             return u32::try_from(data).unwrap_or(0);
         }
