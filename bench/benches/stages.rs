@@ -68,7 +68,7 @@ fn stages(c: &mut Criterion) {
     let new = Tokens::scan(machine, &new_map, &sample.new);
     group.bench_function("match", |b| {
         b.iter(|| {
-            let paired = units::pair(&old, &new);
+            let paired = units::pair(&old, &new, (&[], &[]));
             let aligner = Aligner::new((&old, &sample.old), (&new, &sample.new));
             let differs = |unit: &usize| {
                 paired[*unit].is_none_or(|j| old.unit_hash[j as usize] != new.unit_hash[*unit])

@@ -55,13 +55,19 @@ impl Patch<'_> {
             .saturating_mul(header.old_len.saturating_add(header.new_len) + 4096);
         let mut streams = Streams::new(|id| self.reader(id, work, limits))?;
         if header.method == Method::Bytes {
-            return Ok(vec![code_file(&mut streams, view, header.new_len, None)?]);
+            return Ok(vec![code_file(
+                &mut streams,
+                view,
+                header.new_len,
+                None,
+                header.memory,
+            )?]);
         }
         let old = OldImage::read(view)?;
         let old = old.ok_or(Error::DamagedPatch(
             "it takes the old file for an ELF file that it is not",
         ))?;
-        code_image(&mut streams, &old, header.new_len, None)
+        code_image(&mut streams, &old, header.new_len, None, header.memory)
     }
 
     fn reader(&self, id: u8, work: u64, limits: &Limits) -> Result<StreamReader<'_>> {
@@ -85,9 +91,11 @@ impl Patch<'_> {
                     });
                 }
                 let mut columns = Vec::new();
-                zstd::Decoder::with_buffer(entry.bytes)?
-                    .take(entry.decoded)
-                    .read_to_end(&mut columns)?;
+                let frame = zstd::Decoder::with_buffer(entry.bytes)?;
+                let read = frame.take(entry.decoded).read_to_end(&mut columns);
+                if read.ok() != usize::try_from(entry.decoded).ok() {
+                    return Err(Error::DamagedPatch("a zstd frame is damaged"));
+                }
                 StreamReader::Columns(ColumnReader::new(columns)?)
             }
         })

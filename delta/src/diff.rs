@@ -19,6 +19,11 @@ pub struct Delta {
     pub report: Report,
 }
 
+/// Memory that apply needs for its models and its index of old code, in bytes.
+const MODELS: u64 = 40 << 20;
+/// Bytes of both files to one byte of what apply keeps of layout, covers and learned targets.
+const STATE: u64 = 16;
+
 /// Makes a patch from `old` to `new`, and applies it once before handing it out.
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
     let go_on = |stage| {
@@ -39,23 +44,21 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
         memory: 0,
     };
     go_on("match")?;
-    let mut bytes = match image(&header, old, new, options)? {
-        Some(patch) => patch,
-        None => plain(&header, old, new, options)?,
-    };
+    // Where the reading as ELF files does not hold, the next plainer way takes its place.
+    let modelled = image(&header, old, new, options)?;
     go_on("check")?;
-    let kept = if checked(&bytes, old, new).is_ok() {
-        Some(())
-    } else {
-        None
+    let mut bytes = match modelled.filter(|patch| checked(patch, old, new).is_ok()) {
+        Some(patch) => Some(patch),
+        None => Some(plain(&header, old, new, options)?).filter(|patch| checked(patch, old, new).is_ok()),
     };
-    if kept.is_none() || may_lose(bytes.len(), new) {
+    if bytes.as_ref().is_none_or(|patch| may_lose(patch.len(), new)) {
         let whole = whole(&header, new)?;
-        if kept.is_none() || whole.len() < bytes.len() {
+        if bytes.as_ref().is_none_or(|patch| whole.len() < patch.len()) {
             checked(&whole, old, new)?;
-            bytes = whole;
+            bytes = Some(whole);
         }
     }
+    let bytes = bytes.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
     let report = Patch::parse(&bytes, &unlimited())?.report();
     Ok(Delta { bytes, report })
 }
@@ -138,7 +141,7 @@ fn finish(
     recipes: &[Recipe],
 ) -> Result<Vec<u8>> {
     let mut bodies: Vec<Body> = Vec::new();
-    for (id, writer) in streams.into_iter() {
+    for (id, writer) in streams.into_coders() {
         match writer {
             StreamWriter::Modelled(writer) => {
                 let bytes = writer.finish();
@@ -160,7 +163,8 @@ fn finish(
             }
         }
     }
-    let memory = recipes.iter().map(Recipe::memory).sum::<u64>() + (32 << 20);
+    let scripts: u64 = recipes.iter().map(Recipe::memory).sum();
+    let memory = scripts + MODELS + (header.old_len + header.new_len) / STATE;
     let header = Header {
         method,
         memory,
@@ -175,12 +179,16 @@ fn image(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<O
     let Some(old_image) = OldImage::read(&old_view)? else {
         return Ok(None);
     };
-    let Some(plan) = plan(&old_image, old, &new_view, new)? else {
+    let Some(plan) = plan(&old_image, old, &new_view, new, options.symbols.as_ref())? else {
         return Ok(None);
     };
     let mut streams = writers(options)?;
-    let recipes = code_image(&mut streams, &old_image, header.new_len, Some(&plan))?;
-    finish(header, Method::Image, streams, &recipes).map(Some)
+    match code_image(&mut streams, &old_image, header.new_len, Some(&plan), u64::MAX) {
+        Ok(recipes) => finish(header, Method::Image, streams, &recipes).map(Some),
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        // A file that defeats a model is no reason to fail.
+        Err(_) => Ok(None),
+    }
 }
 
 /// The patch by covers and bytes alone.
@@ -188,11 +196,18 @@ fn plain(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<V
     if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
         return whole(header, new);
     }
-    let index = ByteIndex::new(old, &[0..old.len()]);
+    let whole = 0..old.len();
+    let index = ByteIndex::new(old, std::slice::from_ref(&whole));
     let covers = index.covers(new, 0..new.len(), Some(0));
     drop(index);
     let view = FileView::new(&old)?;
     let mut streams = writers(options)?;
-    let recipe = code_file(&mut streams, &view, header.new_len, Some((new, &covers)))?;
+    let recipe = code_file(
+        &mut streams,
+        &view,
+        header.new_len,
+        Some((new, &covers)),
+        u64::MAX,
+    )?;
     finish(header, Method::Bytes, streams, &[recipe])
 }

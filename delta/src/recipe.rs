@@ -2,9 +2,10 @@
 //!
 //! Phase two walks it forward with a small buffer, so the new file is never held in memory.
 
+use crate::container::Cursor;
 use crate::container::put_varint;
 use crate::file_view::FileView;
-use crate::{container::Cursor, error::Result};
+use crate::{Error, error::Result};
 
 /// An edit script: copies of old bytes with patches laid over them, and literals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +100,16 @@ impl Recipe {
     /// Bytes of memory that it holds.
     pub fn memory(&self) -> u64 {
         (self.ops.len() + self.copy.patches.len()) as u64
+    }
+
+    /// Fails where it holds more than `budget` bytes: more than the patch declared.
+    pub fn within(&self, budget: u64) -> Result<()> {
+        let declared = Error::DamagedPatch("it needs more memory than it declares");
+        if self.memory() <= budget {
+            Ok(())
+        } else {
+            Err(declared)
+        }
     }
 
     /// Runs a finished script and hands the new bytes over piece by piece.

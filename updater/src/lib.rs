@@ -1,1 +1,29 @@
-//! The updater: signed releases, measured choice, atomic deployment. Public types only for now.
+//! The updater: signed releases, measured choice of deltas, atomic deployment, rollback.
+//!
+//! A [`farm`] scans a release tree into a [`manifest`], stores files by digest, makes deltas from earlier
+//! releases and signs what it publishes ([`trust`]). A [`site`] follows one product over any number of
+//! [`source`]s, chooses for every file the cheapest way to get it, rebuilds the tree beside the running one and
+//! switches with one rename. `PROTOCOL.md` beside this crate says what is stored where and what is checked when.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+mod compress;
+pub mod digest;
+pub mod disk;
+mod error;
+pub mod farm;
+pub mod manifest;
+pub mod names;
+pub mod site;
+pub mod source;
+mod speed;
+pub mod step;
+pub mod trust;
+mod watch;
+
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use watch::{Quiet, Watch};
+
+/// Version of the protocol that this crate speaks; a repository of a newer one is refused.
+pub const PROTOCOL: u32 = 1;

@@ -78,11 +78,10 @@ pub struct ByteModel {
     rights: Vec<Chance>,
     by_class: Vec<[i32; INPUTS]>,
     by_node: Vec<[i32; INPUTS]>,
-    /// By class of guess agreement.
-    refine: Vec<u16>,
-    tune: u32,
 }
 
+/// Entries of the table of runs.
+const RUN_ENTRIES: usize = 1 << 20;
 const ONE: i32 = 1 << 27;
 const STATES_LIMIT: u32 = 255;
 const RIGHTS_LIMIT: u32 = 255;
@@ -93,7 +92,7 @@ impl ByteModel {
         let weight = ONE / 10;
         ByteModel {
             lines: vec![Line([0; LINE]); 1 << (bits - 6)],
-            runs: vec![0; 1 << std::env::var("R").ok().and_then(|t| t.parse().ok()).unwrap_or(20)],
+            runs: vec![0; RUN_ENTRIES],
             histories: (0..CONTEXTS * 256)
                 .map(|i| {
                     let [n0, n1] = super::states::SEEN[i & 255].map(u32::from);
@@ -103,11 +102,6 @@ impl ByteModel {
             rights: vec![3 << 30; ALL * CONFIDENCES * 8],
             by_class: vec![[weight; INPUTS]; CLASSES * 8],
             by_node: vec![[weight; INPUTS]; 256],
-            refine: Vec::new(),
-            tune: std::env::var("T")
-                .ok()
-                .and_then(|t| u32::from_str_radix(&t, 16).ok())
-                .unwrap_or(0),
         }
     }
 
@@ -116,7 +110,7 @@ impl ByteModel {
         (self.lines.len() * LINE
             + (self.histories.len() + self.rights.len()) * 4
             + (self.by_class.len() + self.by_node.len()) * INPUTS * 4
-            + self.refine.len() * 2) as u64
+            + self.runs.len() * 4) as u64
     }
 
     /// Finds or makes the slot of a hash: where it starts in its line.
@@ -124,7 +118,7 @@ impl ByteModel {
     fn find(line: &mut Line, check: u8) -> usize {
         let bytes = &mut line.0;
         let checks = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let differ = checks ^ u32::from(check) * 0x0101_0101;
+        let differ = checks ^ (u32::from(check) * 0x0101_0101);
         let equal = differ.wrapping_sub(0x0101_0101) & !differ & 0x8080_8080;
         if equal != 0 {
             return SLOTS + STATES * (equal.trailing_zeros() as usize >> 3);
@@ -167,7 +161,7 @@ impl ByteModel {
                 } else {
                     first ^ 1
                 };
-                self.runs[first ^ first ^ at ^ 1] -= u32::from(self.runs[at ^ 1] & 0xff > 0);
+                self.runs[at ^ 1] -= u32::from(self.runs[at ^ 1] & 0xff > 0);
                 self.runs[at] = check;
                 at
             };
@@ -180,22 +174,14 @@ impl ByteModel {
         let class = (known.class as usize & (CLASSES - 1)) * 8;
         for half in 0..2 {
             let mask = self.lines.len() - 1;
-            for i in 0..CONTEXTS {
+            for (i, slot) in keys.iter_mut().enumerate() {
                 if half == 0 {
-                    let key = hash(
-                        if self.tune >> i & 1 == 0 {
-                            known.contexts[i]
-                        } else {
-                            0
-                        },
-                        i as u32,
-                    )
-                    .wrapping_mul(0x9E37_79B1);
-                    keys[i] = key ^ key >> 15;
+                    let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
+                    *slot = key ^ key >> 15;
                 } else {
                     let spread = node.wrapping_mul(0x9E37_79B1);
-                    keys[i] ^= spread >> 24;
-                    keys[i] ^= (spread >> 10) & 0x3f00;
+                    *slot ^= spread >> 24;
+                    *slot ^= (spread >> 10) & 0x3f00;
                 }
             }
             // Ask memory for all lines before the first is needed.
@@ -252,8 +238,8 @@ impl ByteModel {
                     a[i] = a[i].wrapping_add(step);
                     b[i] = b[i].wrapping_add(step);
                 }
-                for i in 0..CONTEXTS {
-                    let state = &mut slots[i][inner & 15];
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    let state = &mut slot[inner & 15];
                     learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
                     *state = NEXT[*state as usize][usize::from(bit)];
                 }
@@ -278,7 +264,7 @@ impl ByteModel {
                 *entry += u32::from(*entry & 0xff < 60);
             } else {
                 *entry = if *entry & 0xff > 3 {
-                    (*entry & !0xff) | (*entry & 0xff) / 4
+                    (*entry & !0xff) | ((*entry & 0xff) / 4)
                 } else {
                     *entry & 0xffff_0000 | (node & 0xff) << 8 | 1
                 };

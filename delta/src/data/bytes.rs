@@ -42,6 +42,7 @@ pub fn code_bytes<S: Symbols>(
     known: &Known,
     truth: Option<&[u8]>,
     recipe: &mut Recipe,
+    budget: u64,
 ) -> Result<()> {
     let mut cursor = at;
     let end = at + len;
@@ -67,7 +68,7 @@ pub fn code_bytes<S: Symbols>(
                 );
                 recipe.literal(&buffer);
                 from += n;
-                check(s)?;
+                check(s, recipe, budget)?;
             }
         }
         let Some(cover) = cover else { break };
@@ -82,7 +83,7 @@ pub fn code_bytes<S: Symbols>(
             mismatches(s, m, &base, from, &skip, truth, &mut buffer)?;
             recipe.copy(cover.old_at + done, &base, &buffer);
             done += n;
-            check(s)?;
+            check(s, recipe, budget)?;
         }
         m.last = buffer
             .iter()
@@ -95,12 +96,11 @@ pub fn code_bytes<S: Symbols>(
     Ok(())
 }
 
-fn check<S: Symbols>(s: &S) -> Result<()> {
+fn check<S: Symbols>(s: &S, recipe: &Recipe, budget: u64) -> Result<()> {
     if s.exhausted() {
-        Err(Error::DamagedPatch("a byte stream ends too early"))
-    } else {
-        Ok(())
+        return Err(Error::DamagedPatch("a byte stream ends too early"));
     }
+    recipe.within(budget)
 }
 
 fn literals<S: Symbols>(

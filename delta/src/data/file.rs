@@ -9,12 +9,13 @@ use crate::tables::Known;
 use crate::{Error, error::Result};
 
 /// Codes a new file of `len` bytes against the old one by covers and bytes alone. `truth` holds the new
-/// bytes and their covers on the writing side.
+/// bytes and their covers on the writing side; `budget` bounds the recipe, in bytes.
 pub fn code_file<S: Symbols>(
     streams: &mut Streams<S>,
     old: &FileView,
     len: u64,
     truth: Option<(&[u8], &[Cover])>,
+    budget: u64,
 ) -> Result<Recipe> {
     let too_long = |_| Error::DamagedPatch("a file of 4 GiB or more is not coded so");
     let (len, old_len) = (
@@ -44,6 +45,7 @@ pub fn code_file<S: Symbols>(
         &Known::default(),
         bytes,
         &mut recipe,
+        budget,
     )?;
     recipe.finish();
     Ok(recipe)

@@ -121,7 +121,7 @@ pub fn records(section: &[u8]) -> impl Iterator<Item = Record> + '_ {
         }
         let end = at
             .checked_add(4 + length as usize)
-            .filter(|&e| e <= section.len())?;
+            .filter(|&e| e >= at + 8 && e <= section.len())?;
         let id = word(section, at + 4)? as usize;
         let cie = match id {
             0 => None,

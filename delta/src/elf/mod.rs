@@ -137,7 +137,7 @@ impl Elf {
         let rows = SectionHeader::parse_from(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
         let mut sections = Vec::with_capacity(rows.len());
         for row in rows {
-            let name = names.get(row.sh_name as usize..).unwrap_or_default();
+            let name = names.get(row.sh_name..).unwrap_or_default();
             let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
             let section = Section {
                 name: name[..end].to_vec(),

@@ -10,8 +10,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::Recipe;
-use crate::tables::go::{self, Functions};
-use crate::tables::{Choices, Made, Unwind, World, jumps, relocations, symbols};
+use crate::tables::{Choices, Made, Unwind, World, go, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -74,13 +73,18 @@ pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec
     regions.iter().map(&mut hint).collect()
 }
 
-/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
+/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order. No recipe gets larger
+/// than `budget`, in bytes.
 pub fn code_image<S: Symbols>(
     streams: &mut Streams<S>,
     old: &OldImage,
     len: u64,
     plan: Option<&Plan>,
+    budget: u64,
 ) -> Result<Vec<Recipe>> {
+    if len > u64::from(u32::MAX) {
+        return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
+    }
     let empty = Parts::default();
     let known = plan.map_or(&empty, |p| &p.parts);
     let parts = code_skeleton(
@@ -188,7 +192,7 @@ pub fn code_image<S: Symbols>(
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
     let mut recipes: Vec<Recipe> = Vec::new();
-    let mut functions = Functions::begin(streams.get(Stream::Go), &world)?;
+    let mut functions = go::Functions::begin(streams.get(Stream::Go), &world)?;
     for section in &code.sections {
         let mut recipe = Recipe::default();
         let mut cursor = section.at;
@@ -223,6 +227,7 @@ pub fn code_image<S: Symbols>(
                 functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
             }
             unwind.unit(streams, &mut world, &mut view, index)?;
+            recipe.within(budget)?;
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -279,6 +284,7 @@ pub fn code_image<S: Symbols>(
                     &made.known,
                     truth,
                     &mut recipe,
+                    budget,
                 )?;
             }
         }

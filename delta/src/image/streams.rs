@@ -79,7 +79,7 @@ impl<S> Streams<S> {
     }
 
     /// The coders with their identifiers.
-    pub fn into_iter(self) -> impl Iterator<Item = (u8, S)> {
+    pub fn into_coders(self) -> impl Iterator<Item = (u8, S)> {
         STREAMS.iter().map(|(stream, _)| *stream as u8).zip(self.0)
     }
 }

@@ -38,7 +38,7 @@ fn usual_alignment(old: &CodeMap, section: &CodeSection) -> u32 {
     let aligned = |a: u32| {
         units
             .iter()
-            .filter(|u| (u.at - section.at + section.addr) % a == 0)
+            .filter(|u| (u.at - section.at + section.addr).is_multiple_of(a))
             .count()
     };
     let most = units.len() - units.len() / 10;

@@ -3,7 +3,7 @@
 use super::align::Aligner;
 use super::bytes::ByteIndex;
 use super::tokens::Tokens;
-use super::units;
+use super::{names, units};
 use crate::data::Cover;
 use crate::elf::{Region, RegionKind};
 use crate::error::Result;
@@ -23,6 +23,7 @@ pub fn plan<'a>(
     old_bytes: &[u8],
     file: &'a FileView<'a>,
     bytes: &'a [u8],
+    symbols: Option<&(Vec<u8>, Vec<u8>)>,
 ) -> Result<Option<Plan<'a>>> {
     let Some(new) = OldImage::read(file)? else {
         return Ok(None);
@@ -48,7 +49,9 @@ pub fn plan<'a>(
 
     let old_tokens = Tokens::scan(old.machine, &old.code, old_bytes);
     let new_tokens = Tokens::scan(old.machine, &new.code, bytes);
-    let paired = units::pair(&old_tokens, &new_tokens);
+    let old_names = names::of_units(&old.elf, &old.code, old_bytes, symbols.map(|s| s.0.as_slice()));
+    let new_names = names::of_units(&new.elf, &new.code, bytes, symbols.map(|s| s.1.as_slice()));
+    let paired = units::pair(&old_tokens, &new_tokens, (&old_names, &new_names));
     let aligner = Aligner::new((&old_tokens, old_bytes), (&new_tokens, bytes));
     let mut layout = Vec::with_capacity(paired.len());
     let mut runs = Vec::with_capacity(paired.len());
@@ -165,7 +168,7 @@ fn cover(
         blanked
     };
     let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
-    let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
+    let plain: Vec<_> = without.iter().map(&range).collect();
     find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
     let learn = |map: &mut AddressMap, covers: &[Cover]| {
         for cover in covers {
@@ -204,7 +207,7 @@ fn cover(
     };
     let old_labelled = label(old, old_bytes, &old_slots, &|t| map.guess(t));
     let new_labelled = label(new, bytes, &new_slots, &|t| t);
-    let words: Vec<_> = with.iter().map(|r| range(r)).collect();
+    let words: Vec<_> = with.iter().map(range).collect();
     find(
         &ByteIndex::new(&old_labelled, &words),
         &new_labelled,

@@ -1,4 +1,5 @@
-//! Pairs new units with old ones: equal code first, then neighbours, then the most shared instructions.
+//! Pairs new units with old ones: names that are there once, where there are any, then equal code, then
+//! neighbours, then the most shared instructions.
 
 use super::tokens::Tokens;
 use std::collections::HashMap;
@@ -11,16 +12,32 @@ const VOTERS: usize = 24;
 const COMMON: usize = 12;
 
 /// Old unit for each new one.
-pub fn pair(old: &Tokens, new: &Tokens) -> Vec<Option<u32>> {
+///
+/// `names` holds a hash of each unit's name in the old and the new file, 0 for none.
+pub fn pair(old: &Tokens, new: &Tokens, names: (&[u64], &[u64])) -> Vec<Option<u32>> {
     let count = new.unit_hash.len();
     let mut paired: Vec<Option<u32>> = vec![None; count];
     let mut used = vec![false; old.unit_hash.len()];
+    named(names, &mut paired, &mut used);
     equal(old, new, &mut paired, &mut used);
     neighbours(old, new, &mut paired, &mut used);
     vote(old, new, &mut paired, &mut used);
     neighbours(old, new, &mut paired, &mut used);
     lonely(old, new, &mut paired, &mut used);
     paired
+}
+
+/// Units whose name only they have, in both files.
+fn named((old, new): (&[u64], &[u64]), paired: &mut [Option<u32>], used: &mut [bool]) {
+    let (olds, news) = (by_hash(old), by_hash(new));
+    for (i, name) in new.iter().enumerate().filter(|(_, name)| **name != 0) {
+        if let Some([only]) = olds.get(name).map(Vec::as_slice)
+            && news[name].len() == 1
+        {
+            paired[i] = Some(*only);
+            used[*only as usize] = true;
+        }
+    }
 }
 
 fn by_hash(hashes: &[u64]) -> HashMap<u64, Vec<u32>> {
@@ -38,6 +55,8 @@ fn equal(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [boo
     for (i, hash) in new.unit_hash.iter().enumerate() {
         if let Some([only]) = olds.get(hash).map(Vec::as_slice)
             && news[hash].len() == 1
+            && paired[i].is_none()
+            && !used[*only as usize]
         {
             paired[i] = Some(*only);
             used[*only as usize] = true;
@@ -65,8 +84,8 @@ fn equal(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [boo
         );
     }
     let mut near = 0u32;
-    for i in 0..paired.len() {
-        if let Some(j) = paired[i] {
+    for (i, pair) in paired.iter_mut().enumerate() {
+        if let Some(j) = *pair {
             near = j;
         } else if let Some(candidates) = olds.get(&new.unit_hash[i]) {
             let free = candidates.iter().copied().filter(|&j| !used[j as usize]);
@@ -74,7 +93,7 @@ fn equal(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [boo
             // A used twin is still a perfect source.
             let best = best.or_else(|| candidates.iter().copied().min_by_key(|&j| j.abs_diff(near)));
             if let Some(j) = best {
-                paired[i] = Some(j);
+                *pair = Some(j);
                 used[j as usize] = true;
             }
         }
@@ -158,8 +177,8 @@ fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool
     }
     let mut votes: HashMap<u32, u32> = HashMap::new();
     let mut near = 0u32;
-    for i in 0..paired.len() {
-        if let Some(j) = paired[i] {
+    for (i, pair) in paired.iter_mut().enumerate() {
+        if let Some(j) = *pair {
             near = j + 1;
             continue;
         }
@@ -186,7 +205,7 @@ fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool
         if let Some((_, _, j)) = best
             && votes[&j] * 4 >= marks.len() as u32 * 5
         {
-            paired[i] = Some(j);
+            *pair = Some(j);
             used[j as usize] = true;
         }
     }

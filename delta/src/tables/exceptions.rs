@@ -13,6 +13,9 @@ use crate::predict::UnitView;
 use crate::{Error, error::Result};
 use lsda::{LsdaModels, code_lsda};
 
+/// The bytes of a table, and where each unit's part of it is.
+type Placed = (Vec<u8>, Vec<(u32, u32)>);
+
 /// No type, or no table.
 const NONE: u32 = u32::MAX;
 /// Alignment of tables, in bytes.
@@ -193,12 +196,7 @@ impl Exceptions {
 
     /// Puts the tables into the section, mostly in the order of the units' frames, `by_frames`; gives its bytes,
     /// and the address of the table of each unit that has one, by units.
-    pub fn finish<S: Symbols>(
-        mut self,
-        s: &mut S,
-        addr: u32,
-        by_frames: &[u32],
-    ) -> Result<(Vec<u8>, Vec<(u32, u32)>)> {
+    pub fn finish<S: Symbols>(mut self, s: &mut S, addr: u32, by_frames: &[u32]) -> Result<Placed> {
         let of_unit: Vec<u32> = self.entries.iter().map(|e| e.unit).collect();
         let entry_of = |unit: &u32| of_unit.binary_search(unit).ok();
         let mut rank = vec![NONE; self.entries.len()];

@@ -67,7 +67,7 @@ fn entries(
 
 /// The end of what a table at `base` may reach: its section, or the next address that the function refers to.
 fn limit(addresses: &Addresses, base: u32, others: impl Iterator<Item = u32>) -> Option<u32> {
-    if base % ENTRY != 0 {
+    if !base.is_multiple_of(ENTRY) {
         return None;
     }
     let range = addresses.range_of(base).filter(|r| r.offset.is_some())?;

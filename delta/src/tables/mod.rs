@@ -60,18 +60,19 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if !s.in_file() {
         return None;
     }
-    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size % 24 == 0 {
+    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size.is_multiple_of(24) {
         return Some(Table::Relocations);
     }
     if let Some(table) = symbols::candidate(elf, section) {
         return Some(table);
     }
+    if crate::elf::go::section(elf) == Some(section) {
+        return Some(Table::Functions);
+    }
     let by_name: &[(&[u8], Table)] = &[
         (b".eh_frame", Table::Frames),
         (b".eh_frame_hdr", Table::FrameIndex),
         (b".gcc_except_table", Table::Exceptions),
-        (b".gopclntab", Table::Functions),
-        (b".data.rel.ro.gopclntab", Table::Functions),
     ];
     by_name
         .iter()

@@ -13,6 +13,8 @@ use crate::{Error, error::Result};
 
 /// Bytes of a row.
 const ROW: usize = 24;
+/// Most bytes that are set aside before there is anything to put there.
+const LARGEST_START: usize = 1 << 20;
 /// Bytes of a word that a relocation fills.
 const WORD: u32 = 8;
 const SHF_WRITE: u64 = 1;
@@ -80,7 +82,7 @@ pub fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
     let (folded, others) = rows.split_at(split(machine, &rows));
     let told = folded.iter().all(|r| {
         let addr = r.offset as u32;
-        addr % WORD == 0
+        addr.is_multiple_of(WORD)
             && sections
                 .iter()
                 .any(|s| addr.wrapping_sub(s.0) < s.1.saturating_sub(WORD - 1))
@@ -161,7 +163,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         let machine = world.old.machine;
         // The relative rows go to the tables in order; nearly always the first one takes them all.
         let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
-        let folded = left.len() as i64 + s.signed(&mut m.count, &[0], known - left.len() as i64);
+        let folded =
+            (left.len() as i64).saturating_add(s.signed(&mut m.count, &[0], known - left.len() as i64));
         let total = world.elf.sections[table].size / ROW as u64;
         let folded = usize::try_from(folded)
             .ok()
@@ -169,7 +172,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         let folded = folded.ok_or(Error::DamagedPatch("a relocation table has too many rows"))?;
         let (mine, rest) = left.split_at(folded);
         left = rest;
-        let mut bytes = Vec::with_capacity(total as usize * ROW);
+        let mut bytes = Vec::with_capacity((total as usize * ROW).min(LARGEST_START));
         let mut put = |row: Row| {
             for word in [row.offset, row.info, row.addend] {
                 bytes.extend_from_slice(&word.to_le_bytes());
@@ -353,7 +356,8 @@ fn code_rows<S: Symbols>(
             .targets
             .code(s, &mut m.targets, &site, guess, &mut locals, t.offset as u32)?;
         let old_info = was.unwrap_or_default().info;
-        let expected = (((old_info >> 32) as i64 + symbol_shift) as u64) << 32 | old_info & 0xffff_ffff;
+        let expected =
+            ((((old_info >> 32) as i64).wrapping_add(symbol_shift)) as u64) << 32 | old_info & 0xffff_ffff;
         let info = if s.flag(
             &mut m.info,
             &[u32::from(here), 2 + (old_info as u32 & 0xffff)],

@@ -111,7 +111,7 @@ pub fn code_instruction<S: Symbols>(
     } else {
         [0, 1, 2, 3]
     };
-    let [h0, h1, h2, _] = history.heads;
+    let [h0, h1, _h2, _] = history.heads;
     let [f0, f1, f2, _] = history.full;
     loop {
         let at = order.get(n).copied().unwrap_or(n);

@@ -343,7 +343,7 @@ impl Edit<'_, '_> {
                 hash(hash(4, h & 0xf), room_class | op << 8),
             ];
             op = s.tree(&mut m.kind, &contexts, 2, known);
-            self.history = h << 2 | 1 + (op & 1) + u32::from(op >= GO_NEAR);
+            self.history = (h << 2) | (1 + (op & 1) + u32::from(op >= GO_NEAR));
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {

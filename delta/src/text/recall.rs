@@ -11,6 +11,8 @@ const OLD_GRAM: usize = 3;
 /// The same for new code.
 const NEW_GRAM: usize = 2;
 const RING: usize = 1 << 22;
+/// Size of the index of old code, as a power of two.
+const OLD_INDEX_BITS: u32 = 21;
 
 /// A hash of one blanked instruction.
 fn token(masked: &[u8]) -> u32 {
@@ -44,8 +46,6 @@ impl Grams {
 pub struct Trail {
     /// Instructions in a row that it got right; 0 if there is no trail.
     pub hits: u32,
-    /// Instructions that it got wrong lately.
-    pub misses: u32,
     at: u64,
     /// The instruction that it expects.
     pub expected: [u8; 16],
@@ -88,7 +88,7 @@ impl Recall {
 
     /// Indexes the old file's code.
     pub fn index(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
-        let bits = std::env::var("B").ok().and_then(|t| t.parse().ok()).unwrap_or(21);
+        let bits = OLD_INDEX_BITS;
         self.old_index = vec![0; 1 << bits];
         let mut listing = super::Listing::new(self.machine);
         for (i, unit) in map.units.iter().enumerate() {

@@ -12,6 +12,9 @@ use std::collections::HashMap;
 /// A place in the data of functions: group, and offset in it.
 pub type Place = (u8, u32);
 
+/// The group of places whose offset is all there is to tell: the data stands in another section.
+pub const ELSEWHERE: u8 = u8::MAX;
+
 /// A function table in the making.
 #[derive(Debug)]
 pub struct Builder {
@@ -200,7 +203,8 @@ impl Builder {
         }
         for (word, (group, offset)) in &self.fixups {
             let word = *word as usize;
-            let place = starts[usize::from(*group)] + offset;
+            let start = starts.get(usize::from(*group)).copied().unwrap_or(0);
+            let place = start.wrapping_add(*offset);
             self.records[word..word + 4].copy_from_slice(&place.to_le_bytes());
         }
         let mut out = vec![0u8; HEADER];
@@ -344,6 +348,8 @@ fn build(table: &GoTable) -> Option<Vec<u8>> {
         for (kind, &at) in record.data.iter().enumerate() {
             f.data.push(if at == NONE {
                 None
+            } else if !frame.with_data {
+                Some((ELSEWHERE, at))
             } else if kind == INLINE_TREE {
                 let mut tree = tree_of(table, &record)?;
                 for at in &mut tree.names {

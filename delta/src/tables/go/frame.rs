@@ -78,7 +78,7 @@ pub fn code_frame<S: Symbols>(
         .signed(&mut numbers, &[3], names.len() as i64 - old_count)
         .saturating_add(old_count);
     let files = s
-        .signed(&mut numbers, &[4], i64::from(known.files) - count)
+        .signed(&mut numbers, &[4], i64::from(known.files).wrapping_sub(count))
         .saturating_add(count);
     let part = old.map_or((0, 0), GoTable::files);
     let mut coder = Names::new(old, part, !S::READS);

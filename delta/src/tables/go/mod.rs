@@ -13,7 +13,7 @@ mod reader;
 mod steps;
 pub mod words;
 
-use self::builder::{Builder, Frame, Function, Place, Tree};
+use self::builder::{Builder, ELSEWHERE, Frame, Function, Place, Tree};
 use self::frame::FileMap;
 use self::lines::Lines;
 use self::names::Names;
@@ -109,6 +109,8 @@ impl Default for Models {
 struct Bases {
     text: (u32, u32),
     data: (u32, u32),
+    /// Data of functions.
+    module: (u32, u32),
 }
 
 /// Tells the table, unit by unit.
@@ -143,6 +145,11 @@ pub struct Functions {
     masks: HashMap<u32, u32>,
     /// First lines of inlined functions, by name.
     first_lines: HashMap<Vec<u8>, i32>,
+    /// Old positions of data in another section to new ones.
+    elsewhere: HashMap<u32, u32>,
+    last_data: u32,
+    last_away: u32,
+    missed: u32,
     last_unit: u32,
     last_line: u32,
     quantum: u8,
@@ -174,7 +181,13 @@ impl Functions {
         let was = old.as_ref().and_then(builder::frame_of);
         let known = truth.as_ref().and_then(builder::frame_of);
         let text = world.elf.section(b".text").map(|i| &world.elf.sections[i]);
-        let bases = Bases {
+        let old_base = reader::module_data(&world.old.elf, read_old);
+        let true_base = match world.truth {
+            Some(_) => reader::module_data(world.elf, |i| world.true_bytes(i).map(<[u8]>::to_vec)),
+            None => 0,
+        };
+        let mut bases = Bases {
+            module: (old_base, 0),
             text: (base(&world.old.elf, b".text"), base(world.elf, b".text")),
             data: (base(&world.old.elf, b".rodata"), base(world.elf, b".rodata")),
         };
@@ -187,6 +200,9 @@ impl Functions {
             truth.as_ref().zip(known.as_ref()),
         )?;
         let mut m = Models::default();
+        let guess = i64::from(world.targets.map().guess(old_base));
+        let by = s.signed(&mut m.numbers, &[4], i64::from(true_base) - guess);
+        bases.module.1 = guess.wrapping_add(by) as u32;
         let quantum = truth.as_ref().map_or(1, |t| t.head.quantum);
         let quantum = if s.flag(&mut m.is_function, &[0], quantum == 1) {
             1
@@ -217,6 +233,10 @@ impl Functions {
             true_places: HashMap::new(),
             masks: HashMap::new(),
             first_lines: HashMap::new(),
+            elsewhere: HashMap::new(),
+            last_data: 0,
+            last_away: 0,
+            missed: 0,
             last_unit: 0,
             last_line: 0,
             quantum,
@@ -565,8 +585,43 @@ impl Functions {
             return Ok(None);
         }
         if !self.frame.with_data {
-            // Data in another section: only the position is here.
-            return Err(Error::DamagedPatch("Go's data is not modelled"));
+            // The data stands in another section: only its position is told.
+            let known = self.elsewhere.get(&old_at).copied();
+            let (old_base, new_base) = self.bases.module;
+            let from = old_at.wrapping_add(old_base);
+            let guess = match known {
+                _ if old_at == NONE => self.last_data,
+                Some(at) => at,
+                None => map.guess(from).wrapping_sub(new_base),
+            };
+            let contexts = [
+                hash(
+                    7,
+                    column | u32::from(known.is_some()) << 4 | u32::from(old_at != NONE) << 5,
+                ),
+                hash(hash(8, column), self.missed & 7),
+            ];
+            let hit = s.flag(&mut self.m.place, &contexts, true_at == guess);
+            self.missed = self.missed << 1 | u32::from(!hit);
+            let mut at = guess;
+            if !hit {
+                // What differs from the map differs alike for a while.
+                let again = guess.wrapping_add(self.last_away);
+                let known = [hash(9, column), hash(10, self.missed & 15)];
+                if s.flag(&mut self.m.place, &known, true_at == again) {
+                    at = again;
+                } else {
+                    let by = true_at.wrapping_sub(guess) as i32;
+                    let by = s.signed(&mut self.m.word, &[hash(5, column), 6], i64::from(by));
+                    at = guess.wrapping_add(by as u32);
+                    self.last_away = by as u32;
+                }
+            }
+            if old_at != NONE {
+                self.elsewhere.insert(old_at, at);
+            }
+            self.last_data = at;
+            return Ok(Some((ELSEWHERE, at)));
         }
         let was = old_table.filter(|_| old_at != NONE).and_then(|t| t.blob(old_at));
         let known = truth_table.and_then(|t| t.blob(true_at));
@@ -720,7 +775,7 @@ impl Functions {
                         .map_or(0, |w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
                 };
                 let (was, is) = (word(guess), word(truth));
-                let phase = column << 4 | if at < 8 { 8 } else { at as u32 / 4 & 3 };
+                let phase = column << 4 | if at < 8 { 8 } else { (at as u32 / 4) & 3 };
                 let contexts = [hash(1, phase), hash(hash(2, phase), u32::from(at < guess.len()))];
                 let mut now = was;
                 if !s.flag(&mut self.m.word_hit, &contexts, was == is) {

@@ -316,3 +316,32 @@ pub fn find(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> Option<GoTabl
     let start = data_start(elf, section, module.as_deref());
     GoTable::read(read(section)?, start)
 }
+
+/// Address of the data of functions, as the module's record tells wherever it stands; 0 if it is not found.
+///
+/// The record begins with the addresses of the function table and of its names, and `gofunc` is word 40 of it
+/// (Go 1.20 to 1.26).
+pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
+    let Some(table) = go::section(elf) else { return 0 };
+    let start = elf.sections[table].addr;
+    let Some(head) = read(table).and_then(|bytes| FunctionTable::read(&bytes)) else {
+        return 0;
+    };
+    let names = start.wrapping_add(u64::from(head.names));
+    let long = |bytes: &[u8], at: usize| {
+        let word = bytes.get(at..at + 8)?;
+        Some(u64::from_le_bytes(word.try_into().ok()?))
+    };
+    for name in [&b".go.module"[..], b".noptrdata", b".data"] {
+        let Some(bytes) = elf.section(name).and_then(&read) else {
+            continue;
+        };
+        let found = (0..bytes.len())
+            .step_by(8)
+            .find(|&at| long(&bytes, at) == Some(start) && long(&bytes, at + 8) == Some(names));
+        if let Some(data) = found.and_then(|at| long(&bytes, at + 40 * 8)) {
+            return u32::try_from(data).unwrap_or(0);
+        }
+    }
+    0
+}

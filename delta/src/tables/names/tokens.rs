@@ -129,8 +129,7 @@ pub fn template(name: &[u8], spans: &mut Vec<Span>) -> u64 {
     find(name, spans);
     let mut h = spans.len() as u64;
     let mut from = 0;
-    let mut piece = |mut from: usize, to: usize, h: u64| {
-        let mut h = h;
+    let piece = |mut from: usize, to: usize, mut h: u64| {
         if is_v0(name) {
             while let Some((at, end)) = back_reference(&name[..to], from) {
                 h = mix(digest(&name[from..at]), h);

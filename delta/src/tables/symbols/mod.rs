@@ -2,6 +2,7 @@
 //!
 //! The names come first, so that an old row whose name is gone is passed over without a word.
 
+mod fields;
 mod grammar;
 mod ground;
 mod pair;
@@ -77,6 +78,33 @@ fn names_of(elf: &Elf, section: usize) -> Option<usize> {
         .get(link)
         .filter(|s| s.kind == SHT_STRTAB && s.in_file() && link != elf.names)
         .map(|_| link)
+}
+
+/// Hands over address and name of every function that the symbol tables of a file name.
+pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
+    let content = |s: &Section| {
+        bytes
+            .get(s.offset as usize..(s.offset + s.size) as usize)
+            .unwrap_or_default()
+    };
+    for table in elf.sections.iter().filter(|s| is_symbols(s)) {
+        let Some(strings) = elf.sections.get(table.link as usize).filter(|s| s.in_file()) else {
+            continue;
+        };
+        let strings = content(strings);
+        for row in content(table).chunks_exact(row::len(elf.is_64)) {
+            let row = Row::read(elf.is_64, row);
+            let name = strings.get(row.name as usize..).unwrap_or_default();
+            let end = name.iter().position(|&b| b == 0).unwrap_or(0);
+            if let Ok(addr) = u32::try_from(row.value)
+                && row.is_function()
+                && row.has_address()
+                && end > 0
+            {
+                each(addr, &name[..end]);
+            }
+        }
+    }
 }
 
 /// Codes all symbol tables with what hangs on them; keeps their recipes in `made`.

@@ -1,0 +1,452 @@
+//! The names of one string table, each against an old one.
+
+use super::places::{Places, unused};
+use super::spell::Speller;
+use super::tokens::{self, Span, TokenMap};
+use super::{NONE, Names, Starts, pair};
+use crate::code::{Model, Symbols, hash};
+use crate::recipe::Recipe;
+use crate::{Error, error::Result};
+
+/// Longest old name that predicts a new one, in bytes.
+const LONGEST: usize = 1 << 16;
+
+/// How a new name relates to the old one at hand.
+const SAME: u32 = 0;
+const TOKENS: u32 = 1;
+const EDIT: u32 = 2;
+/// The old one at hand is another.
+const SPELL: u32 = 3;
+const SKIP: u32 = 4;
+const JUMP: u32 = 5;
+/// Counted on from the new name before.
+const NEXT: u32 = 6;
+/// The old one that an interrupted run goes on with.
+const BACK: u32 = 7;
+
+/// Series of numbered names that are remembered.
+const SERIES: usize = 4;
+/// New tokens that are remembered.
+const RECENT: usize = 128;
+
+struct Models {
+    follows: Model,
+    kind: Model,
+    skip: Model,
+    jump: Model,
+    relation: Model,
+    token: Model,
+    length: Model,
+    letter: Model,
+    count: Model,
+    back: Model,
+    which: Model,
+    recent: Model,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Models {
+            follows: Model::new(4, 14, 1023),
+            kind: Model::new(2, 10, 255),
+            skip: Model::new(2, 12, 255),
+            jump: Model::new(1, 14, 255),
+            relation: Model::new(2, 10, 255),
+            token: Model::new(3, 12, 255),
+            length: Model::new(2, 12, 255),
+            letter: Model::new(1, 12, 1023),
+            count: Model::new(3, 12, 255),
+            back: Model::new(2, 8, 255),
+            which: Model::new(2, 8, 255),
+            recent: Model::new(2, 10, 255),
+        }
+    }
+}
+
+/// A table being told.
+pub struct Coder<'c> {
+    m: Models,
+    old_table: &'c [u8],
+    old_at: u32,
+    names: &'c mut Names,
+    speller: Speller,
+    map: TokenMap,
+    spans: Vec<Span>,
+    recipe: &'c mut Recipe,
+    /// The last step of a counted name.
+    step: u32,
+    /// The last new name of each series, latest first.
+    series: Vec<u32>,
+    /// New tokens that were told, latest last.
+    recent: Vec<Vec<u8>>,
+}
+
+impl<'c> Coder<'c> {
+    /// Before the first name; `old` is the old table and where it stands in its file.
+    pub fn new(old: (&'c [u8], u32), names: &'c mut Names, recipe: &'c mut Recipe) -> Self {
+        Coder {
+            m: Models::default(),
+            old_table: old.0,
+            old_at: old.1,
+            names,
+            speller: Speller::default(),
+            map: TokenMap::default(),
+            spans: Vec::new(),
+            recipe,
+            step: 0,
+            series: Vec::new(),
+            recent: Vec::new(),
+        }
+    }
+
+    /// Codes all names of a new table of `size` bytes.
+    pub fn table<S: Symbols>(&mut self, s: &mut S, size: usize, truth: Option<&[u8]>) -> Result<()> {
+        let true_starts = truth.map(Starts::of).unwrap_or_default();
+        let pairs = truth
+            .map(|t| pair::pair(self.old_table, &self.names.old, t, &true_starts))
+            .unwrap_or_default();
+        let count = self.names.old.len();
+        self.names.of_old = vec![NONE; count];
+        let mut places = Places::default();
+        let mut history = 0u32;
+        while self.names.table.len() < size {
+            let i = self.names.starts.len();
+            let known = truth.map_or(&[][..], |t| true_starts.name(t, i));
+            let pair = pairs.get(i).copied().unwrap_or(NONE);
+            places.expected = unused(places.expected, |j| self.is_used(j)).min(count);
+            let expected = places.expected;
+            let (mut guess, unsure) = self.predict(expected);
+            let contexts = [
+                hash(1, unsure | (history & 1) << 2),
+                hash(hash(2, unsure), history & 15),
+                hash(hash(3, unsure), history & 255),
+                hash(4, guess.len().min(63) as u32),
+            ];
+            let follows = pair as usize == expected && known == guess;
+            let follows = s.flag(&mut self.m.follows, &contexts, follows) && expected < count;
+            history = history << 1 | u32::from(!follows);
+            let mut source = expected;
+            let mut relation = SAME;
+            if !follows {
+                let known_relation = self.relation_of(&places, pair, known);
+                let contexts = [
+                    hash(1, unsure | u32::from(self.series.is_empty()) << 2),
+                    hash(hash(2, history & 7), self.step),
+                ];
+                relation = s.tree(&mut self.m.kind, &contexts, 3, known_relation);
+                if relation == NEXT {
+                    guess = self.next(s, known)?;
+                } else if relation >= SKIP {
+                    source = self.source(s, &places, relation, history, pair)?;
+                    let (other, unsure) = self.predict(source);
+                    let known_relation = if known == other {
+                        SAME
+                    } else {
+                        self.by_tokens(source, known)
+                    };
+                    let contexts = [hash(1, unsure), hash(2, relation)];
+                    guess = other;
+                    relation = s.tree(&mut self.m.relation, &contexts, 2, known_relation);
+                }
+                if relation < SPELL && source >= count {
+                    return Err(Error::DamagedPatch("a name continues one that is not there"));
+                }
+            }
+            self.name(s, source, relation, guess, known)?;
+            if relation != NEXT {
+                self.step = 0;
+            }
+            if relation < SPELL {
+                places.go(source, |j| self.is_used(j));
+                self.names.of_old[source] = i as u32;
+                self.names.source.push(source as u32);
+            } else {
+                self.names.source.push(NONE);
+            }
+            self.enter(i);
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("the names end too early"));
+            }
+        }
+        if self.names.table.len() > size {
+            Err(Error::DamagedPatch("the names are too long"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_used(&self, old: usize) -> bool {
+        self.names.of_old.get(old).is_some_and(|&new| new != NONE)
+    }
+
+    /// How a name relates to the expected one, on the writing side.
+    fn relation_of(&self, places: &Places, pair: u32, known: &[u8]) -> u32 {
+        let expected = places.expected;
+        match pair {
+            NONE if self.series_of(known).is_some() => NEXT,
+            NONE => SPELL,
+            p if p as usize == expected => self.by_tokens(expected, known),
+            p if places.left(|j| self.is_used(j)).any(|j| j == p as usize) => BACK,
+            p if p as usize > expected && p as usize - expected < 1 << 12 => SKIP,
+            _ => JUMP,
+        }
+    }
+
+    /// The old name that a new one continues, where it is not the expected one.
+    fn source<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        places: &Places,
+        relation: u32,
+        history: u32,
+        pair: u32,
+    ) -> Result<usize> {
+        let (expected, count) = (places.expected, self.names.old.len());
+        let source = if relation == BACK {
+            let left: Vec<usize> = places.left(|j| self.is_used(j)).collect();
+            let which = left.iter().position(|&j| j == pair as usize).unwrap_or(0);
+            let which = s.tree(&mut self.m.back, &[0, history & 7], 3, which as u32);
+            left.get(which as usize).copied().unwrap_or(usize::MAX)
+        } else if relation == SKIP {
+            let skip = (pair as usize).wrapping_sub(expected) as u64;
+            let skip = s.number(&mut self.m.skip, &[0, history & 7], skip);
+            expected.saturating_add(skip.min(1 << 32) as usize)
+        } else {
+            let jump = s.signed(&mut self.m.jump, &[0], i64::from(pair) - expected as i64);
+            usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX)
+        };
+        if source < count {
+            Ok(source)
+        } else {
+            Err(Error::DamagedPatch("a name continues one that is not there"))
+        }
+    }
+
+    /// The series that a name continues.
+    fn series_of(&self, name: &[u8]) -> Option<usize> {
+        let last = |&i: &u32| self.names.starts.name(&self.names.table, i as usize);
+        self.series
+            .iter()
+            .position(|i| tokens::is_numbered_like(last(i), name))
+    }
+
+    /// Remembers the last name if it may begin a series.
+    fn enter(&mut self, index: usize) {
+        let name = self.names.starts.name(&self.names.table, index);
+        if !tokens::ends_in_number(name) {
+            return;
+        }
+        match self.series_of(name) {
+            Some(at) => {
+                self.series.remove(at);
+            }
+            None => self.series.truncate(SERIES - 1),
+        }
+        self.series.insert(0, index as u32);
+    }
+
+    /// The last new name of a series, counted on.
+    fn next<S: Symbols>(&mut self, s: &mut S, known: &[u8]) -> Result<Vec<u8>> {
+        let damaged = Error::DamagedPatch("a name counts on from one without a number");
+        let which = self.series_of(known).unwrap_or(0) as u32;
+        let which = s.tree(&mut self.m.which, &[0, 1 + self.step], 2, which);
+        let Some(&index) = self.series.get(which as usize) else {
+            return Err(damaged);
+        };
+        let last = self.names.starts.name(&self.names.table, index as usize);
+        let Some(span) = tokens::number(last) else {
+            return Err(damaged);
+        };
+        let value = tokens::value(last, span);
+        let truth = tokens::number(known).map_or(0, |span| tokens::value(known, span));
+        let first = u32::from(last[0]);
+        let contexts = [
+            hash(1, self.step),
+            hash(2, first),
+            hash(hash(3, first), self.step),
+        ];
+        let step = s.signed(&mut self.m.count, &contexts, truth as i64 - value as i64 - 1);
+        let number = (value as i64 + 1)
+            .checked_add(step)
+            .and_then(|n| u64::try_from(n).ok());
+        let mut out = Vec::new();
+        tokens::renumber(last, span, number.ok_or(damaged)?, &mut out);
+        self.step = 1 + step.clamp(-1, 5).unsigned_abs() as u32;
+        Ok(out)
+    }
+
+    /// The new form of an old name as far as its tokens are known, and how many are not, at most 3.
+    fn predict(&mut self, index: usize) -> (Vec<u8>, u32) {
+        let mut out = Vec::new();
+        if index >= self.names.old.len() {
+            return (out, 0);
+        }
+        let old = self.names.old.name(self.old_table, index);
+        if old.len() > LONGEST {
+            return (out, 0);
+        }
+        tokens::find(old, &mut self.spans);
+        let mut unsure = 0;
+        let new: Vec<&[u8]> = self
+            .spans
+            .iter()
+            .map(|&(a, b)| {
+                let token = &old[a..b];
+                self.map.get(token).unwrap_or_else(|| {
+                    unsure += 1;
+                    token
+                })
+            })
+            .collect();
+        tokens::replace(old, &self.spans, |i| new[i], &mut out);
+        (out, unsure.min(3))
+    }
+
+    /// Whether a name that the prediction misses is told by its tokens alone.
+    fn by_tokens(&self, index: usize, name: &[u8]) -> u32 {
+        let old = self.names.old.name(self.old_table, index);
+        let (mut spans, mut new, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        tokens::find(old, &mut spans);
+        tokens::find(name, &mut new);
+        if spans.is_empty() || spans.len() != new.len() || old.len() > LONGEST {
+            return EDIT;
+        }
+        tokens::replace(old, &spans, |i| &name[new[i].0..new[i].1], &mut out);
+        if out == name { TOKENS } else { EDIT }
+    }
+
+    /// Appends one name.
+    fn name<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        source: usize,
+        relation: u32,
+        mut guess: Vec<u8>,
+        known: &[u8],
+    ) -> Result<()> {
+        let first = self.names.table.len();
+        if relation == EDIT || relation == SPELL {
+            self.speller.spell(s, &guess, known, &mut self.names.table)?;
+        } else {
+            if relation == TOKENS {
+                guess = self.tokens(s, source, known)?;
+            }
+            self.names.table.extend_from_slice(&guess);
+            self.names.table.push(0);
+        }
+        let end = self.names.table.len();
+        let made = &self.names.table[first..end];
+        self.names.starts.push(end as u32);
+        if relation < SPELL {
+            learn(
+                &mut self.map,
+                self.names.old.name(self.old_table, source),
+                &made[..made.len() - 1],
+            );
+            let (from, to) = self.names.old.place(source);
+            let old = &self.old_table[from as usize..to as usize];
+            if old.len() == made.len() {
+                self.recipe.copy(self.old_at + from, old, made);
+                return Ok(());
+            }
+        }
+        self.recipe.literal(made);
+        Ok(())
+    }
+
+    /// The old name with each of its tokens told.
+    fn tokens<S: Symbols>(&mut self, s: &mut S, source: usize, known: &[u8]) -> Result<Vec<u8>> {
+        let old = self.names.old.name(self.old_table, source);
+        let mut spans = Vec::new();
+        tokens::find(old, &mut spans);
+        tokens::find(known, &mut self.spans);
+        let mut new: Vec<Vec<u8>> = Vec::with_capacity(spans.len());
+        for (i, &(a, b)) in spans.iter().enumerate() {
+            let token = &old[a..b];
+            let truth = self.spans.get(i).map_or(&[][..], |&(a, b)| &known[a..b]);
+            // The same token twice in a name is the same both times.
+            let twin = spans[..i].iter().position(|&(c, d)| &old[c..d] == token);
+            let expected = match twin {
+                Some(k) => &new[k],
+                None => self.map.get(token).unwrap_or(token),
+            };
+            let how = u32::from(twin.is_some()) | u32::from(self.map.get(token).is_some()) << 1;
+            let contexts = [
+                hash(1, how),
+                hash(2, (i as u32).min(7)),
+                hash(3, how | (token.len() as u32) << 2),
+            ];
+            let told = if s.flag(&mut self.m.token, &contexts, truth == expected) {
+                expected.to_vec()
+            } else {
+                self.token(s, token, new.last(), truth)?
+            };
+            new.push(told);
+        }
+        let mut out = Vec::new();
+        tokens::replace(old, &spans, |i| &new[i], &mut out);
+        Ok(out)
+    }
+}
+
+impl Coder<'_> {
+    /// A new token that the map of tokens does not give: that behind the last one, a recent one, or letters.
+    fn token<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        old: &[u8],
+        before: Option<&Vec<u8>>,
+        truth: &[u8],
+    ) -> Result<Vec<u8>> {
+        let after = before
+            .and_then(|b| self.recent.iter().rposition(|t| t == b))
+            .map(|i| i + 1);
+        let ranks = |k: usize| (after.unwrap_or(0) + k) % self.recent.len().max(1);
+        let recent = self.recent.len();
+        let rank = (0..recent)
+            .find(|&k| self.recent[ranks(k)] == truth)
+            .map_or(0, |k| k as u64 + 1);
+        let kind = u32::from(after.is_some()) | u32::from(old.len() > 20) << 1;
+        let rank = s.number(
+            &mut self.m.recent,
+            &[hash(1, kind), hash(2, old.len() as u32)],
+            rank,
+        ) as usize;
+        if let Some(k) = rank.checked_sub(1).filter(|&k| k < recent) {
+            return Ok(self.recent[ranks(k)].clone());
+        }
+        let hex = old
+            .iter()
+            .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+        let decimal = old.iter().all(u8::is_ascii_digit);
+        let alphabet = u32::from(hex) | u32::from(decimal) << 1;
+        let length = s.number(&mut self.m.length, &[old.len() as u32, 255], truth.len() as u64);
+        if length > tokens::LONGEST as u64 {
+            return Err(Error::DamagedPatch("a token is too long"));
+        }
+        let letter = |k| truth.get(k).copied().unwrap_or(0);
+        let told: Vec<u8> = (0..length as usize)
+            .map(|k| s.byte(&mut self.m.letter, &[alphabet], letter(k)))
+            .collect();
+        if recent == RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push(told.clone());
+        Ok(told)
+    }
+}
+
+/// Learns what the tokens of a name became.
+fn learn(map: &mut TokenMap, old: &[u8], new: &[u8]) {
+    let (mut was, mut is) = (Vec::new(), Vec::new());
+    tokens::find(old, &mut was);
+    if was.is_empty() {
+        return;
+    }
+    tokens::find(new, &mut is);
+    if was.len() == is.len() {
+        for (a, b) in was.iter().zip(&is) {
+            map.learn(&old[a.0..a.1], &new[b.0..b.1]);
+        }
+    }
+}

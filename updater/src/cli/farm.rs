@@ -1,0 +1,317 @@
+//! The commands of the farm.
+
+use super::show::{bytes, json};
+use super::terminal::Terminal;
+use clap::{Args, Subcommand};
+use elfup::farm::{self, LocalStore, Publish};
+use elfup::manifest::ScanOptions;
+use elfup::names::Follow;
+use elfup::trust::{Lifetimes, Signer};
+use elfup::{Error, Result};
+use std::path::PathBuf;
+
+/// Commands on keys.
+#[derive(Subcommand)]
+pub enum Keys {
+    /// Make a key directory: root and targets (move them offline), release, snapshot, timestamp.
+    Init {
+        /// The directory.
+        dir: PathBuf,
+        /// How many root keys.
+        #[arg(long, default_value_t = 1)]
+        root_keys: u32,
+    },
+    /// Replace a role's keys, as after a theft; needs the root keys (for `release`: the targets key).
+    Rotate {
+        /// root, targets, release, snapshot or timestamp.
+        role: String,
+        /// Key directory.
+        #[arg(long)]
+        keys: PathBuf,
+        /// Repository.
+        #[arg(long)]
+        repo: PathBuf,
+    },
+}
+
+/// Commands on repositories.
+#[derive(Subcommand)]
+pub enum Repo {
+    /// Sign the first metadata of a new repository. Sites start from its tuf/1.root.json.
+    Init {
+        /// The directory.
+        repo: PathBuf,
+        /// Key directory.
+        #[arg(long)]
+        keys: PathBuf,
+        /// How many root keys must sign a new root.
+        #[arg(long, default_value_t = 1)]
+        root_threshold: u64,
+    },
+    /// Renew what expires: run it from a timer, at least every few days.
+    Refresh {
+        /// The directory.
+        repo: PathBuf,
+        /// Key directory.
+        #[arg(long)]
+        keys: PathBuf,
+    },
+    /// Copy to a stick what a site needs to come to the newest release.
+    Export {
+        /// The repository.
+        repo: PathBuf,
+        #[command(flatten)]
+        follow: FollowArgs,
+        /// The oldest release that a site may be at; without it, enough for an empty site.
+        #[arg(long)]
+        since: Option<String>,
+        /// The stick's directory; a source for `site init --source`.
+        dir: PathBuf,
+    },
+}
+
+/// What is followed.
+#[derive(Args)]
+pub struct FollowArgs {
+    /// Product id.
+    #[arg(long)]
+    product: String,
+    /// Channel.
+    #[arg(long, default_value = "stable")]
+    channel: String,
+    /// Architecture.
+    #[arg(long, default_value = std::env::consts::ARCH)]
+    arch: String,
+}
+
+impl FollowArgs {
+    /// Checks the names.
+    pub fn get(&self) -> Result<Follow> {
+        Follow::new(&self.product, &self.channel, &self.arch)
+    }
+}
+
+/// Arguments of `publish`.
+#[derive(Args)]
+pub struct PublishArgs {
+    /// Repository.
+    #[arg(long)]
+    repo: PathBuf,
+    /// Directory with the release, snapshot and timestamp keys.
+    #[arg(long)]
+    keys: PathBuf,
+    #[command(flatten)]
+    follow: FollowArgs,
+    /// Release id, new in its channel.
+    #[arg(long)]
+    release: String,
+    /// Make deltas from and to so many of the last releases.
+    #[arg(long, default_value_t = 2)]
+    last: usize,
+    /// Make deltas from and to this release too.
+    #[arg(long)]
+    from: Vec<String>,
+    /// Pattern of paths whose local changes sites keep, such as 'etc/**'.
+    #[arg(long)]
+    config: Vec<String>,
+    /// Mark the release as urgent.
+    #[arg(long)]
+    urgent: bool,
+    /// From now on no site goes below this release (it may be the new one).
+    #[arg(long)]
+    floor: Option<String>,
+    /// Record UID:GID as owner of everything.
+    #[arg(long, value_name = "UID:GID", value_parser = owner)]
+    owner: Option<(u32, u32)>,
+    /// Leave extended attributes out.
+    #[arg(long)]
+    no_xattrs: bool,
+    /// Threads for scanning and deltas (0: one a core).
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Days until a site that sees no newer timestamp calls itself stale.
+    #[arg(long, default_value_t = 7)]
+    timestamp_days: i64,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The release tree.
+    tree: PathBuf,
+}
+
+fn owner(text: &str) -> std::result::Result<(u32, u32), String> {
+    let parse = |t: &str| t.parse().map_err(|_| "not UID:GID".to_owned());
+    let (uid, gid) = text.split_once(':').ok_or("not UID:GID")?;
+    Ok((parse(uid)?, parse(gid)?))
+}
+
+/// Commands on a repository's content.
+#[derive(Subcommand)]
+pub enum Farm {
+    /// Drop old releases and every file that no release needs.
+    Gc {
+        /// Repository.
+        #[arg(long)]
+        repo: PathBuf,
+        /// Key directory.
+        #[arg(long)]
+        keys: PathBuf,
+        #[command(flatten)]
+        follow: FollowArgs,
+        /// How many releases stay.
+        #[arg(long, default_value_t = 10)]
+        keep: usize,
+    },
+    /// What deltas save, step by step.
+    Stats {
+        /// Repository.
+        #[arg(long)]
+        repo: PathBuf,
+        #[command(flatten)]
+        follow: FollowArgs,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `elfup keys`.
+pub fn keys(command: Keys) -> Result<u8> {
+    match command {
+        Keys::Init { dir, root_keys } => {
+            Signer::make_keys(&dir, root_keys)?;
+            println!(
+                "keys in {}; keep root-*.key and targets.key offline",
+                dir.display()
+            );
+        }
+        Keys::Rotate { role, keys, repo } => {
+            let store = LocalStore::new(&repo);
+            Signer::new(&store, &keys, Lifetimes::default()).rotate(&role)?;
+            println!("{role} has a new key");
+        }
+    }
+    Ok(0)
+}
+
+/// `elfup repo`.
+pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
+    match command {
+        Repo::Init {
+            repo,
+            keys,
+            root_threshold,
+        } => {
+            let store = LocalStore::new(&repo);
+            Signer::new(&store, &keys, Lifetimes::default()).init(root_threshold)?;
+            println!(
+                "repository in {}; sites trust {}",
+                repo.display(),
+                repo.join("tuf/1.root.json").display()
+            );
+        }
+        Repo::Refresh { repo, keys } => {
+            let store = LocalStore::new(&repo);
+            Signer::new(&store, &keys, Lifetimes::default()).renew()?;
+        }
+        Repo::Export {
+            repo,
+            follow,
+            since,
+            dir,
+        } => {
+            let total = farm::export(&repo, &follow.get()?, since.as_deref(), &dir, watch)?;
+            println!("{} in {}", bytes(total), dir.display());
+        }
+    }
+    Ok(0)
+}
+
+/// `elfup publish`.
+pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(a.threads)
+        .build_global();
+    pool.map_err(|e| Error::Usage(format!("threads: {e}")))?;
+    let published = farm::publish(
+        &Publish {
+            repo: a.repo,
+            keys: a.keys,
+            follow: a.follow.get()?,
+            release: a.release.clone(),
+            tree: a.tree,
+            last: a.last,
+            from: a.from,
+            config: a.config,
+            urgent: a.urgent,
+            floor: a.floor,
+            scan: ScanOptions {
+                owner: a.owner,
+                no_xattrs: a.no_xattrs,
+            },
+            lifetimes: Lifetimes {
+                timestamp: a.timestamp_days,
+                ..Lifetimes::default()
+            },
+        },
+        watch,
+    )?;
+    watch.clear();
+    if a.json {
+        return json(&published);
+    }
+    let what = if published.already {
+        "was published before, unchanged"
+    } else {
+        "published"
+    };
+    let (entries, steps) = (published.entries, published.steps);
+    println!(
+        "{} {what}: sequence {}, {entries} paths, {steps} steps",
+        a.release, published.sequence
+    );
+    Ok(0)
+}
+
+/// `elfup farm`.
+pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
+    match command {
+        Farm::Gc {
+            repo,
+            keys,
+            follow,
+            keep,
+        } => {
+            let report = farm::gc(&repo, &keys, &follow.get()?, keep, watch)?;
+            println!(
+                "{} releases and {} files gone, {}",
+                report.releases,
+                report.files,
+                bytes(report.bytes)
+            );
+        }
+        Farm::Stats {
+            repo,
+            follow,
+            json: true,
+        } => return json(&farm::stats(&repo, &follow.get()?)?),
+        Farm::Stats { repo, follow, .. } => {
+            println!(
+                "{:>28}  {:>6} {:>10} {:>10} {:>8}",
+                "step", "files", "without", "with", "saved"
+            );
+            for s in farm::stats(&repo, &follow.get()?)? {
+                let with = s.deltas + s.bundles + s.whole + s.step;
+                let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
+                let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
+                println!(
+                    "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%",
+                    s.files,
+                    bytes(s.without),
+                    bytes(with)
+                );
+            }
+        }
+    }
+    Ok(0)
+}

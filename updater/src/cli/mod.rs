@@ -1,0 +1,78 @@
+//! Arguments, exit codes, and what both halves of the command share.
+
+mod farm;
+mod show;
+mod site;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use terminal::Terminal;
+
+/// Signed releases over bad links: measured choice of deltas, atomic deployment, rollback.
+///
+/// A farm turns release trees into a repository of static files (keys, repo, publish, farm). A site follows one
+/// channel of it over any mirror, directory or stick (site), fetches for every file what is cheapest by its own
+/// measurements, and switches with one rename; going back needs no network.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Say nothing but results and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done (check: up to date)          6  not enough room; nothing changed
+  1  a local operation failed          7  local data is damaged; site repair
+  2  wrong usage, or no such thing     8  health check failed; rolled back
+  3  refused: not trusted, malformed,  9  in use by another elfup
+     too new, or below the floor      10  check: an update is available
+  4  stale: signed metadata expired  130  cancelled; run again to go on
+  5  no source could deliver";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make and rotate signing keys.
+    #[command(subcommand)]
+    Keys(farm::Keys),
+    /// Make a repository, renew its signatures, copy a part of it to a stick.
+    #[command(subcommand)]
+    Repo(farm::Repo),
+    /// Publish a release tree: blobs, deltas from earlier releases in both directions, signatures.
+    Publish(farm::PublishArgs),
+    /// Look after a repository.
+    #[command(subcommand)]
+    Farm(farm::Farm),
+    /// Keep one machine's tree up to date.
+    Site(site::SiteArgs),
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let terminal = match Terminal::new(args.quiet) {
+        Ok(t) => t,
+        Err(e) => {
+            eprintln!("elfup: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match args.command {
+        Command::Keys(c) => farm::keys(c),
+        Command::Repo(c) => farm::repo(c, &terminal),
+        Command::Publish(c) => farm::publish(c, &terminal),
+        Command::Farm(c) => farm::farm(c, &terminal),
+        Command::Site(c) => site::run(c, &terminal),
+    };
+    terminal.clear();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            eprintln!("elfup: {e}");
+            ExitCode::from(e.exit_code())
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Figures for people and for scripts.
+
+use elfup::site::Plan;
+use elfup::{Error, Result};
+
+/// Prints a value as JSON.
+pub fn json(value: &impl serde::Serialize) -> Result<u8> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
+    println!("{text}");
+    Ok(0)
+}
+
+/// `1.4 kB`.
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..10_000 => format!("{n} B"),
+        10_000..10_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        _ => format!("{:.1} MB", n as f64 / 1e6),
+    }
+}
+
+/// `250 ms`, `3.2 s`.
+pub fn seconds(s: f64) -> String {
+    if s < 0.9995 {
+        format!("{:.0} ms", s * 1e3)
+    } else {
+        format!("{s:.1} s")
+    }
+}
+
+/// The plan, with every option of every file if `explain`.
+pub fn plan(plan: &Plan, explain: bool) {
+    let r = &plan.rates;
+    println!(
+        "to {}: {} files missing, {} present; {} in {} requests, about {} (whole files: {})",
+        plan.release,
+        plan.items.len(),
+        plan.present,
+        bytes(plan.bytes),
+        plan.requests,
+        seconds(plan.seconds),
+        bytes(plan.whole),
+    );
+    println!(
+        "by {}/s, {} per request, {:.2} times the farm's apply time; {} of disk{}",
+        bytes(r.bandwidth as u64),
+        seconds(r.rtt),
+        r.speed,
+        bytes(plan.scratch),
+        if plan.pack {
+            "; the pack in one go beats single choices"
+        } else {
+            ""
+        },
+    );
+    if !explain {
+        return;
+    }
+    for item in &plan.items {
+        println!("\n{} ({})", item.path, bytes(item.size));
+        for (i, c) in item.options.iter().enumerate() {
+            let mark = if i == 0 && c.infeasible.is_none() {
+                '*'
+            } else {
+                ' '
+            };
+            let u = &c.uses;
+            let why = c
+                .infeasible
+                .as_deref()
+                .map_or(String::new(), |w| format!("  impossible: {w}"));
+            println!(
+                "  {mark} {:>9}  {:>10}  {} requests, apply {}, memory {}, disk {}  {}{why}",
+                seconds(c.seconds),
+                bytes(u.bytes),
+                u.requests,
+                seconds(u.apply),
+                bytes(u.memory),
+                bytes(u.scratch),
+                c.what,
+            );
+        }
+    }
+}

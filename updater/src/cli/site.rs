@@ -1,0 +1,463 @@
+//! The commands of a site.
+
+use super::farm::FollowArgs;
+use super::show::{self, bytes, json, seconds};
+use super::terminal::Terminal;
+use clap::{Args, Subcommand, ValueEnum};
+use elfup::site::daemon::{self, Event, Policy, When};
+use elfup::site::{Config, Forced, Health, Objective, Site, UpdateOptions, Updated, Wanted};
+use elfup::{Error, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Arguments of `site`.
+#[derive(Args)]
+pub struct SiteArgs {
+    /// The site's directory; the running tree is its `current`.
+    #[arg(long, global = true, default_value = "/var/lib/elfup")]
+    site: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a site that follows one channel.
+    Init(Init),
+    /// Look for a newer release (exit code 10 if there is one).
+    Check {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what an update would fetch; fetches metadata only.
+    Plan {
+        #[command(flatten)]
+        weigh: Weigh,
+        /// Every option of every file, with its predicted cost.
+        #[arg(long)]
+        explain: bool,
+        /// Print everything as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch and rebuild, without switching.
+    Fetch {
+        #[command(flatten)]
+        weigh: Weigh,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Switch to the fetched release; needs no network.
+    Activate,
+    /// Fetch the newest release and switch to it.
+    Update {
+        #[command(flatten)]
+        weigh: Weigh,
+        /// Try a release again that failed its health check here.
+        #[arg(long)]
+        again: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go back to the release that ran before; needs no network.
+    Rollback,
+    /// Go to a release by name, older or newer, at or above the signed floor.
+    Downgrade {
+        /// Release id.
+        release: String,
+        /// Go below the floor.
+        #[arg(long)]
+        below_floor: bool,
+    },
+    /// What runs, what is kept, what is waiting.
+    Status {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the running tree with its release, byte by byte.
+    Verify,
+    /// Put right what verify found, with whole files.
+    Repair,
+    /// Remove deployments and objects that are not kept.
+    Gc {
+        /// Give up an unfinished fetch too.
+        #[arg(long)]
+        forget_fetched: bool,
+    },
+    /// Keep a release whatever gc does.
+    Pin {
+        /// Release id.
+        release: String,
+        /// Remove the pin.
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Stay and update by policy: checks on a jittered schedule and after a resume from sleep.
+    Run {
+        /// Minutes between checks.
+        #[arg(long, default_value_t = 240)]
+        every: u64,
+        /// Up to so many minutes are added at random.
+        #[arg(long, default_value_t = 60)]
+        jitter: u64,
+        /// Which releases are fetched ahead.
+        #[arg(long, value_enum, default_value_t = Which::Always)]
+        fetch: Which,
+        /// Which releases are applied.
+        #[arg(long, value_enum, default_value_t = Which::Never)]
+        apply: Which,
+        /// One round only.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Start trust afresh from a root file, after the stored state was lost.
+    Recover {
+        /// Root metadata from a trusted place.
+        #[arg(long)]
+        root: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct Init {
+    #[command(flatten)]
+    follow: FollowArgs,
+    /// URL or directory of a repository; repeat for mirrors, in order of preference.
+    #[arg(long, required = true)]
+    source: Vec<String>,
+    /// Root metadata (tuf/1.root.json) from a trusted place.
+    #[arg(long)]
+    root: PathBuf,
+    /// What to make small.
+    #[arg(long, value_enum, default_value_t = Aim::Time)]
+    objective: Aim,
+    /// Memory for rebuilding one file, MiB.
+    #[arg(long, default_value_t = 96)]
+    memory: u64,
+    /// Disk that stays free, MiB.
+    #[arg(long, default_value_t = 16)]
+    reserve: u64,
+    /// Old deployments kept besides the running one.
+    #[arg(long, default_value_t = 1)]
+    keep: usize,
+    /// Keep reverse deltas instead of the whole previous deployment.
+    #[arg(long)]
+    keep_reverse: bool,
+    /// Without root: record what cannot be set instead of failing.
+    #[arg(long)]
+    unprivileged: bool,
+    /// Health check after a switch: a command, split at spaces, run with ELFUP_TREE set.
+    #[arg(long)]
+    health: Option<String>,
+    /// Seconds until the health check has failed.
+    #[arg(long, default_value_t = 60)]
+    health_timeout: u64,
+    /// Directory whose files may serve as bases, such as an older installation.
+    #[arg(long)]
+    seed: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Aim {
+    /// Seconds until ready.
+    Time,
+    /// Bytes over the network.
+    Bytes,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    /// None.
+    Never,
+    /// Those marked as urgent.
+    Urgent,
+    /// All.
+    Always,
+}
+
+impl From<Which> for When {
+    fn from(which: Which) -> When {
+        match which {
+            Which::Never => When::Never,
+            Which::Urgent => When::Urgent,
+            Which::Always => When::Always,
+        }
+    }
+}
+
+impl From<Aim> for Objective {
+    fn from(aim: Aim) -> Objective {
+        match aim {
+            Aim::Time => Objective::Time,
+            Aim::Bytes => Objective::Bytes,
+        }
+    }
+}
+
+#[derive(Args)]
+struct Weigh {
+    /// What to make small, instead of what is configured.
+    #[arg(long, value_enum)]
+    objective: Option<Aim>,
+    /// Plan with this bandwidth instead of the measured one, bytes per second.
+    #[arg(long)]
+    bandwidth: Option<f64>,
+    /// Plan with this round trip instead of the measured one, seconds.
+    #[arg(long)]
+    rtt: Option<f64>,
+    /// Plan with an apply time so many times the farm's instead of the measured one.
+    #[arg(long)]
+    speed_factor: Option<f64>,
+}
+
+impl Weigh {
+    fn options(&self) -> UpdateOptions {
+        UpdateOptions {
+            objective: self.objective.map(Objective::from),
+            forced: Forced {
+                bandwidth: self.bandwidth,
+                rtt: self.rtt,
+                speed: self.speed_factor,
+            },
+            ..UpdateOptions::default()
+        }
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| Error::io(format!("read {}", path.display()), e))
+}
+
+/// `elfup site`.
+pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
+    if let Command::Init(init) = args.command {
+        return make(&args.site, init);
+    }
+    if let Command::Run {
+        every,
+        jitter,
+        fetch,
+        apply,
+        once,
+    } = args.command
+    {
+        let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
+        let policy = Policy {
+            every: minutes(every),
+            jitter: minutes(jitter),
+            fetch: fetch.into(),
+            apply: apply.into(),
+        };
+        let tell = |event: &Event| match event {
+            Event::UpToDate => println!("up to date"),
+            Event::Available(release) => println!("{release} is available"),
+            Event::Ready(release) => println!("{release} is fetched; `activate` switches to it"),
+            Event::Applied(release) => println!("{release} runs"),
+        };
+        if once {
+            tell(&daemon::round(&args.site, &policy, watch)?);
+        } else {
+            daemon::run(&args.site, &policy, watch, &mut |event| tell(event))?;
+        }
+        return Ok(0);
+    }
+    let site = Site::open(&args.site)?;
+    match args.command {
+        Command::Init(_) | Command::Run { .. } => {}
+        Command::Check { json: as_json } => {
+            let checked = site.check(watch)?;
+            if as_json {
+                json(&checked)?;
+            } else {
+                let running = checked.current.as_deref().unwrap_or("nothing");
+                let urgent = if checked.urgent { ", urgent" } else { "" };
+                let what = if checked.available {
+                    "available"
+                } else {
+                    "the newest"
+                };
+                println!("{running} runs; {} is {what}{urgent}", checked.head);
+                if checked.clock_behind > 0 {
+                    println!(
+                        "the clock is {} s behind signed time; the signed time is used",
+                        checked.clock_behind
+                    );
+                }
+            }
+            return Ok(if checked.available { 10 } else { 0 });
+        }
+        Command::Plan {
+            weigh,
+            explain,
+            json: as_json,
+        } => match site.prepare(&weigh.options(), watch)? {
+            Some(planned) if as_json => return json(&planned.plan),
+            Some(planned) => show::plan(&planned.plan, explain),
+            None => println!("up to date"),
+        },
+        Command::Fetch { weigh, json: as_json } => {
+            let options = UpdateOptions {
+                fetch_only: true,
+                ..weigh.options()
+            };
+            let updated = site.update(&options, watch)?;
+            return told(&updated, as_json, watch);
+        }
+        Command::Activate => println!("{} runs", site.activate(watch)?),
+        Command::Update {
+            weigh,
+            again,
+            json: as_json,
+        } => {
+            let options = UpdateOptions {
+                again,
+                ..weigh.options()
+            };
+            let updated = site.update(&options, watch)?;
+            return told(&updated, as_json, watch);
+        }
+        Command::Rollback => println!("{} runs", site.rollback(watch)?),
+        Command::Downgrade { release, below_floor } => {
+            let wanted = Wanted::Release {
+                id: release,
+                below_floor,
+            };
+            let options = UpdateOptions {
+                wanted,
+                ..UpdateOptions::default()
+            };
+            return told(&site.update(&options, watch)?, false, watch);
+        }
+        Command::Status { json: as_json } => return status(&site, as_json),
+        Command::Verify => {
+            let differences = site.verify(watch)?;
+            differences
+                .iter()
+                .for_each(|d| println!("{}: {}", d.path, d.what));
+            let unset = site.unset()?;
+            if !unset.is_empty() {
+                println!(
+                    "{} paths have another owner, as root was needed to set it",
+                    unset.len()
+                );
+            }
+            if !differences.is_empty() {
+                return Err(Error::Damaged(format!(
+                    "{} paths differ from the release",
+                    differences.len()
+                )));
+            }
+            println!("the tree is as its release has it");
+        }
+        Command::Repair => println!("{} repaired", site.repair(watch)?),
+        Command::Gc { forget_fetched } => {
+            let r = site.gc(forget_fetched, watch)?;
+            println!(
+                "{} deployments and {} objects gone, {}",
+                r.deployments,
+                r.objects,
+                bytes(r.bytes)
+            );
+        }
+        Command::Pin { release, remove } => site.pin(&release, !remove)?,
+        Command::Recover { root } => site.recover(&read(&root)?)?,
+    }
+    Ok(0)
+}
+
+fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
+    let health = a.health.map(|command| Health {
+        command: command.split_whitespace().map(str::to_owned).collect(),
+        timeout: a.health_timeout,
+    });
+    let config = Config {
+        objective: a.objective.into(),
+        memory: a.memory << 20,
+        reserve: a.reserve << 20,
+        keep: a.keep,
+        keep_reverse: a.keep_reverse,
+        unprivileged: a.unprivileged,
+        health,
+        seeds: a.seed,
+        ..Config::new(a.follow.get()?, a.source)
+    };
+    Site::init(dir, &config, &read(&a.root)?)?;
+    println!(
+        "site in {}; `elfup site update` fetches its first release",
+        dir.display()
+    );
+    Ok(0)
+}
+
+fn told(u: &Updated, as_json: bool, watch: &Terminal) -> Result<u8> {
+    watch.clear();
+    if as_json {
+        return json(u);
+    }
+    if !u.changed {
+        println!("{} is the newest", u.to);
+        return Ok(0);
+    }
+    let f = &u.fetched;
+    println!("{} -> {}", u.from.as_deref().unwrap_or("nothing"), u.to);
+    println!(
+        "{} copied, {} by delta, {} by two deltas, {} in bundles, {} whole; {} options failed",
+        f.copies, f.deltas, f.chains, f.bundled, f.blobs, f.failed_options
+    );
+    println!(
+        "{} in {} requests, {} of it wasted (whole files: {}); {} (predicted: {}, {})",
+        bytes(u.account.bytes),
+        u.account.requests,
+        bytes(u.account.wasted),
+        bytes(u.whole_bytes),
+        seconds(u.seconds),
+        bytes(u.predicted_bytes),
+        seconds(u.predicted_seconds),
+    );
+    Ok(0)
+}
+
+fn status(site: &Site, as_json: bool) -> Result<u8> {
+    let deployments = site.deployments()?;
+    let ready = site.ready()?.map(|m| m.header.release);
+    let trust = site.trust()?;
+    let way_back = site.way_back()?;
+    if as_json {
+        return json(&serde_json::json!({
+            "deployments": deployments,
+            "ready": ready,
+            "metadata_expires": trust.expires(),
+            "clock_behind": trust.clock_behind(),
+            "reverse": way_back.map(|(release, readable)| serde_json::json!({"release": release, "readable": readable})),
+        }));
+    }
+    for d in &deployments {
+        let mark = if d.current { '*' } else { ' ' };
+        let previous = if d.previous { ", rollback goes here" } else { "" };
+        let pinned = if d.pinned { ", pinned" } else { "" };
+        println!("{mark} {} (sequence {}{previous}{pinned})", d.release, d.sequence);
+    }
+    if deployments.is_empty() {
+        println!("nothing is deployed");
+    }
+    if let Some(ready) = ready {
+        println!("{ready} is fetched; `activate` switches to it");
+    }
+    if let Some((release, readable)) = way_back {
+        let note = if readable {
+            ""
+        } else {
+            ", but this elfup cannot read it"
+        };
+        println!("a reverse delta leads back to {release}{note}");
+    }
+    match trust.expires() {
+        Some(expires) => println!("signed metadata is good until {expires}"),
+        None => println!("never checked"),
+    }
+    Ok(0)
+}

@@ -1,0 +1,141 @@
+//! Everything that can go wrong, one variant a cause, each with an exit code that scripts can act on.
+
+use std::io;
+use std::path::Path;
+
+/// An error of farm or site.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A local file operation failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        what: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The request makes no sense as given.
+    #[error("{0}")]
+    Usage(String),
+    /// Something asked for by name does not exist.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// No source could deliver.
+    #[error("no source delivered {0}")]
+    Network(String),
+    /// Signed metadata, or what hangs on it, was refused.
+    #[error("refused: {0}")]
+    Untrusted(String),
+    /// Metadata is genuine but has expired: whether there is anything newer is unknown.
+    #[error("stale since {0}: the repository's {1} has expired; ask its operator to refresh it")]
+    Stale(String, &'static str),
+    /// The local trust state is missing or torn.
+    #[error("the stored trust state is {0}; run `elfup site recover` with a root file from a trusted place")]
+    TrustState(&'static str),
+    /// A manifest, step or channel file breaks the rules of the protocol.
+    #[error("refused {what}: {why}")]
+    Malformed {
+        /// Which kind of file.
+        what: &'static str,
+        /// Which rule.
+        why: String,
+    },
+    /// Needs a newer elfup.
+    #[error("{0} needs a newer elfup")]
+    TooNew(String),
+    /// The release is below the signed floor.
+    #[error("release {0} is below the signed floor; `--below-floor` insists")]
+    BelowFloor(String),
+    /// The disk has too little room; nothing was changed.
+    #[error("not enough room: {needed} bytes needed, {free} free beyond the reserve")]
+    NoSpace {
+        /// Bytes that the update needs.
+        needed: u64,
+        /// Bytes available.
+        free: u64,
+    },
+    /// Another process works on the same site or repository.
+    #[error("{0} is in use by another elfup")]
+    Busy(String),
+    /// Something needs root.
+    #[error("{0}; run as root, or make the site with `--unprivileged`")]
+    Privilege(String),
+    /// Local data differs from what it must be.
+    #[error("damaged: {0}; run `elfup site repair`")]
+    Damaged(String),
+    /// All options for a file failed.
+    #[error("every option for {path} failed: {why}")]
+    OutOfOptions {
+        /// The path in the release.
+        path: String,
+        /// The failures in order.
+        why: String,
+    },
+    /// The new release failed its health check; the old one runs again.
+    #[error("health check failed ({0}); rolled back")]
+    Unhealthy(String),
+    /// The caller asked to stop.
+    #[error("cancelled; run the same command again to go on")]
+    Cancelled,
+    /// The delta engine refused or failed.
+    #[error("delta: {0}")]
+    Engine(elfdelta::Error),
+}
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The exit code of the command, as `elfup --help` documents it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) | Error::NotFound(_) => 2,
+            Error::Untrusted(_) | Error::TrustState(_) | Error::Malformed { .. } => 3,
+            Error::TooNew(_) | Error::BelowFloor(_) => 3,
+            Error::Stale(..) => 4,
+            Error::Network(_) | Error::OutOfOptions { .. } => 5,
+            Error::NoSpace { .. } => 6,
+            Error::Damaged(_) => 7,
+            Error::Unhealthy(_) => 8,
+            Error::Busy(_) => 9,
+            Error::Cancelled => 130,
+            Error::Io { .. } | Error::Privilege(_) | Error::Engine(_) => 1,
+        }
+    }
+
+    /// Wraps an operating-system error with what was being done.
+    pub fn io(what: impl Into<String>, source: impl Into<io::Error>) -> Error {
+        let (what, source) = (what.into(), source.into());
+        Error::Io { what, source }
+    }
+
+    /// A broken rule of the protocol.
+    pub fn malformed(what: &'static str, why: impl Into<String>) -> Error {
+        Error::Malformed {
+            what,
+            why: why.into(),
+        }
+    }
+}
+
+impl From<elfdelta::Error> for Error {
+    fn from(e: elfdelta::Error) -> Error {
+        match e {
+            elfdelta::Error::Cancelled => Error::Cancelled,
+            e => Error::Engine(e),
+        }
+    }
+}
+
+/// Adds what was being done to an operating-system error.
+pub(crate) trait Doing<T> {
+    /// `verb path`.
+    fn doing(self, verb: &str, path: impl AsRef<Path>) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
+    fn doing(self, verb: &str, path: impl AsRef<Path>) -> Result<T> {
+        self.map_err(|e| Error::io(format!("{verb} {}", path.as_ref().display()), e))
+    }
+}

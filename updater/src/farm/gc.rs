@@ -1,0 +1,94 @@
+//! Drops old releases from a channel, and files that no channel names any more.
+
+use super::publish::{commit, load_channel, load_manifest};
+use super::{LocalStore, Store, steps};
+use crate::disk::Lock;
+use crate::manifest::Manifest;
+use crate::names::{self, Follow};
+use crate::trust::{Lifetimes, Signer};
+use crate::{Result, Watch};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What was removed.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct GcReport {
+    /// Releases dropped from the channel.
+    pub releases: u64,
+    /// Files removed.
+    pub files: u64,
+    /// Bytes freed.
+    pub bytes: u64,
+}
+
+/// Keeps the newest `keep` releases of a channel, then removes what no release of any channel needs.
+///
+/// Metadata is signed before files go, so a reader of the new state never misses one; a reader of the old state may.
+pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Watch) -> Result<GcReport> {
+    let local = LocalStore::new(repo);
+    let store: &dyn Store = &local;
+    let _lock = Lock::take(&repo.join("work/lock"))?;
+    let mut report = GcReport::default();
+    let mut channel = load_channel(store, follow)?;
+    let drop = channel.releases.len().saturating_sub(keep.max(1));
+    if drop > 0 {
+        let gone: BTreeSet<_> = channel.releases.drain(..drop).map(|r| r.manifest).collect();
+        for release in &mut channel.releases {
+            release
+                .steps
+                .retain(|s| s.from.is_none_or(|f| !gone.contains(&f)));
+        }
+        commit(store, keys, Lifetimes::default(), &channel)?;
+        report.releases = drop as u64;
+    }
+    let needed = needed(store)?;
+    for dir in ["blobs", "packs", "steps", "manifests", "channels", "work/deltas"] {
+        for path in store.list(dir)? {
+            watch.check()?;
+            let kept = needed.contains(&path) || dir == "work/deltas" && current_job(&path, &needed);
+            if !kept {
+                report.bytes += store.size(&path)?.unwrap_or_default();
+                report.files += 1;
+                store.remove(&path)?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// A delta job is kept while both of its files are.
+fn current_job(path: &str, needed: &BTreeSet<String>) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let mut digests = name.splitn(3, '-').take(2).filter_map(crate::Digest::parse);
+    digests.all(|d| needed.contains(&names::blob(&d)))
+}
+
+/// Every file that the signed metadata leads to.
+pub(super) fn needed(store: &dyn Store) -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for (target, digest) in Signer::all_signed(store)? {
+        all.insert(names::target_file(&target, &digest));
+        let mut parts = target.trim_end_matches(".json").split('/').skip(1);
+        let (Some(product), Some(channel), Some(arch)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let channel = load_channel(store, &Follow::new(product, channel, arch)?)?;
+        for release in &channel.releases {
+            all.insert(names::manifest(&release.manifest));
+            let bytes = load_manifest(store, release)?;
+            let manifest = Manifest::parse(&bytes)?;
+            all.extend(manifest.files().map(|(_, c)| names::blob(&c.digest)));
+            for step in &release.steps {
+                all.insert(names::step(&step.digest));
+                let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
+                let from = from
+                    .map(|r| load_manifest(store, r))
+                    .transpose()?
+                    .unwrap_or_default();
+                let table = steps::load(store, step, &from, release)?.table;
+                all.extend(table.pack.map(|p| names::pack(&p)));
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,21 @@
+//! The build farm: a release tree goes in, signed static files come out.
+//!
+//! `publish` is the table of contents: scan → blobs → manifest → for every earlier release, in both directions:
+//! pairs → deltas, measured by applying → pack and step → channel file → signatures. Every finished blob and delta
+//! is a file named by what went into it, so a killed run is simply run again.
+
+mod blobs;
+mod deltas;
+mod export;
+mod gc;
+mod pairs;
+mod publish;
+mod stats;
+mod steps;
+mod store;
+
+pub use export::export;
+pub use gc::{GcReport, gc};
+pub use publish::{Publish, Published, publish};
+pub use stats::{StepStats, stats};
+pub use store::{LocalStore, Store};

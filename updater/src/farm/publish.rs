@@ -1,0 +1,249 @@
+//! Publishing one release: everything it needs is stored first, the signed timestamp last.
+
+use super::steps::{self, Side};
+use super::{LocalStore, Store, blobs};
+use crate::disk::Lock;
+use crate::manifest::{Entry, Header, Kind, Manifest, ScanOptions, join, scan};
+use crate::names::{self, Follow};
+use crate::step::{Channel, Release};
+use crate::trust::{Lifetimes, Signer};
+use crate::{Digest, Error, PROTOCOL, Result, Watch, clock, compress, speed};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What to publish, and how.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Directory of the repository.
+    pub repo: PathBuf,
+    /// Directory with the release, snapshot and timestamp keys.
+    pub keys: PathBuf,
+    /// Product, channel, architecture.
+    pub follow: Follow,
+    /// Release id; must be new, or the same tree as before.
+    pub release: String,
+    /// The tree.
+    pub tree: PathBuf,
+    /// Deltas from so many of the last releases.
+    pub last: usize,
+    /// Also deltas from these releases.
+    pub from: Vec<String>,
+    /// Patterns of paths whose local changes a site keeps.
+    pub config: Vec<String>,
+    /// Whether a policy may apply it at once.
+    pub urgent: bool,
+    /// Release below which no site may go from now on.
+    pub floor: Option<String>,
+    /// How the tree is read.
+    pub scan: ScanOptions,
+    /// Lifetimes of signatures.
+    pub lifetimes: Lifetimes,
+}
+
+/// What was published.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Published {
+    /// Digest of the manifest.
+    pub manifest: Digest,
+    /// Position in the channel.
+    pub sequence: u64,
+    /// Whether it had been published before, unchanged.
+    pub already: bool,
+    /// Paths.
+    pub entries: u64,
+    /// Steps made, both directions.
+    pub steps: u64,
+}
+
+const LIMIT: u64 = 64 << 20;
+
+/// Publishes a release. Killed and run again with the same arguments, it completes with the work already done.
+pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
+    names::check(&o.release)?;
+    let local = LocalStore::new(&o.repo);
+    let store: &dyn Store = &local;
+    if store.size("tuf/timestamp.json")?.is_none() {
+        return Err(Error::NotFound(format!("a repository in {}", o.repo.display())));
+    }
+    crate::disk::make_dirs(&o.repo.join("work"))?;
+    let _lock = Lock::take(&o.repo.join("work/lock"))?;
+    let mut channel = load_channel(store, &o.follow)?;
+    let entries = scan(&o.tree, &o.scan, watch)?;
+    let entries = store_blobs(store, &o.tree, entries, watch)?;
+    let old = channel.find(&o.release).cloned();
+    let sequence = match &old {
+        Some(r) => r.sequence,
+        None => channel.head().map_or(0, |h| h.sequence) + 1,
+    };
+    let manifest = Manifest {
+        header: Header {
+            protocol: PROTOCOL,
+            follow: o.follow.clone(),
+            release: o.release.clone(),
+            sequence,
+            urgent: o.urgent,
+            features: Vec::new(),
+            config: o.config.clone(),
+            entries: 0,
+        },
+        entries,
+    };
+    let bytes = manifest.to_bytes();
+    let manifest = Manifest::parse(&bytes)?;
+    let digest = Digest::of(&bytes);
+    let mut published = Published {
+        manifest: digest,
+        sequence,
+        already: true,
+        entries: manifest.entries.len() as u64,
+        steps: 0,
+    };
+    if let Some(old) = old {
+        if old.manifest == digest {
+            return Ok(published);
+        }
+        let release = &o.release;
+        return Err(Error::Usage(format!(
+            "release {release} exists and has another tree; a release never changes"
+        )));
+    }
+    published.already = false;
+    let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
+    store.put(&names::manifest(&digest), &packed)?;
+    let mut release = Release {
+        release: o.release.clone(),
+        sequence,
+        urgent: o.urgent,
+        published: clock::format(clock::now()),
+        manifest: digest,
+        manifest_size: bytes.len() as u64,
+        manifest_stored: packed.len() as u64,
+        steps: Vec::new(),
+    };
+    let to = Side {
+        manifest: &manifest,
+        bytes: &bytes,
+    };
+    let reference = speed::self_test();
+    release
+        .steps
+        .push(steps::build(store, None, &to, reference, watch)?);
+    for index in chosen(&channel, o)? {
+        let earlier = &channel.releases[index];
+        watch.note(&format!("steps between {} and {}", earlier.release, o.release));
+        let old_bytes = load_manifest(store, earlier)?;
+        let old_manifest = Manifest::parse(&old_bytes)?;
+        let from = Side {
+            manifest: &old_manifest,
+            bytes: &old_bytes,
+        };
+        release
+            .steps
+            .push(steps::build(store, Some(&from), &to, reference, watch)?);
+        let back = steps::build(store, Some(&to), &from, reference, watch)?;
+        let list = &mut channel.releases[index].steps;
+        list.retain(|s| s.from != back.from);
+        list.push(back);
+        published.steps += 2;
+    }
+    if let Some(floor) = &o.floor {
+        let sequence = if *floor == o.release {
+            Some(sequence)
+        } else {
+            channel.find(floor).map(|r| r.sequence)
+        };
+        let sequence = sequence.ok_or_else(|| Error::NotFound(format!("release {floor}")))?;
+        channel.floor = channel.floor.max(sequence);
+    }
+    channel.releases.push(release);
+    watch.check()?;
+    commit(store, &o.keys, o.lifetimes, &channel)?;
+    Ok(published)
+}
+
+/// Stores a channel file and signs it.
+pub(super) fn commit(store: &dyn Store, keys: &Path, lifetimes: Lifetimes, channel: &Channel) -> Result<()> {
+    let text =
+        serde_json::to_vec(channel).map_err(|e| Error::io("encode channel", std::io::Error::from(e)))?;
+    let (digest, target) = (Digest::of(&text), channel.follow.target());
+    store.put(&names::target_file(&target, &digest), &text)?;
+    let signer = Signer::new(store, keys, lifetimes);
+    signer.release(&[(target, text.len() as u64, digest)])
+}
+
+/// The channel file that the repository's own metadata names; empty if it names none.
+pub(super) fn load_channel(store: &dyn Store, follow: &Follow) -> Result<Channel> {
+    let target = follow.target();
+    let Some(digest) = Signer::signed(store, &target)? else {
+        return Ok(Channel {
+            protocol: PROTOCOL,
+            follow: follow.clone(),
+            floor: 0,
+            releases: Vec::new(),
+        });
+    };
+    let name = names::target_file(&target, &digest);
+    let bytes = store
+        .get(&name, LIMIT)?
+        .ok_or_else(|| Error::NotFound(name.clone()))?;
+    if Digest::of(&bytes) != digest {
+        return Err(Error::Damaged(format!("{name} in the repository")));
+    }
+    Channel::parse(&bytes, follow)
+}
+
+/// A release's manifest, checked.
+pub(super) fn load_manifest(store: &dyn Store, release: &Release) -> Result<Vec<u8>> {
+    let name = names::manifest(&release.manifest);
+    let packed = store
+        .get(&name, LIMIT)?
+        .ok_or_else(|| Error::NotFound(name.clone()))?;
+    let bytes = compress::unpack(&packed, &[], release.manifest_size)
+        .map_err(|e| Error::io(format!("unpack {name}"), e))?;
+    if Digest::of(&bytes) != release.manifest {
+        return Err(Error::Damaged(format!("{name} in the repository")));
+    }
+    Ok(bytes)
+}
+
+/// The earlier releases that get steps.
+fn chosen(channel: &Channel, o: &Publish) -> Result<Vec<usize>> {
+    let n = channel.releases.len();
+    let mut chosen: Vec<usize> = (n.saturating_sub(o.last)..n).collect();
+    for name in &o.from {
+        let found = channel.releases.iter().position(|r| r.release == *name);
+        chosen.push(found.ok_or_else(|| Error::NotFound(format!("release {name}")))?);
+    }
+    chosen.sort_unstable();
+    chosen.dedup();
+    Ok(chosen)
+}
+
+fn store_blobs(store: &dyn Store, tree: &Path, entries: Vec<Entry>, watch: &dyn Watch) -> Result<Vec<Entry>> {
+    let mut first = std::collections::BTreeMap::new();
+    for entry in &entries {
+        if let Some(content) = entry.content() {
+            first
+                .entry(content.digest)
+                .or_insert((entry.path.clone(), content.size));
+        }
+    }
+    let (total, done) = (first.len() as u64, AtomicU64::new(0));
+    let stored: std::collections::BTreeMap<Digest, u64> = first
+        .into_par_iter()
+        .map(|(digest, (path, size))| {
+            watch.check()?;
+            let stored = blobs::store(store, &join(tree, &path), &digest, size)?;
+            watch.progress("blobs", done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            Ok((digest, stored))
+        })
+        .collect::<Result<_>>()?;
+    let fill = |mut entry: Entry| {
+        if let Kind::File(content) = &mut entry.kind {
+            content.stored = stored.get(&content.digest).copied().unwrap_or_default();
+        }
+        entry
+    };
+    Ok(entries.into_iter().map(fill).collect())
+}

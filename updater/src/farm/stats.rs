@@ -1,0 +1,99 @@
+//! What deltas saved, step by step.
+
+use super::publish::{load_channel, load_manifest};
+use super::{LocalStore, steps};
+use crate::names::Follow;
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The account of one step.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct StepStats {
+    /// Release it starts from; none: from nothing.
+    pub from: Option<String>,
+    /// Release it leads to.
+    pub to: String,
+    /// Bytes of the step file, manifest included.
+    pub step: u64,
+    /// Bytes of its deltas of the usual profile.
+    pub deltas: u64,
+    /// Bytes of its bundles.
+    pub bundles: u64,
+    /// Stored bytes of files that only come whole.
+    pub whole: u64,
+    /// Stored bytes of all files the older release lacks: what a site would fetch without deltas.
+    pub without: u64,
+    /// Number of files the older release lacks.
+    pub files: u64,
+    /// Number of deltas.
+    pub delta_count: u64,
+}
+
+/// Reads all steps of a channel.
+pub fn stats(repo: &Path, follow: &Follow) -> Result<Vec<StepStats>> {
+    let store = LocalStore::new(repo);
+    let channel = load_channel(&store, follow)?;
+    let mut all = Vec::new();
+    for release in &channel.releases {
+        for step in &release.steps {
+            let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
+            let from_bytes = match (from, step.from) {
+                (Some(r), _) => load_manifest(&store, r)?,
+                (None, None) => Vec::new(),
+                (None, Some(d)) => return Err(Error::NotFound(format!("manifest {d}"))),
+            };
+            let read = steps::load(&store, step, &from_bytes, release)?;
+            let mut known = BTreeSet::new();
+            known.extend(read.from.iter().flat_map(|m| m.files().map(|(_, c)| c.digest)));
+            let mut by_step = BTreeSet::new();
+            let target = |i: usize| read.to.entries.get(i).and_then(|e| e.content()).map(|c| c.digest);
+            by_step.extend(read.table.deltas.iter().filter_map(|d| target(d.to)));
+            by_step.extend(
+                read.table
+                    .bundles
+                    .iter()
+                    .flat_map(|b| &b.targets)
+                    .filter_map(|i| target(*i)),
+            );
+            let mut s = StepStats {
+                from: from.map(|r| r.release.clone()),
+                to: release.release.clone(),
+                step: step.size,
+                deltas: 0,
+                bundles: 0,
+                whole: 0,
+                without: 0,
+                files: 0,
+                delta_count: 0,
+            };
+            for (_, c) in read.to.files() {
+                if c.size > 0 && known.insert(c.digest) {
+                    s.files += 1;
+                    s.without += c.stored;
+                    if !by_step.contains(&c.digest) {
+                        s.whole += c.stored;
+                    }
+                }
+            }
+            for d in read
+                .table
+                .deltas
+                .iter()
+                .filter(|d| d.profile != elfdelta::Profile::Fast)
+            {
+                s.deltas += d.n;
+                s.delta_count += 1;
+            }
+            s.bundles = read
+                .table
+                .bundles
+                .iter()
+                .filter_map(|b| read.table.pieces.get(b.piece))
+                .map(|p| p.n)
+                .sum();
+            all.push(s);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,170 @@
+//! Where a repository's files lie: a small trait, and the local directory that implements it.
+
+use crate::disk::{self, Sync};
+use crate::error::Doing;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A repository's files by relative path. A file is there whole or not at all, also after a power cut.
+pub trait Store: std::marker::Sync {
+    /// Writes a file whose name implies its content; does nothing if it exists. Durable after [`Store::flush`].
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<()>;
+    /// Writes or replaces a file, durably, after everything that was put before.
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<()>;
+    /// Makes everything that was put durable and visible.
+    fn flush(&self) -> Result<()>;
+    /// The whole file; `None` if it does not exist. Fails above `limit` bytes.
+    fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>>;
+    /// Length in bytes; `None` if it does not exist.
+    fn size(&self, path: &str) -> Result<Option<u64>>;
+    /// Paths below a directory.
+    fn list(&self, dir: &str) -> Result<Vec<String>>;
+    /// Removes a file.
+    fn remove(&self, path: &str) -> Result<()>;
+}
+
+/// A repository in a local directory.
+///
+/// A sync for each of thousands of small files would take minutes on a common disk. Files that are put wait under
+/// temporary names until one sync covers them all, and are renamed after it.
+pub struct LocalStore {
+    root: PathBuf,
+    waiting: Mutex<Waiting>,
+}
+
+struct Waiting {
+    files: BTreeMap<String, PathBuf>,
+    since: Instant,
+}
+
+/// A killed publish loses at most the work of this long.
+const FLUSH_AFTER: Duration = Duration::from_secs(5);
+
+impl LocalStore {
+    /// Uses `root`, which need not exist yet.
+    pub fn new(root: &Path) -> LocalStore {
+        LocalStore {
+            root: root.to_owned(),
+            waiting: Mutex::new(Waiting {
+                files: BTreeMap::new(),
+                since: Instant::now(),
+            }),
+        }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        // A thread that panicked while it held the list left it whole.
+        self.waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Where a file can be read.
+    fn at(&self, path: &str) -> PathBuf {
+        self.waiting()
+            .files
+            .get(path)
+            .cloned()
+            .unwrap_or_else(|| self.root.join(path))
+    }
+
+    fn make_dir(&self, full: &Path) -> Result<()> {
+        let dir = disk::parent(full);
+        if !dir.is_dir() {
+            disk::make_dirs(dir)?;
+            disk::sync_dir(disk::parent(dir))?;
+        }
+        Ok(())
+    }
+
+    fn flush_list(&self, waiting: &mut Waiting) -> Result<()> {
+        waiting.since = Instant::now();
+        if waiting.files.is_empty() {
+            return Ok(());
+        }
+        disk::sync_fs(&self.root)?;
+        while let Some((path, temporary)) = waiting.files.pop_first() {
+            disk::rename(&temporary, &self.root.join(path))?;
+        }
+        disk::sync_fs(&self.root)
+    }
+}
+
+impl Store for LocalStore {
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        if self.size(path)?.is_some() {
+            return Ok(());
+        }
+        let full = self.root.join(path);
+        self.make_dir(&full)?;
+        let temporary = disk::beside(&full);
+        disk::remove(&temporary)?;
+        let mut file = disk::create_new(&temporary, 0o644)?;
+        file.write_all(bytes).doing("write", &temporary)?;
+        let mut waiting = self.waiting();
+        waiting.files.insert(path.to_owned(), temporary);
+        if waiting.since.elapsed() > FLUSH_AFTER {
+            self.flush_list(&mut waiting)?;
+        }
+        Ok(())
+    }
+    fn replace(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.flush()?;
+        let full = self.root.join(path);
+        self.make_dir(&full)?;
+        disk::replace(&full, bytes, 0o644, Sync::Store)
+    }
+    fn flush(&self) -> Result<()> {
+        self.flush_list(&mut self.waiting())
+    }
+    fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match disk::read(&self.at(path), limit)? {
+            // It may have got its name between the look at the list and the read.
+            None => disk::read(&self.root.join(path), limit),
+            found => Ok(found),
+        }
+    }
+    fn size(&self, path: &str) -> Result<Option<u64>> {
+        let size = |full: &Path| match fs::metadata(full) {
+            Ok(m) => Ok(Some(m.len())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).doing("read", path),
+        };
+        match size(&self.at(path))? {
+            None => size(&self.root.join(path)),
+            found => Ok(found),
+        }
+    }
+    fn list(&self, dir: &str) -> Result<Vec<String>> {
+        self.flush()?;
+        let mut all = Vec::new();
+        let mut todo = vec![dir.trim_end_matches('/').to_owned()];
+        while let Some(dir) = todo.pop() {
+            for entry in disk::list(&self.root.join(&dir))? {
+                let name = entry.file_name().into_string().unwrap_or_default();
+                let path = format!("{dir}/{name}");
+                match entry.file_type() {
+                    Ok(t) if t.is_dir() => todo.push(path),
+                    Ok(_) if !name.starts_with(".tmp-") => all.push(path),
+                    Ok(_) => {}
+                    Err(e) => return Err(Error::io(format!("read {path}"), e)),
+                }
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+    fn remove(&self, path: &str) -> Result<()> {
+        disk::remove(&self.root.join(path))
+    }
+}

@@ -1,0 +1,160 @@
+//! A release as a list of paths, in the one canonical spelling whose digest is the release's name.
+
+mod escape;
+mod read;
+mod scan;
+mod write;
+
+pub use escape::{escape, glob, unescape};
+pub use scan::{ScanOptions, join, scan, xattrs};
+
+use crate::names::Follow;
+use crate::{Digest, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// First line of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Version of the protocol.
+    pub protocol: u32,
+    /// Product, channel, architecture.
+    #[serde(flatten)]
+    pub follow: Follow,
+    /// Release id, for people.
+    pub release: String,
+    /// Grows by one with every release of the channel; what decides about newer and older.
+    pub sequence: u64,
+    /// Whether a policy may apply it at once.
+    pub urgent: bool,
+    /// Kinds of metadata used; a reader that does not know one refuses.
+    pub features: Vec<String>,
+    /// Patterns of paths whose local changes are kept.
+    pub config: Vec<String>,
+    /// Number of lines that follow.
+    pub entries: u64,
+}
+
+/// Extended attributes by name.
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// One path of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path bytes relative to the tree; empty for the tree's own directory.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits with setuid, setgid and sticky; 0 for links.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// What a path is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Directory.
+    Dir,
+    /// Regular file.
+    File(Content),
+    /// Symbolic link and its target.
+    Symlink(Vec<u8>),
+    /// Another name of the file at an earlier path.
+    Hard(Vec<u8>),
+}
+
+/// Content of a regular file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub size: u64,
+    /// Length of the whole-file blob in the repository.
+    pub stored: u64,
+    /// Holes as (offset, length), ascending.
+    pub holes: Vec<(u64, u64)>,
+}
+
+/// A whole release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// First line.
+    pub header: Header,
+    /// Paths in ascending order of bytes.
+    pub entries: Vec<Entry>,
+}
+
+impl Entry {
+    /// The content, if it is a regular file.
+    pub fn content(&self) -> Option<&Content> {
+        match &self.kind {
+            Kind::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    /// The path as people read it.
+    pub fn shown(&self) -> String {
+        if self.path.is_empty() {
+            ".".into()
+        } else {
+            escape(&self.path)
+        }
+    }
+
+    /// Eight hex digits that name mode, owner and extended attributes.
+    pub fn attributes(&self) -> String {
+        let mut bytes = Vec::new();
+        for n in [self.mode, self.uid, self.gid] {
+            bytes.extend_from_slice(&n.to_le_bytes());
+        }
+        for (name, value) in &self.xattrs {
+            for part in [name, value] {
+                bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                bytes.extend_from_slice(part);
+            }
+        }
+        crate::digest::hex(&Digest::of(&bytes).0[..4])
+    }
+}
+
+impl Manifest {
+    /// Parses and checks canonical bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest> {
+        read::parse(bytes)
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        write::write(self)
+    }
+
+    /// Whether local changes to a path are kept.
+    pub fn is_config(&self, path: &[u8]) -> bool {
+        self.header
+            .config
+            .iter()
+            .any(|pattern| glob(pattern.as_bytes(), path))
+    }
+
+    /// Regular files with their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&Entry, &Content)> {
+        self.entries.iter().filter_map(|e| Some((e, e.content()?)))
+    }
+
+    /// The entry at a path.
+    pub fn find(&self, path: &[u8]) -> Option<&Entry> {
+        let at = self
+            .entries
+            .binary_search_by(|e| e.path.as_slice().cmp(path))
+            .ok()?;
+        self.entries.get(at)
+    }
+}

@@ -1,0 +1,164 @@
+//! Check: refresh trust and find the release to go to.
+
+use super::Site;
+use crate::source::Sources;
+use crate::step::{Channel, Release};
+use crate::trust::{self, State};
+use crate::{Error, Result, Watch, names};
+
+/// Which release is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The channel's newest.
+    Head,
+    /// One by id, older or newer.
+    Release {
+        /// Its id.
+        id: String,
+        /// Whether an administrator insists on going below the signed floor.
+        below_floor: bool,
+    },
+}
+
+/// The release to go to, believed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// As the channel file has it.
+    pub release: Release,
+    /// The whole channel file.
+    pub channel: Channel,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Checked {
+    /// Running release.
+    pub current: Option<String>,
+    /// Newest release of the channel.
+    pub head: String,
+    /// Whether the head is newer.
+    pub available: bool,
+    /// Whether it is marked urgent.
+    pub urgent: bool,
+    /// When the signed metadata expires.
+    pub expires: Option<String>,
+    /// Seconds that the clock is behind signed time.
+    pub clock_behind: i64,
+}
+
+const CHANNEL_LIMIT: u64 = 32 << 20;
+
+impl Site {
+    /// Refreshes trust from the first source that has good metadata, and finds the wanted release.
+    pub fn target(&self, wanted: &Wanted, sources: &Sources, watch: &dyn Watch) -> Result<Target> {
+        let path = self.root.join("state/trust");
+        let before = State::load(&path)?;
+        let mut worst: Option<Error> = None;
+        for index in 0..sources.len() {
+            watch.check()?;
+            let mut state = State::load(&path)?;
+            let result = self.ask(&mut state, sources, index);
+            if state != before {
+                state.save(&path)?;
+            }
+            match result {
+                Ok(channel) => return self.choose(wanted, channel),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(e) => {
+                    watch.note(&format!("{}: {e}", sources.name(index)));
+                    // What was refused is worth more to know than what could not be reached.
+                    if worst.as_ref().is_none_or(|w| matches!(w, Error::Network(_))) {
+                        worst = Some(e);
+                    }
+                }
+            }
+        }
+        Err(worst.unwrap_or_else(|| Error::Network("the signed metadata".into())))
+    }
+
+    fn ask(&self, state: &mut State, sources: &Sources, index: usize) -> Result<Channel> {
+        let source = sources.one(index);
+        trust::refresh(state, &source)?;
+        let target = self.config.follow.target();
+        let found = trust::target(state, &target, &source)?;
+        let bytes = self.channel_bytes(&target, found, sources)?;
+        let channel = Channel::parse(&bytes, &self.config.follow)?;
+        let head = channel.head().map_or(0, |h| h.sequence);
+        let seen = state.heads.get(&target).copied().unwrap_or(0);
+        if head < seen {
+            return Err(Error::Untrusted(format!(
+                "rollback: the channel ends at {head} after {seen} was seen"
+            )));
+        }
+        state.heads.insert(target, head);
+        Ok(channel)
+    }
+
+    /// The channel file, from the disk if it is the same as last time.
+    fn channel_bytes(&self, target: &str, found: trust::Found, sources: &Sources) -> Result<Vec<u8>> {
+        let stored = self.root.join("state/channel");
+        if let Some(bytes) = crate::disk::read(&stored, CHANNEL_LIMIT)?
+            && crate::Digest::of(&bytes) == found.digest
+        {
+            return Ok(bytes);
+        }
+        if found.length > CHANNEL_LIMIT {
+            return Err(Error::malformed("channel file", "it is too long"));
+        }
+        let bytes = sources.get(
+            &names::target_file(target, &found.digest),
+            &found.digest,
+            found.length,
+        )?;
+        crate::disk::replace(&stored, &bytes, 0o600, crate::disk::Sync::State)?;
+        Ok(bytes)
+    }
+
+    fn choose(&self, wanted: &Wanted, channel: Channel) -> Result<Target> {
+        let none = || Error::NotFound("a release in the channel".into());
+        let release = match wanted {
+            Wanted::Head => channel.head().ok_or_else(none)?,
+            Wanted::Release { id, below_floor } => {
+                let found = channel
+                    .find(id)
+                    .ok_or_else(|| Error::NotFound(format!("release {id}")))?;
+                if found.sequence < channel.floor && !below_floor {
+                    return Err(Error::BelowFloor(id.clone()));
+                }
+                found
+            }
+        };
+        let release = release.clone();
+        if *wanted == Wanted::Head && release.sequence < channel.floor {
+            return Err(Error::BelowFloor(release.release));
+        }
+        Ok(Target { release, channel })
+    }
+
+    /// Looks for a newer release.
+    ///
+    /// Fails with [`Error::Stale`] where the metadata has expired: that is not "up to date".
+    pub fn check(&self, watch: &dyn Watch) -> Result<Checked> {
+        let sources = self.sources()?;
+        let target = self.target(&Wanted::Head, &sources, watch);
+        let mut measures = self.measures()?;
+        measures.learn(&sources);
+        self.save_measures(&measures)?;
+        let target = target?;
+        let current = match self.current()? {
+            Some(digest) => Some(self.manifest_of(&digest)?.header),
+            None => None,
+        };
+        let state = self.trust()?;
+        Ok(Checked {
+            available: current
+                .as_ref()
+                .is_none_or(|c| c.sequence < target.release.sequence),
+            current: current.map(|c| c.release),
+            urgent: target.release.urgent,
+            expires: state.expires(),
+            clock_behind: state.clock_behind(),
+            head: target.release.release,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Keep: pins, and the removal of what nothing needs any more.
+
+use super::Site;
+use crate::disk;
+use crate::manifest::Manifest;
+use crate::{Digest, Error, Result, Watch};
+use std::collections::{BTreeSet, HashSet};
+
+/// What was removed.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct GcReport {
+    /// Deployments.
+    pub deployments: u64,
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of objects.
+    pub bytes: u64,
+}
+
+impl Site {
+    /// Releases that `gc` keeps.
+    pub fn pins(&self) -> Result<BTreeSet<String>> {
+        Ok(self.read_state("pins.json")?.unwrap_or_default())
+    }
+
+    /// Pins a release that is on the disk, or unpins one.
+    pub fn pin(&self, release: &str, pinned: bool) -> Result<()> {
+        let mut pins = self.pins()?;
+        if pinned {
+            if !self.deployments()?.iter().any(|d| d.release == release) {
+                return Err(Error::NotFound(format!("a deployment of {release}")));
+            }
+            pins.insert(release.to_owned());
+        } else if !pins.remove(release) {
+            return Err(Error::NotFound(format!("a pin of {release}")));
+        }
+        self.write_state("pins.json", &pins)
+    }
+
+    /// Removes deployments beyond the kept ones, then objects that no deployment needs, then pieces.
+    ///
+    /// The running deployment, the one that `rollback` goes to (unless `keep` is 0), pins and a fetched release
+    /// stay. With `forget_fetched`, pieces and fetched objects of an unfinished update go too.
+    pub fn gc(&self, forget_fetched: bool, watch: &dyn Watch) -> Result<GcReport> {
+        let mut report = GcReport::default();
+        let pins = self.pins()?;
+        let deployments = self.deployments()?;
+        let mut spare: Vec<_> = deployments
+            .iter()
+            .filter(|d| !d.current && !pins.contains(&d.release))
+            .collect();
+        // The previous one is the last to go; then newer before older.
+        spare.sort_by_key(|d| (d.previous, d.sequence));
+        let drop = spare.len().saturating_sub(self.config.keep);
+        for deployment in &spare[..drop] {
+            watch.check()?;
+            if deployment.previous {
+                disk::remove(&self.path("previous"))?;
+                disk::sync_dir(&self.root)?;
+            }
+            // First out of sight under a name that the next sweep removes, then away.
+            let path = self.deployment(&deployment.manifest);
+            let gone = self
+                .path("deployments")
+                .join(format!(".old-{}", deployment.manifest));
+            disk::rename(&path, &gone)?;
+            disk::remove(&gone)?;
+            report.deployments += 1;
+        }
+        if !forget_fetched && self.unfinished()? {
+            return Ok(report);
+        }
+        self.clear_partial()?;
+        disk::list(&self.path("built"))?
+            .iter()
+            .try_for_each(|e| disk::remove(&e.path()))?;
+        let mut needed: HashSet<(Digest, String)> = HashSet::new();
+        for digest in self.deployed()? {
+            needed.extend(objects(&self.manifest_of(&digest)?));
+        }
+        if let Some(ready) = self.ready()? {
+            needed.extend(objects(&ready));
+        }
+        for dir in disk::list(&self.path("objects"))? {
+            for entry in disk::list(&dir.path())? {
+                watch.check()?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let key = name
+                    .split_once('.')
+                    .and_then(|(h, a)| Some((Digest::parse(h)?, a.to_owned())));
+                if key.is_none_or(|k| !needed.contains(&k)) {
+                    report.objects += 1;
+                    report.bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();
+                    disk::remove(&entry.path())?;
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// Whether an update has begun to fetch and not finished.
+    fn unfinished(&self) -> Result<bool> {
+        Ok(disk::list(&self.path("partial"))?.iter().any(|e| {
+            let name = e.file_name();
+            let name = name.as_encoded_bytes();
+            name.ends_with(b".part") || name.ends_with(b".piece")
+        }))
+    }
+}
+
+fn objects(manifest: &Manifest) -> impl Iterator<Item = (Digest, String)> {
+    manifest.files().map(|(e, c)| (c.digest, e.attributes()))
+}

@@ -1,0 +1,154 @@
+//! A site: one tree that follows a channel.
+//!
+//! | step | file | what |
+//! |---|---|---|
+//! | check | `check` | refresh trust, find the target release |
+//! | plan | `ways`, `cost`, `plan` | every option of every file, its predicted cost, the choice |
+//! | fetch | `pieces`, `rebuild`, `fetch` | pieces and blobs, resumable; objects verified by digest |
+//! | activate | `deploy`, `switch`, `health` | link farm, verification, one rename, health check |
+//! | keep | `verify`, `gc`, `reverse` | look after what is there |
+
+mod check;
+mod config;
+mod cost;
+pub mod daemon;
+mod deploy;
+mod fetch;
+mod files;
+mod health;
+mod keep;
+mod measures;
+mod objects;
+mod pieces;
+mod plan;
+mod rebuild;
+mod reserve;
+mod reverse;
+mod switch;
+mod update;
+mod verify;
+mod ways;
+
+pub use check::{Checked, Target, Wanted};
+pub use config::{Config, Health, Objective};
+pub use cost::{Rates, Use};
+pub use fetch::Fetched;
+pub use keep::GcReport;
+pub use measures::{Forced, Measures};
+pub use objects::Index;
+pub use plan::{Choice, Item, Plan, Way};
+pub use switch::Deployment;
+pub use update::{Planned, UpdateOptions, Updated};
+pub use verify::Difference;
+pub use ways::Ways;
+
+use crate::disk::{self, Lock, Sync};
+use crate::source::{self, Sources};
+use crate::trust::State;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// An open site; holds its lock.
+pub struct Site {
+    root: PathBuf,
+    /// What the site follows and how.
+    pub config: Config,
+    _lock: Lock,
+}
+
+impl Site {
+    /// Makes a site in an empty or new directory. `root` is a root metadata file from a trusted place.
+    pub fn init(dir: &Path, config: &Config, root: &[u8]) -> Result<Site> {
+        if !disk::list(dir)?.iter().all(|e| e.file_name() == "lock") {
+            return Err(Error::Usage(format!("{} is not empty", dir.display())));
+        }
+        config.check()?;
+        let state = State::from_root(root)?;
+        disk::make_dirs(dir)?;
+        for sub in ["state", "objects", "partial", "built", "deployments"] {
+            disk::make_dirs(&dir.join(sub))?;
+        }
+        files::restrict(dir)?;
+        let lock = Lock::take(&dir.join("lock"))?;
+        state.save(&dir.join("state/trust"))?;
+        config.save(&dir.join("site.json"))?;
+        let config = config.clone();
+        Ok(Site {
+            root: dir.to_owned(),
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Opens a site, takes its lock and sweeps what a killed run left.
+    pub fn open(dir: &Path) -> Result<Site> {
+        let config = Config::load(&dir.join("site.json"))?;
+        let site = Site {
+            root: dir.to_owned(),
+            config,
+            _lock: Lock::take(&dir.join("lock"))?,
+        };
+        site.sweep()?;
+        Ok(site)
+    }
+
+    /// The site's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Removes temporary files and half-built trees; nothing that could be gone on with.
+    fn sweep(&self) -> Result<()> {
+        for dir in ["", "state", "partial", "built"] {
+            disk::sweep(&self.path(dir))?;
+        }
+        for entry in disk::list(&self.path("deployments"))? {
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                disk::remove(&entry.path())?;
+            }
+        }
+        self.finish_switch()?;
+        reserve::Reservation::drop_leftover(&self.path("partial"))
+    }
+
+    /// Opens the configured sources.
+    pub fn sources(&self) -> Result<Sources> {
+        let open = |name: &String| source::open(name, self.config.patience());
+        Ok(Sources::new(
+            self.config.sources.iter().map(open).collect::<Result<_>>()?,
+        ))
+    }
+
+    /// The stored trust state.
+    pub fn trust(&self) -> Result<State> {
+        State::load(&self.path("state/trust"))
+    }
+
+    /// Starts trust afresh from a root file that an administrator vouches for.
+    ///
+    /// The running release's sequence stays the least that is accepted without being asked for.
+    pub fn recover(&self, root: &[u8]) -> Result<()> {
+        let mut state = State::from_root(root)?;
+        if let Some(current) = self.current()? {
+            let header = self.manifest_of(&current)?.header;
+            state.heads.insert(self.config.follow.target(), header.sequence);
+        }
+        state.save(&self.path("state/trust"))
+    }
+
+    fn write_state(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|e| Error::io("encode state", std::io::Error::from(e)))?;
+        bytes.push(b'\n');
+        disk::replace(&self.path("state").join(name), &bytes, 0o600, Sync::State)
+    }
+
+    fn read_state<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let bytes = disk::read(&self.path("state").join(name), 16 << 20)?;
+        Ok(bytes.and_then(|b| serde_json::from_slice(&b).ok()))
+    }
+}

@@ -1,0 +1,307 @@
+//! Rebuilt files by digest and attributes, verified before they get their name.
+
+use super::files::set_attributes;
+use super::{Site, files};
+use crate::digest::Hasher;
+use crate::disk;
+use crate::error::Doing;
+use crate::manifest::{Content, Entry};
+use crate::{Digest, Error, Result, Watch};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What is on the site by digest.
+#[derive(Default)]
+pub struct Index {
+    /// Objects: attributes and path.
+    objects: HashMap<Digest, Vec<(String, PathBuf)>>,
+    /// Files outside that may help: never linked, always verified.
+    seeds: HashMap<Digest, PathBuf>,
+}
+
+impl Index {
+    /// Any file that should have this content; the reader verifies it.
+    pub fn any(&self, digest: &Digest) -> Option<&Path> {
+        let object = self
+            .objects
+            .get(digest)
+            .and_then(|v| v.first())
+            .map(|(_, p)| p.as_path());
+        object.or_else(|| self.seeds.get(digest).map(PathBuf::as_path))
+    }
+
+    /// Whether there is an object with this content, whatever its attributes.
+    pub fn has_object(&self, digest: &Digest) -> bool {
+        self.objects.contains_key(digest)
+    }
+
+    /// The object with this content and these attributes.
+    pub fn exact(&self, digest: &Digest, attributes: &str) -> Option<&Path> {
+        let all = self.objects.get(digest)?;
+        all.iter()
+            .find(|(a, _)| a == attributes)
+            .map(|(_, p)| p.as_path())
+    }
+
+    #[cfg(test)]
+    pub(super) fn insert(&mut self, digest: Digest, path: PathBuf) {
+        self.objects
+            .entry(digest)
+            .or_default()
+            .push((String::new(), path));
+    }
+
+    fn add(&mut self, name: &str, path: PathBuf) -> Option<Digest> {
+        let (hex, attributes) = name.split_once('.')?;
+        let digest = Digest::parse(hex)?;
+        self.objects
+            .entry(digest)
+            .or_default()
+            .push((attributes.to_owned(), path));
+        Some(digest)
+    }
+
+    /// Forgets a content that turned out to be damaged.
+    pub fn forget(&mut self, digest: &Digest) {
+        self.objects.remove(digest);
+        self.seeds.remove(digest);
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Seen {
+    size: u64,
+    changed: (i64, i64),
+    digest: Digest,
+}
+
+impl Site {
+    /// Looks at `objects/`, `built/` (whose files are hashed, as a power cut may have torn them) and the seeds.
+    pub fn index(&self, watch: &dyn Watch) -> Result<Index> {
+        let mut index = Index::default();
+        for dir in disk::list(&self.path("objects"))? {
+            for entry in disk::list(&dir.path())? {
+                index.add(&entry.file_name().to_string_lossy(), entry.path());
+            }
+        }
+        for entry in disk::list(&self.path("built"))? {
+            watch.check()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let whole = File::open(entry.path()).and_then(Digest::of_reader);
+            let named = name.split_once('.').and_then(|(hex, _)| Digest::parse(hex));
+            match whole {
+                Ok((digest, _)) if Some(digest) == named => drop(index.add(&name, entry.path())),
+                _ => disk::remove(&entry.path())?,
+            }
+        }
+        self.seeds(&mut index, watch)?;
+        Ok(index)
+    }
+
+    fn seeds(&self, index: &mut Index, watch: &dyn Watch) -> Result<()> {
+        if self.config.seeds.is_empty() {
+            return Ok(());
+        }
+        let mut cache: HashMap<String, Seen> = self.read_state("seeds.json")?.unwrap_or_default();
+        let mut todo = self.config.seeds.clone();
+        while let Some(dir) = todo.pop() {
+            for entry in disk::list(&dir).unwrap_or_default() {
+                watch.check()?;
+                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else {
+                    continue;
+                };
+                if meta.is_dir() {
+                    todo.push(path);
+                } else if meta.is_file() && meta.len() > 0 {
+                    let key = crate::manifest::escape(path.as_os_str().as_encoded_bytes());
+                    let changed = (meta.ctime(), meta.ctime_nsec());
+                    let known = cache
+                        .get(&key)
+                        .filter(|s| s.size == meta.len() && s.changed == changed);
+                    let digest = match known {
+                        Some(seen) => seen.digest,
+                        None => match File::open(&path).and_then(Digest::of_reader) {
+                            Ok((digest, size)) => {
+                                cache.insert(
+                                    key,
+                                    Seen {
+                                        size,
+                                        changed,
+                                        digest,
+                                    },
+                                );
+                                digest
+                            }
+                            Err(_) => continue,
+                        },
+                    };
+                    index.seeds.insert(digest, path);
+                }
+            }
+        }
+        self.write_state("seeds.json", &cache)
+    }
+
+    /// Writes one object into `built/`: `fill` delivers the bytes, which must have the entry's digest and size.
+    pub fn build(
+        &self,
+        index: &mut Index,
+        entry: &Entry,
+        content: &Content,
+        fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        let name = format!("{}.{}", content.digest, entry.attributes());
+        let path = self.path("built").join(&name);
+        let temporary = disk::beside(&path);
+        disk::remove(&temporary)?;
+        let result = self.write_object(&temporary, entry, content, fill);
+        if let Err(e) = result {
+            let _ = fs::remove_file(&temporary);
+            return Err(e);
+        }
+        disk::rename(&temporary, &path)?;
+        index.add(&name, path);
+        Ok(())
+    }
+
+    fn write_object(
+        &self,
+        temporary: &Path,
+        entry: &Entry,
+        content: &Content,
+        fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        let mut file = disk::create_new(temporary, 0o600)?;
+        let sparse = Sparse {
+            file: &mut file,
+            holes: &content.holes,
+            at: 0,
+            limit: content.size,
+        };
+        let mut hasher = Hasher::new(sparse);
+        fill(&mut hasher)?;
+        let (digest, size) = hasher.finish();
+        if digest != content.digest || size != content.size {
+            return Err(Error::Damaged(format!(
+                "what came out for {} has another digest",
+                entry.shown()
+            )));
+        }
+        file.set_len(size).doing("size", temporary)?;
+        set_attributes(&file, entry, self.config.unprivileged)
+    }
+
+    /// Makes a second object of the same content with other attributes.
+    pub fn copy_object(&self, index: &mut Index, entry: &Entry, content: &Content) -> Result<()> {
+        let from = match index.any(&content.digest) {
+            Some(path) => path.to_owned(),
+            None if content.size == 0 => PathBuf::from("/dev/null"),
+            None => return Err(Error::NotFound(format!("content of {}", entry.shown()))),
+        };
+        let source = File::open(&from).doing("open", &from)?;
+        self.build(index, entry, content, &mut |sink| {
+            io::copy(&mut &source, sink).map(drop).doing("copy", &from)
+        })
+    }
+
+    /// Moves everything built into `objects/`, once it is on the disk.
+    pub fn keep_built(&self) -> Result<()> {
+        let built = disk::list(&self.path("built"))?;
+        if built.is_empty() {
+            return Ok(());
+        }
+        disk::sync_fs(&self.root)?;
+        for entry in built {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let dir = self.path("objects").join(name.get(..2).unwrap_or("xx"));
+            if !dir.is_dir() {
+                disk::make_dirs(&dir)?;
+            }
+            disk::rename(&entry.path(), &dir.join(name))?;
+        }
+        disk::sync_fs(&self.root)
+    }
+
+    /// Opens an object for reading as a base; its digest is checked by whoever applies to it.
+    pub fn open_base(&self, index: &Index, digest: &Digest) -> Result<File> {
+        let path = index
+            .any(digest)
+            .ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
+        let file = rustix::fs::openat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        );
+        file.map(File::from).doing("open", path)
+    }
+
+    /// Puts a private copy of an object into a tree: blocks shared where the filesystem can.
+    pub fn clone_into(&self, from: &Path, to: &mut File, content: &Content) -> Result<bool> {
+        let source = File::open(from).doing("open", from)?;
+        if files::reflink(&source, to) {
+            return Ok(true);
+        }
+        let mut sparse = Sparse {
+            file: to,
+            holes: &content.holes,
+            at: 0,
+            limit: u64::MAX,
+        };
+        io::copy(&mut &source, &mut sparse).doing("copy", from)?;
+        let size = sparse.at;
+        to.set_len(size).doing("size", from)?;
+        Ok(false)
+    }
+}
+
+/// Writes a file forward and leaves out the holes that the manifest names, where the bytes are zero indeed.
+struct Sparse<'a> {
+    file: &'a mut File,
+    holes: &'a [(u64, u64)],
+    at: u64,
+    limit: u64,
+}
+
+impl Write for Sparse<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let end = self
+            .at
+            .checked_add(bytes.len() as u64)
+            .filter(|e| *e <= self.limit);
+        if end.is_none() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "more bytes than the file has",
+            ));
+        }
+        while self.holes.first().is_some_and(|(o, n)| o + n <= self.at) {
+            self.holes = &self.holes[1..];
+        }
+        let (inside, until) = match self.holes.first() {
+            Some((o, n)) if *o <= self.at => (true, o + n),
+            Some((o, _)) => (false, *o),
+            None => (false, u64::MAX),
+        };
+        let n = bytes
+            .len()
+            .min(usize::try_from(until - self.at).unwrap_or(usize::MAX));
+        let part = &bytes[..n];
+        if inside && part.iter().all(|b| *b == 0) {
+            self.file.seek(SeekFrom::Current(n as i64))?;
+        } else {
+            self.file.write_all(part)?;
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

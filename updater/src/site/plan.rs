@@ -1,0 +1,489 @@
+//! Plan: every option of every missing file with its cost, and the choice.
+
+use super::cost::{Rates, Use};
+use super::measures::Measures;
+use super::objects::Index;
+use super::ways::Ways;
+use super::{Objective, Site};
+use crate::manifest::Content;
+use crate::source::Sources;
+use crate::step::Step;
+use crate::{Digest, Result};
+use elfdelta::Profile;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A way to get one content. Numbers index the steps of [`Ways`] and the rows of their tables.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// A file that is on the site.
+    Copy,
+    /// One delta.
+    Delta {
+        /// Step.
+        step: usize,
+        /// Row of its deltas.
+        row: usize,
+    },
+    /// Two deltas through a release between.
+    Chain {
+        /// Step and row of the first delta.
+        first: (usize, usize),
+        /// Step and row of the second delta.
+        second: (usize, usize),
+    },
+    /// A bundle, with other small files.
+    Bundle {
+        /// Step.
+        step: usize,
+        /// Row of its bundles.
+        row: usize,
+    },
+    /// The whole file.
+    Blob,
+}
+
+/// One option with its predicted price.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Choice {
+    /// How.
+    pub way: Way,
+    /// For people.
+    pub what: String,
+    /// What it uses.
+    #[serde(flatten)]
+    pub uses: Use,
+    /// Predicted seconds.
+    pub seconds: f64,
+    /// What is compared between options.
+    pub cost: f64,
+    /// Why it cannot be taken.
+    pub infeasible: Option<String>,
+}
+
+/// One missing content.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Item {
+    /// A path that has it.
+    pub path: String,
+    /// Entry of the target manifest.
+    pub entry: usize,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub size: u64,
+    /// Best first; those that cannot be taken last.
+    pub options: Vec<Choice>,
+}
+
+/// The whole plan.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Plan {
+    /// Release it leads to.
+    pub release: String,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// Prices.
+    pub rates: Rates,
+    /// Contents that are missing.
+    pub items: Vec<Item>,
+    /// Files of the target that are there already.
+    pub present: u64,
+    /// Predicted bytes still to come.
+    pub bytes: u64,
+    /// Predicted requests.
+    pub requests: u64,
+    /// Predicted seconds.
+    pub seconds: f64,
+    /// Predicted seconds of applying, part of `seconds`.
+    pub apply: f64,
+    /// Disk that is reserved before the first byte.
+    pub scratch: u64,
+    /// Bytes that fetching every missing file whole would take.
+    pub whole: u64,
+    /// Whether the pack is taken in one go, being cheaper than the sum of single choices.
+    pub pack: bool,
+    /// Ranges to fetch: step, first piece, last piece.
+    #[serde(skip)]
+    pub ranges: Vec<(usize, usize, usize)>,
+}
+
+/// Memory of unpacking zstd with the largest window allowed.
+const UNPACK_MEMORY: u64 = 10 << 20;
+
+struct Planner<'a> {
+    ways: &'a Ways,
+    index: &'a Index,
+    rates: Rates,
+    memory: u64,
+    /// Deltas by the content they make: (step, row).
+    deltas: HashMap<Digest, Vec<(usize, usize)>>,
+    bundles: HashMap<Digest, Vec<(usize, usize)>>,
+    /// Bytes of a piece that are on the disk already.
+    held: &'a dyn Fn(&Digest) -> u64,
+}
+
+impl Site {
+    /// Weighs all options.
+    pub fn plan(
+        &self,
+        ways: &Ways,
+        index: &Index,
+        measures: &Measures,
+        sources: &Sources,
+        objective: Objective,
+    ) -> Result<Plan> {
+        let reference = ways.steps.first().map_or(0, |s| s.table.reference_us);
+        let rates = Rates::new(measures, sources, reference, objective);
+        let held = |digest: &Digest| self.held(digest);
+        let mut planner = Planner {
+            ways,
+            index,
+            rates,
+            memory: self.config.memory,
+            deltas: HashMap::new(),
+            bundles: HashMap::new(),
+            held: &held,
+        };
+        planner.collect();
+        let mut items = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut present = 0;
+        for (number, entry) in ways.target.entries.iter().enumerate() {
+            let Some(content) = entry.content() else { continue };
+            if index.has_object(&content.digest) || content.size == 0 {
+                present += 1;
+            } else if seen.insert(content.digest) {
+                items.push(Item {
+                    path: entry.shown(),
+                    entry: number,
+                    digest: content.digest,
+                    size: content.size,
+                    options: planner.options(content),
+                });
+            }
+        }
+        let mut plan = planner.total(items.clone(), false);
+        let packed = planner.total(planner.prefer_pack(items), true);
+        if rates.cost(&packed.as_use()) < rates.cost(&plan.as_use()) {
+            plan = packed;
+        }
+        plan.present = present;
+        Ok(plan)
+    }
+
+    /// How many bytes of a piece or blob `partial/` holds.
+    pub(super) fn held(&self, digest: &Digest) -> u64 {
+        let dir = self.path("partial");
+        let length =
+            |suffix: &str| std::fs::metadata(dir.join(format!("{digest}.{suffix}"))).map(|m| m.len());
+        length("piece").or_else(|_| length("part")).unwrap_or(0)
+    }
+}
+
+impl Plan {
+    fn as_use(&self) -> Use {
+        // Only what the two plans differ in; the rest is in every option alike.
+        Use {
+            bytes: self.bytes,
+            requests: self.requests,
+            apply: self.apply,
+            ..Use::default()
+        }
+    }
+}
+
+impl Planner<'_> {
+    fn collect(&mut self) {
+        for (s, step) in self.ways.steps.iter().enumerate() {
+            let digest = |i: usize| step.to.entries.get(i).and_then(|e| e.content()).map(|c| c.digest);
+            for (row, d) in step.table.deltas.iter().enumerate() {
+                if let Some(digest) = digest(d.to) {
+                    self.deltas.entry(digest).or_default().push((s, row));
+                }
+            }
+            for (row, b) in step.table.bundles.iter().enumerate() {
+                for digest in b.targets.iter().filter_map(|i| digest(*i)) {
+                    self.bundles.entry(digest).or_default().push((s, row));
+                }
+            }
+        }
+    }
+
+    fn options(&self, content: &Content) -> Vec<Choice> {
+        let mut all = Vec::new();
+        if let Some(path) = self.index.any(&content.digest) {
+            let uses = Use {
+                read: content.size,
+                scratch: content.size,
+                ..Use::default()
+            };
+            all.push(self.choice(Way::Copy, format!("copy of {}", path.display()), uses, None));
+        }
+        let held = (self.held)(&content.digest).min(content.stored);
+        let uses = Use {
+            bytes: content.stored - held,
+            requests: 1,
+            apply: self.rates.unpack(content.size),
+            memory: UNPACK_MEMORY,
+            scratch: content.stored + content.size,
+            ..Use::default()
+        };
+        all.push(self.choice(Way::Blob, "whole file".into(), uses, None));
+        for &(s, row) in self.deltas.get(&content.digest).into_iter().flatten() {
+            all.extend(self.delta(s, row, content.size, 0));
+        }
+        for &(s, row) in self.bundles.get(&content.digest).into_iter().flatten() {
+            all.extend(self.bundle(s, row, content));
+        }
+        all.sort_by(|a, b| {
+            let infeasible = a.infeasible.is_some().cmp(&b.infeasible.is_some());
+            infeasible.then(a.cost.total_cmp(&b.cost))
+        });
+        all
+    }
+
+    fn delta(&self, s: usize, row: usize, size: u64, depth: usize) -> Vec<Choice> {
+        let mut found = Vec::new();
+        let Some((step, d)) = self
+            .ways
+            .steps
+            .get(s)
+            .and_then(|t| Some((t, t.table.deltas.get(row)?)))
+        else {
+            return found;
+        };
+        let Some(base) = entry_content(step, d.from) else {
+            return found;
+        };
+        let Some(piece) = step.table.pieces.get(d.piece) else {
+            return found;
+        };
+        let held = (self.held)(&piece.h) >= piece.n;
+        let uses = Use {
+            bytes: if held { 0 } else { d.n },
+            requests: 0,
+            apply: d.us as f64 * 1e-6 * self.rates.speed,
+            read: 2 * base.size,
+            memory: d.memory.saturating_add(piece.n),
+            scratch: d.n + size,
+        };
+        if self.index.any(&base.digest).is_some() {
+            let profile = match d.profile {
+                Profile::Fast => "fast delta",
+                Profile::Default => "delta",
+                Profile::Max => "max delta",
+            };
+            let from = step
+                .from
+                .as_ref()
+                .and_then(|m| m.entries.get(d.from))
+                .map_or(String::new(), |e| e.shown());
+            found.push(self.choice(
+                Way::Delta { step: s, row },
+                format!("{profile} from {from}"),
+                uses,
+                None,
+            ));
+        } else if depth == 0 {
+            for &(s2, row2) in self.deltas.get(&base.digest).into_iter().flatten() {
+                for first in self.delta(s2, row2, base.size, 1) {
+                    let u = Use {
+                        bytes: uses.bytes + first.uses.bytes,
+                        requests: 0,
+                        apply: uses.apply + first.uses.apply,
+                        read: uses.read + first.uses.read,
+                        memory: uses.memory.max(first.uses.memory),
+                        scratch: uses.scratch + first.uses.scratch,
+                    };
+                    let way = Way::Chain {
+                        first: (s2, row2),
+                        second: (s, row),
+                    };
+                    let what = format!(
+                        "two deltas through {}",
+                        step.from.as_ref().map_or("?", |m| &m.header.release)
+                    );
+                    found.push(self.choice(way, what, u, None));
+                }
+            }
+        }
+        found
+    }
+
+    fn bundle(&self, s: usize, row: usize, content: &Content) -> Option<Choice> {
+        let step = self.ways.steps.get(s)?;
+        let bundle = step.table.bundles.get(row)?;
+        let piece = step.table.pieces.get(bundle.piece)?;
+        let contents = |list: &[usize], m: &crate::manifest::Manifest| -> u64 {
+            list.iter()
+                .filter_map(|i| m.entries.get(*i)?.content())
+                .map(|c| c.size)
+                .sum()
+        };
+        let plain = contents(&bundle.targets, &step.to).max(1);
+        let bases = step.from.as_ref().map_or(0, |m| contents(&bundle.bases, m));
+        let missing = bundle
+            .bases
+            .iter()
+            .find(|i| entry_content(step, **i).is_none_or(|c| self.index.any(&c.digest).is_none()));
+        // The bundle's price is shared by the contents that are wanted of it.
+        let wanted: u64 = bundle
+            .targets
+            .iter()
+            .filter_map(|i| step.to.entries.get(*i)?.content())
+            .filter(|c| !self.index.has_object(&c.digest))
+            .map(|c| c.size)
+            .sum();
+        let share = content.size as f64 / wanted.max(1) as f64;
+        let left = piece.n - (self.held)(&piece.h).min(piece.n);
+        let uses = Use {
+            bytes: (left as f64 * share).ceil() as u64,
+            requests: 0,
+            apply: self.rates.unpack(plain) * share,
+            read: (bases as f64 * share) as u64,
+            memory: UNPACK_MEMORY + piece.n + bases + plain,
+            scratch: (piece.n as f64 * share).ceil() as u64 + content.size,
+        };
+        let what = match bundle.targets.len() {
+            1 => "patch".to_owned(),
+            n => format!("bundle of {n} files"),
+        };
+        let why = missing.map(|_| "a base is not on the site".to_owned());
+        Some(self.choice(Way::Bundle { step: s, row }, what, uses, why))
+    }
+
+    fn choice(&self, way: Way, what: String, uses: Use, why: Option<String>) -> Choice {
+        let over = (uses.memory > self.memory)
+            .then(|| format!("needs {} bytes of memory, {} allowed", uses.memory, self.memory));
+        Choice {
+            way,
+            what,
+            uses,
+            seconds: self.rates.seconds(&uses),
+            cost: self.rates.cost(&uses),
+            infeasible: why.or(over),
+        }
+    }
+
+    /// The same items with everything that the first step's pack has taken from it.
+    fn prefer_pack(&self, mut items: Vec<Item>) -> Vec<Item> {
+        for item in &mut items {
+            let from_pack =
+                |c: &Choice| matches!(c.way, Way::Delta { step: 0, .. } | Way::Bundle { step: 0, .. });
+            let at = item
+                .options
+                .iter()
+                .position(|c| from_pack(c) && c.infeasible.is_none());
+            let copy = item.options.first().is_some_and(|c| c.way == Way::Copy);
+            if let (Some(at), false) = (at, copy) {
+                item.options[..=at].rotate_right(1);
+            }
+        }
+        items
+    }
+
+    /// Adds up the first option of every item, with pieces shared and neighbouring ranges made one request.
+    fn total(&self, items: Vec<Item>, pack: bool) -> Plan {
+        let mut pieces: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        let (mut bytes, mut requests, mut apply, mut read, mut scratch, mut whole) = (0, 0, 0.0, 0, 0, 0);
+        for item in &items {
+            let stored = self
+                .ways
+                .target
+                .entries
+                .get(item.entry)
+                .and_then(|e| e.content())
+                .map_or(0, |c| c.stored);
+            whole += stored;
+            let Some(choice) = item.options.first() else {
+                continue;
+            };
+            apply += choice.uses.apply;
+            read += choice.uses.read;
+            scratch += choice.uses.scratch.next_multiple_of(4096);
+            for (s, piece) in self.ways.pieces(&choice.way) {
+                pieces.entry(s).or_default().insert(piece);
+            }
+            if choice.way == Way::Blob {
+                bytes += choice.uses.bytes;
+                requests += 1;
+            }
+        }
+        let mut ranges = Vec::new();
+        // A gap that takes less time than a request is read through.
+        let gap = (self.rates.rtt * self.rates.bandwidth) as u64;
+        for (s, wanted) in pieces {
+            let Some(step) = self.ways.steps.get(s) else {
+                continue;
+            };
+            let mut open: Option<(usize, usize)> = None;
+            for p in wanted
+                .into_iter()
+                .filter(|p| (self.held)(&step.table.pieces[*p].h) < step.table.pieces[*p].n)
+            {
+                let between = |last: usize| step.offsets[p] - step.offsets[last] - step.table.pieces[last].n;
+                open = match open {
+                    Some((first, last)) if between(last) <= gap => Some((first, p)),
+                    Some((first, last)) => {
+                        ranges.push((s, first, last));
+                        Some((p, p))
+                    }
+                    None => Some((p, p)),
+                };
+            }
+            ranges.extend(open.map(|(first, last)| (s, first, last)));
+        }
+        for &(s, first, last) in &ranges {
+            let step = &self.ways.steps[s];
+            let all: u64 = step.table.pieces[first..=last].iter().map(|p| p.n).sum();
+            bytes += all - (self.held)(&step.table.pieces[first].h).min(all);
+            requests += 1;
+        }
+        let uses = Use {
+            bytes,
+            requests,
+            apply,
+            read,
+            ..Use::default()
+        };
+        Plan {
+            release: self.ways.target.header.release.clone(),
+            manifest: self.ways.digest,
+            rates: self.rates,
+            seconds: self.rates.seconds(&uses),
+            items,
+            present: 0,
+            bytes,
+            requests,
+            apply,
+            scratch,
+            whole,
+            pack,
+            ranges,
+        }
+    }
+}
+
+fn entry_content(step: &Step, from: usize) -> Option<&Content> {
+    step.from.as_ref()?.entries.get(from)?.content()
+}
+
+impl Ways {
+    /// The pieces that a way needs: (step, piece).
+    pub fn pieces(&self, way: &Way) -> Vec<(usize, usize)> {
+        let delta = |(s, row): (usize, usize)| Some((s, self.steps.get(s)?.table.deltas.get(row)?.piece));
+        let bundle = |s: usize, row: usize| Some((s, self.steps.get(s)?.table.bundles.get(row)?.piece));
+        let all = match *way {
+            Way::Copy | Way::Blob => vec![],
+            Way::Delta { step, row } => vec![delta((step, row))],
+            Way::Chain { first, second } => vec![delta(first), delta(second)],
+            Way::Bundle { step, row } => vec![bundle(step, row)],
+        };
+        all.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_test.rs"]
+mod tests;

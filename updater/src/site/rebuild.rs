@@ -1,0 +1,225 @@
+//! One content from one option: copy, delta, two deltas, bundle or whole file.
+
+use super::Site;
+use super::fetch::Run;
+use super::plan::{Item, Way};
+use crate::digest::Hasher;
+use crate::error::Doing;
+use crate::manifest::{Content, Entry, Kind};
+use crate::step::Step;
+use crate::watch::ForEngine;
+use crate::{Digest, Error, Result, compress, names};
+use elfdelta::{Limits, Patch};
+use std::fs::File;
+use std::io::Write;
+
+impl Site {
+    /// Rebuilds the content by one way. Several contents may come out of a bundle.
+    pub(super) fn rebuild(&self, run: &mut Run, item: &Item, way: &Way) -> Result<()> {
+        let entry = run
+            .ways
+            .target
+            .entries
+            .get(item.entry)
+            .ok_or_else(|| Error::NotFound(item.path.clone()))?;
+        let content = entry
+            .content()
+            .ok_or_else(|| Error::NotFound(item.path.clone()))?;
+        match *way {
+            Way::Copy => self.copy_object(&mut run.index, entry, content),
+            Way::Blob => self.blob(run, entry, content),
+            Way::Delta { step, row } => {
+                let (patch, at) = self.patch(run, step, row)?;
+                let base = self.base_of(run, step, row)?;
+                self.build(&mut run.index, entry, content, &mut |sink| {
+                    self.apply(run.watch, &patch[at.clone()], &base, content.size, sink)
+                })
+            }
+            Way::Chain { first, second } => {
+                let (patch, at) = self.patch(run, first.0, first.1)?;
+                let base = self.base_of(run, first.0, first.1)?;
+                let between = self.between(run, first, &patch[at], &base)?;
+                let (patch, at) = self.patch(run, second.0, second.1)?;
+                self.build(&mut run.index, entry, content, &mut |sink| {
+                    self.apply(run.watch, &patch[at.clone()], &between, content.size, sink)
+                })
+            }
+            Way::Bundle { step, row } => self.bundle(run, step, row),
+        }
+    }
+
+    /// The piece that holds a delta, and where the delta lies in it.
+    fn patch(&self, run: &Run, s: usize, row: usize) -> Result<(Vec<u8>, std::ops::Range<usize>)> {
+        let d = &run.ways.steps[s].table.deltas[row];
+        let piece = self.piece(run.ways, (s, d.piece), run.sources, run.watch)?;
+        // Checked against the piece's length when the step was read.
+        let begin = d.at as usize;
+        Ok((piece, begin..begin + d.n as usize))
+    }
+
+    fn base_of(&self, run: &Run, s: usize, row: usize) -> Result<File> {
+        let step = &run.ways.steps[s];
+        let digest = base_digest(step, step.table.deltas[row].from)?;
+        self.open_base(&run.index, &digest)
+    }
+
+    fn apply(
+        &self,
+        watch: &dyn crate::Watch,
+        patch: &[u8],
+        base: &File,
+        size: u64,
+        sink: &mut dyn Write,
+    ) -> Result<()> {
+        let limits = Limits {
+            memory: self.config.memory.saturating_sub(patch.len() as u64),
+            output: size,
+            threads: 1,
+            ..Limits::default()
+        };
+        let patch = Patch::parse(patch, &limits)?;
+        Ok(patch.apply(base, sink, &limits, &ForEngine(watch))?)
+    }
+
+    /// The middle of a chain, in an unnamed file that nobody else sees.
+    fn between(&self, run: &Run, (s, row): (usize, usize), patch: &[u8], base: &File) -> Result<File> {
+        let step = &run.ways.steps[s];
+        let wanted = step
+            .to
+            .entries
+            .get(step.table.deltas[row].to)
+            .and_then(|e| e.content());
+        let wanted = wanted.ok_or_else(|| Error::NotFound("a delta's target".into()))?;
+        let path = self.path("built").join(".tmp-between");
+        crate::disk::remove(&path)?;
+        let file = crate::disk::create_new(&path, 0o600)?;
+        crate::disk::remove(&path)?;
+        let mut hasher = Hasher::new(&file);
+        self.apply(run.watch, patch, base, wanted.size, &mut hasher)?;
+        if hasher.finish() != (wanted.digest, wanted.size) {
+            return Err(Error::Damaged("the middle of a chain has another digest".into()));
+        }
+        Ok(file)
+    }
+
+    fn bundle(&self, run: &mut Run, s: usize, row: usize) -> Result<()> {
+        let ways = run.ways;
+        let step = &ways.steps[s];
+        let bundle = &step.table.bundles[row];
+        let piece = self.piece(ways, (s, bundle.piece), run.sources, run.watch)?;
+        let mut prefix = Vec::new();
+        for &i in &bundle.bases {
+            let digest = base_digest(step, i)?;
+            let begin = prefix.len();
+            let mut file = self.open_base(&run.index, &digest)?;
+            std::io::copy(&mut file, &mut prefix).doing("read", "a base")?;
+            if Digest::of(&prefix[begin..]) != digest {
+                return Err(Error::Damaged(format!("base {}", digest.short())));
+            }
+        }
+        let targets: Vec<(&Entry, &Content)> = bundle
+            .targets
+            .iter()
+            .filter_map(|i| step.to.entries.get(*i))
+            .filter_map(|e| Some((e, e.content()?)))
+            .collect();
+        let total = targets.iter().map(|(_, c)| c.size).sum();
+        let plain =
+            compress::unpack(&piece, &prefix, total).map_err(|e| Error::Damaged(format!("a bundle: {e}")))?;
+        let mut at = 0usize;
+        for (entry, content) in targets {
+            let end = at.saturating_add(content.size as usize);
+            let part = plain
+                .get(at..end)
+                .ok_or_else(|| Error::Damaged("a bundle is too short".into()))?;
+            at = end;
+            if run.wanted.contains(&content.digest) && !run.index.has_object(&content.digest) {
+                run.reservation.give(content.size.next_multiple_of(4096));
+                self.build(&mut run.index, entry, content, &mut |sink| {
+                    sink.write_all(part).doing("write", "an object")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole file, from every source in turn.
+    pub(super) fn blob(&self, run: &mut Run, entry: &Entry, content: &Content) -> Result<()> {
+        let path = names::blob(&content.digest);
+        let part = self.part(&content.digest);
+        let mut last = Error::Network(path.clone());
+        for source in 0..run.sources.len() {
+            match self.fetch_file(
+                source,
+                &path,
+                &content.digest,
+                (0, content.stored),
+                run.sources,
+                run.watch,
+            ) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(e @ (Error::Network(_) | Error::Untrusted(_))) => {
+                    last = e;
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            let built = self.build(&mut run.index, entry, content, &mut |sink| {
+                let file = File::open(&part).doing("open", &part)?;
+                let mut failed = None;
+                let mut tee = Local {
+                    sink,
+                    failed: &mut failed,
+                };
+                let result = compress::unpack_to(file, &[], content.size, &mut tee);
+                match (result, failed) {
+                    (_, Some(e)) => Err(e).doing("write", "an object"),
+                    (Err(e), None) => Err(Error::Untrusted(format!("{path}: {e}"))),
+                    (Ok(()), None) => Ok(()),
+                }
+            });
+            match built {
+                Ok(()) => return crate::disk::remove(&part),
+                Err(e @ (Error::Untrusted(_) | Error::Damaged(_))) => {
+                    run.sources.waste(content.stored);
+                    crate::disk::remove(&part)?;
+                    last = Error::Untrusted(format!("{path} from {}: {e}", run.sources.name(source)));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Tells a full disk from bad input while unpacking.
+struct Local<'a> {
+    sink: &'a mut dyn Write,
+    failed: &'a mut Option<std::io::Error>,
+}
+
+impl Write for Local<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.sink.write(bytes).map_err(|e| {
+            // "More bytes than the file has" is the input's fault.
+            if e.kind() == std::io::ErrorKind::InvalidData {
+                return e;
+            }
+            let copy = std::io::Error::new(e.kind(), e.to_string());
+            *self.failed = Some(e);
+            copy
+        })
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+fn base_digest(step: &Step, i: usize) -> Result<Digest> {
+    let entry = step.from.as_ref().and_then(|m| m.entries.get(i));
+    match entry.map(|e| &e.kind) {
+        Some(Kind::File(c)) => Ok(c.digest),
+        _ => Err(Error::malformed("step", "a base that is no file")),
+    }
+}

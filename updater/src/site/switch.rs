@@ -1,0 +1,143 @@
+//! Switch: `current` and `previous` are symlinks, and one rename decides which tree runs.
+
+use super::Site;
+use crate::disk;
+use crate::manifest::{Header, Manifest};
+use crate::step::MANIFEST_LIMIT;
+use crate::{Digest, Error, Result};
+use std::os::unix::fs::symlink;
+
+/// A release that is on the disk as a tree.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Deployment {
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// Its release id.
+    pub release: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Whether it runs.
+    pub current: bool,
+    /// Whether `rollback` goes to it.
+    pub previous: bool,
+    /// Whether `gc` keeps it.
+    pub pinned: bool,
+}
+
+/// A switch under way.
+#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct Switch {
+    from: Digest,
+    to: Digest,
+}
+
+impl Site {
+    /// Manifest of the running deployment.
+    pub fn current(&self) -> Result<Option<Digest>> {
+        self.link("current")
+    }
+    /// Manifest of the deployment that `rollback` goes to.
+    pub fn previous(&self) -> Result<Option<Digest>> {
+        self.link("previous")
+    }
+
+    fn link(&self, name: &str) -> Result<Option<Digest>> {
+        let path = self.path(name);
+        match std::fs::read_link(&path) {
+            Ok(target) => {
+                let hex = target
+                    .to_str()
+                    .and_then(|t| t.strip_prefix("deployments/")?.strip_suffix("/tree"));
+                let digest = hex.and_then(Digest::parse);
+                digest
+                    .map(Some)
+                    .ok_or_else(|| Error::Damaged(format!("{} points elsewhere", path.display())))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
+        }
+    }
+
+    fn set_link(&self, name: &str, digest: &Digest) -> Result<()> {
+        let path = self.path(name);
+        let temporary = disk::beside(&path);
+        disk::remove(&temporary)?;
+        symlink(format!("deployments/{digest}/tree"), &temporary)
+            .map_err(|e| Error::io(format!("link {}", temporary.display()), e))?;
+        disk::rename(&temporary, &path)?;
+        disk::sync_dir(&self.root)
+    }
+
+    /// Makes a deployment the running one; what ran becomes `previous`.
+    pub(super) fn switch(&self, to: &Digest) -> Result<()> {
+        let from = self.current()?;
+        if from == Some(*to) {
+            return Ok(());
+        }
+        let Some(from) = from else {
+            return self.set_link("current", to);
+        };
+        // `current` before `previous`, or a kill between them would lose the way back; the note lets the next
+        // command finish.
+        self.write_state("switch", &Switch { from, to: *to })?;
+        self.set_link("current", to)?;
+        self.set_link("previous", &from)?;
+        disk::remove(&self.path("state/switch"))
+    }
+
+    /// Finishes a switch that was interrupted between its two renames.
+    pub(super) fn finish_switch(&self) -> Result<()> {
+        if let Some(switch) = self.read_state::<Switch>("switch")?
+            && self.link("current").ok().flatten() == Some(switch.to)
+        {
+            self.set_link("previous", &switch.from)?;
+        }
+        disk::remove(&self.path("state/switch"))
+    }
+
+    /// Digests of all deployments on the disk.
+    pub(super) fn deployed(&self) -> Result<Vec<Digest>> {
+        let entries = disk::list(&self.path("deployments"))?;
+        let mut all: Vec<Digest> = entries
+            .iter()
+            .filter_map(|e| Digest::parse(e.file_name().to_str()?))
+            .collect();
+        all.sort();
+        Ok(all)
+    }
+
+    /// The bytes of a deployment's manifest, checked against its name.
+    pub(super) fn manifest_bytes(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let path = self.deployment(digest).join("manifest");
+        let bytes = disk::read(&path, MANIFEST_LIMIT)?.unwrap_or_default();
+        if Digest::of(&bytes) != *digest {
+            return Err(Error::Damaged(format!("{}", path.display())));
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn manifest_of(&self, digest: &Digest) -> Result<Manifest> {
+        Manifest::parse(&self.manifest_bytes(digest)?)
+    }
+
+    /// All deployments, oldest release first.
+    pub fn deployments(&self) -> Result<Vec<Deployment>> {
+        let (current, previous, pins) = (self.current()?, self.previous()?, self.pins()?);
+        let mut all = Vec::new();
+        for digest in self.deployed()? {
+            let Header {
+                release, sequence, ..
+            } = self.manifest_of(&digest)?.header;
+            all.push(Deployment {
+                pinned: pins.contains(&release),
+                current: current == Some(digest),
+                previous: previous == Some(digest) && current != Some(digest),
+                manifest: digest,
+                release,
+                sequence,
+            });
+        }
+        all.sort_by_key(|d| d.sequence);
+        Ok(all)
+    }
+}

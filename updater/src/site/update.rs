@@ -1,0 +1,336 @@
+//! The commands that change a site: update, fetch, activate, rollback, repair.
+
+use super::check::Wanted;
+use super::fetch::{Fetched, Run};
+use super::measures::Forced;
+use super::plan::Plan;
+use super::reserve::Reservation;
+use super::ways::Ways;
+use super::{Objective, Site};
+use crate::disk::{self, Sync};
+use crate::manifest::Manifest;
+use crate::source::{Account, Sources};
+use crate::{Digest, Error, Result, Watch};
+use std::time::Instant;
+
+/// What to update to, and how to weigh.
+#[derive(Clone, Debug)]
+pub struct UpdateOptions {
+    /// Which release.
+    pub wanted: Wanted,
+    /// Instead of the configured objective.
+    pub objective: Option<Objective>,
+    /// Figures instead of measurements.
+    pub forced: Forced,
+    /// Try a release again that failed its health check here.
+    pub again: bool,
+    /// Only fetch; `activate` does the rest.
+    pub fetch_only: bool,
+}
+
+impl Default for UpdateOptions {
+    fn default() -> Self {
+        UpdateOptions {
+            wanted: Wanted::Head,
+            objective: None,
+            forced: Forced::default(),
+            again: false,
+            fetch_only: false,
+        }
+    }
+}
+
+/// What an update did; also a line of `state/history`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Updated {
+    /// Release before.
+    pub from: Option<String>,
+    /// Release after.
+    pub to: String,
+    /// Whether anything was to do.
+    pub changed: bool,
+    /// Predicted bytes.
+    pub predicted_bytes: u64,
+    /// Predicted seconds.
+    pub predicted_seconds: f64,
+    /// Predicted seconds of applying.
+    pub predicted_apply: f64,
+    /// Bytes that whole files would have taken.
+    pub whole_bytes: u64,
+    /// Real seconds of fetching and rebuilding.
+    pub seconds: f64,
+    /// What came over the network, metadata included.
+    pub account: Account,
+    /// How the files came.
+    pub fetched: Fetched,
+}
+
+/// A planned update.
+pub struct Planned {
+    /// The ways to the target.
+    pub ways: Ways,
+    /// The plan.
+    pub plan: Plan,
+    index: super::objects::Index,
+    sources: Sources,
+    current: Option<Manifest>,
+}
+
+impl Site {
+    /// Finds the target and weighs all options; fetches metadata and steps only.
+    ///
+    /// `None`: the site is there already.
+    pub fn prepare(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Option<Planned>> {
+        self.settle(watch)?;
+        let sources = self.sources()?;
+        let target = self.target(&o.wanted, &sources, watch)?;
+        let current = self.current()?.map(|d| self.manifest_of(&d)).transpose()?;
+        if self.current()? == Some(target.release.manifest) {
+            return Ok(None);
+        }
+        if let (Some(current), Wanted::Head) = (&current, &o.wanted)
+            && current.header.sequence > target.release.sequence
+        {
+            return Ok(None);
+        }
+        if self.is_bad(&target.release.manifest)? && !o.again {
+            let why = format!(
+                "{} failed its health check here before; --again insists",
+                target.release.release
+            );
+            return Err(Error::Unhealthy(why));
+        }
+        let ways = self.ways(&target, &sources, watch)?;
+        let mut measures = self.measures()?;
+        measures.learn(&sources);
+        measures.forced = o.forced;
+        let index = self.index(watch)?;
+        let objective = o.objective.unwrap_or(self.config.objective);
+        let plan = self.plan(&ways, &index, &measures, &sources, objective)?;
+        Ok(Some(Planned {
+            ways,
+            plan,
+            index,
+            sources,
+            current,
+        }))
+    }
+
+    /// Goes to the wanted release.
+    pub fn update(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
+        let Some(planned) = self.prepare(o, watch)? else {
+            let release = self
+                .current()?
+                .map(|d| self.manifest_of(&d))
+                .transpose()?
+                .map(|m| m.header.release);
+            return Ok(Updated {
+                to: release.clone().unwrap_or_default(),
+                from: release,
+                changed: false,
+                predicted_bytes: 0,
+                predicted_seconds: 0.0,
+                predicted_apply: 0.0,
+                whole_bytes: 0,
+                seconds: 0.0,
+                account: Account::default(),
+                fetched: Fetched::default(),
+            });
+        };
+        let Planned {
+            ways,
+            plan,
+            index,
+            sources,
+            current,
+            ..
+        } = planned;
+        let begin = Instant::now();
+        let fetched = self.fetch_plan(&plan, &ways, index, &sources, watch)?;
+        let updated = Updated {
+            from: current.map(|m| m.header.release),
+            to: ways.target.header.release.clone(),
+            changed: true,
+            predicted_bytes: plan.bytes,
+            predicted_seconds: plan.seconds,
+            predicted_apply: plan.apply,
+            whole_bytes: plan.whole,
+            seconds: begin.elapsed().as_secs_f64(),
+            account: sources.account(),
+            fetched,
+        };
+        let mut learned = self.measures()?;
+        learned.learn(&sources);
+        if o.forced.speed.is_none() {
+            learned.learn_apply(plan.apply, updated.fetched.apply_seconds);
+        }
+        self.save_measures(&learned)?;
+        self.log(&updated)?;
+        disk::replace(&self.path("state/ready"), &ways.bytes, 0o600, Sync::State)?;
+        if !o.fetch_only {
+            self.activate(watch)?;
+        }
+        Ok(updated)
+    }
+
+    /// The manifest of a release that was fetched and waits.
+    pub fn ready(&self) -> Result<Option<Manifest>> {
+        let bytes = disk::read(&self.path("state/ready"), crate::step::MANIFEST_LIMIT)?;
+        bytes.map(|b| Manifest::parse(&b)).transpose()
+    }
+
+    /// Switches to the fetched release. Needs no network.
+    pub fn activate(&self, watch: &dyn Watch) -> Result<String> {
+        self.settle(watch)?;
+        let manifest = self
+            .ready()?
+            .ok_or_else(|| Error::NotFound("a fetched release".into()))?;
+        let digest = Digest::of(&manifest.to_bytes());
+        let old = self.current()?.filter(|d| *d != digest);
+        self.deploy(&manifest, &digest, watch)?;
+        let result = self.activate_checked(&digest, watch);
+        disk::remove(&self.path("state/ready"))?;
+        result?;
+        if let (true, Some(old)) = (self.config.keep_reverse, old) {
+            self.make_reverse(&old, &digest, watch)?;
+        }
+        self.clear_partial()?;
+        self.gc(false, watch)?;
+        Ok(manifest.header.release)
+    }
+
+    /// Goes back to the deployment that ran before, or through a kept reverse delta. Needs no network.
+    pub fn rollback(&self, watch: &dyn Watch) -> Result<String> {
+        disk::remove(&self.path("state/trial"))?;
+        let current = self.current()?;
+        match self
+            .previous()?
+            .filter(|p| Some(*p) != current && self.deployment(p).exists())
+        {
+            Some(previous) => {
+                let manifest = self.manifest_of(&previous)?;
+                let differences = self.differences(&self.tree(&previous), &manifest, watch)?;
+                if let Some(first) = differences.first() {
+                    return Err(Error::Damaged(format!(
+                        "the previous release: {}: {}",
+                        first.path, first.what
+                    )));
+                }
+                self.switch(&previous)?;
+                Ok(manifest.header.release)
+            }
+            None => self.rollback_reverse(watch),
+        }
+    }
+
+    /// Builds the running tree again from objects, fetching whole files (never deltas) for damaged ones.
+    pub fn repair(&self, watch: &dyn Watch) -> Result<u64> {
+        let current = self
+            .current()?
+            .ok_or_else(|| Error::NotFound("a running release".into()))?;
+        let sources = self.sources()?;
+        let (bytes, torn) = match self.manifest_bytes(&current) {
+            Ok(bytes) => (bytes, 0),
+            Err(_) => {
+                let bytes = self.whole_manifest_by_digest(&current, &sources)?;
+                disk::replace(
+                    &self.deployment(&current).join("manifest"),
+                    &bytes,
+                    0o644,
+                    Sync::State,
+                )?;
+                (bytes, 1)
+            }
+        };
+        let manifest = Manifest::parse(&bytes)?;
+        let mut index = self.index(watch)?;
+        let mut bad = 0;
+        let mut wanted = std::collections::HashSet::new();
+        for (entry, content) in manifest.files() {
+            watch.check()?;
+            let Some(path) = index.exact(&content.digest, &entry.attributes()) else {
+                wanted.insert(content.digest);
+                continue;
+            };
+            let whole = std::fs::File::open(path).and_then(Digest::of_reader);
+            if !whole.is_ok_and(|(d, _)| d == content.digest) {
+                bad += 1;
+                disk::remove(path)?;
+                index.forget(&content.digest);
+                wanted.insert(content.digest);
+            }
+        }
+        let ways = Ways {
+            digest: current,
+            bytes,
+            target: manifest,
+            steps: Vec::new(),
+        };
+        let mut run = Run {
+            ways: &ways,
+            index: self.index(watch)?,
+            sources: &sources,
+            watch,
+            reservation: Reservation::take(&self.path("partial"), 0, 0)?,
+            wanted,
+        };
+        for (entry, content) in ways.target.files() {
+            let attributes = entry.attributes();
+            if run.index.exact(&content.digest, &attributes).is_some() {
+                continue;
+            }
+            let copied = run.index.any(&content.digest).is_some() || content.size == 0;
+            if !copied || self.copy_object(&mut run.index, entry, content).is_err() {
+                self.blob(&mut run, entry, content)?;
+            }
+        }
+        self.keep_built()?;
+        let differences = self.differences(&self.tree(&current), &ways.target, watch)?.len() as u64;
+        if bad + differences > 0 {
+            let new = self.stage(&ways.target, &current, watch)?;
+            self.exchange(&new, &self.deployment(&current))?;
+        }
+        self.clear_partial()?;
+        Ok(bad.max(differences) + torn)
+    }
+
+    /// Puts a good deployment in the place of a damaged one: at once where the kernel can.
+    fn exchange(&self, new: &std::path::Path, old: &std::path::Path) -> Result<()> {
+        use rustix::fs::{CWD, RenameFlags};
+        if rustix::fs::renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
+            disk::sync_dir(&self.path("deployments"))?;
+            return disk::remove(new);
+        }
+        disk::remove(old)?;
+        disk::rename(new, old)?;
+        disk::sync_dir(&self.path("deployments"))
+    }
+
+    fn whole_manifest_by_digest(&self, digest: &Digest, sources: &Sources) -> Result<Vec<u8>> {
+        let release = crate::step::Release {
+            release: String::new(),
+            sequence: 0,
+            urgent: false,
+            published: String::new(),
+            manifest: *digest,
+            manifest_size: crate::step::MANIFEST_LIMIT,
+            manifest_stored: crate::step::MANIFEST_LIMIT,
+            steps: Vec::new(),
+        };
+        self.whole_manifest(&release, sources)
+    }
+
+    /// Appends a line to `state/history`; losing it costs nothing but knowledge.
+    fn log(&self, updated: &Updated) -> Result<()> {
+        use std::io::Write;
+        let path = self.path("state/history");
+        let mut line = serde_json::to_vec(&serde_json::json!({
+            "time": crate::clock::format(crate::clock::now()), "update": updated,
+        }))
+        .unwrap_or_default();
+        line.push(b'\n');
+        let open = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        let written = open.and_then(|mut f| f.write_all(&line));
+        written.map_err(|e| Error::io(format!("write {}", path.display()), e))
+    }
+}

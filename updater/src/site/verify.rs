@@ -1,0 +1,186 @@
+//! Verify: every path, attribute and byte of a tree against its manifest.
+
+use super::Site;
+use super::deploy::{NEW_DEFAULT, READ};
+use super::files::Beneath;
+use crate::disk;
+use crate::manifest::{Entry, Kind, Manifest, escape, join, xattrs};
+use crate::{Digest, Error, Result, Watch};
+use rustix::fs::{FileType, Stat};
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// One path that is not as its release has it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// Path in the release.
+    pub path: String,
+    /// What differs.
+    pub what: &'static str,
+}
+
+impl Site {
+    /// Compares the running tree with its manifest, and all kept objects with their digests.
+    pub fn verify(&self, watch: &dyn Watch) -> Result<Vec<Difference>> {
+        let Some(current) = self.current()? else {
+            return Ok(Vec::new());
+        };
+        let manifest = self.manifest_of(&current)?;
+        self.differences(&self.tree(&current), &manifest, watch)
+    }
+
+    /// Paths of the running tree whose owner or attributes could not be set without root.
+    pub fn unset(&self) -> Result<Vec<String>> {
+        let Some(current) = self.current()? else {
+            return Ok(Vec::new());
+        };
+        let manifest = self.manifest_of(&current)?;
+        let tree = Beneath::open(&self.tree(&current))?;
+        let mut all = Vec::new();
+        for entry in manifest
+            .entries
+            .iter()
+            .filter(|e| !matches!(e.kind, Kind::Hard(_)))
+        {
+            let stat = tree.stat(&entry.path)?;
+            if (stat.st_uid, stat.st_gid) != (entry.uid, entry.gid) {
+                all.push(entry.shown());
+            }
+        }
+        Ok(all)
+    }
+
+    pub(super) fn differences(
+        &self,
+        root: &Path,
+        manifest: &Manifest,
+        watch: &dyn Watch,
+    ) -> Result<Vec<Difference>> {
+        let tree = match Beneath::open(root) {
+            Ok(tree) => tree,
+            Err(_) => {
+                let path = ".".into();
+                let what = "the tree is missing";
+                return Ok(vec![Difference { path, what }]);
+            }
+        };
+        let mut found = Vec::new();
+        let mut expected: HashSet<&[u8]> = HashSet::new();
+        for (done, entry) in manifest.entries.iter().enumerate() {
+            watch.check()?;
+            watch.progress("verify", done as u64, manifest.entries.len() as u64);
+            expected.insert(&entry.path);
+            if let Some(what) = self.differs(root, &tree, entry, manifest)? {
+                let path = entry.shown();
+                found.push(Difference { path, what });
+            }
+        }
+        extra(root, &mut Vec::new(), &expected, manifest, &mut found)?;
+        Ok(found)
+    }
+
+    fn differs(
+        &self,
+        root: &Path,
+        tree: &Beneath,
+        entry: &Entry,
+        manifest: &Manifest,
+    ) -> Result<Option<&'static str>> {
+        let Ok(stat) = tree.stat(&entry.path) else {
+            return Ok(Some("missing"));
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let local = manifest.is_config(&entry.path);
+        match &entry.kind {
+            Kind::Hard(to) => {
+                let other = tree.stat(to)?;
+                let same = (stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino);
+                return Ok((!same && !local).then_some("not the same file as its link"));
+            }
+            Kind::Symlink(target) => {
+                if kind != FileType::Symlink {
+                    return Ok(Some("not a symlink"));
+                }
+                let (dir, name) = tree.parent(&entry.path)?;
+                let found = rustix::fs::readlinkat(&dir, name, Vec::new());
+                if found
+                    .map_err(|e| Error::io(format!("read link {}", entry.shown()), e))?
+                    .as_bytes()
+                    != target
+                {
+                    return Ok(Some("other link target"));
+                }
+                return Ok(self.owner_differs(&stat, entry).then_some("other owner"));
+            }
+            Kind::Dir if kind != FileType::Directory => return Ok(Some("not a directory")),
+            Kind::File(_) if kind != FileType::RegularFile => return Ok(Some("not a regular file")),
+            _ => {}
+        }
+        if local && entry.kind != Kind::Dir {
+            return Ok(None);
+        }
+        if self.owner_differs(&stat, entry) {
+            return Ok(Some("other owner"));
+        }
+        let mode = stat.st_mode & 0o7777;
+        let lowered = self.config.unprivileged && mode == entry.mode & 0o1777;
+        if mode != entry.mode && !lowered {
+            return Ok(Some("other mode"));
+        }
+        if !self.config.unprivileged && xattrs(&join(root, &entry.path))? != entry.xattrs {
+            return Ok(Some("other extended attributes"));
+        }
+        if let Kind::File(content) = &entry.kind {
+            if stat.st_size as u64 != content.size {
+                return Ok(Some("other size"));
+            }
+            let Ok(fd) = tree.file(&entry.path, READ) else {
+                return Ok(Some("not readable"));
+            };
+            let (digest, _) = Digest::of_reader(File::from(fd))
+                .map_err(|e| Error::io(format!("read {}", entry.shown()), e))?;
+            if digest != content.digest {
+                return Ok(Some("other content"));
+            }
+        }
+        Ok(None)
+    }
+
+    fn owner_differs(&self, stat: &Stat, entry: &Entry) -> bool {
+        !self.config.unprivileged && (stat.st_uid, stat.st_gid) != (entry.uid, entry.gid)
+    }
+}
+
+fn extra(
+    root: &Path,
+    path: &mut Vec<u8>,
+    expected: &HashSet<&[u8]>,
+    manifest: &Manifest,
+    found: &mut Vec<Difference>,
+) -> Result<()> {
+    for child in disk::list(&join(root, path))? {
+        let length = path.len();
+        if length > 0 {
+            path.push(b'/');
+        }
+        path.extend_from_slice(child.file_name().as_bytes());
+        let directory = child.file_type().is_ok_and(|t| t.is_dir());
+        if expected.contains(path.as_slice()) {
+            if directory {
+                extra(root, path, expected, manifest, found)?;
+            }
+        } else {
+            let shipped = path.strip_suffix(NEW_DEFAULT).unwrap_or(path);
+            if !manifest.is_config(path) && !manifest.is_config(shipped) {
+                found.push(Difference {
+                    path: escape(path),
+                    what: "not of the release",
+                });
+            }
+        }
+        path.truncate(length);
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! Channel files and steps: what a repository says about releases, and about the ways from one to another.
+
+use crate::compress;
+use crate::manifest::Manifest;
+use crate::names::Follow;
+use crate::{Digest, Error, PROTOCOL, Result};
+use elfdelta::Profile;
+use serde::{Deserialize, Serialize};
+
+/// The releases of one product, channel and architecture; its digest is signed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Channel {
+    /// Version of the protocol.
+    pub protocol: u32,
+    /// What it is about; must be what the site follows.
+    #[serde(flatten)]
+    pub follow: Follow,
+    /// Lowest sequence that a site may go to.
+    pub floor: u64,
+    /// In ascending order of sequence; the last is the head.
+    pub releases: Vec<Release>,
+}
+
+/// One release of a channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// Id, for people.
+    pub release: String,
+    /// Position in the channel.
+    pub sequence: u64,
+    /// Whether a policy may apply it at once.
+    pub urgent: bool,
+    /// When it was published, RFC 3339.
+    pub published: String,
+    /// Digest of the manifest's plain bytes.
+    pub manifest: Digest,
+    /// Length of the manifest's plain bytes.
+    pub manifest_size: u64,
+    /// Length of the manifest's file in the repository.
+    pub manifest_stored: u64,
+    /// Ways to this release.
+    pub steps: Vec<StepRef>,
+}
+
+/// Names a step file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepRef {
+    /// Manifest that it starts from; none: from an empty site.
+    pub from: Option<Digest>,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Length of the file.
+    pub size: u64,
+}
+
+impl Channel {
+    /// Parses a channel file whose digest was checked, and checks that it is about `follow`.
+    pub fn parse(bytes: &[u8], follow: &Follow) -> Result<Channel> {
+        #[derive(Deserialize)]
+        struct Only {
+            protocol: u32,
+        }
+        let bad = |e: serde_json::Error| Error::malformed("channel file", e.to_string());
+        let only: Only = serde_json::from_slice(bytes).map_err(bad)?;
+        if only.protocol != PROTOCOL {
+            return Err(Error::TooNew(format!(
+                "a repository of protocol {}",
+                only.protocol
+            )));
+        }
+        let channel: Channel = serde_json::from_slice(bytes).map_err(bad)?;
+        if channel.follow != *follow {
+            return Err(Error::Untrusted(format!(
+                "the channel file is about {:?}",
+                channel.follow
+            )));
+        }
+        if !channel.releases.is_sorted_by(|a, b| a.sequence < b.sequence) {
+            return Err(Error::malformed("channel file", "sequences do not ascend"));
+        }
+        Ok(channel)
+    }
+
+    /// A release by id.
+    pub fn find(&self, release: &str) -> Option<&Release> {
+        self.releases.iter().find(|r| r.release == release)
+    }
+
+    /// The newest release.
+    pub fn head(&self) -> Option<&Release> {
+        self.releases.last()
+    }
+}
+
+/// Bytes of a pack that are fetched and checked together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// Length in bytes; pieces follow each other without gaps.
+    pub n: u64,
+    /// SHA-256.
+    pub h: Digest,
+}
+
+/// One delta inside a piece.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeltaRow {
+    /// Entry of the `from` manifest that is the base.
+    pub from: usize,
+    /// Entry of the target manifest that comes out.
+    pub to: usize,
+    /// Piece that holds it.
+    pub piece: usize,
+    /// Offset in the piece.
+    pub at: u64,
+    /// Length of the delta.
+    pub n: u64,
+    /// Engine profile.
+    pub profile: Profile,
+    /// Apply time on the farm's machine, microseconds.
+    pub us: u64,
+    /// Memory needed beyond the delta, bytes.
+    pub memory: u64,
+}
+
+/// Many small files in one piece: a zstd frame with the bases as its prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleRow {
+    /// The piece.
+    pub piece: usize,
+    /// Entries of the `from` manifest, whose contents one after the other are the prefix.
+    pub bases: Vec<usize>,
+    /// Entries of the target manifest, whose contents one after the other come out.
+    pub targets: Vec<usize>,
+}
+
+/// How to go from one manifest to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Version of the protocol.
+    pub protocol: u32,
+    /// Digest of the pack that holds the pieces; none if there are none.
+    pub pack: Option<Digest>,
+    /// Time that the farm's machine needs for the speed test, microseconds.
+    pub reference_us: u64,
+    /// The pack's pieces in order.
+    pub pieces: Vec<Piece>,
+    /// Deltas in pieces.
+    pub deltas: Vec<DeltaRow>,
+    /// Bundles in pieces.
+    pub bundles: Vec<BundleRow>,
+}
+
+/// A step as read: both manifests and the table between them.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The manifest it starts from.
+    pub from: Option<Manifest>,
+    /// The manifest it leads to.
+    pub to: Manifest,
+    /// Digest of `to`.
+    pub to_digest: Digest,
+    /// Deltas and bundles.
+    pub table: Table,
+    /// Offset of every piece in the pack.
+    pub offsets: Vec<u64>,
+}
+
+/// Largest manifest that is read, in plain bytes.
+pub const MANIFEST_LIMIT: u64 = 64 << 20;
+/// Largest plain step that is read.
+const STEP_LIMIT: u64 = 96 << 20;
+/// Most plain bytes that a bundle, or its bases, may have.
+pub const BUNDLE_LIMIT: u64 = 4 << 20;
+/// Largest piece that is held in memory.
+pub const PIECE_LIMIT: u64 = 1 << 30;
+
+/// Writes a step file: one line of JSON, then the target manifest compressed against the first.
+pub fn write(table: &Table, from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
+    let mut plain =
+        serde_json::to_vec(table).map_err(|e| Error::io("encode step", std::io::Error::from(e)))?;
+    plain.push(b'\n');
+    plain.extend_from_slice(&compress::pack(to, from, compress::LEVEL)?);
+    compress::pack(&plain, &[], compress::LEVEL)
+}
+
+/// Reads a step file whose digest was checked. `from` are the bytes of the manifest it starts from (empty: none).
+pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
+    let bad = |why: String| Error::malformed("step", why);
+    let plain = compress::unpack(file, &[], STEP_LIMIT).map_err(|e| bad(e.to_string()))?;
+    let split = plain
+        .iter()
+        .position(|b| *b == b'\n')
+        .ok_or_else(|| bad("no table".into()))?;
+    let (table, frame) = plain.split_at(split);
+    let table: Table = serde_json::from_slice(table).map_err(|e| bad(e.to_string()))?;
+    if table.protocol != PROTOCOL {
+        return Err(Error::TooNew(format!("a step of protocol {}", table.protocol)));
+    }
+    let limit = release.manifest_size.min(MANIFEST_LIMIT);
+    let to_bytes = compress::unpack(&frame[1..], from, limit).map_err(|e| bad(e.to_string()))?;
+    let to_digest = Digest::of(&to_bytes);
+    if to_digest != release.manifest {
+        return Err(bad("it leads to another manifest".into()));
+    }
+    let to = Manifest::parse(&to_bytes)?;
+    let from = if from.is_empty() {
+        None
+    } else {
+        Some(Manifest::parse(from)?)
+    };
+    let mut offsets = Vec::with_capacity(table.pieces.len());
+    let mut end = 0u64;
+    for piece in &table.pieces {
+        offsets.push(end);
+        let next = end.checked_add(piece.n).filter(|_| piece.n <= PIECE_LIMIT);
+        end = next.ok_or_else(|| bad("piece too long".into()))?;
+    }
+    let step = Step {
+        from,
+        to,
+        to_digest,
+        table,
+        offsets,
+    };
+    step.check().map_err(|why| bad(why.into()))?;
+    Ok(step)
+}
+
+impl Step {
+    /// Every number of the table points at something that exists.
+    fn check(&self) -> std::result::Result<(), &'static str> {
+        let table = &self.table;
+        if table.pack.is_none() && !table.pieces.is_empty() {
+            return Err("pieces without a pack");
+        }
+        let base = |i: usize| self.from.as_ref().and_then(|m| m.entries.get(i)?.content());
+        let target = |i: usize| self.to.entries.get(i).and_then(|e| e.content());
+        for d in &table.deltas {
+            let piece = table.pieces.get(d.piece).ok_or("a delta in no piece")?;
+            if d.at.checked_add(d.n).is_none_or(|end| end > piece.n) {
+                return Err("a delta beyond its piece");
+            }
+            base(d.from).ok_or("a delta from no file")?;
+            target(d.to).ok_or("a delta to no file")?;
+        }
+        for b in &table.bundles {
+            table.pieces.get(b.piece).ok_or("a bundle in no piece")?;
+            let (mut bases, mut targets) = (0u64, 0u64);
+            for &i in &b.bases {
+                bases = bases.saturating_add(base(i).ok_or("a bundle from no file")?.size);
+            }
+            for &i in &b.targets {
+                targets = targets.saturating_add(target(i).ok_or("a bundle to no file")?.size);
+            }
+            if bases > BUNDLE_LIMIT || targets > BUNDLE_LIMIT {
+                return Err("a bundle above the limit");
+            }
+        }
+        Ok(())
+    }
+}

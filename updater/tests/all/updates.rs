@@ -1,0 +1,418 @@
+//! Whole updates: from an empty site to the newest release, and back.
+
+use crate::world::{World, assert_same, noise, runs, update, write};
+use elfup::farm::{export, gc, publish, stats};
+use elfup::site::{Health, Site, UpdateOptions, Wanted};
+use elfup::{Error, Quiet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+#[test]
+fn install_update_verify_roll_back() {
+    let (world, site) = World::ready();
+    assert_eq!(runs(&site), "r1");
+    assert_same(&world.path("one"), &world.path("site/current"));
+    let updated = update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+    assert_same(&world.path("two"), &world.path("site/current"));
+    assert!(
+        updated.account.bytes * 2 < updated.whole_bytes + 80_000,
+        "{updated:?}"
+    );
+    assert!(
+        updated.account.requests < 12,
+        "thirty small files must not take a request each: {updated:?}"
+    );
+    assert!(!update(&site).unwrap().changed);
+    fs::rename(world.repo(), world.path("away")).unwrap();
+    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(runs(&site), "r1");
+    assert_eq!(site.rollback(&Quiet).unwrap(), "r2");
+    assert_same(&world.path("two"), &world.path("site/current"));
+}
+
+#[test]
+fn fetch_then_activate_without_network() {
+    let (world, site) = World::ready();
+    let options = UpdateOptions {
+        fetch_only: true,
+        ..UpdateOptions::default()
+    };
+    site.update(&options, &Quiet).unwrap();
+    assert_eq!(runs(&site), "r1");
+    fs::rename(world.repo(), world.path("away")).unwrap();
+    let site = world.reopen(site);
+    assert_eq!(site.activate(&Quiet).unwrap(), "r2");
+    assert_eq!(runs(&site), "r2");
+}
+
+#[test]
+fn a_publish_that_is_run_again_changes_nothing() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let before = fs::read(world.repo().join("tuf/timestamp.json")).unwrap();
+    assert!(publish(&world.publishing("r1", "one"), &Quiet).unwrap().already);
+    assert_eq!(fs::read(world.repo().join("tuf/timestamp.json")).unwrap(), before);
+    assert!(matches!(world.publish("r1", "two"), Err(Error::Usage(_))));
+}
+
+#[test]
+fn attributes_travel() {
+    let world = World::new();
+    let tree = world.path("one");
+    let odd = std::ffi::OsStr::from_bytes(b"share/\xff%\"\\\n name");
+    write(tree.join(odd), "odd");
+    fs::set_permissions(tree.join("bin/ls"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(tree.join("share/doc"), fs::Permissions::from_mode(0o555)).unwrap();
+    let sparse = fs::File::create(tree.join("share/sparse")).unwrap();
+    sparse.set_len(8 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"end", 5 << 20).unwrap();
+    let xattr = rustix_set(&tree.join("bin/cp"));
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |_| {});
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r1");
+    let current = world.path("site/current");
+    assert_eq!(fs::read(current.join(odd)).unwrap(), b"odd");
+    assert_eq!(
+        fs::metadata(current.join("bin/ls")).unwrap().mode() & 0o7777,
+        0o4755
+    );
+    assert_eq!(
+        fs::metadata(current.join("share/doc")).unwrap().mode() & 0o7777,
+        0o555
+    );
+    let inode = |p: &str| fs::metadata(current.join(p)).unwrap().ino();
+    assert_eq!(inode("bin/cat"), inode("bin/dog"));
+    if sparse.metadata().unwrap().blocks() < 1000 {
+        assert!(
+            fs::metadata(current.join("share/sparse")).unwrap().blocks() < 1000,
+            "holes are kept"
+        );
+    }
+    if xattr {
+        let got = std::process::Command::new("getfattr")
+            .args(["-n", "user.test"])
+            .arg(current.join("bin/cp"))
+            .output();
+        if let Ok(got) = got {
+            assert!(got.status.success());
+        }
+    }
+    // So that the temporary directory can be removed without root.
+    fs::set_permissions(tree.join("share/doc"), fs::Permissions::from_mode(0o755)).unwrap();
+    for entry in fs::read_dir(world.path("site/deployments")).unwrap().flatten() {
+        fs::set_permissions(
+            entry.path().join("tree/share/doc"),
+            fs::Permissions::from_mode(0o755),
+        )
+        .unwrap();
+    }
+}
+
+fn rustix_set(path: &std::path::Path) -> bool {
+    let set = std::process::Command::new("setfattr")
+        .args(["-n", "user.test", "-v", "yes"])
+        .arg(path)
+        .status();
+    set.is_ok_and(|s| s.success())
+}
+
+#[test]
+fn configuration_is_kept() {
+    let (world, site) = World::ready();
+    let current = world.path("site/current");
+    write(current.join("etc/app.conf"), "colour = red\n");
+    write(current.join("etc/mine.conf"), "mine\n");
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+    assert_eq!(fs::read(current.join("etc/app.conf")).unwrap(), b"colour = red\n");
+    assert_eq!(
+        fs::read(current.join("etc/app.conf.elfup-new")).unwrap(),
+        b"colour = green\n"
+    );
+    assert_eq!(fs::read(current.join("etc/mine.conf")).unwrap(), b"mine\n");
+    assert_eq!(fs::read(current.join("etc/other.conf")).unwrap(), b"size = 1\n");
+    // The old tree and the store were not touched by the edits.
+    site.rollback(&Quiet).unwrap();
+    assert_eq!(runs(&site), "r1");
+}
+
+#[test]
+fn a_failed_health_check_rolls_back() {
+    for (command, timeout) in [("false", 60), ("sleep 600", 1), ("/does/not/exist", 60)] {
+        let world = World::new();
+        world.publish("r1", "one").unwrap();
+        let site = world.site("site", |c| {
+            c.health = Some(Health {
+                command: command.split(' ').map(str::to_owned).collect(),
+                timeout,
+            });
+        });
+        update(&site).unwrap();
+        world.publish("r2", "two").unwrap();
+        assert!(matches!(update(&site), Err(Error::Unhealthy(_))), "{command}");
+        assert_eq!(runs(&site), "r1");
+        // It is not tried again by itself.
+        assert!(matches!(update(&site), Err(Error::Unhealthy(_))));
+        let status = fs::read_dir(world.path("site/state")).unwrap().flatten();
+        assert!(status.into_iter().all(|e| e.file_name() != "trial"));
+    }
+}
+
+#[test]
+fn a_healthy_release_stays() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |c| {
+        let command = vec!["sh".into(), "-c".into(), "test -x \"$ELFUP_TREE/bin/ls\"".into()];
+        c.health = Some(Health { command, timeout: 60 });
+    });
+    update(&site).unwrap();
+    world.publish("r2", "two").unwrap();
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+}
+
+#[test]
+fn reverse_deltas_lead_back_without_network() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |c| {
+        c.keep = 0;
+        c.keep_reverse = true;
+    });
+    update(&site).unwrap();
+    world.publish("r2", "two").unwrap();
+    update(&site).unwrap();
+    assert_eq!(site.deployments().unwrap().len(), 1);
+    assert_eq!(site.way_back().unwrap(), Some(("r1".into(), true)));
+    fs::rename(world.repo(), world.path("away")).unwrap();
+    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(runs(&site), "r1");
+    assert_same(&world.path("one"), &world.path("site/current"));
+}
+
+#[test]
+fn an_unreadable_way_back_is_told_before_it_is_needed() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |c| {
+        c.keep = 0;
+        c.keep_reverse = true;
+    });
+    update(&site).unwrap();
+    world.publish("r2", "two").unwrap();
+    update(&site).unwrap();
+    let dir = fs::read_dir(world.path("site/reverse"))
+        .unwrap()
+        .flatten()
+        .next()
+        .unwrap()
+        .path();
+    let table = fs::read_to_string(dir.join("table.json")).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&table).unwrap();
+    value["engine"] = 250.into();
+    fs::write(dir.join("table.json"), value.to_string()).unwrap();
+    assert_eq!(site.way_back().unwrap(), Some(("r1".into(), false)));
+    assert!(matches!(site.rollback(&Quiet), Err(Error::TooNew(_))));
+    assert_eq!(runs(&site), "r2");
+}
+
+fn to(release: &str, below_floor: bool) -> UpdateOptions {
+    UpdateOptions {
+        wanted: Wanted::Release {
+            id: release.into(),
+            below_floor,
+        },
+        ..UpdateOptions::default()
+    }
+}
+
+#[test]
+fn downgrades_stop_at_the_floor() {
+    let (world, site) = World::ready();
+    update(&site).unwrap();
+    write(world.path("two/share/third"), "third");
+    let mut third = world.publishing("r3", "two");
+    third.floor = Some("r2".into());
+    publish(&third, &Quiet).unwrap();
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r3");
+    // By the network: nothing but the running release is on the disk.
+    let site = world.site("other", |_| {});
+    update(&site).unwrap();
+    site.update(&to("r2", false), &Quiet).unwrap();
+    assert_eq!(runs(&site), "r2");
+    assert!(matches!(
+        site.update(&to("r1", false), &Quiet),
+        Err(Error::BelowFloor(_))
+    ));
+    assert_eq!(runs(&site), "r2");
+    site.update(&to("r1", true), &Quiet).unwrap();
+    assert_eq!(runs(&site), "r1");
+}
+
+#[test]
+fn a_stick_with_the_needed_part_is_enough() {
+    let (world, site) = World::ready();
+    let stick = world.path("stick");
+    let bytes = export(&world.repo(), &World::follow(), Some("r1"), &stick, &Quiet).unwrap();
+    let whole = export(
+        &world.repo(),
+        &World::follow(),
+        None,
+        &world.path("whole"),
+        &Quiet,
+    )
+    .unwrap();
+    assert!(bytes < whole, "{bytes} {whole}");
+    drop(site);
+    let mut config = elfup::site::Config::load(&world.path("site/site.json")).unwrap();
+    config.sources = vec![stick.to_str().unwrap().into()];
+    config.save(&world.path("site/site.json")).unwrap();
+    let site = Site::open(&world.path("site")).unwrap();
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+    let fresh = world.site("fresh", |c| {
+        c.sources = vec![world.path("whole").to_str().unwrap().into()]
+    });
+    update(&fresh).unwrap();
+    assert_eq!(runs(&fresh), "r2");
+}
+
+#[test]
+fn chains_where_no_direct_step_is_published() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |_| {});
+    update(&site).unwrap();
+    world.publish("r2", "two").unwrap();
+    let mut data = fs::read(world.path("two/bin/ls")).unwrap();
+    data[7000] ^= 0xff;
+    write(world.path("two/bin/ls"), data);
+    let mut third = world.publishing("r3", "two");
+    third.last = 1;
+    publish(&third, &Quiet).unwrap();
+    let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
+    assert_eq!(planned.ways.steps.len(), 2, "two steps through r2");
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r3");
+}
+
+#[test]
+fn gc_keeps_pins_and_frees_the_rest() {
+    let (world, site) = World::ready();
+    update(&site).unwrap();
+    site.pin("r1", true).unwrap();
+    write(world.path("two/share/third"), noise(3, 50_000));
+    world.publish("r3", "two").unwrap();
+    update(&site).unwrap();
+    let ids = |site: &Site| {
+        site.deployments()
+            .unwrap()
+            .into_iter()
+            .map(|d| d.release)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&site), ["r1", "r2", "r3"]);
+    site.pin("r1", false).unwrap();
+    let report = site.gc(false, &Quiet).unwrap();
+    assert_eq!(ids(&site), ["r2", "r3"]);
+    assert!(report.deployments == 1 && report.objects > 0, "{report:?}");
+    assert_eq!(runs(&site), "r3");
+    site.rollback(&Quiet).unwrap();
+    assert_eq!(runs(&site), "r2");
+}
+
+#[test]
+fn the_farm_drops_old_releases_whole() {
+    let (world, site) = World::ready();
+    let before = stats(&world.repo(), &World::follow()).unwrap();
+    assert_eq!(before.len(), 4);
+    let step = before.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
+    assert!(step.deltas + step.bundles + step.step < step.without, "{step:?}");
+    let report = gc(&world.repo(), &world.path("keys"), &World::follow(), 1, &Quiet).unwrap();
+    assert!(report.releases == 1 && report.files > 0, "{report:?}");
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+}
+
+#[test]
+fn repair_never_needs_a_delta() {
+    let (world, site) = World::ready();
+    update(&site).unwrap();
+    for dir in ["packs", "steps"] {
+        fs::remove_dir_all(world.repo().join(dir)).unwrap();
+    }
+    let victim = world.path("site/current/bin/ls");
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut bytes = fs::read(&victim).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&victim, bytes).unwrap();
+    fs::remove_file(world.path("site/current/bin/cp")).unwrap();
+    write(world.path("site/current/bin/extra"), "extra");
+    assert_eq!(site.verify(&Quiet).unwrap().len(), 3);
+    assert!(site.repair(&Quiet).unwrap() > 0);
+    assert_eq!(runs(&site), "r2");
+    assert_same(&world.path("two"), &world.path("site/current"));
+}
+
+#[test]
+fn an_older_installation_serves_as_seed() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |c| c.seeds = vec![world.path("one")]);
+    let updated = update(&site).unwrap();
+    assert_eq!(runs(&site), "r1");
+    assert!(
+        updated.fetched.copies > 50 && updated.account.bytes < 20_000,
+        "{updated:?}"
+    );
+}
+
+#[test]
+fn unprivileged_sites_record_what_they_cannot_set() {
+    let world = World::new();
+    let mut first = world.publishing("r1", "one");
+    first.scan.owner = Some((4242, 4242));
+    publish(&first, &Quiet).unwrap();
+    let root = fs::metadata(world.path("one")).unwrap().uid() == 0;
+    let site = world.site("site", |_| {});
+    match update(&site) {
+        Ok(_) => assert!(root),
+        Err(e) => assert!(matches!(e, Error::Privilege(_)), "{e}"),
+    }
+    let site = world.site("free", |c| c.unprivileged = true);
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r1");
+    assert_eq!(site.unset().unwrap().is_empty(), root);
+}
+
+#[test]
+fn the_daemon_goes_as_far_as_its_policy() {
+    use elfup::site::daemon::{Event, Policy, When, round};
+    use std::time::Duration;
+    let (world, site) = World::ready();
+    let dir = site.root().to_owned();
+    drop(site);
+    let policy = |fetch, apply| Policy {
+        every: Duration::from_secs(1),
+        jitter: Duration::ZERO,
+        fetch,
+        apply,
+    };
+    let go = |fetch, apply| round(&dir, &policy(fetch, apply), &Quiet).unwrap();
+    assert_eq!(go(When::Never, When::Never), Event::Available("r2".into()));
+    assert_eq!(go(When::Urgent, When::Urgent), Event::Available("r2".into()));
+    assert_eq!(go(When::Always, When::Urgent), Event::Ready("r2".into()));
+    assert_eq!(go(When::Always, When::Always), Event::Applied("r2".into()));
+    assert_eq!(go(When::Always, When::Always), Event::UpToDate);
+    write(world.path("two/share/fix"), "fix");
+    let mut urgent = world.publishing("r3", "two");
+    urgent.urgent = true;
+    publish(&urgent, &Quiet).unwrap();
+    assert_eq!(go(When::Never, When::Urgent), Event::Applied("r3".into()));
+    assert_eq!(runs(&Site::open(&dir).unwrap()), "r3");
+}
