@@ -254,7 +254,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                     let guess = Guess {
                         old_target: Some(old),
                         local: None,
-..Guess::default()
+                        ..Guess::default()
                     };
                     let target = world.targets.code(
                         s,
@@ -308,9 +308,9 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                             ..Site::default()
                         };
                         let guess = Guess {
-                            old_target: Some(words.bases.data.0 + old),
+                            old_target: Some(words.bases.data.0.wrapping_add(old)),
                             local: None,
-..Guess::default()
+                            ..Guess::default()
                         };
                         let known = known.map_or(0, |k| k.wrapping_add(words.bases.data.1));
                         let target = world.targets.code(
