@@ -815,7 +815,7 @@ impl Functions {
                         .map_or(0, |w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
                 };
                 let (was, is) = (word(guess), word(truth));
-                let phase = column << 4 | if at < 8 { 8 } else { at as u32 / 4 & 3 };
+                let phase = column << 4 | if at < 8 { 8 } else { (at as u32 / 4) & 3 };
                 let contexts = [hash(1, phase), hash(hash(2, phase), u32::from(at < guess.len()))];
                 let mut now = was;
                 if !s.flag(&mut self.m.word_hit, &contexts, was == is) {

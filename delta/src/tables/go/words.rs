@@ -53,7 +53,7 @@ pub fn renewed(
             .map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
     };
     let points = |at: usize, w: u32| {
-        at % 8 == 0 && word(was, at + 4) == Some(0) && old.addresses.range_of(w).is_some()
+        at.is_multiple_of(8) && word(was, at + 4) == Some(0) && old.addresses.range_of(w).is_some()
     };
     for cover in covers.iter().filter(|c| c.new_at.wrapping_sub(c.old_at) % 4 == 0) {
         let mut history = 0u32;
@@ -230,7 +230,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
             let truth = world.truth.map(|t| &t[here as usize..]);
             let high = word(at + 4);
             let is_pointer = words.pointers
-                && here % 8 == 0
+                && here.is_multiple_of(8)
                 && high == Some(0)
                 && world.old.addresses.range_of(old).is_some();
             if is_pointer {
