@@ -46,6 +46,8 @@ pub struct Frame {
     pub file_names: Vec<u8>,
     /// Where the code ends.
     pub end: u32,
+    /// Alignment of the parts: 8 bytes in Go 1.26, 32 before.
+    pub align: u32,
     /// Distance from the last record to the data.
     pub gap: u32,
     /// Whether the data and the index are in the section.
@@ -207,8 +209,10 @@ impl Builder {
             let place = start.wrapping_add(*offset);
             self.records[word..word + 4].copy_from_slice(&place.to_le_bytes());
         }
+        let align = frame.align.clamp(1, 64) as usize;
+        let even = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(align), 0);
         let mut out = vec![0u8; HEADER];
-        let even = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(8), 0);
+        even(&mut out);
         let mut parts = Vec::new();
         parts.push(out.len());
         out.append(&mut self.names);
@@ -266,7 +270,7 @@ fn index(entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
         let base = at(code);
         out.extend_from_slice(&base.to_le_bytes());
         for part in (code..end.min(code.saturating_add(4096))).step_by(256) {
-            out.push((at(part) - base) as u8);
+            out.push(at(part).wrapping_sub(base) as u8);
         }
         let Some(next) = code.checked_add(4096) else { break };
         code = next;
@@ -301,6 +305,11 @@ pub fn frame_of(table: &GoTable) -> Option<Frame> {
             .copied()
             .collect(),
         end: *table.entries.last()?,
+        align: if table.head.names as usize == HEADER {
+            8
+        } else {
+            32
+        },
         gap,
         with_data,
     })
@@ -330,6 +339,12 @@ fn build(table: &GoTable) -> Option<Vec<u8>> {
     let mut builder = Builder::new(table.head.quantum);
     let mut places: HashMap<u32, Place> = HashMap::new();
     let mut names: HashMap<u32, u32> = HashMap::new();
+    if !frame.with_data {
+        for text in table.texts((table.head.names, table.head.units)) {
+            let at = builder.add_name(text);
+            names.insert(at, at);
+        }
+    }
     let mut name = |builder: &mut Builder, at: u32| {
         *names
             .entry(at)

@@ -62,6 +62,11 @@ pub fn code_frame<S: Symbols>(
         with_data: s.flag(&mut flags, &[1], known.with_data),
         ..Frame::default()
     };
+    frame.align = if s.flag(&mut flags, &[3], known.align == 8) {
+        8
+    } else {
+        32
+    };
     let gap = s.signed(&mut numbers, &[1], i64::from(known.gap) - i64::from(was.gap));
     let gap = gap.saturating_add(i64::from(was.gap));
     let expected = if was.text == old_text { text } else { was.text };

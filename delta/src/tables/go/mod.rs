@@ -211,7 +211,7 @@ impl Functions {
         };
         let part = old.as_ref().map_or((0, 0), |o| (o.head.names, o.head.units));
         let names = Names::new(old.as_ref(), part, !S::READS);
-        Ok(Some(Functions {
+        let mut functions = Functions {
             section,
             room,
             code_len: text.map_or(0, |t| t.size as u32),
@@ -241,7 +241,44 @@ impl Functions {
             last_line: 0,
             quantum,
             history: 0,
-        }))
+        };
+        if !functions.frame.with_data {
+            functions.all_names(s)?;
+        }
+        Ok(Some(functions))
+    }
+
+    /// Tells all names at once, where the inline trees that hold most of them stand in another section.
+    fn all_names<S: Symbols>(&mut self, s: &mut S) -> Result<()> {
+        let part = |t: &GoTable| (t.head.names, t.head.units);
+        let list = |t: &GoTable| {
+            t.texts(part(t))
+                .into_iter()
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
+        let truth = self.truth.as_ref().map(list).unwrap_or_default();
+        let old = self.old.as_ref().map_or(0, |t| t.texts(part(t)).len() as i64);
+        let count = s
+            .signed(&mut self.m.numbers, &[5], truth.len() as i64 - old)
+            .saturating_add(old);
+        for index in 0..count.max(0) as usize {
+            let expected = self.names.next();
+            let known = truth.get(index).map(Vec::as_slice);
+            let name = self.names.code(s, 3, self.old.as_ref(), expected, known)?;
+            let place = self.builder.add_name(&name);
+            if let Some(at) = self
+                .names
+                .last()
+                .filter(|&at| self.old.as_ref().is_some_and(|o| o.name(at) == name))
+            {
+                self.name_places.entry(at).or_insert(place);
+            }
+            if self.builder.len() > self.room + 64 || s.exhausted() {
+                return Err(Error::DamagedPatch("Go's names do not fit their section"));
+            }
+        }
+        Ok(())
     }
 
     fn true_entry(&self) -> Option<u32> {
@@ -437,6 +474,7 @@ impl Functions {
         // Files, then data with the inline tree, then the other tables.
         let mut starts = Vec::new();
         let mut total = None;
+        let mut limit = self.room;
         let mut before = 0;
         let inline_files: HashMap<i32, u32> = match old_steps(INLINE_INDEX) {
             Some(steps) => {
@@ -518,6 +556,7 @@ impl Functions {
                 size,
                 end: total,
                 quantum: u32::from(self.quantum),
+                limit,
                 before,
             };
             let old_values = was.as_deref().unwrap_or_default();
@@ -550,6 +589,7 @@ impl Functions {
             )?;
             let missed = self.m.steps.missed(column);
             before = before << 1 | u32::from(missed);
+            limit = limit.saturating_sub(steps.len());
             total = total.or(steps.last().map(|x| x.end));
             f.tables[index] = Some(steps);
         }

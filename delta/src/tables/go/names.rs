@@ -55,6 +55,11 @@ impl Names {
         }
     }
 
+    /// Position of the old string that was told last.
+    pub fn last(&self) -> Option<u32> {
+        self.old.get(usize::try_from(self.last).ok()?).copied()
+    }
+
     /// Position of the string behind the last one.
     pub fn next(&self) -> Option<u32> {
         self.old.get(usize::try_from(self.last + 1).ok()?).copied()

@@ -232,21 +232,26 @@ impl GoTable {
         list.chunks_exact(4).map(|w| word(w, 0).unwrap_or(0)).collect()
     }
 
-    /// The file names, one behind the other.
-    pub fn file_names(&self) -> Vec<&[u8]> {
-        let mut names: Vec<_> = self
-            .strings(self.files())
+    /// All strings of a part.
+    pub fn texts(&self, part: (u32, u32)) -> Vec<&[u8]> {
+        let mut texts: Vec<_> = self
+            .strings(part)
             .into_iter()
-            .map(|at| self.string(self.files(), at))
+            .map(|at| self.string(part, at))
             .collect();
-        // What aligns the next part looks like empty names.
-        names.truncate(
-            names
+        // What aligns the next part looks like empty strings.
+        texts.truncate(
+            texts
                 .iter()
                 .rposition(|n| !n.is_empty())
                 .map_or(0, |last| last + 1),
         );
-        names
+        texts
+    }
+
+    /// The file names.
+    pub fn file_names(&self) -> Vec<&[u8]> {
+        self.texts(self.files())
     }
 
     /// A table over code.
@@ -344,4 +349,68 @@ pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
         }
     }
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::go::builder::{Builder, Frame, Function, rebuilds};
+    use proptest::prelude::*;
+
+    fn small() -> Vec<u8> {
+        let mut builder = Builder::new(1);
+        let place = builder.add_blob(0, &[1, 0, 0, 0, 0, 0, 0, 0]);
+        for (entry, name) in [(0, b"main.main".as_slice()), (32, b"main.other")] {
+            let steps = vec![Step { end: 4, value: 7 }, Step { end: 20, value: -3 }];
+            let function = Function {
+                name: builder.add_name(name),
+                scalars: [8, 0, 0, 12, 0, 0, 0],
+                tables: vec![Some(steps.clone()), Some(steps), None, None],
+                data: vec![Some(place), None],
+            };
+            builder.function(entry, &function);
+        }
+        let frame = Frame {
+            files: 1,
+            units: vec![0],
+            file_names: b"main.go\0".to_vec(),
+            end: 60,
+            align: 8,
+            with_data: true,
+            ..Frame::default()
+        };
+        builder.finish(&frame)
+    }
+
+    fn start(bytes: &[u8]) -> Option<usize> {
+        Some(bytes.len() - index_len(60) - 8)
+    }
+
+    #[test]
+    fn a_table_is_rebuilt_from_its_contents() {
+        let bytes = small();
+        let at = start(&bytes);
+        let table = GoTable::read(bytes, at).unwrap();
+        assert_eq!(table.name(table.record(1).unwrap().name), b"main.other");
+        assert!(rebuilds(&table));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_tables_do_no_harm(
+            cut in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut bytes = small();
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let at = start(&bytes).filter(|_| cut.index(2) == 0);
+            bytes.truncate(bytes.len() - cut.index(40));
+            if let Some(table) = GoTable::read(bytes, at) {
+                rebuilds(&table);
+            }
+        }
+    }
 }

@@ -54,6 +54,8 @@ pub struct Under<'u> {
     pub end: Option<u32>,
     /// Smallest instruction.
     pub quantum: u32,
+    /// Most stretches that it may have.
+    pub limit: usize,
     /// Whether the tables before were as expected.
     pub before: u32,
 }
@@ -219,7 +221,7 @@ pub fn code_steps<S: Symbols>(
                 }
             }
         };
-        if end <= at || end % under.quantum != 0 || s.exhausted() {
+        if end <= at || end % under.quantum != 0 || steps.len() >= under.limit || s.exhausted() {
             return Err(Error::DamagedPatch("a table over code makes no sense"));
         }
         steps.push(Step { end, value: now });

@@ -308,7 +308,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                             ..Site::default()
                         };
                         let guess = Guess {
-                            old_target: Some(words.bases.data.0 + old),
+                            old_target: Some(words.bases.data.0.wrapping_add(old)),
                             local: None,
                             ..Guess::default()
                         };
