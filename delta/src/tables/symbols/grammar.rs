@@ -76,7 +76,7 @@ pub fn code<S: Symbols>(
     let old_bytes = world.old_bytes(table)?;
     let old_at = world.pairs[table].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
     let size = world.elf.sections[table].size as usize;
-    if size % width != 0 {
+    if !size.is_multiple_of(width) {
         return Err(Error::DamagedPatch("a symbol table ends inside a row"));
     }
     let old_count = old_bytes.len() / width;
@@ -167,7 +167,7 @@ pub fn code<S: Symbols>(
         let mut source = expected;
         let mut new = e.row;
         if !follows {
-            let by_string = other.map_or(false, |j| j as usize == pair)
+            let by_string = other.is_some_and(|j| j as usize == pair)
                 && pair != expected
                 && (pair != NONE as usize || known.name == names.starts.place(c.string).0);
             let contexts = [
@@ -179,7 +179,7 @@ pub fn code<S: Symbols>(
             let mut kind = match pair {
                 p if p == NONE as usize => INSERT,
                 p if p == expected => FIELDS,
-                p if places.left(|j| skipped(j)).any(|j| j == p) => BACK,
+                p if places.left(skipped).any(|j| j == p) => BACK,
                 p if p > expected && p - expected < 1 << 12 => SKIP,
                 _ => JUMP,
             };
