@@ -19,7 +19,10 @@ fn file(symbols: &[Symbol], share: bool) -> Vec<u8> {
     for (name, value, size, is_function) in symbols {
         let mut text = name.as_bytes().to_vec();
         text.push(0);
-        let known = strings.windows(text.len()).position(|w| w == text).filter(|_| share);
+        let known = strings
+            .windows(text.len())
+            .position(|w| w == text)
+            .filter(|_| share);
         let at = known.unwrap_or(strings.len()) as u32;
         if known.is_none() {
             strings.extend_from_slice(&text);
@@ -30,11 +33,17 @@ fn file(symbols: &[Symbol], share: bool) -> Vec<u8> {
         rows.extend_from_slice(&size.to_le_bytes());
     }
     let names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0".to_vec();
-    let code: Vec<u8> = (0..TEXT_SIZE as u32).map(|i| (i.wrapping_mul(0x9E37_79B1) >> 24) as u8).collect();
+    let code: Vec<u8> = (0..TEXT_SIZE as u32)
+        .map(|i| (i.wrapping_mul(0x9E37_79B1) >> 24) as u8)
+        .collect();
     let mut file = vec![0u8; TEXT as usize];
     // Name, type, flags, link, entry size, bytes.
-    let sections: [(u32, u32, u64, u32, u64, &[u8]); 4] =
-        [(1, 1, 6, 0, 0, &code), (7, 2, 0, 3, 24, &rows), (15, 3, 0, 0, 0, &strings), (23, 3, 0, 0, 0, &names)];
+    let sections: [(u32, u32, u64, u32, u64, &[u8]); 4] = [
+        (1, 1, 6, 0, 0, &code),
+        (7, 2, 0, 3, 24, &rows),
+        (15, 3, 0, 0, 0, &strings),
+        (23, 3, 0, 0, 0, &names),
+    ];
     let mut table = vec![0u8; 64];
     for (name, kind, flags, link, entsize, bytes) in sections {
         let addr = if flags != 0 { TEXT } else { 0 };
@@ -69,7 +78,10 @@ fn patch(old: &[u8], new: &[u8]) -> Vec<u8> {
     let patch = diff(old, new, &Options::default(), &Silent).unwrap().bytes;
     let limits = Limits::default();
     let mut out = Vec::new();
-    Patch::parse(&patch, &limits).unwrap().apply(&old, &mut out, &limits, &Silent).unwrap();
+    Patch::parse(&patch, &limits)
+        .unwrap()
+        .apply(&old, &mut out, &limits, &Silent)
+        .unwrap();
     assert!(out == new);
     patch
 }
@@ -86,7 +98,10 @@ fn names(hash: &str) -> Vec<Symbol> {
 
 #[test]
 fn new_hashes_cost_little() {
-    let (old, new) = (file(&names("abcdefghijk"), false), file(&names("ABCDEFGHIJKL"), false));
+    let (old, new) = (
+        file(&names("abcdefghijk"), false),
+        file(&names("ABCDEFGHIJKL"), false),
+    );
     let size = patch(&old, &new).len();
     assert!(size < 260, "{size}");
 }
@@ -103,22 +118,31 @@ fn a_row_more_or_less_costs_little() {
 }
 
 /// Libraries whose tables the model must reproduce, where they are there.
-const LIBRARIES: [&str; 4] =
-    ["/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libm.so.6", "/usr/bin/env", "/lib64/libc.so.6"];
+const LIBRARIES: [&str; 4] = [
+    "/lib/x86_64-linux-gnu/libc.so.6",
+    "/lib/x86_64-linux-gnu/libm.so.6",
+    "/usr/bin/env",
+    "/lib64/libc.so.6",
+];
 
 #[test]
 fn real_tables_are_reproduced() {
     for path in LIBRARIES {
         let Ok(bytes) = std::fs::read(path) else { continue };
         let view = FileView::new(&bytes).unwrap();
-        let Some(elf) = Elf::read(&view).unwrap() else { continue };
+        let Some(elf) = Elf::read(&view).unwrap() else {
+            continue;
+        };
         for section in 0..elf.sections.len() {
             let table = candidate(&elf, section);
             if let Some(table @ (Table::Symbols | Table::Names | Table::Versions)) = table {
                 assert!(symbols::fits(&elf, &bytes, table, section), "{path} {section}");
             }
             if elf.sections[section].name == b".gnu.hash" {
-                assert!(symbols::fits(&elf, &bytes, Table::Hash, section), "{path} .gnu.hash");
+                assert!(
+                    symbols::fits(&elf, &bytes, Table::Hash, section),
+                    "{path} .gnu.hash"
+                );
             }
         }
     }
@@ -126,7 +150,10 @@ fn real_tables_are_reproduced() {
 
 #[test]
 fn damage_never_panics() {
-    let (old, new) = (file(&names("abcdefghijk"), true), file(&names("ABCDEFGHIJKL"), false));
+    let (old, new) = (
+        file(&names("abcdefghijk"), true),
+        file(&names("ABCDEFGHIJKL"), false),
+    );
     let whole = patch(&old, &new);
     let limits = Limits::default();
     for at in 0..whole.len() {

@@ -117,7 +117,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()>
             if names_of(world.elf, table) != Some(strings) {
                 continue;
             }
-            let ground: &mut ground::Ground = ground.get_or_insert_with(|| ground::Ground::new(world));
+            let ground: &mut ground::Ground =
+                ground.get_or_insert_with(|| ground::Ground::new(world, &made.exceptions));
             let rows = grammar::code(s, &mut models, world, ground, &names, table, made)?;
             let hangs = |i: &usize| world.elf.sections[*i].link as usize == table;
             for section in world.choices.sections(Table::Versions).filter(hangs) {
