@@ -533,6 +533,7 @@ impl Unwind {
         }
         let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
         made.section(world, section, &bytes)?;
+        made.exceptions = places;
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
             let header = &world.elf.sections[index];
             let table = frame_index::build(&bytes, self.addr, header.addr as u32, header.size as usize);

@@ -171,6 +171,8 @@ pub struct Made {
     pub sections: Vec<(usize, Recipe)>,
     /// Bytes inside sections that go through covers, by file offset.
     pub known: Known,
+    /// Exception tables: unit and address.
+    pub exceptions: Vec<(u32, u32)>,
 }
 
 impl Made {

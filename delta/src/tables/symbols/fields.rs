@@ -171,10 +171,11 @@ impl<'c> Coder<'c> {
             new.section = s.number(&mut self.m.section, &contexts, known.section.into()) as u16;
         }
         let base = if new.has_address() {
-            self.seen.after(new.section).0
+            self.seen.after(new.section)
         } else {
             0
         };
+        let base = self.ground.exception(&self.seen, &new).unwrap_or(base);
         new.value = self.value(s, &new, known, base);
         if let Some(unit) = self.ground.unit(new.value).filter(|_| new.is_function()) {
             new.size = u64::from(self.ground.units()[unit].1);

@@ -179,7 +179,7 @@ pub fn code<S: Symbols>(
             let mut kind = match pair {
                 p if p == NONE as usize => INSERT,
                 p if p == expected => FIELDS,
-                p if places.left(&skipped).any(|j| j == p) => BACK,
+                p if places.left(skipped).any(|j| j == p) => BACK,
                 p if p > expected && p - expected < 1 << 12 => SKIP,
                 _ => JUMP,
             };

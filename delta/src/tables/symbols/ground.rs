@@ -5,12 +5,13 @@ use crate::elf::Section;
 use crate::tables::World;
 
 /// Most guesses of one value.
-pub const GUESSES: usize = 5;
+pub const GUESSES: usize = 6;
 /// Where a guess comes from: the unit that continues the old one, the covers, the references decoded so far, the
-/// bounds of the section, the symbol before in the same section.
-const SOURCES: usize = 5;
+/// bounds of the section, the symbol before in the same section, the exception table behind that one.
+const SOURCES: usize = 6;
 const BOUND: usize = 3;
 const SEQUENCE: usize = 4;
+const EXCEPTION: usize = 5;
 /// Classes of symbols that trust the sources alike.
 const CLASSES: usize = 64;
 
@@ -27,7 +28,7 @@ impl Seen {
     /// Nothing seen yet.
     pub fn new(sections: usize) -> Self {
         Seen {
-            right: [[60000, 58000, 57000, 30000, 20000]; CLASSES],
+            right: [[60000, 58000, 57000, 30000, 20000, 62000]; CLASSES],
             last: vec![(0, 0, None); sections],
         }
     }
@@ -55,11 +56,11 @@ impl Seen {
         }
     }
 
-    /// Where a new symbol of a section may follow the last one, and where that one was.
-    pub fn after(&self, section: u16) -> (u64, u64) {
+    /// Where a new symbol of a section may follow the last one.
+    pub fn after(&self, section: u16) -> u64 {
         self.last
             .get(usize::from(section))
-            .map_or((0, 0), |l| (l.0.wrapping_add(l.1), l.0))
+            .map_or(0, |l| l.0.wrapping_add(l.1))
     }
 }
 
@@ -98,6 +99,8 @@ pub struct Ground<'w> {
     units: Vec<(u32, u32)>,
     /// Units that no old symbol's unit continues in, by index in `units`, ascending.
     pub free: Vec<u32>,
+    /// Addresses of exception tables, ascending.
+    exceptions: Vec<u32>,
     /// Index in `units` of the first new unit that continues each old one, plus one.
     of_old: Vec<u32>,
     /// New section of each old one, 0 for none.
@@ -106,7 +109,9 @@ pub struct Ground<'w> {
 
 impl<'w> Ground<'w> {
     /// Gathers them.
-    pub fn new(world: &'w World<'w>) -> Self {
+    pub fn new(world: &'w World<'w>, exceptions: &[(u32, u32)]) -> Self {
+        let mut exceptions: Vec<u32> = exceptions.iter().map(|e| e.1).collect();
+        exceptions.sort_unstable();
         let mut units = Vec::with_capacity(world.units.len());
         let mut of_old = vec![0; world.old.code.units.len()];
         for unit in world.units {
@@ -138,6 +143,7 @@ impl<'w> Ground<'w> {
             world,
             units,
             free: Vec::new(),
+            exceptions,
             of_old,
             sections,
         }
@@ -168,6 +174,15 @@ impl<'w> Ground<'w> {
         self.free = (0..self.units.len() as u32)
             .filter(|&i| !named[i as usize])
             .collect();
+    }
+
+    /// The exception table behind the last symbol of the row's section, if it is where such tables are.
+    pub fn exception(&self, seen: &Seen, row: &Row) -> Option<u64> {
+        let section = self.world.elf.sections.get(usize::from(row.section))?;
+        let last = seen.last.get(usize::from(row.section))?.0;
+        let next = self.exceptions.partition_point(|&e| u64::from(e) <= last);
+        let addr = u64::from(*self.exceptions.get(next)?);
+        (row.has_address() && addr >= section.addr && addr - section.addr < section.size).then_some(addr)
     }
 
     /// The old unit that starts at an address, by index.
@@ -216,8 +231,9 @@ impl<'w> Ground<'w> {
             .last
             .get(usize::from(e.row.section))
             .and_then(|&(value, _, was)| Some(value.wrapping_add(old.value.wrapping_sub(was?))));
+        guesses[EXCEPTION] = self.exception(seen, &e.row);
         let right = &seen.right[class(&e.row)];
-        let mut order = [0, 1, 2, 3, 4];
+        let mut order = [0, 1, 2, 3, 4, 5];
         order.sort_by_key(|&k| std::cmp::Reverse(right[k]));
         // Best source, how much it is trusted, and which others agree with it.
         let mut first = None;
@@ -226,7 +242,7 @@ impl<'w> Ground<'w> {
             let Some(guess) = e.sources[k] else { continue };
             if first.is_none() {
                 first = Some(guess);
-                trust = 1 + k as u32 + 6 * u32::from(right[k] >> 13);
+                trust = 1 + k as u32 + 7 * u32::from(right[k] >> 13);
             } else {
                 let agrees = first == Some(guess);
                 trust |= (if agrees { 1 } else { 1 << 5 }) << (8 + k);

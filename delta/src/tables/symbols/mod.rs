@@ -40,7 +40,7 @@ pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
             let (rows, names) = (content(section), content(strings));
             let len = row::len(elf.is_64);
             let inside = |r: &[u8]| (Row::read(elf.is_64, r).name as usize) < names.len();
-            names::fits(names) && rows.len() % len == 0 && rows.chunks_exact(len).all(inside)
+            names::fits(names) && rows.len().is_multiple_of(len) && rows.chunks_exact(len).all(inside)
         }
         _ if symbols.is_none() || !fits(elf, bytes, Table::Symbols, link) => false,
         Table::Versions => versions::fits(
@@ -117,7 +117,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()>
             if names_of(world.elf, table) != Some(strings) {
                 continue;
             }
-            let ground: &mut ground::Ground = ground.get_or_insert_with(|| ground::Ground::new(world));
+            let ground: &mut ground::Ground =
+                ground.get_or_insert_with(|| ground::Ground::new(world, &made.exceptions));
             let rows = grammar::code(s, &mut models, world, ground, &names, table, made)?;
             let hangs = |i: &usize| world.elf.sections[*i].link as usize == table;
             for section in world.choices.sections(Table::Versions).filter(hangs) {
