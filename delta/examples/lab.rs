@@ -30,17 +30,18 @@ fn main() {
     let nt = tokens::Tokens::scan(machine, &nm, &new);
     eprintln!("tokens {} {} {:?}", ot.at.len(), nt.at.len(), t.elapsed());
     let pairs = units::pair(&ot, &nt);
-    let whole: Vec<bool> = (0..pairs.len()).map(|i| pairs[i].is_some_and(|j| ot.unit_hash[j as usize] == nt.unit_hash[i])).collect();
+    let sample: usize = std::env::var("SAMPLE").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    let whole: Vec<bool> = (0..pairs.len()).map(|i| pairs[i].is_some_and(|j| ot.unit_hash[j as usize] == nt.unit_hash[i]) || i % sample != 0).collect();
     eprintln!("paired {} whole {} {:?}", pairs.iter().flatten().count(), whole.iter().filter(|w| **w).count(), t.elapsed());
     let aligner = align::Aligner::new((&ot, &old), (&nt, &new));
     let plans: Vec<_> = (0..pairs.len()).map(|i| if whole[i] { vec![] } else { aligner.align(i, pairs[i]) }).collect();
     eprintln!("aligned {:?}", t.elapsed());
-    let layout: Vec<NewUnit> = nm.units.iter().enumerate().map(|(i, u)| NewUnit { at: u.at, size: u.size, source: pairs[i].map_or(0, |j| j + 1), whole: whole[i] }).collect();
+    let layout: Vec<NewUnit> = nm.units.iter().enumerate().map(|(i, u)| NewUnit { at: u.at, size: u.size, source: if whole[i] { pairs[i].map_or(1, |j| j + 1) } else { pairs[i].map_or(0, |j| j + 1) }, whole: whole[i] }).collect();
     let mut lw = ModelledWriter::default();
     let mut lm = LayoutModels::default();
     for s in &nm.sections {
         let os = om.sections.iter().find(|o| oe.sections[o.section].name == _ne.sections[s.section].name);
-        code_layout(&mut lw, &mut lm, &om, os, (s.at, s.len, s.addr), &layout[s.units.0 as usize..s.units.1 as usize]).unwrap();
+        if sample == 1 { code_layout(&mut lw, &mut lm, &om, os, (s.at, s.len, s.addr), &layout[s.units.0 as usize..s.units.1 as usize]).unwrap(); }
     }
     eprintln!("layout {} {:?}", lw.finish().len(), t.elapsed());
     let mut ow = ModelledWriter::default();

@@ -81,6 +81,8 @@ pub struct ByteModel {
     /// By class of guess agreement.
     refine: Vec<u16>,
     tune: u32,
+    e: u32,
+    by_run: Vec<[i32; INPUTS]>,
 }
 
 const ONE: i32 = 1 << 27;
@@ -103,7 +105,9 @@ impl ByteModel {
             rights: vec![3 << 30; ALL * CONFIDENCES * 8],
             by_class: vec![[weight; INPUTS]; CLASSES * 8],
             by_node: vec![[weight; INPUTS]; 256],
-            refine: Vec::new(),
+            refine: (0..2048 * 33).map(|i| squash(((i % 33) as i32 - 16) * 128) as u16).collect(),
+            e: std::env::var("E").ok().and_then(|t| t.parse().ok()).unwrap_or(0),
+            by_run: vec![[0; INPUTS]; 128],
             tune: std::env::var("T").ok().and_then(|t| u32::from_str_radix(&t, 16).ok()).unwrap_or(0),
         }
     }
@@ -149,7 +153,7 @@ impl ByteModel {
         let mut run_at = [0usize; RUNS];
         let mask = self.runs.len() - 1;
         for r in 0..RUNS {
-            let key = hash(known.runs[r], 77 + r as u32).wrapping_mul(0x9E37_79B1);
+            let key = hash(if self.tune >> (16 + r) & 1 == 0 { known.runs[r] } else { 0 }, 77 + r as u32).wrapping_mul(0x9E37_79B1);
             let check = key & 0xffff_0000;
             let first = (key ^ key >> 15) as usize & mask;
             let entry = self.runs[first];
@@ -199,6 +203,7 @@ impl ByteModel {
                 }
                 // Which guesses still stand, and which bit they expect.
                 let mut agreeing = 0;
+                let mut agreeing_runs = 0;
                 let mut at = [0usize; ALL];
                 let mut expects = [false; ALL];
                 for g in 0..ALL {
@@ -209,33 +214,54 @@ impl ByteModel {
                         at[g] = 1 + (g * CONFIDENCES + (guess.confidence as usize & (CONFIDENCES - 1))) * 8 + depth;
                         expects[g] = guess.byte >> (7 - depth) & 1 != 0;
                         agreeing |= (1 << g) & 7;
+                        agreeing_runs |= (1 << g) >> 3;
                         let p = stretch(self.rights[at[g] - 1] >> 16) as i16;
                         inputs[CONTEXTS + g] = if expects[g] { p } else { -p };
                     }
                 }
                 inputs[CONTEXTS + ALL] = 256;
+                let e = self.e;
+                let c = &mut self.by_run[if e & 1 != 0 { (agreeing_runs << 3 | depth) & 127 } else { 0 }];
                 let a = &mut self.by_class[class + agreeing];
                 let b = &mut self.by_node[node as usize & 255];
                 let mut dot = 0i32;
                 for i in 0..INPUTS {
-                    dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from((a[i].wrapping_add(b[i]) >> 16) as i16));
+                    dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from((a[i].wrapping_add(b[i]).wrapping_add(c[i]) >> 16) as i16));
                 }
-                let p = squash(dot >> 11);
-                let bit = bits.bit(p, value >> (7 - depth) & 1 != 0);
+                let x = dot >> 11;
+                let p = squash(x);
+                let shift = if e & 4 != 0 { 5 } else if e & 8 != 0 { 3 } else { 4 };
+                let mut sent = p;
+                let mut buckets = 0;
+                if e & 2 != 0 {
+                    let y = (x.clamp(-2047, 2047) + 2048) as usize;
+                    let (bucket, within) = (y >> 7, (y & 127) as u32);
+                    buckets = ((node as usize & 255) << 3 | agreeing) * 33 + bucket;
+                    let refined = (u32::from(self.refine[buckets]) * (128 - within) + u32::from(self.refine[buckets + 1]) * within) >> 7;
+                    buckets += usize::from(within >= 64);
+                    sent = ((p + refined) >> 1).clamp(16, 65520);
+                }
+                let bit = bits.bit(sent, value >> (7 - depth) & 1 != 0);
                 let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
                 for i in 0..INPUTS {
-                    let step = (i32::from(inputs[i]) * i32::from(error)) >> 4;
+                    let step = (i32::from(inputs[i]) * i32::from(error)) >> shift;
                     a[i] = a[i].wrapping_add(step);
                     b[i] = b[i].wrapping_add(step);
+                    if e & 1 != 0 { c[i] = c[i].wrapping_add(step); }
+                }
+                if e & 2 != 0 {
+                    let r = &mut self.refine[buckets];
+                    let target = if bit { 65535i32 } else { 0 };
+                    *r = (i32::from(*r) + ((target - i32::from(*r)) >> 6)) as u16;
                 }
                 for i in 0..CONTEXTS {
                     let state = &mut slots[i][inner & 15];
-                    learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
+                    learn(&mut self.histories[i * 256 + *state as usize], bit, if e & 16 != 0 { 1023 } else { STATES_LIMIT });
                     *state = NEXT[*state as usize][usize::from(bit)];
                 }
                 for g in 0..ALL {
                     if at[g] != 0 {
-                        learn(&mut self.rights[at[g] - 1], bit == expects[g], RIGHTS_LIMIT);
+                        learn(&mut self.rights[at[g] - 1], bit == expects[g], if e & 32 != 0 { 1022 } else { RIGHTS_LIMIT });
                     }
                 }
                 node = node << 1 | u32::from(bit);

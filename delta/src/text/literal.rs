@@ -13,7 +13,7 @@ pub struct LiteralModels {
 
 impl Default for LiteralModels {
     fn default() -> Self {
-        LiteralModels { byte: ByteModel::new(23) }
+        LiteralModels { byte: ByteModel::new(std::env::var("K").ok().and_then(|t| t.parse().ok()).unwrap_or(23)) }
     }
 }
 
@@ -73,7 +73,7 @@ pub fn code_instruction<S: Symbols>(
     scanner: &Scanner,
     history: &History,
     recall: &Recall,
-    partner: &[u8],
+    (partner, sure): (&[u8], bool),
     room: usize,
     truth: &[u8],
     out: &mut Vec<u8>,
@@ -83,13 +83,14 @@ pub fn code_instruction<S: Symbols>(
     let mut prefix = 0u32;
     let mut bytes = history.bytes;
     let mut n = 0;
-    let shape = machine.decode(partner);
     let mut agreed = true;
+    let partner = if !sure && !flag(0) { &[] } else { partner };
+    let shape = machine.decode(partner);
     let partner_hash = partner.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1));
     let (mut trusted_old, mut trusted_new) = (true, true);
     // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
-    let order = if machine == Machine::AArch64 && room >= 4 { [3, 0, 1, 2] } else { [0, 1, 2, 3] };
-    let [h0, h1, h2, _] = history.heads;
+    let order = if machine == Machine::AArch64 && room >= 4 { if flag(1) { [3, 2, 1, 0] } else { [3, 0, 1, 2] } } else { [0, 1, 2, 3] };
+    let [h0, _, _, _] = history.heads;
     let [f0, f1, f2, _] = history.full;
     loop {
         let at = order.get(n).copied().unwrap_or(n);
@@ -104,7 +105,7 @@ pub fn code_instruction<S: Symbols>(
         if blank != 0xff {
             let part = part(machine, &insn, n);
             let old = if partner.is_empty() { None } else { counterpart(machine, partner, &shape, part, at, &insn) };
-            let old_key = old.map_or(256, u32::from) | part << 9 | u32::from(agreed) << 14;
+            let old_key = old.map_or(256, u32::from) | part << 9 | u32::from(agreed) << 14 | u32::from(sure) << 15;
             let prefix = hash(prefix, u32::from(blank));
             let last = |k: u32| (bytes & ((1 << (8 * k)) - 1)) as u32;
             let opcode = u32::from(raw[usize::from(insn.opcode_at) & 15]) | part << 8;
@@ -113,19 +114,20 @@ pub fn code_instruction<S: Symbols>(
             let previous = if n > 0 { u32::from(raw[order.get(n - 1).copied().unwrap_or(n - 1)]) } else { h0 };
             let trails = u32::from(recall.old.expected[at]) | u32::from(recall.new.expected[at]) << 8
                 | u32::from(trusted_old && recall.old.hits > 0) << 16 | u32::from(trusted_new && recall.new.hits > 0) << 17;
+            let w = history.written;
             let contexts: [u32; CONTEXTS] = [
                 hash(prefix, o0),
-                hash(prefix, h0),
-                hash(hash(prefix, h0), h1),
-                hash(prefix, f0),
                 hash(prefix, old_key),
                 hash(hash(history.unit, old_key), 8),
                 hash(hash(history.unit, opcode), previous),
                 hash(last(2), 5 + (n as u32) * 16),
-                hash(last(4), 6),
                 hash(opcode, 7),
-                hash(hash(old_key, opcode), h0),
                 hash(last(3), trails),
+                hash(hash(prefix, w & 0xff), 9),
+                hash(hash(opcode, previous), w & 0xffff),
+                hash(hash(old_key, opcode), o0),
+                hash(hash(prefix, h0), 4),
+                hash(hash(prefix, o0), o1),
             ];
             let f01 = hash(hash(prefix, f0), f1);
             let runs: [u32; RUNS] = [
@@ -138,7 +140,7 @@ pub fn code_instruction<S: Symbols>(
             let guesses = [
                 Guess {
                     byte: old.unwrap_or(0),
-                    confidence: if old.is_some() { (1 + part + u32::from(agreed) * 16) as u8 } else { 0 },
+                    confidence: if old.is_some() { (1 + (part & 15) + u32::from(agreed) * 16 + u32::from(sure) * 31) as u8 } else { 0 },
                 },
                 guess(trusted_old, &recall.old, at),
                 guess(trusted_new, &recall.new, at),
@@ -175,4 +177,9 @@ fn blank_bits(machine: Machine, field: Field, at: usize) -> u8 {
     let mut ones = [0xffu8; 16];
     machine.blank(field.kind, &mut ones, field.at);
     !ones[at]
+}
+
+fn flag(i: u32) -> bool {
+    static F: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    F.get_or_init(|| std::env::var("F").ok().and_then(|t| t.parse().ok()).unwrap_or(0)) >> i & 1 != 0
 }

@@ -1,6 +1,6 @@
 //! The edit of one unit: repeat, replace, insert, or go on elsewhere, instruction by instruction.
 
-use super::history::History;
+use super::history::{History, opcode};
 use super::literal::{LiteralModels, code_instruction};
 use super::recall::Recall;
 use super::{Listing, PlanRun, Run, TextBody};
@@ -15,6 +15,9 @@ const REPLACE: u32 = 0;
 const INSERT: u32 = 1;
 const GO_NEAR: u32 = 2;
 const GO_FAR: u32 = 3;
+
+/// How far ahead an inserted instruction is looked for in the mapped unit.
+const HINT_REACH: usize = 16;
 
 /// Far units kept, so that going back to one is cheap.
 const FAR_UNITS: usize = 7;
@@ -118,6 +121,7 @@ impl<'a> TextCoder<'a> {
             coder: self,
             cursor: mapped.map(|_| (false, 0)),
             home: 0,
+            hint: 0,
             mapped,
             history: 0,
             forced: false,
@@ -161,17 +165,20 @@ impl<'a> TextCoder<'a> {
                             let (listing, index) = edit.source();
                             listing.token(index)
                         }
-                        None => &[],
+                        None => edit.hinted(),
                     };
                     let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, &edit.coder.recall, partner, room, rest, &mut instruction,
+                        literals, lm, machine, &scanner, &before, &edit.coder.recall, (partner, old_at.is_some()), room, rest, &mut instruction,
                     );
                     before.pass(machine, &instruction);
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
                     let len = instruction.len();
+                    if old_at.is_none() {
+                        edit.follow(&instruction);
+                    }
                     if let Some(old_at) = old_at {
                         edit.advance()?;
                         body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
@@ -217,6 +224,8 @@ struct Edit<'c, 'a> {
     cursor: Option<(bool, usize)>,
     /// Where the mapped unit was left.
     home: usize,
+    /// The instruction of the mapped unit that a literal may stand for.
+    hint: usize,
     mapped: Option<u32>,
     history: u32,
     /// A move was just coded, so the next instruction is repeated.
@@ -233,11 +242,36 @@ impl Edit<'_, '_> {
         (self.listing(far), index)
     }
 
+    /// The instruction of the mapped unit that an inserted one may stand for.
+    fn hinted(&self) -> &[u8] {
+        let near = &self.coder.near;
+        if self.mapped.is_some() && self.hint < near.len() { near.token(self.hint) } else { &[] }
+    }
+
+    /// Goes past the instruction of the mapped unit that an inserted one looks like.
+    fn follow(&mut self, inserted: &[u8]) {
+        if self.mapped.is_none() {
+            return;
+        }
+        let machine = self.coder.machine;
+        let near = &self.coder.near;
+        let end = near.len().min(self.hint + HINT_REACH);
+        let equal = (self.hint..end).find(|&i| near.token(i) == inserted);
+        let alike = || {
+            let wanted = opcode(machine, inserted);
+            (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| opcode(machine, near.token(i)) == wanted)
+        };
+        if let Some(found) = equal.or_else(alike) {
+            self.hint = found + 1;
+        }
+    }
+
     fn advance(&mut self) -> Result<()> {
         if let Some((far, index)) = self.cursor {
             let next = index + 1;
             if !far {
                 self.home = next;
+                self.hint = next;
             }
             let coder = &mut *self.coder;
             let more = if far { coder.far.reach(coder.machine, coder.old, next)? } else { next < coder.near.len() };
