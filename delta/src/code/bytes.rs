@@ -10,9 +10,9 @@ use super::range::Bits;
 use super::states::NEXT;
 
 /// Contexts of one byte.
-pub const CONTEXTS: usize = 12;
+pub const CONTEXTS: usize = 9;
 /// Contexts that only remember the byte that followed.
-pub const RUNS: usize = 4;
+pub const RUNS: usize = 3;
 const ALL: usize = GUESSES + RUNS;
 /// Guesses of one byte.
 pub const GUESSES: usize = 3;
@@ -21,7 +21,7 @@ pub const CONFIDENCES: usize = 64;
 /// Values of the class that picks mixing weights.
 pub const CLASSES: usize = 32;
 
-const INPUTS: usize = 24;
+const INPUTS: usize = 16;
 const LINE: usize = 64;
 /// Slots of a line; their check bytes stand first.
 const SLOTS: usize = 4;
@@ -78,11 +78,8 @@ pub struct ByteModel {
     rights: Vec<Chance>,
     by_class: Vec<[i32; INPUTS]>,
     by_node: Vec<[i32; INPUTS]>,
-    /// By class of guess agreement.
-    refine: Vec<u16>,
     tune: u32,
     e: u32,
-    by_run: Vec<[i32; INPUTS]>,
 }
 
 const ONE: i32 = 1 << 27;
@@ -105,9 +102,7 @@ impl ByteModel {
             rights: vec![3 << 30; ALL * CONFIDENCES * 8],
             by_class: vec![[weight; INPUTS]; CLASSES * 8],
             by_node: vec![[weight; INPUTS]; 256],
-            refine: (0..2048 * 33).map(|i| squash(((i % 33) as i32 - 16) * 128) as u16).collect(),
-            e: std::env::var("E").ok().and_then(|t| t.parse().ok()).unwrap_or(0),
-            by_run: vec![[0; INPUTS]; 128],
+            e: std::env::var("E").ok().and_then(|t| t.parse().ok()).unwrap_or(3),
             tune: std::env::var("T").ok().and_then(|t| u32::from_str_radix(&t, 16).ok()).unwrap_or(0),
         }
     }
@@ -116,8 +111,7 @@ impl ByteModel {
     pub fn memory(&self) -> u64 {
         (self.lines.len() * LINE
             + (self.histories.len() + self.rights.len()) * 4
-            + (self.by_class.len() + self.by_node.len()) * INPUTS * 4
-            + self.refine.len() * 2) as u64
+            + (self.by_class.len() + self.by_node.len()) * INPUTS * 4) as u64
     }
 
     /// Finds or makes the slot of a hash: where it starts in its line.
@@ -203,7 +197,6 @@ impl ByteModel {
                 }
                 // Which guesses still stand, and which bit they expect.
                 let mut agreeing = 0;
-                let mut agreeing_runs = 0;
                 let mut at = [0usize; ALL];
                 let mut expects = [false; ALL];
                 for g in 0..ALL {
@@ -214,54 +207,33 @@ impl ByteModel {
                         at[g] = 1 + (g * CONFIDENCES + (guess.confidence as usize & (CONFIDENCES - 1))) * 8 + depth;
                         expects[g] = guess.byte >> (7 - depth) & 1 != 0;
                         agreeing |= (1 << g) & 7;
-                        agreeing_runs |= (1 << g) >> 3;
                         let p = stretch(self.rights[at[g] - 1] >> 16) as i16;
                         inputs[CONTEXTS + g] = if expects[g] { p } else { -p };
                     }
                 }
                 inputs[CONTEXTS + ALL] = 256;
-                let e = self.e;
-                let c = &mut self.by_run[if e & 1 != 0 { (agreeing_runs << 3 | depth) & 127 } else { 0 }];
                 let a = &mut self.by_class[class + agreeing];
                 let b = &mut self.by_node[node as usize & 255];
                 let mut dot = 0i32;
                 for i in 0..INPUTS {
-                    dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from((a[i].wrapping_add(b[i]).wrapping_add(c[i]) >> 16) as i16));
+                    dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from((a[i].wrapping_add(b[i]) >> 16) as i16));
                 }
-                let x = dot >> 11;
-                let p = squash(x);
-                let shift = if e & 4 != 0 { 5 } else if e & 8 != 0 { 3 } else { 4 };
-                let mut sent = p;
-                let mut buckets = 0;
-                if e & 2 != 0 {
-                    let y = (x.clamp(-2047, 2047) + 2048) as usize;
-                    let (bucket, within) = (y >> 7, (y & 127) as u32);
-                    buckets = ((node as usize & 255) << 3 | agreeing) * 33 + bucket;
-                    let refined = (u32::from(self.refine[buckets]) * (128 - within) + u32::from(self.refine[buckets + 1]) * within) >> 7;
-                    buckets += usize::from(within >= 64);
-                    sent = ((p + refined) >> 1).clamp(16, 65520);
-                }
-                let bit = bits.bit(sent, value >> (7 - depth) & 1 != 0);
+                let p = squash(dot >> 11);
+                let bit = bits.bit(p, value >> (7 - depth) & 1 != 0);
                 let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
                 for i in 0..INPUTS {
-                    let step = (i32::from(inputs[i]) * i32::from(error)) >> shift;
+                    let step = (i32::from(inputs[i]) * i32::from(error)) >> self.e;
                     a[i] = a[i].wrapping_add(step);
                     b[i] = b[i].wrapping_add(step);
-                    if e & 1 != 0 { c[i] = c[i].wrapping_add(step); }
-                }
-                if e & 2 != 0 {
-                    let r = &mut self.refine[buckets];
-                    let target = if bit { 65535i32 } else { 0 };
-                    *r = (i32::from(*r) + ((target - i32::from(*r)) >> 6)) as u16;
                 }
                 for i in 0..CONTEXTS {
                     let state = &mut slots[i][inner & 15];
-                    learn(&mut self.histories[i * 256 + *state as usize], bit, if e & 16 != 0 { 1023 } else { STATES_LIMIT });
+                    learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
                     *state = NEXT[*state as usize][usize::from(bit)];
                 }
                 for g in 0..ALL {
                     if at[g] != 0 {
-                        learn(&mut self.rights[at[g] - 1], bit == expects[g], if e & 32 != 0 { 1022 } else { RIGHTS_LIMIT });
+                        learn(&mut self.rights[at[g] - 1], bit == expects[g], RIGHTS_LIMIT);
                     }
                 }
                 node = node << 1 | u32::from(bit);

@@ -122,17 +122,13 @@ pub fn code_instruction<S: Symbols>(
                 hash(hash(history.unit, opcode), previous),
                 hash(last(2), 5 + (n as u32) * 16),
                 hash(opcode, 7),
-                hash(last(3), trails),
                 hash(hash(prefix, w & 0xff), 9),
-                hash(hash(opcode, previous), w & 0xffff),
                 hash(hash(old_key, opcode), o0),
-                hash(hash(prefix, h0), 4),
                 hash(hash(prefix, o0), o1),
             ];
             let f01 = hash(hash(prefix, f0), f1);
             let runs: [u32; RUNS] = [
                 hash(f01, 1),
-                hash(f01, f2),
                 hash(hash(prefix, partner_hash), history.unit),
                 hash(hash(prefix, ops), h0),
             ];
