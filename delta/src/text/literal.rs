@@ -73,7 +73,7 @@ pub fn code_instruction<S: Symbols>(
     scanner: &Scanner,
     history: &History,
     recall: &Recall,
-    (partner, sure): (&[u8], bool),
+    (partner, sure, next_opcode): (&[u8], bool, u32),
     room: usize,
     truth: &[u8],
     out: &mut Vec<u8>,
@@ -126,6 +126,39 @@ pub fn code_instruction<S: Symbols>(
                 hash(hash(old_key, opcode), o0),
                 hash(hash(prefix, o0), o1),
             ];
+            let mem = if n > usize::from(insn.modrm_at) {
+                let modrm = raw[usize::from(insn.modrm_at)];
+                u32::from(modrm & 0xc7) | u32::from(if modrm & 7 == 4 { raw[usize::from(insn.modrm_at) + 1] } else { 0 }) << 8 | u32::from(raw[0] & 1) << 16
+            } else { 0 };
+            let sofar = if part >= 5 { previous } else { 0 };
+            let mut contexts = contexts;
+            let cand = [
+                0,
+                hash(prefix, o0),
+                hash(prefix, old_key),
+                hash(hash(old_key, opcode), o0),
+                hash(hash(hash(history.unit, mem), part), sofar),
+                hash(hash(hash(history.unit, opcode), w & 0xff), previous),
+                hash(hash(prefix, next_opcode), o0),
+                hash(hash(prefix, old_key), next_opcode),
+                hash(hash(opcode, w & 0xffff), 3),
+                hash(hash(opcode, w & 0xffffff), previous),
+                hash(hash(history.unit, prefix), o0),
+                hash(hash(prefix, partner_hash), 2),
+                hash(hash(prefix, partner_hash), h0),
+                hash(hash(opcode, ops), previous),
+                hash(hash(old_key, w & 0xff), opcode),
+                hash(hash(history.unit, old_key), opcode),
+                hash(hash(trails, part), previous),
+                hash(hash(trails, part), old_key),
+                hash(hash(last(4), (bytes >> 32) as u32 & 0xffff), 4),
+                hash(hash(mem, part), sofar),
+                hash(hash(hash(history.unit, old_key), w & 0xff), part),
+                hash(hash(hash(old_key, previous), part), 11),
+            ];
+            for (slot, x) in [0, 1, 7].into_iter().zip(picks()) {
+                contexts[slot] = cand[*x];
+            }
             let f01 = hash(hash(prefix, f0), f1);
             let runs: [u32; RUNS] = [
                 hash(f01, 1),
@@ -178,4 +211,9 @@ fn blank_bits(machine: Machine, field: Field, at: usize) -> u8 {
 fn flag(i: u32) -> bool {
     static F: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
     F.get_or_init(|| std::env::var("F").ok().and_then(|t| t.parse().ok()).unwrap_or(0)) >> i & 1 != 0
+}
+
+fn picks() -> &'static [usize] {
+    static F: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
+    F.get_or_init(|| std::env::var("X").ok().map(|t| t.split(',').map(|x| x.parse().unwrap()).collect()).unwrap_or_default())
 }

@@ -169,7 +169,7 @@ impl<'a> TextCoder<'a> {
                     };
                     let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
                     code_instruction(
-                        literals, lm, machine, &scanner, &before, &edit.coder.recall, (partner, old_at.is_some()), room, rest, &mut instruction,
+                        literals, lm, machine, &scanner, &before, &edit.coder.recall, (partner, old_at.is_some(), edit.next_opcode()), room, rest, &mut instruction,
                     );
                     before.pass(machine, &instruction);
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
@@ -246,6 +246,11 @@ impl Edit<'_, '_> {
     fn hinted(&self) -> &[u8] {
         let near = &self.coder.near;
         if self.mapped.is_some() && self.hint < near.len() { near.token(self.hint) } else { &[] }
+    }
+
+    fn next_opcode(&self) -> u32 {
+        let near = &self.coder.near;
+        if self.mapped.is_some() && self.hint + 1 < near.len() { opcode(self.coder.machine, near.token(self.hint + 1)) } else { 999 }
     }
 
     /// Goes past the instruction of the mapped unit that an inserted one looks like.
