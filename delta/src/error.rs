@@ -11,7 +11,7 @@ pub enum Error {
     Io(#[from] io::Error),
     /// The old file is not the one that the patch was made from.
     #[error("wrong old file: {0}; apply the patch to the exact file it was made from")]
-    WrongFileView(String),
+    WrongOldFile(String),
     /// The patch is truncated, altered or was never a patch.
     #[error("damaged patch: {0}; fetch it again")]
     DamagedPatch(&'static str),

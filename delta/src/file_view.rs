@@ -20,7 +20,11 @@ impl<'a> FileView<'a> {
     /// Wraps a source.
     pub fn new(source: &'a dyn ReadAt) -> Result<Self> {
         let len = source.size()?;
-        Ok(FileView { source, len, cache: RefCell::new(vec![(u64::MAX, Vec::new()); BLOCKS]) })
+        Ok(FileView {
+            source,
+            len,
+            cache: RefCell::new(vec![(u64::MAX, Vec::new()); BLOCKS]),
+        })
     }
 
     /// Length in bytes.

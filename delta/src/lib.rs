@@ -17,18 +17,23 @@
 pub mod apply;
 pub mod code;
 pub mod container;
+pub mod data;
 pub mod diff;
 pub mod elf;
 mod error;
 pub mod file_view;
+pub mod image;
 pub mod layout;
 mod limits;
 pub mod machine;
 pub mod matching;
-pub mod text;
+pub mod predict;
 mod progress;
+pub mod recipe;
 mod report;
 mod source;
+pub mod tables;
+pub mod text;
 
 pub use container::Patch;
 pub use diff::{Delta, diff};

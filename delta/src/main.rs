@@ -1,2 +1,8 @@
-//! The `elfdelta` command.
-fn main() {}
+//! The `elfdelta` command: make a patch, apply it, look into it.
+#![forbid(unsafe_code)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -6,6 +6,10 @@ use super::model::Model;
 use crate::container::{Cursor, put_varint};
 use crate::{Error, error::Result};
 
+const FLAGS: usize = 0;
+const BYTES: usize = 1;
+const NUMBERS: usize = 2;
+
 /// Collects flags, bytes and numbers, each kind in its own column.
 #[derive(Debug, Default)]
 pub struct ColumnWriter {
@@ -17,6 +21,9 @@ pub struct ColumnWriter {
 impl ColumnWriter {
     /// The three columns, behind their lengths.
     pub fn finish(self) -> Vec<u8> {
+        if self.flags.is_empty() && self.bytes.is_empty() && self.numbers.is_empty() {
+            return Vec::new();
+        }
         let mut out = Vec::new();
         for column in [&self.flags, &self.bytes, &self.numbers] {
             put_varint(&mut out, column.len() as u64);
@@ -29,36 +36,45 @@ impl ColumnWriter {
 }
 
 /// Reads what a [`ColumnWriter`] wrote; past an end it reads zeros and is exhausted.
-#[derive(Debug)]
-pub struct ColumnReader<'a> {
-    flags: Cursor<'a>,
-    bytes: Cursor<'a>,
-    numbers: Cursor<'a>,
+#[derive(Debug, Default)]
+pub struct ColumnReader {
+    stream: Vec<u8>,
+    /// Position and end of each column: flags, bytes, numbers.
+    columns: [(usize, usize); 3],
     short: bool,
 }
 
-impl<'a> ColumnReader<'a> {
+impl ColumnReader {
     /// Finds the columns.
-    pub fn new(stream: &'a [u8]) -> Result<Self> {
-        let mut cursor = Cursor::new(stream);
+    pub fn new(stream: Vec<u8>) -> Result<Self> {
+        let mut reader = ColumnReader::default();
+        if stream.is_empty() {
+            return Ok(reader);
+        }
+        let mut cursor = Cursor::new(&stream);
         let mut lengths = [0usize; 3];
         for length in &mut lengths {
-            *length = usize::try_from(cursor.varint()?).map_err(|_| Error::DamagedPatch("a column is too long"))?;
+            *length =
+                usize::try_from(cursor.varint()?).map_err(|_| Error::DamagedPatch("a column is too long"))?;
         }
-        let [flags, bytes, numbers] = lengths;
-        Ok(ColumnReader {
-            flags: Cursor::new(cursor.take(flags)?),
-            bytes: Cursor::new(cursor.take(bytes)?),
-            numbers: Cursor::new(cursor.take(numbers)?),
-            short: false,
-        })
+        for (length, column) in lengths.iter().zip(&mut reader.columns) {
+            let from = cursor.position();
+            cursor.take(*length)?;
+            *column = (from, from + length);
+        }
+        reader.stream = stream;
+        Ok(reader)
     }
 
-    fn or_short<T: Default>(&mut self, result: Result<T>) -> T {
-        result.unwrap_or_else(|_| {
+    /// The next byte of a column.
+    fn next(&mut self, column: usize) -> u8 {
+        let (at, end) = &mut self.columns[column];
+        if at == end {
             self.short = true;
-            T::default()
-        })
+            return 0;
+        }
+        *at += 1;
+        self.stream[*at - 1]
     }
 }
 
@@ -78,6 +94,13 @@ impl Symbols for ColumnWriter {
         put_varint(&mut self.numbers, value);
         value
     }
+    fn raw(&mut self, value: u8) -> u8 {
+        self.bytes.push(value);
+        value
+    }
+    fn written(&self) -> u64 {
+        (self.flags.len() / 8 + self.bytes.len() + self.numbers.len()) as u64
+    }
     fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, value: u8) -> u8 {
         self.bytes.push(value);
         value
@@ -87,27 +110,31 @@ impl Symbols for ColumnWriter {
     }
 }
 
-impl Symbols for ColumnReader<'_> {
+impl Symbols for ColumnReader {
     const READS: bool = true;
     fn flag(&mut self, _: &mut Model, _: &[u32], _: bool) -> bool {
-        let byte = self.flags.byte();
-        self.or_short(byte) & 1 != 0
+        self.next(FLAGS) & 1 != 0
     }
     fn tree(&mut self, _: &mut Model, _: &[u32], width: u32, _: u32) -> u32 {
-        let mut value = 0;
-        for _ in 0..width.div_ceil(8) {
-            let byte = self.bytes.byte();
-            value = value << 8 | u32::from(self.or_short(byte));
-        }
+        let value = (0..width.div_ceil(8)).fold(0, |value, _| value << 8 | u32::from(self.next(BYTES)));
         value & ((1 << width) - 1)
     }
     fn number(&mut self, _: &mut Model, _: &[u32], _: u64) -> u64 {
-        let number = self.numbers.varint();
-        self.or_short(number)
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.next(NUMBERS);
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    fn raw(&mut self, _: u8) -> u8 {
+        self.next(BYTES)
     }
     fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, _: u8) -> u8 {
-        let byte = self.bytes.byte();
-        self.or_short(byte)
+        self.next(BYTES)
     }
     fn exhausted(&self) -> bool {
         self.short

@@ -3,6 +3,7 @@
 //! A grammar calls [`Symbols`] with the value it knows; an encoder writes that value and returns it, a decoder
 //! ignores it and returns the one it reads. So a grammar cannot drift between the two sides.
 
+mod any;
 mod bytes;
 mod columns;
 mod logistic;
@@ -11,6 +12,7 @@ mod modelled;
 mod range;
 mod states;
 
+pub use any::{StreamReader, StreamWriter};
 pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
 pub use model::{Model, hash};
@@ -29,6 +31,12 @@ pub trait Symbols {
     fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32;
     /// A number of any size; small ones are cheap.
     fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64;
+    /// A byte that no model can foresee: eight bits at their face value.
+    fn raw(&mut self, value: u8) -> u8;
+    /// Bytes written so far, about; 0 on the reading side.
+    fn written(&self) -> u64 {
+        0
+    }
     /// A byte under a [`ByteModel`].
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8;
     /// Whether more symbols were read than the caller's work limit, or than the stream holds.

@@ -48,7 +48,11 @@ impl Model {
     /// `limit` bounds how slowly a counter adapts (1 / limit); 1023 at most.
     pub fn new(contexts: usize, bits: u32, limit: u32) -> Self {
         assert!(contexts <= MAX_CONTEXTS && limit < 1024);
-        let weight = if contexts == 1 { 65536 } else { 65536 * 14 / (10 * contexts as i32) };
+        let weight = if contexts == 1 {
+            65536
+        } else {
+            65536 * 14 / (10 * contexts as i32)
+        };
         Model {
             slots: vec![1 << 31; 1 << bits],
             weights: vec![weight; SETS * (MAX_CONTEXTS + 1)],

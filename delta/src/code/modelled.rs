@@ -1,9 +1,9 @@
 //! Symbols as binary decisions under adaptive models.
 
+use super::Symbols;
 use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use super::range::{BitReader, BitWriter, Bits};
-use super::Symbols;
 
 /// Writes a modelled stream.
 #[derive(Debug, Default)]
@@ -36,7 +36,10 @@ pub struct ModelledReader<'a> {
 impl<'a> ModelledReader<'a> {
     /// Reads `bytes`, at most `work` symbols.
     pub fn new(bytes: &'a [u8], work: u64) -> Self {
-        ModelledReader { bits: BitReader::new(bytes), work }
+        ModelledReader {
+            bits: BitReader::new(bytes),
+            work,
+        }
     }
 }
 
@@ -51,7 +54,13 @@ fn code_flag<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value: 
 fn code_tree<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32 {
     let mut node = 1u32;
     for i in (0..width).rev() {
-        let bit = model.code(bits, contexts, node, 1 + (width - 1 - i) as usize, value >> i & 1 != 0);
+        let bit = model.code(
+            bits,
+            contexts,
+            node,
+            1 + (width - 1 - i) as usize,
+            value >> i & 1 != 0,
+        );
         node = node << 1 | u32::from(bit);
     }
     node & ((1 << width) - 1)
@@ -61,7 +70,15 @@ fn code_number<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value
     // The bit length in unary, then the bits below the leading one.
     let length = 64 - value.leading_zeros();
     let mut read = 0;
-    while read < 64 && model.code(bits, contexts, 0x20_0000 + read, 32 + read as usize, length > read) {
+    while read < 64
+        && model.code(
+            bits,
+            contexts,
+            0x20_0000 + read,
+            32 + read as usize,
+            length > read,
+        )
+    {
         read += 1;
     }
     if read < 2 {
@@ -70,12 +87,34 @@ fn code_number<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value
     let mut result = 1u64;
     for i in (0..read - 1).rev() {
         let above = read - 1 - i;
-        let prefix = if above <= PREFIX_BITS { result as u32 & 0xffff } else { 1 };
-        let node = 0x40_0000 + (read << 16) + if above <= PREFIX_BITS { prefix } else { 0x8000 + above };
-        let bit = model.code(bits, contexts, node, 98 + above.min(28) as usize, value >> i & 1 != 0);
+        let prefix = if above <= PREFIX_BITS {
+            result as u32 & 0xffff
+        } else {
+            1
+        };
+        let node = 0x40_0000
+            + (read << 16)
+            + if above <= PREFIX_BITS {
+                prefix
+            } else {
+                0x8000 + above
+            };
+        let bit = model.code(
+            bits,
+            contexts,
+            node,
+            98 + above.min(28) as usize,
+            value >> i & 1 != 0,
+        );
         result = result << 1 | u64::from(bit);
     }
     result
+}
+
+fn code_raw<B: Bits>(bits: &mut B, value: u8) -> u8 {
+    (0..8).rev().fold(0, |read, i| {
+        read << 1 | u8::from(bits.bit(1 << 15, value >> i & 1 != 0))
+    })
 }
 
 impl Symbols for ModelledWriter {
@@ -89,6 +128,12 @@ impl Symbols for ModelledWriter {
     }
     fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
         code_number(&mut self.bits, model, contexts, value)
+    }
+    fn raw(&mut self, value: u8) -> u8 {
+        code_raw(&mut self.bits, value)
+    }
+    fn written(&self) -> u64 {
+        self.bits.len() as u64
     }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
         model.code(&mut self.bits, known, value)
@@ -113,6 +158,9 @@ impl Symbols for ModelledReader<'_> {
         self.work = self.work.saturating_sub(1);
         code_number(&mut self.bits, model, contexts, 0)
     }
+    fn raw(&mut self, _value: u8) -> u8 {
+        code_raw(&mut self.bits, 0)
+    }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
         self.work = self.work.saturating_sub(1);
         model.code(&mut self.bits, known, 0)
@@ -124,12 +172,13 @@ impl Symbols for ModelledReader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash;
+    use super::super::{Guess, hash};
     use super::*;
     use proptest::prelude::*;
 
     fn grammar<S: Symbols>(s: &mut S, values: &[u64], out: &mut Vec<u64>) {
         let mut model = Model::new(2, 12, 127);
+        let mut bytes = ByteModel::new(12);
         let mut last = 0;
         for &v in values {
             let contexts = [hash(1, last as u32), hash(2, 0)];
@@ -138,6 +187,14 @@ mod tests {
             out.push(s.signed(&mut model, &contexts, v as i64) as u64);
             out.push(u64::from(s.tree(&mut model, &contexts, 9, v as u32 & 511)));
             out.push(u64::from(s.flag(&mut model, &contexts, v & 4 != 0)));
+            let guess = Guess { byte: last as u8 & 0xf0, confidence: last as u8 & 63 };
+            let known = ByteContext {
+                contexts: std::array::from_fn(|i| (last as u32) >> i),
+                runs: [last as u32, 1, 2],
+                guesses: [guess; 3],
+                class: last as u32,
+            };
+            out.push(u64::from(s.mixed_byte(&mut bytes, &known, v as u8)));
         }
     }
 

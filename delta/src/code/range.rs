@@ -22,7 +22,11 @@ pub struct BitWriter {
 
 impl Default for BitWriter {
     fn default() -> Self {
-        BitWriter { low: 0, high: u64::MAX, out: Vec::new() }
+        BitWriter {
+            low: 0,
+            high: u64::MAX,
+            out: Vec::new(),
+        }
     }
 }
 
@@ -53,7 +57,11 @@ impl BitWriter {
     /// Ends the stream with as few bytes as a reader that pads with zeros needs.
     pub fn finish(mut self) -> Vec<u8> {
         for bytes in 0..=8 {
-            let mask = if bytes == 0 { 0 } else { u64::MAX << (64 - 8 * bytes) };
+            let mask = if bytes == 0 {
+                0
+            } else {
+                u64::MAX << (64 - 8 * bytes)
+            };
             // The smallest multiple of the kept precision that is not below `low`.
             let value = self.low.checked_add(!mask).map(|v| v & mask);
             if let Some(value) = value.filter(|v| (self.low..=self.high).contains(v)) {
@@ -81,7 +89,13 @@ pub struct BitReader<'a> {
 impl<'a> BitReader<'a> {
     /// Starts at the first byte of a stream.
     pub fn new(bytes: &'a [u8]) -> Self {
-        let mut reader = BitReader { low: 0, high: u64::MAX, value: 0, bytes, at: 0 };
+        let mut reader = BitReader {
+            low: 0,
+            high: u64::MAX,
+            value: 0,
+            bytes,
+            at: 0,
+        };
         for _ in 0..8 {
             reader.pull();
         }

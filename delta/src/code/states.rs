@@ -33,8 +33,11 @@ const fn after(same: usize, other: usize) -> (usize, usize) {
     let (mut a, mut b) = (same + 1, discount(other));
     while states_of(a, b) == 0 {
         let (more, fewer) = if a < b { (b, a) } else { (a, b) };
-        let (more, fewer) =
-            if fewer < 2 { (more - 1, fewer) } else { ((more * (fewer - 1) + fewer / 2) / fewer, fewer - 1) };
+        let (more, fewer) = if fewer < 2 {
+            (more - 1, fewer)
+        } else {
+            ((more * (fewer - 1) + fewer / 2) / fewer, fewer - 1)
+        };
         if a < b {
             (a, b) = (fewer, more);
         } else {
@@ -106,6 +109,6 @@ mod tests {
         }
         state = NEXT[state as usize][0];
         assert_eq!(SEEN[state as usize], [1, 7]);
-        assert!(NEXT[1..].iter().flatten().all(|&s| s != 0));
+        assert!(NEXT[..255].iter().flatten().all(|&s| s != 0), "no state forgets everything");
     }
 }

@@ -10,11 +10,25 @@ pub const VERSION: u8 = 0;
 /// Feature bits this reader knows.
 const KNOWN_FEATURES: u64 = 0;
 
+/// How the new file is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Method {
+    /// The whole new file stands in one stream.
+    Whole = 0,
+    /// Covers and bytes over the file as it is.
+    Bytes = 1,
+    /// The stages for ELF files.
+    Image = 2,
+}
+
 /// Header fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Required-feature bits: a reader that does not know one refuses.
     pub features: u64,
+    /// How the new file is made.
+    pub method: Method,
     /// Old file: size in bytes and SHA-256.
     pub old_len: u64,
     /// SHA-256 of the old file.
@@ -47,6 +61,12 @@ impl Header {
                 features & !KNOWN_FEATURES
             )));
         }
+        let method = match cursor.byte()? {
+            0 => Method::Whole,
+            1 => Method::Bytes,
+            2 => Method::Image,
+            other => return Err(Error::Unsupported(format!("method {other}"))),
+        };
         let old_len = cursor.varint()?;
         let new_len = cursor.varint()?;
         let memory = cursor.varint()?.saturating_mul(MEMORY_UNIT);
@@ -54,6 +74,7 @@ impl Header {
         let new_digest = cursor.array()?;
         Ok(Header {
             features,
+            method,
             old_len,
             old_digest,
             new_len,
@@ -66,6 +87,7 @@ impl Header {
         out.extend_from_slice(&MAGIC);
         out.push(VERSION);
         put_varint(out, self.features);
+        out.push(self.method as u8);
         put_varint(out, self.old_len);
         put_varint(out, self.new_len);
         put_varint(out, self.memory.div_ceil(MEMORY_UNIT));

@@ -4,8 +4,9 @@ mod cursor;
 mod header;
 
 pub use cursor::{Cursor, put_varint};
-pub use header::{Header, MAGIC, VERSION};
+pub use header::{Header, MAGIC, Method, VERSION};
 
+use crate::image::STREAMS;
 use crate::{Error, Limits, Report, error::Result, report::Part};
 
 /// How a stream's bytes are coded.
@@ -27,7 +28,7 @@ pub struct Stream<'a> {
     pub id: u8,
     /// How it is coded.
     pub coding: Coding,
-    /// Length once decoded, in bytes (for modelled streams: in symbols, informative).
+    /// Length once decoded, in bytes; 0 for all but zstd streams.
     pub decoded: u64,
     /// The coded bytes.
     pub bytes: &'a [u8],
@@ -41,7 +42,7 @@ pub struct Patch<'a> {
     streams: Vec<Stream<'a>>,
 }
 
-const MAX_STREAMS: u64 = 4096;
+const MAX_STREAMS: u64 = 64;
 
 impl<'a> Patch<'a> {
     /// Parses header and directory; refuses what is damaged, too new, or above `limits`.
@@ -67,14 +68,23 @@ impl<'a> Patch<'a> {
         }
         let mut rows = Vec::new();
         for _ in 0..count {
-            let id = cursor.byte()?;
-            let coding = match cursor.byte()? {
+            let tag = cursor.byte()?;
+            let coding = match tag >> 6 {
                 0 => Coding::Stored,
                 1 => Coding::Zstd,
                 2 => Coding::Modelled,
-                _ => return Err(Error::DamagedPatch("unknown stream coding")),
+                _ => return Err(Error::Unsupported("a stream coding".into())),
             };
-            rows.push((id, coding, cursor.varint()?, cursor.varint()?));
+            let id = tag & 0x3f;
+            if rows.iter().any(|row: &(u8, Coding, u64, u64)| row.0 >= id) {
+                return Err(Error::DamagedPatch("its streams are out of order"));
+            }
+            let decoded = if coding == Coding::Zstd {
+                cursor.varint()?
+            } else {
+                0
+            };
+            rows.push((id, coding, decoded, cursor.varint()?));
         }
         let header_len = cursor.position();
         let mut streams = Vec::with_capacity(rows.len());
@@ -133,9 +143,10 @@ pub const WHOLE: u8 = 0;
 
 /// The name of a stream in reports.
 pub fn stream_name(id: u8) -> &'static str {
-    match id {
-        WHOLE => "whole",
-        _ => "unknown",
+    match STREAMS.iter().find(|(stream, _)| *stream as u8 == id) {
+        Some((_, name)) => name,
+        None if id == WHOLE => "whole",
+        None => "unknown",
     }
 }
 
@@ -148,9 +159,10 @@ pub fn write(header: &Header, streams: &[Body]) -> Vec<u8> {
     header.write(&mut out);
     put_varint(&mut out, streams.len() as u64);
     for (id, coding, decoded, bytes) in streams {
-        out.push(*id);
-        out.push(*coding as u8);
-        put_varint(&mut out, *decoded);
+        out.push(*id | (*coding as u8) << 6);
+        if *coding == Coding::Zstd {
+            put_varint(&mut out, *decoded);
+        }
         put_varint(&mut out, bytes.len() as u64);
     }
     for (_, _, _, bytes) in streams {

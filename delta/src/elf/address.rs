@@ -57,6 +57,12 @@ impl Addresses {
         (addr - range.addr < range.len).then_some(range)
     }
 
+    /// The address of a file offset.
+    pub fn addr(&self, offset: u32) -> Option<u32> {
+        let holds = |r: &&Range| r.offset.is_some_and(|at| offset.wrapping_sub(at) < r.len);
+        self.ranges.iter().find(holds).map(|r| r.addr + (offset - r.offset.unwrap_or(0)))
+    }
+
     /// The file offset of an address.
     pub fn offset(&self, addr: u32) -> Option<u32> {
         let range = self.range_of(addr)?;

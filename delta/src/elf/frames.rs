@@ -19,7 +19,9 @@ pub struct Fde {
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+    Some(u32::from_le_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
 }
 
 /// Reads one LEB128 number of at most 32 bits at `at`; gives it and the position behind it.
@@ -73,7 +75,13 @@ pub fn cie(section: &[u8], at: usize) -> Option<Cie> {
     let (_, next) = uleb(record, next)?;
     let (_, next) = uleb(record, next)?;
     p = next;
-    let mut cie = Cie { pointer: 0, lsda: None, code_factor, program: p, sized: false };
+    let mut cie = Cie {
+        pointer: 0,
+        lsda: None,
+        code_factor,
+        program: p,
+        sized: false,
+    };
     let Some((b'z', rest)) = letters.split_first() else {
         return letters.is_empty().then_some(cie);
     };
@@ -107,10 +115,17 @@ pub fn fdes(section: &[u8], addr: u64) -> Vec<Fde> {
         if length == 0 || length == u32::MAX {
             break;
         }
-        let Some(end) = at.checked_add(4 + length as usize).filter(|&e| e <= section.len()) else { break };
+        let Some(end) = at
+            .checked_add(4 + length as usize)
+            .filter(|&e| e <= section.len())
+        else {
+            break;
+        };
         let Some(id) = word(section, at + 4) else { break };
         if id != 0 {
-            let Some(cie_at) = (at + 4).checked_sub(id as usize) else { break };
+            let Some(cie_at) = (at + 4).checked_sub(id as usize) else {
+                break;
+            };
             if cached.is_none_or(|(cached_at, _)| cached_at != cie_at) {
                 cached = Some((cie_at, cie(section, cie_at)));
             }
@@ -120,7 +135,11 @@ pub fn fdes(section: &[u8], addr: u64) -> Vec<Fde> {
                 && end >= at + 16
             {
                 let start = addr.wrapping_add(at as u64 + 8).wrapping_add(start as i32 as u64);
-                found.push(Fde { at: at as u32, start, size });
+                found.push(Fde {
+                    at: at as u32,
+                    start,
+                    size,
+                });
             }
         }
         at = end;
@@ -130,7 +149,10 @@ pub fn fdes(section: &[u8], addr: u64) -> Vec<Fde> {
 
 /// Function bounds of a file, ascending and disjoint: `(address, size)`.
 pub fn functions(elf: &Elf, section: usize, bytes: &[u8]) -> Vec<(u64, u32)> {
-    let mut all: Vec<_> = fdes(bytes, elf.sections[section].addr).iter().map(|f| (f.start, f.size)).collect();
+    let mut all: Vec<_> = fdes(bytes, elf.sections[section].addr)
+        .iter()
+        .map(|f| (f.start, f.size))
+        .collect();
     all.sort_unstable();
     let mut end = 0;
     all.retain(|&(start, size)| {

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod frames;
+pub mod go;
 mod sections;
 
 pub use sections::{Region, RegionKind};
@@ -111,7 +112,10 @@ pub fn places(first: &[u8]) -> Option<Places> {
     };
     let table_len = u64::from(header.e_shnum) * u64::from(shentsize);
     let fits = usize::from(header.e_shnum) <= MAX_SECTIONS && header.e_shoff < u64::from(u32::MAX);
-    fits.then_some(Places { head_len, table: (header.e_shoff, table_len) })
+    fits.then_some(Places {
+        head_len,
+        table: (header.e_shoff, table_len),
+    })
 }
 
 /// Position and length of the section-name table, from the first 64 bytes and the section headers.
@@ -167,16 +171,24 @@ impl Elf {
             return Ok(None);
         }
         let first = file.bytes(0, 64)?;
-        let Some(places) = places(&first) else { return Ok(None) };
+        let Some(places) = places(&first) else {
+            return Ok(None);
+        };
         let inside = |at: u64, len: u64| at.checked_add(len).is_some_and(|end| end <= file.len());
         if !inside(places.table.0, places.table.1) || !inside(0, places.head_len) {
             return Ok(None);
         }
         let table = file.bytes(places.table.0, places.table.1)?;
-        let Some(names) = names_place(&first, &table).filter(|n| inside(n.0, n.1)) else { return Ok(None) };
+        let Some(names) = names_place(&first, &table).filter(|n| inside(n.0, n.1)) else {
+            return Ok(None);
+        };
         let names = file.bytes(names.0, names.1)?;
         let elf = Elf::from_parts(&first, &table, &names);
-        Ok(elf.filter(|e| e.sections.iter().all(|s| !s.in_file() || inside(s.offset, s.size))))
+        Ok(elf.filter(|e| {
+            e.sections
+                .iter()
+                .all(|s| !s.in_file() || inside(s.offset, s.size))
+        }))
     }
 
     /// Index of the first section with this name.
@@ -187,6 +199,9 @@ impl Elf {
     /// The file offset of a loaded address.
     pub fn offset_of(&self, addr: u64) -> Option<u64> {
         let holds = |s: &&Section| s.is_loaded() && s.in_file() && addr >= s.addr && addr - s.addr < s.size;
-        self.sections.iter().find(holds).map(|s| s.offset + (addr - s.addr))
+        self.sections
+            .iter()
+            .find(holds)
+            .map(|s| s.offset + (addr - s.addr))
     }
 }

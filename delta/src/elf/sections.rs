@@ -30,12 +30,24 @@ impl Elf {
     /// Cuts a file of `len` bytes into regions in file order; `None` where sections overlap.
     pub fn regions(&self, len: u64) -> Option<Vec<Region>> {
         let mut parts = vec![
-            Region { offset: 0, len: self.head_len, kind: RegionKind::Head },
-            Region { offset: self.table.0, len: self.table.1, kind: RegionKind::Table },
+            Region {
+                offset: 0,
+                len: self.head_len,
+                kind: RegionKind::Head,
+            },
+            Region {
+                offset: self.table.0,
+                len: self.table.1,
+                kind: RegionKind::Table,
+            },
         ];
         let claims = |s: &&Section| s.in_file();
         for (index, s) in self.sections.iter().enumerate().filter(|(_, s)| claims(s)) {
-            parts.push(Region { offset: s.offset, len: s.size, kind: RegionKind::Section(index) });
+            parts.push(Region {
+                offset: s.offset,
+                len: s.size,
+                kind: RegionKind::Section(index),
+            });
         }
         parts.sort_by_key(|r| (r.offset, r.len));
         let mut regions = Vec::with_capacity(parts.len() * 2);
@@ -45,7 +57,11 @@ impl Elf {
                 return None;
             }
             if part.offset > at {
-                regions.push(Region { offset: at, len: part.offset - at, kind: RegionKind::Gap });
+                regions.push(Region {
+                    offset: at,
+                    len: part.offset - at,
+                    kind: RegionKind::Gap,
+                });
             }
             at = part.offset.checked_add(part.len)?;
             regions.push(part);
@@ -54,7 +70,11 @@ impl Elf {
             return None;
         }
         if at < len {
-            regions.push(Region { offset: at, len: len - at, kind: RegionKind::Gap });
+            regions.push(Region {
+                offset: at,
+                len: len - at,
+                kind: RegionKind::Gap,
+            });
         }
         Some(regions)
     }

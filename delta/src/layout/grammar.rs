@@ -35,9 +35,17 @@ impl Default for LayoutModels {
 /// Alignment that most units of a section keep.
 fn usual_alignment(old: &CodeMap, section: &CodeSection) -> u32 {
     let units = &old.units[section.units.0 as usize..section.units.1 as usize];
-    let aligned = |a: u32| units.iter().filter(|u| (u.at - section.at + section.addr) % a == 0).count();
+    let aligned = |a: u32| {
+        units
+            .iter()
+            .filter(|u| (u.at - section.at + section.addr) % a == 0)
+            .count()
+    };
     let most = units.len() - units.len() / 10;
-    [16, 8, 4, 2].into_iter().find(|&a| !units.is_empty() && aligned(a) >= most).unwrap_or(1)
+    [16, 8, 4, 2]
+        .into_iter()
+        .find(|&a| !units.is_empty() && aligned(a) >= most)
+        .unwrap_or(1)
 }
 
 /// Codes the units of one new section; `truth` holds them on the writing side.
@@ -56,7 +64,9 @@ pub fn code_layout<S: Symbols>(
     let count = s.signed(&mut m.count, &[0], truth.len() as i64 - i64::from(usual_count));
     let count = count + i64::from(usual_count);
     if count < 0 || count > i64::from(len) {
-        return Err(Error::DamagedPatch("a section has an impossible number of functions"));
+        return Err(Error::DamagedPatch(
+            "a section has an impossible number of functions",
+        ));
     }
     let mut units = Vec::new();
     let mut cursor = at;
@@ -73,11 +83,22 @@ pub fn code_layout<S: Symbols>(
         let source = if follows {
             expected
         } else {
-            match s.tree(&mut m.kind, &[hash(1, 0), hash(2, h)], 2, kind_of(known, expected)) {
+            match s.tree(
+                &mut m.kind,
+                &[hash(1, 0), hash(2, h)],
+                2,
+                kind_of(known, expected),
+            ) {
                 0 => -1,
                 1 => {
-                    let skip = s.number(&mut m.skip, &[0, 1 + (h & 3)], (known - expected - 1).max(0) as u64);
-                    expected.saturating_add(1).saturating_add(skip.min(1 << 40) as i64)
+                    let skip = s.number(
+                        &mut m.skip,
+                        &[0, 1 + (h & 3)],
+                        (known - expected - 1).max(0) as u64,
+                    );
+                    expected
+                        .saturating_add(1)
+                        .saturating_add(skip.min(1 << 40) as i64)
                 }
                 _ => expected.saturating_add(s.signed(&mut m.jump, &[0], known - expected)),
             }
@@ -88,7 +109,12 @@ pub fn code_layout<S: Symbols>(
         history = history << 1 | u32::from(follows);
         let from = usize::try_from(source).ok().map(|i| (i, old.units[i]));
         let small = from.map_or(0, |(_, u)| (u.size / 16).min(15));
-        let contexts = [hash(1, wholes & 7), hash(2, wholes & 63), hash(3, u32::from(follows)), hash(4, small)];
+        let contexts = [
+            hash(1, wholes & 7),
+            hash(2, wholes & 63),
+            hash(3, u32::from(follows)),
+            hash(4, small),
+        ];
         let whole = from.is_some() && s.flag(&mut m.whole, &contexts, t.whole);
         if from.is_some() {
             wholes = wholes << 1 | u32::from(whole);
@@ -96,7 +122,11 @@ pub fn code_layout<S: Symbols>(
         let size = match from {
             Some((_, u)) if whole => i64::from(u.size),
             Some((_, u)) => {
-                let change = s.signed(&mut m.size, &[0, hash(2, small)], i64::from(t.size) - i64::from(u.size));
+                let change = s.signed(
+                    &mut m.size,
+                    &[0, hash(2, small)],
+                    i64::from(t.size) - i64::from(u.size),
+                );
                 i64::from(u.size).saturating_add(change)
             }
             None => s.number(&mut m.size, &[1, 2], u64::from(t.size)).min(1 << 40) as i64,
@@ -104,14 +134,29 @@ pub fn code_layout<S: Symbols>(
         let alignment = from.map_or(usual, |(i, u)| expected_alignment(old, i, u.at, usual));
         let here = addr + (cursor - at);
         let predicted = here.next_multiple_of(alignment) - here;
-        let contexts = [hash(1, alignment), hash(2, alignment << 8 | predicted & 63), hash(3, u32::from(follows))];
-        let gap = s.signed(&mut m.gap, &contexts, i64::from(t.at) - i64::from(cursor) - i64::from(predicted));
-        let start = i64::from(cursor).saturating_add(i64::from(predicted)).saturating_add(gap);
+        let contexts = [
+            hash(1, alignment),
+            hash(2, alignment << 8 | predicted & 63),
+            hash(3, u32::from(follows)),
+        ];
+        let gap = s.signed(
+            &mut m.gap,
+            &contexts,
+            i64::from(t.at) - i64::from(cursor) - i64::from(predicted),
+        );
+        let start = i64::from(cursor)
+            .saturating_add(i64::from(predicted))
+            .saturating_add(gap);
         let end = start.saturating_add(size);
         if start < i64::from(cursor) || size < 1 || end > i64::from(at) + i64::from(len) || s.exhausted() {
             return Err(Error::DamagedPatch("a function lies outside its section"));
         }
-        units.push(NewUnit { at: start as u32, size: size as u32, source: (source + 1) as u32, whole });
+        units.push(NewUnit {
+            at: start as u32,
+            size: size as u32,
+            source: (source + 1) as u32,
+            whole,
+        });
         cursor = end as u32;
         if source >= 0 {
             expected = source + 1;
@@ -130,7 +175,9 @@ fn kind_of(known: i64, expected: i64) -> u32 {
 
 /// What the new unit is aligned to, going by the old one.
 fn expected_alignment(old: &CodeMap, index: usize, at: u32, usual: u32) -> u32 {
-    let Some(section) = old.section_at(at) else { return usual };
+    let Some(section) = old.section_at(at) else {
+        return usual;
+    };
     let addr = section.addr + (at - section.at);
     let before = match index.checked_sub(1) {
         Some(previous) if index as u32 > section.units.0 => at - old.units[previous].end(),

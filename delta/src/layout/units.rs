@@ -58,7 +58,10 @@ impl CodeMap {
                 continue;
             }
             let first = map.units.len() as u32;
-            let (begin, end) = (u64::from(range.addr), u64::from(range.addr) + u64::from(range.len));
+            let (begin, end) = (
+                u64::from(range.addr),
+                u64::from(range.addr) + u64::from(range.len),
+            );
             let from = functions.partition_point(|f| f.0 < begin);
             let mut cursor = begin;
             let place = |a: u64| at + (a - begin) as u32;
@@ -68,13 +71,22 @@ impl CodeMap {
                     continue;
                 }
                 map.gap(place(cursor), place(start), at);
-                map.units.push(Unit { at: place(start), size });
+                map.units.push(Unit {
+                    at: place(start),
+                    size,
+                });
                 cursor = stop;
             }
             map.gap(place(cursor), place(end), at);
             let units = (first, map.units.len() as u32);
             let section = range.section as usize;
-            map.sections.push(CodeSection { section, at, len: range.len, addr: range.addr, units });
+            map.sections.push(CodeSection {
+                section,
+                at,
+                len: range.len,
+                addr: range.addr,
+                units,
+            });
         }
         map
     }

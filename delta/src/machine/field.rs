@@ -35,6 +35,11 @@ impl FieldKind {
         if self == FieldKind::Rel8 { 1 } else { 4 }
     }
 
+    /// Whether the field holds the whole target, not only a page or the part below one.
+    pub fn is_direct(self) -> bool {
+        !matches!(self, FieldKind::AdrPage21 | FieldKind::Lo12)
+    }
+
     /// Whether the field owns its bytes, as on x86, or only some bits of its word.
     fn owns_bytes(self) -> bool {
         matches!(self, FieldKind::Rel8 | FieldKind::Rel32 | FieldKind::Rip32)

@@ -13,7 +13,10 @@ pub struct Scanner {
 impl Scanner {
     /// At the start of a function.
     pub fn new(machine: Machine) -> Self {
-        Scanner { machine, pages: Pages::new() }
+        Scanner {
+            machine,
+            pages: Pages::new(),
+        }
     }
 
     /// The instruction at the start of `bytes`, and its reference field if it has one, with the address that

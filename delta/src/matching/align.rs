@@ -44,7 +44,9 @@ pub struct FarIndex {
 const NONE: u32 = u32::MAX;
 
 fn gram(hashes: &[u32]) -> u32 {
-    hashes.iter().fold(0u32, |h, &t| (h.rotate_left(9) ^ t).wrapping_mul(0x9E37_79B1))
+    hashes
+        .iter()
+        .fold(0u32, |h, &t| (h.rotate_left(9) ^ t).wrapping_mul(0x9E37_79B1))
 }
 
 impl FarIndex {
@@ -52,8 +54,11 @@ impl FarIndex {
     pub fn new(old: &Tokens) -> Self {
         let count = old.hash.len();
         let bits = (usize::BITS - (count / 2).leading_zeros()).clamp(10, 22);
-        let mut index =
-            FarIndex { heads: vec![NONE; 1 << bits], next: vec![NONE; count], shift: 32 - bits };
+        let mut index = FarIndex {
+            heads: vec![NONE; 1 << bits],
+            next: vec![NONE; count],
+            shift: 32 - bits,
+        };
         for i in (0..count.saturating_sub(FAR_GRAM - 1)).rev() {
             let slot = (gram(&old.hash[i..i + FAR_GRAM]) >> index.shift) as usize;
             index.next[i] = index.heads[slot];
@@ -111,7 +116,14 @@ impl<'a> Aligner<'a> {
         for unit in 0..old.0.unit_hash.len() {
             unit_of[old.0.of(unit)].fill(unit as u32);
         }
-        Aligner { old: old.0, new: new.0, old_data: old.1, new_data: new.1, far, unit_of }
+        Aligner {
+            old: old.0,
+            new: new.0,
+            old_data: old.1,
+            new_data: new.1,
+            far,
+            unit_of,
+        }
     }
 
     fn extend(&self, range: &std::ops::Range<usize>, i: usize, j: usize, unit: u32, near: bool) -> Diagonal {
@@ -135,14 +147,24 @@ impl<'a> Aligner<'a> {
             }
             k += 1;
         }
-        Diagonal { from: i - back, to, old: j - back, unit, near }
+        Diagonal {
+            from: i - back,
+            to,
+            old: j - back,
+            unit,
+            near,
+        }
     }
 
     fn near_diagonals(&self, range: &std::ops::Range<usize>, mapped: u32, found: &mut Vec<Diagonal>) {
         let bounds = self.old.of(mapped as usize);
         let mut seeds: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
         for j in bounds.clone() {
-            let after = if j + 1 < bounds.end { self.old.hash[j + 1] } else { 0 };
+            let after = if j + 1 < bounds.end {
+                self.old.hash[j + 1]
+            } else {
+                0
+            };
             seeds.entry((self.old.hash[j], after)).or_default().push(j as u32);
         }
         // How far each diagonal was already extended.
@@ -154,8 +176,14 @@ impl<'a> Aligner<'a> {
         }
         let mut expected = bounds.start as isize - range.start as isize;
         for i in range.clone() {
-            let after = if i + 1 < range.end { self.new.hash[i + 1] } else { 0 };
-            let Some(places) = seeds.get(&(self.new.hash[i], after)) else { continue };
+            let after = if i + 1 < range.end {
+                self.new.hash[i + 1]
+            } else {
+                0
+            };
+            let Some(places) = seeds.get(&(self.new.hash[i], after)) else {
+                continue;
+            };
             let wanted = (i as isize + expected).max(0) as u32;
             let at = places.partition_point(|&j| j < wanted);
             let from = at.saturating_sub(NEAR_SEEDS / 2);
@@ -225,7 +253,10 @@ impl<'a> Aligner<'a> {
     fn replaced_cost(&self, i: usize, j: usize) -> u32 {
         let new = self.new.at[i] as usize;
         let old = self.old.at[j] as usize;
-        let (n, o) = (token_len(self.new, self.new_data, i), token_len(self.old, self.old_data, j));
+        let (n, o) = (
+            token_len(self.new, self.new_data, i),
+            token_len(self.old, self.old_data, j),
+        );
         let (a, b) = (&self.new_data[new..new + n], &self.old_data[old..old + o]);
         let differing = a.iter().zip(b).filter(|(x, y)| x != y).count() + n.saturating_sub(o);
         (cost::REPLACED + cost::REPLACED_BYTE * differing as u32).min(self.literal_cost(i) + 24)
@@ -243,7 +274,12 @@ impl<'a> Aligner<'a> {
         self.cheapest(&range, mapped, &diagonals)
     }
 
-    fn cheapest(&self, range: &std::ops::Range<usize>, mapped: Option<u32>, all: &[Diagonal]) -> Vec<PlanRun> {
+    fn cheapest(
+        &self,
+        range: &std::ops::Range<usize>,
+        mapped: Option<u32>,
+        all: &[Diagonal],
+    ) -> Vec<PlanRun> {
         #[derive(Clone, Copy)]
         struct Lane {
             diagonal: usize,
@@ -262,7 +298,11 @@ impl<'a> Aligner<'a> {
             let token = range.start + i;
             lanes.retain(|l| all[l.diagonal].to > token);
             while upcoming < all.len() && all[upcoming].from <= token {
-                lanes.push(Lane { diagonal: upcoming, cost: u32::MAX, entered: 0 });
+                lanes.push(Lane {
+                    diagonal: upcoming,
+                    cost: u32::MAX,
+                    entered: 0,
+                });
                 upcoming += 1;
             }
             let literal = best[i].saturating_add(self.literal_cost(token));
@@ -306,7 +346,12 @@ impl<'a> Aligner<'a> {
             let d = &all[diagonal as usize];
             let from = entered as usize;
             let old = d.old + (range.start + from - d.from) - self.old.of(d.unit as usize).start;
-            plan.push(PlanRun { new: from as u32, len: (i - from) as u32, unit: d.unit, old: old as u32 });
+            plan.push(PlanRun {
+                new: from as u32,
+                len: (i - from) as u32,
+                unit: d.unit,
+                old: old as u32,
+            });
             i = from;
         }
         plan.reverse();

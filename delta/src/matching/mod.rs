@@ -1,5 +1,7 @@
 //! Stage 3, MATCH: which old bytes explain which new ones. Encoder only: the decoder never sees how.
 
 pub mod align;
+pub mod bytes;
+pub mod plan;
 pub mod tokens;
 pub mod units;

@@ -37,7 +37,12 @@ impl Tokens {
                 let len = usize::from(insn.len);
                 let mut raw = [0u8; 16];
                 raw[..len].copy_from_slice(&bytes[p..p + len]);
-                if let Some((field, _)) = field {
+                if let Some((field, from)) = field {
+                    let target = machine.read(field.kind, &bytes[p..], field.at, insn.len, from);
+                    if field.kind.is_direct() && target < u64::from(unit.size) {
+                        // Jumps inside a unit are part of what makes it the same.
+                        whole = mix(whole, target);
+                    }
                     machine.blank(field.kind, &mut raw[..len], field.at);
                     raw[15] ^= 1 + field.kind as u8;
                 }

@@ -57,7 +57,12 @@ fn equal(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [boo
         follow(i, paired[i - 1].map(|j| j as usize + 1), paired, used);
     }
     for i in (0..paired.len().saturating_sub(1)).rev() {
-        follow(i, paired[i + 1].and_then(|j| (j as usize).checked_sub(1)), paired, used);
+        follow(
+            i,
+            paired[i + 1].and_then(|j| (j as usize).checked_sub(1)),
+            paired,
+            used,
+        );
     }
     let mut near = 0u32;
     for i in 0..paired.len() {
@@ -174,7 +179,10 @@ fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool
             let ratio = 64 * size.min(other) / size.max(other).max(1);
             u64::from(v) * penalty * (64 + ratio as u64)
         };
-        let best = votes.iter().map(|(&j, &v)| (worth(j, v), std::cmp::Reverse(j.abs_diff(near)), j)).max();
+        let best = votes
+            .iter()
+            .map(|(&j, &v)| (worth(j, v), std::cmp::Reverse(j.abs_diff(near)), j))
+            .max();
         if let Some((_, _, j)) = best
             && votes[&j] * 4 >= marks.len() as u32 * 5
         {

@@ -1,8 +1,9 @@
 //! The edit of one unit: repeat, replace, insert, or go on elsewhere, instruction by instruction.
 
-use super::history::{History, opcode};
-use super::literal::{LiteralModels, code_instruction};
+use super::history::History;
+use super::literal::{LiteralModels, Surroundings, code_instruction};
 use super::recall::Recall;
+use super::shape::opcode;
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
@@ -64,7 +65,6 @@ pub struct TextCoder<'a> {
     others: Vec<Listing>,
     last_far: (u32, u32),
     recall: Recall,
-    indexed: bool,
 }
 
 impl<'a> TextCoder<'a> {
@@ -79,7 +79,6 @@ impl<'a> TextCoder<'a> {
             others: vec![Listing::new(machine); FAR_UNITS],
             last_far: (0, 0),
             recall: Recall::new(machine),
-            indexed: false,
         }
     }
 
@@ -128,7 +127,7 @@ impl<'a> TextCoder<'a> {
         };
         let machine = edit.coder.machine;
         let mut scanner = Scanner::new(machine);
-        let mut before = History { unit: unit.at, ..History::default() };
+        let mut before = History::of_unit(unit.at);
         let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
         let mut instruction = Vec::with_capacity(16);
         while p < unit.size as usize {
@@ -151,15 +150,11 @@ impl<'a> TextCoder<'a> {
                     instruction.extend_from_slice(listing.token(index));
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     edit.advance()?;
-                    push(&mut body.runs, Run { new_at: at, old_at, len: len as u32, same: true });
+                    push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
                     len
                 }
                 Step::Literal(old_at) => {
-                    if !edit.coder.indexed {
-                        edit.coder.recall.index(edit.coder.old, edit.coder.map)?;
-                        edit.coder.indexed = true;
-                    }
-                    edit.coder.recall.find(edit.coder.old)?;
+                    edit.coder.recall.find(edit.coder.old, edit.coder.map)?;
                     let partner = match old_at {
                         Some(_) => {
                             let (listing, index) = edit.source();
@@ -167,10 +162,17 @@ impl<'a> TextCoder<'a> {
                         }
                         None => edit.hinted(),
                     };
-                    let rest = truth.map_or(&[][..], |t| &t.listing.masked[p..]);
-                    code_instruction(
-                        literals, lm, machine, &scanner, &before, &edit.coder.recall, (partner, old_at.is_some(), edit.next_opcode()), room, rest, &mut instruction,
-                    );
+                    let known = truth.map_or(&[][..], |t| t.listing.token(token));
+                    let around = Surroundings {
+                        machine,
+                        scanner: &scanner,
+                        history: &before,
+                        recall: &edit.coder.recall,
+                        partner,
+                        replaces: old_at.is_some(),
+                        room,
+                    };
+                    code_instruction(literals, lm, &around, known, &mut instruction);
                     before.pass(machine, &instruction);
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
@@ -200,10 +202,11 @@ impl<'a> TextCoder<'a> {
     }
 }
 
-/// Joins runs that continue each other.
-fn push(runs: &mut Vec<Run>, run: Run) {
+/// Joins runs of one unit that continue each other.
+fn push(runs: &mut Vec<Run>, unit_at: u32, run: Run) {
     if let Some(last) = runs.last_mut()
         && last.same
+        && last.new_at >= unit_at
         && last.new_at + last.len == run.new_at
         && last.old_at + last.len == run.old_at
     {
@@ -246,11 +249,6 @@ impl Edit<'_, '_> {
     fn hinted(&self) -> &[u8] {
         let near = &self.coder.near;
         if self.mapped.is_some() && self.hint < near.len() { near.token(self.hint) } else { &[] }
-    }
-
-    fn next_opcode(&self) -> u32 {
-        let near = &self.coder.near;
-        if self.mapped.is_some() && self.hint + 1 < near.len() { opcode(self.coder.machine, near.token(self.hint + 1)) } else { 999 }
     }
 
     /// Goes past the instruction of the mapped unit that an inserted one looks like.
@@ -344,7 +342,7 @@ impl Edit<'_, '_> {
                 hash(hash(4, h & 0xf), room_class | op << 8),
             ];
             op = s.tree(&mut m.kind, &contexts, 2, known);
-            self.history = h << 2 | 1 + (op & 1) + u32::from(op >= GO_NEAR);
+            self.history = (h << 2) | (1 + (op & 1) + u32::from(op >= GO_NEAR));
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {

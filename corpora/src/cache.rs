@@ -1,0 +1,173 @@
+//! The cache directory: one folder a pair, with plain files `old` and `new`.
+
+use crate::{Error, Pair, Result, Side, Wheel, error::at};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// What [`Cache::fetch`] is doing, for a progress display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The file is there and is being checked.
+    Checking(Side),
+    /// The client is fetching the archive.
+    Downloading(Side),
+    /// The member is being taken out.
+    Extracting(Side),
+    /// The side is in the cache and right.
+    Done(Side),
+}
+
+/// Where the two files of a pair are.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The old release's file.
+    pub old: PathBuf,
+    /// The new release's file.
+    pub new: PathBuf,
+}
+
+/// A cache directory.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The variable that overrides the default place.
+    pub const VARIABLE: &str = "ELFDELTA_CORPORA";
+
+    /// The cache at `root`; it is made when first written to.
+    pub fn at(root: impl Into<PathBuf>) -> Cache {
+        Cache { root: root.into() }
+    }
+
+    /// The cache that the environment names, else `corpora/cache` of this workspace.
+    pub fn from_env() -> Cache {
+        match std::env::var_os(Self::VARIABLE) {
+            Some(root) if !root.is_empty() => Cache::at(root),
+            _ => Cache::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("cache")),
+        }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a pair's files are or would be.
+    pub fn files(&self, name: &str) -> Files {
+        let folder = self.root.join(name);
+        Files {
+            old: folder.join("old"),
+            new: folder.join("new"),
+        }
+    }
+
+    /// Whether both files are there, digests not checked.
+    pub fn has(&self, pair: &Pair) -> bool {
+        let files = self.files(&pair.name);
+        files.old.is_file() && files.new.is_file()
+    }
+
+    /// Brings what is missing of a pair and checks both digests.
+    ///
+    /// A file that is there with the pinned digest is kept; one with another digest is fetched again. A file
+    /// is moved to its place only once its digest was checked.
+    pub fn fetch(&self, pair: &Pair, report: &dyn Fn(Step)) -> Result<Files> {
+        let files = self.files(&pair.name);
+        for (side, path) in [(Side::Old, &files.old), (Side::New, &files.new)] {
+            report(Step::Checking(side));
+            if !(path.is_file() && sha256(path)? == pair.sha256(side)) {
+                self.bring(pair, side, path, report)?;
+            }
+            report(Step::Done(side));
+        }
+        Ok(files)
+    }
+
+    /// Brings every wheel of the site tree and unpacks them side by side into `tree/old` and `tree/new`.
+    ///
+    /// A side whose folder is there already is kept as it is.
+    pub fn fetch_tree(&self, wheels: &[Wheel], report: &dyn Fn(&Wheel, Side)) -> Result<Files> {
+        let files = self.files("tree");
+        for (side, path) in [(Side::Old, &files.old), (Side::New, &files.new)] {
+            if path.is_dir() {
+                continue;
+            }
+            let work = self.work()?;
+            let tree = work.path().join("tree");
+            fs::create_dir(&tree).map_err(at(&tree))?;
+            for wheel in wheels {
+                report(wheel, side);
+                let folder = work.path().join(&wheel.package);
+                fs::create_dir(&folder).map_err(at(&folder))?;
+                let version = wheel.version(side);
+                let archive = wheel
+                    .client
+                    .download(&wheel.package, version, &wheel.platform, &folder)?;
+                wheel.client.unpack(&archive, &tree)?;
+                fs::remove_dir_all(&folder).map_err(at(&folder))?;
+            }
+            self.place(&tree, path)?;
+        }
+        Ok(files)
+    }
+
+    fn bring(&self, pair: &Pair, side: Side, path: &Path, report: &dyn Fn(Step)) -> Result<()> {
+        let work = self.work()?;
+        report(Step::Downloading(side));
+        let folder = work.path().join("archive");
+        fs::create_dir(&folder).map_err(at(&folder))?;
+        let archive = pair
+            .client
+            .download(&pair.package, pair.version(side), &pair.platform, &folder)?;
+        report(Step::Extracting(side));
+        let member = work.path().join("member");
+        pair.client.extract(&archive, &pair.member(side), &member)?;
+        let found = sha256(&member)?;
+        if found != pair.sha256(side) {
+            return Err(Error::Digest {
+                path: path.into(),
+                found,
+                expected: pair.sha256(side).into(),
+            });
+        }
+        self.place(&member, path)
+    }
+
+    /// A scratch folder on the cache's own file system, so that finished files can be renamed into place.
+    fn work(&self) -> Result<tempfile::TempDir> {
+        fs::create_dir_all(&self.root).map_err(at(&self.root))?;
+        tempfile::Builder::new()
+            .prefix(".fetch-")
+            .tempdir_in(&self.root)
+            .map_err(at(&self.root))
+    }
+
+    fn place(&self, from: &Path, to: &Path) -> Result<()> {
+        let parent = to.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent).map_err(at(parent))?;
+        fs::rename(from, to).map_err(at(to))
+    }
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(at(path))?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(at(path))? {
+            0 => break,
+            n => digest.update(&buffer[..n]),
+        }
+    }
+    Ok(digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}

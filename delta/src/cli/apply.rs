@@ -1,0 +1,51 @@
+//! `elfdelta apply`: the old file by position, the patch in memory, the new file forward.
+
+use super::{ApplyArgs, exit::Failure, output::Target, progress::Bar};
+use elfdelta::{Limits, Patch, ReadAt};
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
+};
+
+#[derive(serde::Serialize)]
+struct Summary {
+    new_bytes: u64,
+    new_sha256: String,
+}
+
+pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
+    if args.json && args.output == Target::Stdout {
+        return Err(Failure::Usage("--json and -o - both want standard output"));
+    }
+    let limits = Limits {
+        memory: args.max_memory,
+        output: args.max_output,
+        threads: args.threads,
+        ..Limits::default()
+    };
+    let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
+    let patch = Patch::parse(&bytes, &limits)?;
+    let old = File::open(&args.old).map_err(Failure::at(&args.old))?;
+    let mode = old
+        .metadata()
+        .map_err(Failure::at(&args.old))?
+        .permissions()
+        .mode();
+    // A program stays runnable; set-id bits are not handed on to a file that others may own.
+    let permissions = Permissions::from_mode(mode & 0o777);
+    let bar = Bar::new();
+    args.output.write(Some(permissions), |sink| {
+        patch.apply(&old as &dyn ReadAt, sink, &limits, &bar)
+    })?;
+    if args.json {
+        let summary = Summary {
+            new_bytes: patch.header().new_len,
+            new_sha256: super::inspect::hex(&patch.header().new_digest),
+        };
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&summary).expect("a summary serialises")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `elfdelta diff`: both files into memory, a patch out.
+
+use super::{DiffArgs, exit::Failure, output::Target, progress::Bar};
+use elfdelta::{Options, Part, Report};
+use std::{fs, path::Path};
+
+#[derive(serde::Serialize)]
+struct Summary<'a> {
+    old_bytes: u64,
+    new_bytes: u64,
+    patch_bytes: u64,
+    streams: &'a [Part],
+    sections: &'a [Part],
+}
+
+pub fn run(args: &DiffArgs) -> Result<(), Failure> {
+    if args.json && args.output == Target::Stdout {
+        return Err(Failure::Usage("--json and -o - both want standard output"));
+    }
+    let read = |path: &Path| fs::read(path).map_err(Failure::at(path));
+    let (old, new) = (read(&args.old)?, read(&args.new)?);
+    let symbols = match &args.symbols {
+        Some(files) => Some((read(&files.old)?, read(&files.new)?)),
+        None => None,
+    };
+    let options = Options {
+        profile: args.profile.into(),
+        threads: args.threads,
+        symbols,
+    };
+    let delta = elfdelta::diff(&old, &new, &options, &Bar::new())?;
+    args.output
+        .write(None, |sink| Ok(sink.write_all(&delta.bytes)?))?;
+    if args.json {
+        let summary = Summary {
+            old_bytes: old.len() as u64,
+            new_bytes: new.len() as u64,
+            patch_bytes: delta.bytes.len() as u64,
+            streams: &delta.report.streams,
+            sections: &delta.report.sections,
+        };
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&summary).expect("a summary serialises")
+        );
+    } else if args.output != Target::Stdout {
+        tell(&old, &new, &delta.report);
+    }
+    Ok(())
+}
+
+fn tell(old: &[u8], new: &[u8], report: &Report) {
+    println!(
+        "old {} bytes, new {} bytes, patch {} bytes",
+        old.len(),
+        new.len(),
+        report.total
+    );
+}

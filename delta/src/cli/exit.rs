@@ -1,0 +1,49 @@
+//! What went wrong, as one sentence and an exit code.
+
+use elfdelta::Error;
+use std::{io, path::Path, process::ExitCode};
+
+/// Why the command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The engine refused, or met an error while reading the old file or writing.
+    Engine(Error),
+    /// Reading or writing a file failed.
+    File(String, io::Error),
+    /// The arguments contradict each other.
+    Usage(&'static str),
+}
+
+impl Failure {
+    /// Ties an I/O error to the path it happened at.
+    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Failure {
+        let path = path.display().to_string();
+        move |error| Failure::File(path, error)
+    }
+
+    /// Prints the sentence to standard error and gives the code.
+    pub fn tell(&self) -> ExitCode {
+        match self {
+            Failure::Engine(error) => eprintln!("elfdelta: {error}"),
+            Failure::File(path, error) => eprintln!("elfdelta: {path}: {error}"),
+            Failure::Usage(what) => eprintln!("elfdelta: {what}"),
+        }
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::Engine(Error::WrongOldFile(_)) => 3,
+            Failure::Engine(Error::DamagedPatch(_) | Error::Unsupported(_)) => 4,
+            Failure::Engine(Error::OverLimit { .. }) => 5,
+            Failure::Engine(_) | Failure::File(..) => 1,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Engine(error)
+    }
+}

@@ -1,0 +1,79 @@
+//! `elfdelta inspect`: what a patch says of itself.
+
+use super::{InspectArgs, exit::Failure};
+use elfdelta::{Limits, Part, Patch, container};
+use std::fs;
+
+#[derive(serde::Serialize)]
+struct Summary {
+    format_version: u8,
+    features: u64,
+    patch_bytes: u64,
+    old_bytes: u64,
+    old_sha256: String,
+    new_bytes: u64,
+    new_sha256: String,
+    apply_memory_bytes: u64,
+    streams: Vec<Part>,
+    sections: Vec<Part>,
+}
+
+pub fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
+    // Nothing is decoded here, so nothing needs limiting.
+    let limits = Limits {
+        memory: u64::MAX,
+        output: u64::MAX,
+        ..Limits::default()
+    };
+    let patch = Patch::parse(&bytes, &limits)?;
+    let (header, report) = (patch.header(), patch.report());
+    let summary = Summary {
+        format_version: container::VERSION,
+        features: header.features,
+        patch_bytes: report.total,
+        old_bytes: header.old_len,
+        old_sha256: hex(&header.old_digest),
+        new_bytes: header.new_len,
+        new_sha256: hex(&header.new_digest),
+        apply_memory_bytes: header.memory,
+        streams: report.streams,
+        sections: report.sections,
+    };
+    if args.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&summary).expect("a summary serialises")
+        );
+    } else {
+        tell(&summary);
+    }
+    Ok(())
+}
+
+fn tell(summary: &Summary) {
+    println!(
+        "format   version {}, features {:#x}",
+        summary.format_version, summary.features
+    );
+    println!("patch    {:>12} bytes", summary.patch_bytes);
+    println!(
+        "old      {:>12} bytes  sha256 {}",
+        summary.old_bytes, summary.old_sha256
+    );
+    println!(
+        "new      {:>12} bytes  sha256 {}",
+        summary.new_bytes, summary.new_sha256
+    );
+    println!("memory   {:>12} bytes to apply", summary.apply_memory_bytes);
+    for (title, parts) in [("stream", &summary.streams), ("section", &summary.sections)] {
+        for part in parts {
+            println!("{title:<8} {:>12} bytes  {}", part.bytes, part.name);
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

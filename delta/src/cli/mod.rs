@@ -1,0 +1,155 @@
+//! The command line: its arguments, and which module does what they ask.
+
+mod apply;
+mod diff;
+mod exit;
+mod inspect;
+mod output;
+mod progress;
+mod size;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use output::Target;
+use std::{path::PathBuf, process::ExitCode, str::FromStr};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: input or output, out of space, interrupted
+  2  usage
+  3  the old file is not the one that the patch was made from
+  4  the patch is damaged, or needs a newer elfdelta
+  5  the patch needs more than the limits allow";
+
+/// ELF-aware binary deltas.
+#[derive(Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make a patch that turns OLD into NEW.
+    #[command(after_help = EXIT_CODES)]
+    Diff(DiffArgs),
+    /// Turn OLD into NEW with a patch.
+    ///
+    /// NEW is written to a temporary file beside it, verified, and only then moved into place: an existing NEW
+    /// is never touched by a run that fails. With `-o -` the bytes go out as they are rebuilt; a non-zero exit
+    /// then says not to use what came out.
+    #[command(after_help = EXIT_CODES)]
+    Apply(ApplyArgs),
+    /// Show what a patch says of itself: versions, sizes, digests, memory, bytes per stream and section.
+    #[command(after_help = EXIT_CODES)]
+    Inspect(InspectArgs),
+}
+
+#[derive(Args)]
+struct DiffArgs {
+    /// The file that is to be updated.
+    old: PathBuf,
+    /// The file it is to become.
+    new: PathBuf,
+    /// Where the patch goes; - is standard output.
+    #[arg(short, long, value_name = "PATCH")]
+    output: Target,
+    /// Trade between bytes and time.
+    #[arg(long, value_enum, default_value = "default")]
+    profile: Profile,
+    /// Separate debug files whose symbols help the matcher; applying never needs them.
+    #[arg(long, value_name = "OLD.debug,NEW.debug")]
+    symbols: Option<DebugFiles>,
+    /// Worker threads; 0 is one for each core. The patch does not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Report on standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ApplyArgs {
+    /// The file that the patch was made from; it is read by position and never written.
+    old: PathBuf,
+    /// The patch.
+    patch: PathBuf,
+    /// Where the new file goes; - is standard output.
+    #[arg(short, long, value_name = "NEW")]
+    output: Target,
+    /// Working memory that the patch may ask for, such as 64M.
+    #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "256M")]
+    max_memory: u64,
+    /// Size that the new file may have, such as 1G.
+    #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "16G")]
+    max_output: u64,
+    /// Worker threads; 0 is one for each core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Report on standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct InspectArgs {
+    /// The patch.
+    patch: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The value of `--symbols`.
+#[derive(Clone, Debug)]
+struct DebugFiles {
+    old: PathBuf,
+    new: PathBuf,
+}
+
+impl FromStr for DebugFiles {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (old, new) = text
+            .split_once(',')
+            .ok_or("two files are wanted, with a comma between them")?;
+        Ok(DebugFiles {
+            old: old.into(),
+            new: new.into(),
+        })
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Profile {
+    /// Quick to make and to apply.
+    Fast,
+    /// Few bytes at moderate time.
+    Default,
+    /// More time for fewer bytes.
+    Max,
+}
+
+impl From<Profile> for elfdelta::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Fast => elfdelta::Profile::Fast,
+            Profile::Default => elfdelta::Profile::Default,
+            Profile::Max => elfdelta::Profile::Max,
+        }
+    }
+}
+
+/// Does what the arguments ask and tells how it went.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().action {
+        Action::Diff(args) => diff::run(&args),
+        Action::Apply(args) => apply::run(&args),
+        Action::Inspect(args) => inspect::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}

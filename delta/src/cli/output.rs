@@ -1,0 +1,103 @@
+//! Where results go: standard output as they come, or a file that appears whole or not at all.
+
+use super::exit::Failure;
+use elfdelta::Error;
+use std::{
+    convert::Infallible,
+    ffi::OsString,
+    fs::{self, File, Permissions},
+    io::{self, BufWriter, Write},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// The value of `-o`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `-`.
+    Stdout,
+    /// A path.
+    File(PathBuf),
+}
+
+impl FromStr for Target {
+    type Err = Infallible;
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "-" => Target::Stdout,
+            path => Target::File(path.into()),
+        })
+    }
+}
+
+const BUFFER: usize = 1 << 16;
+
+impl Target {
+    /// Writes what `fill` produces.
+    ///
+    /// For a file: to a temporary file `.NAME.XXXXXX.elfdelta-tmp` in the same folder, synced, then renamed
+    /// over the name. On any error the temporary is removed and the name is as it was; only a process that is
+    /// killed leaves that one file. `permissions` are those of a file that is not there yet; a file that is
+    /// there hands its own on.
+    pub fn write(
+        &self,
+        permissions: Option<Permissions>,
+        fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+    ) -> Result<(), Failure> {
+        match self {
+            Target::Stdout => {
+                let stdout = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(Error::Io)?);
+                filled(stdout, fill)?;
+                Ok(())
+            }
+            Target::File(path) => replace(path, permissions, fill),
+        }
+    }
+}
+
+fn replace(
+    path: &Path,
+    permissions: Option<Permissions>,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+) -> Result<(), Failure> {
+    let at = |error| Failure::at(path)(error);
+    let permissions = match fs::metadata(path) {
+        Ok(there) if !there.is_file() => {
+            let why = "it is not a regular file; use - for standard output";
+            return Err(at(io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        Ok(there) => Some(there.permissions()),
+        Err(_) => permissions,
+    };
+    let Some(name) = path.file_name() else {
+        return Err(at(io::ErrorKind::InvalidInput.into()));
+    };
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".elfdelta-tmp");
+    let temporary = builder.tempfile_in(folder).map_err(at)?;
+    let file = filled(temporary.as_file().try_clone().map_err(at)?, fill)?;
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions).map_err(at)?;
+    }
+    file.sync_all().map_err(at)?;
+    temporary.persist(path).map_err(|failed| at(failed.error))?;
+    // The rename is done; a folder that cannot be opened for syncing is no reason to call the file bad.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+fn filled(file: File, fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<File, Error> {
+    let mut buffered = BufWriter::with_capacity(BUFFER, file);
+    fill(&mut buffered)?;
+    Ok(buffered.into_inner().map_err(io::IntoInnerError::into_error)?)
+}

@@ -1,0 +1,75 @@
+//! A stream in whichever coding its directory entry names.
+
+use super::{ByteContext, ByteModel, ColumnReader, ColumnWriter, Model, ModelledReader, ModelledWriter, Symbols};
+
+/// A stream being read.
+#[derive(Debug)]
+pub enum StreamReader<'a> {
+    /// Adaptive binary models.
+    Modelled(ModelledReader<'a>),
+    /// Columns behind a general compressor.
+    Columns(ColumnReader),
+}
+
+/// A stream being written.
+#[derive(Debug)]
+pub enum StreamWriter {
+    /// Adaptive binary models.
+    Modelled(ModelledWriter),
+    /// Columns for a general compressor.
+    Columns(ColumnWriter),
+}
+
+macro_rules! forward {
+    ($type:ty, $reads:expr) => {
+        impl Symbols for $type {
+            const READS: bool = $reads;
+            #[inline]
+            fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool {
+                match self {
+                    Self::Modelled(s) => s.flag(model, contexts, value),
+                    Self::Columns(s) => s.flag(model, contexts, value),
+                }
+            }
+            fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32 {
+                match self {
+                    Self::Modelled(s) => s.tree(model, contexts, width, value),
+                    Self::Columns(s) => s.tree(model, contexts, width, value),
+                }
+            }
+            fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
+                match self {
+                    Self::Modelled(s) => s.number(model, contexts, value),
+                    Self::Columns(s) => s.number(model, contexts, value),
+                }
+            }
+            fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
+                match self {
+                    Self::Modelled(s) => s.mixed_byte(model, known, value),
+                    Self::Columns(s) => s.mixed_byte(model, known, value),
+                }
+            }
+            fn raw(&mut self, value: u8) -> u8 {
+                match self {
+                    Self::Modelled(s) => s.raw(value),
+                    Self::Columns(s) => s.raw(value),
+                }
+            }
+            fn written(&self) -> u64 {
+                match self {
+                    Self::Modelled(s) => s.written(),
+                    Self::Columns(s) => s.written(),
+                }
+            }
+            fn exhausted(&self) -> bool {
+                match self {
+                    Self::Modelled(s) => s.exhausted(),
+                    Self::Columns(s) => s.exhausted(),
+                }
+            }
+        }
+    };
+}
+
+forward!(StreamReader<'_>, true);
+forward!(StreamWriter, false);

@@ -1,0 +1,97 @@
+//! The cover stream of one region: uncovered length, source, covered length, in turn.
+
+use super::Cover;
+use crate::code::{Model, Symbols, hash};
+use crate::{Error, error::Result};
+
+/// Models of the cover stream.
+#[derive(Debug)]
+pub struct CoverModels {
+    rest: Model,
+    gap: Model,
+    source: Model,
+    length: Model,
+}
+
+impl Default for CoverModels {
+    fn default() -> Self {
+        CoverModels {
+            rest: Model::new(2, 8, 255),
+            gap: Model::new(2, 14, 255),
+            source: Model::new(2, 16, 255),
+            length: Model::new(2, 14, 255),
+        }
+    }
+}
+
+/// Codes the covers of the new bytes `at..at + len`; `hint` is the old offset expected against `at`.
+pub fn code_covers<S: Symbols>(
+    s: &mut S,
+    m: &mut CoverModels,
+    (at, len): (u32, u32),
+    old_len: u32,
+    hint: u32,
+    truth: &[Cover],
+    out: &mut Vec<Cover>,
+) -> Result<()> {
+    let damaged = || Error::DamagedPatch("a cover reaches past its region");
+    let end = at + len;
+    let mut cursor = at;
+    let mut expected = i64::from(hint);
+    let mut last = 0u32;
+    let mut index = 0;
+    while cursor < end {
+        let t = truth.get(index);
+        let first = u32::from(index == 0);
+        // 0: a cover to the end from here as expected; 1: literal to the end; 2: anything else.
+        let kind = match t {
+            Some(t) if t.new_at == cursor && t.len == end - cursor && i64::from(t.old_at) == expected => 0,
+            None => 1,
+            _ => 2,
+        };
+        let kind = s.tree(
+            &mut m.rest,
+            &[hash(1, first), hash(2, last.min(3) | first << 2)],
+            2,
+            kind,
+        );
+        if kind == 1 {
+            break;
+        }
+        let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
+        if kind != 0 {
+            let known = t.copied().unwrap_or_default();
+            gap = s.number(
+                &mut m.gap,
+                &[hash(1, first), hash(2, last)],
+                u64::from(known.new_at.wrapping_sub(cursor)),
+            );
+            let source = i64::from(known.old_at) - i64::from(known.new_at.wrapping_sub(cursor)) - expected;
+            let contexts = [hash(1, gap.min(16) as u32), hash(2, last)];
+            let source = s.signed(&mut m.source, &contexts, source);
+            old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
+            length = s.number(
+                &mut m.length,
+                &[hash(1, u32::from(source == 0)), hash(2, last)],
+                u64::from(known.len),
+            );
+        }
+        let from = u64::from(cursor).saturating_add(gap);
+        let to = from.saturating_add(length);
+        let fits = to <= u64::from(end) && length > 0 && old_at >= 0;
+        if !fits || (old_at as u64).saturating_add(length) > u64::from(old_len) || s.exhausted() {
+            return Err(damaged());
+        }
+        let cover = Cover {
+            new_at: from as u32,
+            old_at: old_at as u32,
+            len: length as u32,
+        };
+        last = 32 - cover.len.leading_zeros();
+        cursor = to as u32;
+        expected = old_at + length as i64;
+        out.push(cover);
+        index += 1;
+    }
+    Ok(())
+}

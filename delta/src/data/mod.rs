@@ -1,0 +1,20 @@
+//! Everything that is not code and has no model of its own: covers, and bytes against them.
+
+mod bytes;
+mod covers;
+mod file;
+
+pub use bytes::{ByteModels, code_bytes};
+pub use covers::{CoverModels, code_covers};
+pub use file::code_file;
+
+/// A stretch of the new file explained by one of the old file, up to mismatches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// File offset in the new file.
+    pub new_at: u32,
+    /// File offset in the old file.
+    pub old_at: u32,
+    /// Length in bytes.
+    pub len: u32,
+}

@@ -1,0 +1,61 @@
+//! What both sides read of the old file before the first symbol.
+
+use super::skeleton::Parts;
+use crate::elf::{Elf, address::Addresses, frames, go};
+use crate::error::Result;
+use crate::file_view::FileView;
+use crate::layout::CodeMap;
+use crate::machine::Machine;
+
+/// The old file, read.
+pub struct OldImage<'a> {
+    /// Its bytes.
+    pub file: &'a FileView<'a>,
+    /// Its headers as bytes.
+    pub parts: Parts,
+    /// Its section map.
+    pub elf: Elf,
+    /// Its loaded sections.
+    pub addresses: Addresses,
+    /// Its instruction set.
+    pub machine: Machine,
+    /// Its code.
+    pub code: CodeMap,
+}
+
+impl<'a> OldImage<'a> {
+    /// Reads a file; `Ok(None)` where it is no ELF of the kind that is modelled.
+    pub fn read(file: &'a FileView<'a>) -> Result<Option<OldImage<'a>>> {
+        let Some(elf) = Elf::read(file)? else {
+            return Ok(None);
+        };
+        let class = if elf.is_64 { 2 } else { 1 };
+        let Some(machine) = Machine::from_elf(elf.machine, class, true) else {
+            return Ok(None);
+        };
+        let Some(addresses) = Addresses::of(&elf) else {
+            return Ok(None);
+        };
+        if elf.names >= elf.sections.len() || elf.regions(file.len()).is_none() {
+            return Ok(None);
+        }
+        let mut functions = Vec::new();
+        if let Some(index) = elf.section(b".eh_frame").filter(|&i| elf.sections[i].in_file()) {
+            let section = &elf.sections[index];
+            functions = frames::functions(&elf, index, &file.bytes(section.offset, section.size)?);
+        }
+        if functions.is_empty() {
+            functions = go::functions(file, &elf)?;
+        }
+        let code = CodeMap::new(&elf, &addresses, &functions);
+        let parts = Parts::read(file, &elf)?;
+        Ok(Some(OldImage {
+            file,
+            parts,
+            elf,
+            addresses,
+            machine,
+            code,
+        }))
+    }
+}

@@ -1,0 +1,85 @@
+//! Padding between units: what stood behind the old unit, or the last padding of that length.
+
+use super::{OldImage, Plan};
+use crate::code::{Model, Symbols, hash};
+use crate::layout::NewUnit;
+use crate::recipe::Recipe;
+use crate::{Error, error::Result};
+use std::collections::HashMap;
+
+/// Longest padding, in bytes; more than the format ever leaves between units it would make itself.
+const LONGEST: u32 = 1 << 20;
+/// Longest padding that is remembered by its length.
+const REMEMBERED: u32 = 256;
+
+/// Fills the padding of one section.
+pub struct Pads {
+    seen: HashMap<u32, Vec<u8>>,
+    hit: Model,
+    byte: Model,
+}
+
+impl Default for Pads {
+    fn default() -> Self {
+        Pads {
+            seen: HashMap::new(),
+            hit: Model::new(2, 8, 255),
+            byte: Model::new(2, 12, 255),
+        }
+    }
+}
+
+impl Pads {
+    /// Codes the bytes `place.0..place.1` behind the unit `before`.
+    pub fn fill<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        old: &OldImage,
+        place: (u32, u32),
+        before: Option<&NewUnit>,
+        plan: Option<&Plan>,
+        recipe: &mut Recipe,
+    ) -> Result<()> {
+        let len = place.1 - place.0;
+        if len == 0 {
+            return Ok(());
+        }
+        if len > LONGEST {
+            return Err(Error::DamagedPatch("padding is too long"));
+        }
+        let mut guess = vec![0xcc; len as usize];
+        let mut source = None;
+        if let Some(unit) = before.and_then(|u| u.source.checked_sub(1)) {
+            let (at, n) = old.code.pad_after(unit as usize);
+            if n == len {
+                old.file.read(u64::from(at), &mut guess)?;
+                source = Some(at);
+            }
+        }
+        if source.is_none()
+            && let Some(seen) = self.seen.get(&len)
+        {
+            guess.clone_from(seen);
+        }
+        let truth = plan.map(|p| &p.bytes[place.0 as usize..place.1 as usize]);
+        let hit = truth.is_some_and(|t| t == guess);
+        if s.flag(&mut self.hit, &[u32::from(source.is_some()), hash(2, len)], hit) {
+            match source {
+                Some(at) => recipe.copy(at, &guess, &guess),
+                None => recipe.literal(&guess),
+            }
+        } else {
+            let mut last = 0;
+            for (i, byte) in guess.iter_mut().enumerate() {
+                let known = truth.map_or(0, |t| t[i]);
+                *byte = s.byte(&mut self.byte, &[last, hash(last, len)], known);
+                last = u32::from(*byte);
+            }
+            recipe.literal(&guess);
+        }
+        if len <= REMEMBERED {
+            self.seen.insert(len, guess);
+        }
+        Ok(())
+    }
+}

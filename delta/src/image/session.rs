@@ -1,0 +1,375 @@
+//! The order of the stages, and what each hands to the next.
+
+use super::pads::Pads;
+use super::skeleton::{Parts, SkeletonModels, checked_elf, code_skeleton};
+use super::{OldImage, Stream, Streams};
+use crate::code::Symbols;
+use crate::data::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
+use crate::elf::{Elf, Region, RegionKind, address::Addresses};
+use crate::file_view::FileView;
+use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
+use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
+use crate::recipe::Recipe;
+use crate::tables::{go::Functions, Choices, Made, World, jumps, relocations};
+use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
+use crate::{Error, error::Result};
+
+/// What the writing side knows of the new file.
+pub struct Plan<'a> {
+    /// The new file.
+    pub file: &'a FileView<'a>,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Its headers.
+    pub parts: Parts,
+    /// Its units of code with their old ones.
+    pub units: Vec<NewUnit>,
+    /// Alignment of each unit that is not whole.
+    pub runs: Vec<Vec<PlanRun>>,
+    /// Sections with a model of their own.
+    pub choices: Choices,
+    /// Covers of the other regions, in file order.
+    pub covers: Vec<Cover>,
+}
+
+/// Sections of the new file paired with old ones of the same name, first with first.
+pub fn pair_sections(old: &Elf, new: &Elf) -> Vec<Option<usize>> {
+    let mut taken = vec![false; old.sections.len()];
+    let mut pairs = Vec::with_capacity(new.sections.len());
+    for section in &new.sections {
+        let free = |i: &usize| !taken[*i] && old.sections[*i].name == section.name;
+        let found = (0..old.sections.len()).find(free);
+        if let Some(i) = found {
+            taken[i] = true;
+        }
+        pairs.push(found);
+    }
+    pairs
+}
+
+/// The code sections of a new file, without units.
+pub fn code_sections(elf: &Elf, addresses: &Addresses) -> CodeMap {
+    let mut map = CodeMap::new(elf, addresses, &[]);
+    map.units.clear();
+    map
+}
+
+/// Old offsets that are expected against the starts of the regions of a new file.
+pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec<u32> {
+    let mut end = 0;
+    let mut hint = |region: &Region| {
+        let (start, len) = match region.kind {
+            RegionKind::Section(i) => match pairs[i].map(|j| &old.elf.sections[j]).filter(|s| s.in_file()) {
+                Some(s) => (s.offset, s.size),
+                None => (end, 0),
+            },
+            RegionKind::Head => (0, old.elf.head_len),
+            RegionKind::Table => old.elf.table,
+            RegionKind::Gap => (end, region.len),
+        };
+        end = start + len;
+        start.min(old.file.len()) as u32
+    };
+    regions.iter().map(&mut hint).collect()
+}
+
+/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
+pub fn code_image<S: Symbols>(
+    streams: &mut Streams<S>,
+    old: &OldImage,
+    len: u64,
+    plan: Option<&Plan>,
+) -> Result<Vec<Recipe>> {
+    let empty = Parts::default();
+    let known = plan.map_or(&empty, |p| &p.parts);
+    let parts = code_skeleton(
+        streams.get(Stream::Skeleton),
+        &mut SkeletonModels::default(),
+        &old.parts,
+        known,
+    )?;
+    let elf = checked_elf(&parts, len)?;
+    let damaged = || Error::DamagedPatch("its sections do not fit together");
+    let addresses = Addresses::of(&elf).ok_or_else(damaged)?;
+    let regions = elf.regions(len).ok_or_else(damaged)?;
+    let pairs = pair_sections(&old.elf, &elf);
+    let choices = Choices::code(streams.get(Stream::Skeleton), &elf, plan.map(|p| &p.choices));
+
+    // Layout: the units of every executable section.
+    let mut code = code_sections(&elf, &addresses);
+    let mut units: Vec<NewUnit> = Vec::new();
+    let mut models = LayoutModels::default();
+    for section in &mut code.sections {
+        let paired = pairs[section.section];
+        let old_section = old.code.sections.iter().find(|s| Some(s.section) == paired);
+        let place = (section.at, section.len, section.addr);
+        let truth = plan.map_or(&[][..], |p| {
+            let of = |u: &NewUnit| u.at >= section.at && u.at - section.at < section.len;
+            let from = p.units.iter().position(of).unwrap_or(p.units.len());
+            let count = p.units[from..].iter().take_while(|u| of(u)).count();
+            &p.units[from..from + count]
+        });
+        let first = units.len() as u32;
+        units.extend(code_layout(
+            streams.get(Stream::Layout),
+            &mut models,
+            &old.code,
+            old_section,
+            place,
+            truth,
+        )?);
+        section.units = (first, units.len() as u32);
+    }
+    code.units = units
+        .iter()
+        .map(|u| Unit {
+            at: u.at,
+            size: u.size,
+        })
+        .collect();
+
+    // Text: the code without its references.
+    let body = code_text(streams, old, &units, plan)?;
+
+    // Covers of everything else.
+    let mut covers = Vec::new();
+    let mut models = CoverModels::default();
+    let hints = hints(old, &pairs, &regions);
+    let data = |r: &(&Region, u32)| is_data(r.0, &elf, &code, &choices);
+    for (region, hint) in regions.iter().zip(hints).filter(data) {
+        let place = (region.offset as u32, region.len as u32);
+        let truth = plan.map_or(&[][..], |p| {
+            let from = p.covers.partition_point(|c| c.new_at < place.0);
+            let to = p.covers.partition_point(|c| c.new_at < place.0 + place.1);
+            &p.covers[from..to]
+        });
+        let old_len = old.file.len() as u32;
+        code_covers(
+            streams.get(Stream::Covers),
+            &mut models,
+            place,
+            old_len,
+            hint,
+            truth,
+            &mut covers,
+        )?;
+    }
+
+    // The static projection.
+    let old_code = OldCode {
+        machine: old.machine,
+        file: old.file,
+        map: &old.code,
+    };
+    let place = |at: u32| code.addr(at).unwrap_or(0);
+    let mut map = AddressMap::default();
+    CodePass::cover_map(old_code, &units, &body, place, &mut map);
+    cover_map(old, &elf, &addresses, &pairs, &covers, &mut map);
+    map.settle();
+
+    // References of the code.
+    let starts: Vec<u32> = units.iter().map(|u| place(u.at)).collect();
+    let mut world = World {
+        old,
+        elf: &elf,
+        pairs: &pairs,
+        choices: &choices,
+        addresses: &addresses,
+        covers: &covers,
+        code: &code,
+        units: &units,
+        truth: plan.map(|p| p.bytes),
+        targets: Targets::new(&map, &starts),
+    };
+    let mut made = Made::default();
+    let mut jump_models = jumps::JumpModels::default();
+    let mut pass = CodePass::new(old_code, &body);
+    let mut models = TargetModels::default();
+    let mut recipes: Vec<Recipe> = Vec::new();
+    let mut functions = Functions::begin(streams.get(Stream::Go), &world)?;
+    for section in &code.sections {
+        let mut recipe = Recipe::default();
+        let mut cursor = section.at;
+        let mut pads = Pads::default();
+        for index in section.units.0..section.units.1 {
+            let unit = &units[index as usize];
+            let before = index
+                .checked_sub(1)
+                .filter(|&i| i >= section.units.0)
+                .map(|i| &units[i as usize]);
+            pads.fill(
+                streams.get(Stream::Layout),
+                old,
+                (cursor, unit.at),
+                before,
+                plan,
+                &mut recipe,
+            )?;
+            let truth = plan.map(|p| &p.bytes[unit.at as usize..(unit.at + unit.size) as usize]);
+            let addr = place(unit.at);
+            let s = streams.get(Stream::Targets);
+            pass.unit(s, &mut models, &mut world.targets, unit, addr, truth, &mut recipe)?;
+            let mut view = pass.view(unit, addr);
+            jumps::unit(streams.get(Stream::Jumps), &mut jump_models, &mut world, &mut view, &mut made)?;
+            if let Some(functions) = &mut functions {
+                functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
+            }
+            cursor = unit.at + unit.size;
+        }
+        let end = section.at + section.len;
+        let last = section
+            .units
+            .1
+            .checked_sub(1)
+            .filter(|&i| i >= section.units.0)
+            .map(|i| &units[i as usize]);
+        pads.fill(
+            streams.get(Stream::Layout),
+            old,
+            (cursor, end),
+            last,
+            plan,
+            &mut recipe,
+        )?;
+        recipe.finish();
+        made.sections.push((section.section, recipe));
+    }
+
+    if let Some(functions) = functions {
+        functions.finish(streams.get(Stream::Go), &world, &mut made)?;
+    }
+    relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+
+    // Everything else, and all recipes in file order.
+    made.known.settle();
+    let mut models = ByteModels::default();
+    for region in &regions {
+        let mut recipe = Recipe::default();
+        let place = (region.offset as u32, region.len as u32);
+        match region.kind {
+            RegionKind::Head => recipe.literal(&parts.head),
+            RegionKind::Table => recipe.literal(&parts.table),
+            RegionKind::Section(i) if i == elf.names => recipe.literal(&parts.names),
+            RegionKind::Section(i) if !is_data(region, &elf, &code, &choices) => {
+                recipe = made.take(i).ok_or_else(damaged)?;
+            }
+            _ => {
+                let from = covers.partition_point(|c| c.new_at < place.0);
+                let to = covers.partition_point(|c| c.new_at < place.0 + place.1);
+                let truth = plan.map(|p| &p.bytes[place.0 as usize..(place.0 + place.1) as usize]);
+                let s = streams.get(Stream::Bytes);
+                code_bytes(
+                    s,
+                    &mut models,
+                    old.file,
+                    place,
+                    &covers[from..to],
+                    &made.known,
+                    truth,
+                    &mut recipe,
+                )?;
+            }
+        }
+        recipe.finish();
+        recipes.push(recipe);
+    }
+    Ok(recipes)
+}
+
+/// Whether a region goes through covers and bytes.
+pub fn is_data(region: &Region, elf: &Elf, code: &CodeMap, choices: &Choices) -> bool {
+    match region.kind {
+        RegionKind::Head | RegionKind::Table => false,
+        RegionKind::Section(i) => {
+            i != elf.names && choices.of(i).is_none() && code.sections.iter().all(|s| s.section != i)
+        }
+        RegionKind::Gap => true,
+    }
+}
+
+fn code_text<S: Symbols>(
+    streams: &mut Streams<S>,
+    old: &OldImage,
+    units: &[NewUnit],
+    plan: Option<&Plan>,
+) -> Result<TextBody> {
+    let mut coder = TextCoder::new(old.machine, old.file, &old.code);
+    let (mut ops, mut literals) = (OpModels::default(), LiteralModels::default());
+    let mut body = TextBody::default();
+    let mut listing = Listing::new(old.machine);
+    let coders = streams.two(Stream::Edits, Stream::Literals);
+    for (index, unit) in units.iter().enumerate() {
+        let mut truth = None;
+        if let Some(plan) = plan
+            && !unit.whole
+        {
+            let bounds = Unit {
+                at: unit.at,
+                size: unit.size,
+            };
+            listing.load(old.machine, plan.file, index as u32, bounds)?;
+            truth = Some(Truth {
+                listing: &listing,
+                plan: &plan.runs[index],
+            });
+        }
+        coder.code(
+            (coders.0, coders.1),
+            (&mut ops, &mut literals),
+            unit,
+            truth,
+            &mut body,
+        )?;
+    }
+    Ok(body)
+}
+
+/// Adds what the covers, and failing them the section pairs, say of old and new addresses.
+fn cover_map(
+    old: &OldImage,
+    elf: &Elf,
+    addresses: &Addresses,
+    pairs: &[Option<usize>],
+    covers: &[Cover],
+    map: &mut AddressMap,
+) {
+    let mut by_offset: Vec<_> = addresses
+        .ranges()
+        .iter()
+        .filter_map(|r| Some((r.offset?, r.len, r.addr)))
+        .collect();
+    by_offset.sort_unstable();
+    let mut old_by_offset: Vec<_> = old
+        .addresses
+        .ranges()
+        .iter()
+        .filter_map(|r| Some((r.offset?, r.len, r.addr)))
+        .collect();
+    old_by_offset.sort_unstable();
+    let addr = |ranges: &[(u32, u32, u32)], at: u32| {
+        let after = ranges.partition_point(|r| r.0 <= at);
+        let (offset, len, addr) = ranges[after.checked_sub(1)?];
+        (at - offset < len).then(|| addr + (at - offset))
+    };
+    for cover in covers {
+        if let (Some(from), Some(to)) = (addr(&old_by_offset, cover.old_at), addr(&by_offset, cover.new_at)) {
+            map.add(from, to, cover.len);
+        }
+    }
+    for (new, old_index) in pairs.iter().enumerate().filter_map(|(n, o)| Some((n, (*o)?))) {
+        let (from, to) = (&old.elf.sections[old_index], &elf.sections[new]);
+        if from.is_loaded() && to.is_loaded() && !to.in_file() {
+            map.add(from.addr as u32, to.addr as u32, from.size as u32);
+        }
+    }
+}
+
+/// The regions of a new file that go through covers, with the old offsets expected against their starts.
+pub fn data_regions(old: &OldImage, new: &OldImage, choices: &Choices) -> Option<Vec<(Region, u32)>> {
+    let pairs = pair_sections(&old.elf, &new.elf);
+    let code = code_sections(&new.elf, &new.addresses);
+    let regions = new.elf.regions(new.file.len())?;
+    let hints = hints(old, &pairs, &regions);
+    let all = regions.into_iter().zip(hints);
+    Some(all.filter(|(region, _)| is_data(region, &new.elf, &code, choices)).collect())
+}

@@ -1,0 +1,163 @@
+//! Headers and section map of the new file, word by word against the old ones.
+
+use crate::code::{Model, Symbols, hash};
+use crate::elf::{self, Elf};
+use crate::file_view::FileView;
+use crate::{Error, error::Result};
+
+/// Models of the skeleton stream.
+#[derive(Debug)]
+pub struct SkeletonModels {
+    length: Model,
+    same: Model,
+    shift: Model,
+    word: Model,
+    byte: Model,
+}
+
+impl Default for SkeletonModels {
+    fn default() -> Self {
+        SkeletonModels {
+            length: Model::new(1, 8, 255),
+            same: Model::new(3, 12, 255),
+            shift: Model::new(2, 10, 255),
+            word: Model::new(2, 14, 255),
+            byte: Model::new(3, 14, 255),
+        }
+    }
+}
+
+/// The three parts of a file that its section map is read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// ELF and program headers.
+    pub head: Vec<u8>,
+    /// Section headers.
+    pub table: Vec<u8>,
+    /// Section names.
+    pub names: Vec<u8>,
+}
+
+impl Parts {
+    /// Reads them from a file that [`Elf::read`] accepts.
+    pub fn read(file: &FileView, elf: &Elf) -> Result<Parts> {
+        let names = &elf.sections[elf.names];
+        Ok(Parts {
+            head: file.bytes(0, elf.head_len)?,
+            table: file.bytes(elf.table.0, elf.table.1)?,
+            names: file.bytes(names.offset, names.size)?,
+        })
+    }
+
+    /// The skeleton that they make.
+    pub fn elf(&self) -> Option<Elf> {
+        Elf::from_parts(&self.head, &self.table, &self.names)
+    }
+}
+
+/// Differences of words seen lately, most recent first.
+const SHIFTS: usize = 8;
+/// Longest part that is coded so, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize) -> Result<usize> {
+    let length = s
+        .signed(&mut m.length, &[0], new as i64 - old as i64)
+        .saturating_add(old as i64);
+    let length = u64::try_from(length).ok().filter(|&l| l <= LONGEST);
+    length
+        .map(|l| l as usize)
+        .ok_or(Error::DamagedPatch("its headers are too long"))
+}
+
+fn words<S: Symbols>(
+    s: &mut S,
+    m: &mut SkeletonModels,
+    row: usize,
+    old: &[u8],
+    new: &[u8],
+    shifts: &mut [u64; SHIFTS],
+) -> Result<Vec<u8>> {
+    let len = length(s, m, old.len(), new.len())?;
+    let word = |bytes: &[u8], at: usize| {
+        let mut w = [0; 8];
+        let piece = bytes.get(at..bytes.len().min(at + 8)).unwrap_or_default();
+        w[..piece.len()].copy_from_slice(piece);
+        u64::from_le_bytes(w)
+    };
+    let mut out = Vec::with_capacity(len + 8);
+    let mut history = 0u32;
+    while out.len() < len {
+        let at = out.len();
+        let (was, is) = (word(old, at), word(new, at));
+        let column = (at % row / 8) as u32;
+        let contexts = [hash(1, column), hash(2, history & 0xff), 3];
+        let same = s.flag(&mut m.same, &contexts, was == is);
+        history = history << 1 | u32::from(same);
+        let value = if same {
+            was
+        } else {
+            let known = shifts.iter().position(|&d| was.wrapping_add(d) == is);
+            let k = known.map_or(0, |k| k as u64 + 1);
+            let k = s.number(&mut m.shift, &[hash(1, column), 2], k) as usize;
+            let shift = match k {
+                0 => s.signed(&mut m.word, &[hash(1, column), 2], is.wrapping_sub(was) as i64) as u64,
+                _ => *shifts
+                    .get(k - 1)
+                    .ok_or(Error::DamagedPatch("a header shift is unknown"))?,
+            };
+            let from = shifts.iter().position(|&d| d == shift).unwrap_or(SHIFTS - 1);
+            shifts.copy_within(0..from, 1);
+            shifts[0] = shift;
+            was.wrapping_add(shift)
+        };
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+    out.truncate(len);
+    Ok(out)
+}
+
+/// Codes the three parts.
+pub fn code_skeleton<S: Symbols>(
+    s: &mut S,
+    m: &mut SkeletonModels,
+    old: &Parts,
+    new: &Parts,
+) -> Result<Parts> {
+    let mut shifts = [0; SHIFTS];
+    let head = words(s, m, 56, &old.head, &new.head, &mut shifts)?;
+    let table = words(s, m, 64, &old.table, &new.table, &mut shifts)?;
+    let len = length(s, m, old.names.len(), new.names.len())?;
+    let mut names = Vec::with_capacity(len);
+    let same = s.flag(&mut m.same, &[4, 5, 6], old.names == new.names) && len == old.names.len();
+    if same {
+        names.clone_from(&old.names);
+    }
+    while names.len() < len {
+        let at = names.len();
+        let before = names.last().map_or(0, |&b: &u8| u32::from(b));
+        let was = old.names.get(at).map_or(256, |&b| u32::from(b));
+        let contexts = [hash(1, was), hash(hash(2, was), before), hash(3, before)];
+        names.push(s.byte(&mut m.byte, &contexts, new.names.get(at).copied().unwrap_or(0)));
+    }
+    if s.exhausted() {
+        return Err(Error::DamagedPatch("the header stream ends too early"));
+    }
+    Ok(Parts { head, table, names })
+}
+
+/// Reads the places of the parts in a new file whose parts are known, and checks that they fit its length.
+pub fn checked_elf(parts: &Parts, len: u64) -> Result<Elf> {
+    let damaged = || Error::DamagedPatch("its headers do not fit together");
+    let elf = parts.elf().ok_or_else(damaged)?;
+    let places = elf::places(&parts.head).ok_or_else(damaged)?;
+    let names = elf.sections.get(elf.names).ok_or_else(damaged)?;
+    let fits = places.head_len == parts.head.len() as u64
+        && places.table.1 == parts.table.len() as u64
+        && names.size == parts.names.len() as u64
+        && elf
+            .sections
+            .iter()
+            .all(|s| !s.in_file() || s.offset + s.size <= len);
+    if fits { Ok(elf) } else { Err(damaged()) }
+}

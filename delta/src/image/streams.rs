@@ -1,0 +1,85 @@
+//! The streams of an image, by name.
+
+/// What a stream holds. The number is its identifier in the patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// Headers and section map.
+    Skeleton = 1,
+    /// Units of code.
+    Layout = 2,
+    /// Edits of the code.
+    Edits = 3,
+    /// Instructions that nothing explains.
+    Literals = 4,
+    /// Covers of everything else.
+    Covers = 5,
+    /// Targets of references in code.
+    Targets = 6,
+    /// Jump tables.
+    Jumps = 7,
+    /// Pointers in data, and relocations.
+    Pointers = 8,
+    /// Unwind tables.
+    Unwind = 9,
+    /// Exception tables.
+    Exceptions = 10,
+    /// Symbol tables.
+    Symbols = 11,
+    /// Go's tables.
+    Go = 12,
+    /// Bytes of everything else.
+    Bytes = 13,
+}
+
+/// All of them, by identifier.
+pub const STREAMS: [(Stream, &str); 13] = [
+    (Stream::Skeleton, "skeleton"),
+    (Stream::Layout, "layout"),
+    (Stream::Edits, "edits"),
+    (Stream::Literals, "literals"),
+    (Stream::Covers, "covers"),
+    (Stream::Targets, "targets"),
+    (Stream::Jumps, "jumps"),
+    (Stream::Pointers, "pointers"),
+    (Stream::Unwind, "unwind"),
+    (Stream::Exceptions, "exceptions"),
+    (Stream::Symbols, "symbols"),
+    (Stream::Go, "go"),
+    (Stream::Bytes, "bytes"),
+];
+
+/// One coder for each stream.
+#[derive(Debug)]
+pub struct Streams<S>([S; STREAMS.len()]);
+
+impl<S> Streams<S> {
+    /// Makes each coder from its identifier.
+    pub fn new<E>(mut make: impl FnMut(u8) -> Result<S, E>) -> Result<Self, E> {
+        let mut coders = Vec::with_capacity(STREAMS.len());
+        for (stream, _) in STREAMS {
+            coders.push(make(stream as u8)?);
+        }
+        let coders = <[S; STREAMS.len()]>::try_from(coders);
+        Ok(Streams(coders.unwrap_or_else(|_| {
+            unreachable!("one coder was made for each stream")
+        })))
+    }
+
+    /// The coder of a stream.
+    pub fn get(&mut self, stream: Stream) -> &mut S {
+        &mut self.0[stream as usize - 1]
+    }
+
+    /// The coders of two different streams.
+    pub fn two(&mut self, a: Stream, b: Stream) -> (&mut S, &mut S) {
+        let pair = self.0.get_disjoint_mut([a as usize - 1, b as usize - 1]);
+        let [a, b] = pair.unwrap_or_else(|_| unreachable!("two names are two streams"));
+        (a, b)
+    }
+
+    /// The coders with their identifiers.
+    pub fn into_iter(self) -> impl Iterator<Item = (u8, S)> {
+        STREAMS.iter().map(|(stream, _)| *stream as u8).zip(self.0)
+    }
+}

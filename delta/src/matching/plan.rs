@@ -1,0 +1,157 @@
+//! Puts the matchers together: everything that the encoder decides before the first symbol is written.
+
+use super::align::Aligner;
+use super::bytes::ByteIndex;
+use super::tokens::Tokens;
+use super::units;
+use crate::data::Cover;
+use crate::elf::{Region, RegionKind};
+use crate::error::Result;
+use crate::file_view::FileView;
+use crate::image::{OldImage, Plan, data_regions};
+use crate::layout::NewUnit;
+use crate::predict::AddressMap;
+use crate::tables::{go, Choices, Table, jumps, relocations};
+use crate::text::PlanRun;
+
+/// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
+pub fn plan<'a>(
+    old: &OldImage,
+    old_bytes: &[u8],
+    file: &'a FileView<'a>,
+    bytes: &'a [u8],
+) -> Result<Option<Plan<'a>>> {
+    let Some(new) = OldImage::read(file)? else {
+        return Ok(None);
+    };
+    if new.machine != old.machine {
+        return Ok(None);
+    }
+    let choices = Choices::new(&new.elf, |section, table| {
+        let s = &new.elf.sections[section];
+        let content = &bytes[s.offset as usize..(s.offset + s.size) as usize];
+        match table {
+            Table::Functions => go::fits(&new.elf, bytes),
+            Table::Relocations => relocations::fits(new.machine, &new.elf, content),
+            _ => true,
+        }
+    });
+    let regions = data_regions(old, &new, &choices);
+    let Some(regions) = regions else { return Ok(None) };
+
+    let old_tokens = Tokens::scan(old.machine, &old.code, old_bytes);
+    let new_tokens = Tokens::scan(old.machine, &new.code, bytes);
+    let paired = units::pair(&old_tokens, &new_tokens);
+    let aligner = Aligner::new((&old_tokens, old_bytes), (&new_tokens, bytes));
+    let mut layout = Vec::with_capacity(paired.len());
+    let mut runs = Vec::with_capacity(paired.len());
+    for (index, (unit, source)) in new.code.units.iter().zip(&paired).enumerate() {
+        let whole = source.is_some_and(|j| {
+            old_tokens.unit_hash[j as usize] == new_tokens.unit_hash[index]
+                && old.code.units[j as usize].size == unit.size
+        });
+        layout.push(NewUnit {
+            at: unit.at,
+            size: unit.size,
+            source: source.map_or(0, |j| j + 1),
+            whole,
+        });
+        runs.push(if whole {
+            Vec::new()
+        } else {
+            aligner.align(index, *source)
+        });
+    }
+
+    let covers = cover(old, old_bytes, &new, bytes, &layout, &runs, &regions, (&old_tokens, &new_tokens));
+    Ok(Some(Plan {
+        file,
+        bytes,
+        parts: new.parts,
+        units: layout,
+        runs,
+        choices,
+        covers,
+    }))
+}
+
+/// Covers of the regions that are not code. Words that hold addresses are compared by where they point, so
+/// the sections without such words come first.
+#[allow(clippy::too_many_arguments)]
+fn cover(
+    old: &OldImage,
+    old_bytes: &[u8],
+    new: &OldImage,
+    bytes: &[u8],
+    layout: &[NewUnit],
+    runs: &[Vec<PlanRun>],
+    regions: &[(Region, u32)],
+    (old_tokens, new_tokens): (&Tokens, &Tokens),
+) -> Vec<Cover> {
+    let old_data = data_regions(old, old, &Choices::default()).unwrap_or_default();
+    let old_slots = relocations::slots_of(old.machine, &old.elf, old_bytes);
+    let new_slots = relocations::slots_of(new.machine, &new.elf, bytes);
+    let pointed = |image: &OldImage, slots: &[(u32, u32)], region: &Region| {
+        let RegionKind::Section(i) = region.kind else { return false };
+        let s = &image.elf.sections[i];
+        let first = slots.partition_point(|slot| u64::from(slot.0) < s.addr);
+        s.is_loaded() && slots.get(first).is_some_and(|slot| u64::from(slot.0) - s.addr < s.size)
+    };
+    let range = |r: &Region| r.offset as usize..(r.offset + r.len) as usize;
+
+    let (with, without): (Vec<_>, Vec<_>) = old_data.iter().map(|r| &r.0).partition(|r| pointed(old, &old_slots, r));
+    let mut map = AddressMap::default();
+    for (index, unit) in layout.iter().enumerate() {
+        let Some(source) = unit.source.checked_sub(1) else { continue };
+        let at = old.code.units[source as usize].at;
+        let (Some(from), Some(to)) = (old.code.addr(at), new.code.addr(unit.at)) else { continue };
+        map.add(from, to, if unit.whole { unit.size } else { 1 });
+        for run in &runs[index] {
+            let old_at = old_tokens.at[old_tokens.of(run.unit as usize).start + run.old as usize];
+            let first = new_tokens.of(index).start + run.new as usize;
+            let new_at = new_tokens.at[first];
+            let end = new_tokens.at.get(first + run.len as usize).map_or(unit.at + unit.size, |&e| e);
+            if let (Some(from), Some(to)) = (old.code.addr(old_at), new.code.addr(new_at)) {
+                map.add(from, to, end.saturating_sub(new_at));
+            }
+        }
+    }
+    let mut covers = Vec::new();
+    let find = |index: &ByteIndex, new_bytes: &[u8], with_words: bool, covers: &mut Vec<Cover>| {
+        for (region, hint) in regions.iter().filter(|r| pointed(new, &new_slots, &r.0) == with_words) {
+            covers.extend(index.covers(new_bytes, range(region), Some(*hint as usize)));
+        }
+    };
+    // Jump tables are made from the code: to the matcher they are zero.
+    let blank = |image: &OldImage, bytes: &[u8]| {
+        let mut blanked = bytes.to_vec();
+        for (at, len) in jumps::ranges(image.machine, &image.code, &image.addresses, bytes) {
+            blanked[at as usize..(at + len) as usize].fill(0);
+        }
+        blanked
+    };
+    let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
+    let plain: Vec<_> = without.iter().map(|r| range(r)).collect();
+    find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
+    for cover in &covers {
+        if let (Some(from), Some(to)) = (old.addresses.addr(cover.old_at), new.addresses.addr(cover.new_at)) {
+            map.add(from, to, cover.len);
+        }
+    }
+    map.settle();
+    let label = |image: &OldImage, bytes: &[u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
+        let mut labelled = bytes.to_vec();
+        for &(addr, target) in slots {
+            if let Some(word) = image.addresses.offset(addr).and_then(|at| labelled.get_mut(at as usize..at as usize + 8)) {
+                word.copy_from_slice(&(u64::from(to(target)) | 0xe1 << 56).to_le_bytes());
+            }
+        }
+        labelled
+    };
+    let old_labelled = label(old, old_bytes, &old_slots, &|t| map.guess(t));
+    let new_labelled = label(new, bytes, &new_slots, &|t| t);
+    let words: Vec<_> = with.iter().map(|r| range(r)).collect();
+    find(&ByteIndex::new(&old_labelled, &words), &new_labelled, true, &mut covers);
+    covers.sort_unstable_by_key(|c| c.new_at);
+    covers
+}

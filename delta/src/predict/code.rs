@@ -1,0 +1,356 @@
+//! The references of the code, unit by unit: old bytes in, new bytes out.
+
+use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
+use crate::code::{Symbols, hash};
+use crate::file_view::FileView;
+use crate::layout::{CodeMap, NewUnit, Unit};
+use crate::machine::{FieldKind, Machine, Scanner};
+use crate::recipe::Recipe;
+use crate::text::{Run, TextBody};
+use crate::{Error, error::Result};
+
+/// The old file's code.
+#[derive(Clone, Copy)]
+pub struct OldCode<'a> {
+    /// Instruction set.
+    pub machine: Machine,
+    /// The file.
+    pub file: &'a FileView<'a>,
+    /// Its units.
+    pub map: &'a CodeMap,
+}
+
+/// Goes through the new units in order and finishes each.
+pub struct CodePass<'a> {
+    old: OldCode<'a>,
+    body: &'a TextBody,
+    run: usize,
+    literal: usize,
+    /// Old bytes where they are repeated, literals elsewhere; references become new ones as they are coded.
+    bytes: Vec<u8>,
+    /// Untouched old bytes of the repeated stretches.
+    base: Vec<u8>,
+    locals: Locals,
+    by_old: Vec<Run>,
+    pointers: Vec<Pointer>,
+}
+
+/// A reference from code to an address that may be data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// Target in the new file.
+    pub new: u32,
+    /// Target in the old file, if old code stands behind the reference.
+    pub old: Option<u32>,
+    /// Instruction index in the unit.
+    pub index: usize,
+    /// Hash of the instruction's leading bytes.
+    pub head: u32,
+}
+
+/// A finished unit, for the tables that belong to it.
+pub struct UnitView<'u> {
+    /// The new unit.
+    pub unit: &'u NewUnit,
+    /// Its address.
+    pub addr: u32,
+    /// Its bytes.
+    pub bytes: &'u [u8],
+    /// References from it to addresses that may be data, in order.
+    pub pointers: &'u [Pointer],
+    locals: &'u mut Locals,
+    by_old: &'u [Run],
+    old: OldCode<'u>,
+}
+
+impl UnitView<'_> {
+    /// Its instruction starts, with the labels that are known so far.
+    pub fn locals(&mut self) -> &mut Locals {
+        if self.locals.is_empty() {
+            self.locals.fill(self.old.machine, self.bytes);
+        }
+        self.locals
+    }
+
+    /// The old unit's place in the old file.
+    pub fn source(&self) -> Option<Unit> {
+        self.unit
+            .source
+            .checked_sub(1)
+            .map(|i| self.old.map.units[i as usize])
+    }
+
+    /// The old unit's address.
+    pub fn source_addr(&self) -> Option<u32> {
+        self.old.map.addr(self.source()?.at)
+    }
+
+    /// Where an offset of the old unit is in the new one; `None` where no instruction lines up.
+    pub fn project(&self, offset: u32) -> Option<u32> {
+        let source = self.source()?;
+        if self.unit.whole {
+            return (offset <= self.unit.size).then_some(offset);
+        }
+        if offset == source.size {
+            return Some(self.unit.size);
+        }
+        project(self.by_old, source.at + offset)
+            .map(|at| at - self.unit.at)
+            .filter(|&o| o <= self.unit.size)
+    }
+}
+
+/// The new file offset that lines up with an old one, by runs in order of old offsets.
+fn aligned(by_old: &[Run], old_at: u32) -> Option<u32> {
+    let after = by_old.partition_point(|r| r.old_at <= old_at);
+    let run = by_old[..after].last().filter(|r| old_at - r.old_at < r.len)?;
+    Some(run.new_at + (old_at - run.old_at))
+}
+
+/// The new file offset of an old one, by runs in order of old offsets.
+fn project(by_old: &[Run], old_at: u32) -> Option<u32> {
+    let after = by_old.partition_point(|r| r.old_at <= old_at);
+    by_old[..after].last().map(|r| {
+        let shift = old_at - r.old_at;
+        r.new_at + if shift < r.len || r.same { shift } else { r.len }
+    })
+}
+
+impl<'a> CodePass<'a> {
+    /// Before the first unit.
+    pub fn new(old: OldCode<'a>, body: &'a TextBody) -> Self {
+        CodePass {
+            old,
+            body,
+            run: 0,
+            literal: 0,
+            bytes: Vec::new(),
+            base: Vec::new(),
+            locals: Locals::default(),
+            by_old: Vec::new(),
+            pointers: Vec::new(),
+        }
+    }
+
+    /// Adds what the text says of old and new addresses to the static projection. `place` gives the address
+    /// of a new file offset.
+    pub fn cover_map(
+        old: OldCode,
+        units: &[NewUnit],
+        body: &TextBody,
+        place: impl Fn(u32) -> u32,
+        map: &mut AddressMap,
+    ) {
+        for unit in units.iter().filter(|u| u.source > 0) {
+            let source = old.map.units[unit.source as usize - 1];
+            if let Some(addr) = old.map.addr(source.at) {
+                map.add(addr, place(unit.at), 1);
+            }
+        }
+        for run in &body.runs {
+            if let Some(addr) = old.map.addr(run.old_at) {
+                map.add(addr, place(run.new_at), run.len);
+            }
+        }
+    }
+
+    /// Collects the unit's bytes and runs, references still old.
+    fn gather(&mut self, unit: &NewUnit) -> Result<std::ops::Range<usize>> {
+        let end = unit.at + unit.size;
+        let first = self.run;
+        self.bytes.clear();
+        while (self.bytes.len() as u32) < unit.size {
+            let at = unit.at + self.bytes.len() as u32;
+            let run = self.body.runs.get(self.run).filter(|r| r.new_at < end);
+            match run {
+                Some(run) if run.new_at == at && run.same => {
+                    let from = self.bytes.len();
+                    self.bytes.resize(from + run.len as usize, 0);
+                    self.old
+                        .file
+                        .read(u64::from(run.old_at), &mut self.bytes[from..])?;
+                    self.run += 1;
+                }
+                _ => {
+                    let until = match run {
+                        Some(run) if run.new_at == at => {
+                            self.run += 1;
+                            at + run.len
+                        }
+                        Some(run) => run.new_at,
+                        None => end,
+                    };
+                    let to = self.literal + (until - at) as usize;
+                    let literal = self.body.literals.get(self.literal..to);
+                    self.bytes
+                        .extend_from_slice(literal.ok_or(Error::DamagedPatch("literal code is missing"))?);
+                    self.literal = to;
+                }
+            }
+        }
+        if self.bytes.len() as u32 != unit.size {
+            return Err(Error::DamagedPatch("code runs past its function"));
+        }
+        self.base.clone_from(&self.bytes);
+        Ok(first..self.run)
+    }
+
+    /// Codes the references of one unit at address `addr` and appends its bytes to `recipe`. `truth` holds
+    /// the finished bytes on the writing side.
+    #[allow(clippy::too_many_arguments)]
+    pub fn unit<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut TargetModels,
+        targets: &mut Targets,
+        unit: &NewUnit,
+        addr: u32,
+        truth: Option<&[u8]>,
+        recipe: &mut Recipe,
+    ) -> Result<()> {
+        let runs = self.gather(unit)?;
+        let runs = &self.body.runs[runs];
+        let machine = self.old.machine;
+        self.locals.clear();
+        self.by_old.clear();
+        self.pointers.clear();
+        if !unit.whole {
+            self.locals.fill(machine, &self.bytes);
+            self.by_old.extend_from_slice(runs);
+            self.by_old.sort_by_key(|r| r.old_at);
+        }
+        let mut scanner = Scanner::new(machine);
+        let mut old_scanner = Scanner::new(machine);
+        let mut run = 0;
+        let mut partner = Vec::new();
+        let (mut p, mut index) = (0usize, 0usize);
+        while p < self.bytes.len() {
+            let at = unit.at + p as u32;
+            while runs.get(run).is_some_and(|r| r.new_at + r.len <= at) {
+                run += 1;
+            }
+            let here = addr + p as u32;
+            let (insn, field) = scanner.look(&self.bytes[p..], u64::from(here));
+            let end = p + usize::from(insn.len);
+            let source = runs.get(run).filter(|r| r.new_at <= at);
+            let old_at = source.map(|r| r.old_at + if r.same { at - r.new_at } else { 0 });
+            let old_addr = old_at.and_then(|a| self.old.map.addr(a));
+            let same = source.is_some_and(|r| r.same);
+            // The old instruction: the bytes themselves, or the one that was replaced.
+            let old_field = if let (Some(old_at), Some(old_addr)) = (old_at, old_addr)
+                && (field.is_some() || machine == Machine::AArch64)
+            {
+                let old_bytes = if same {
+                    &self.base[p..]
+                } else {
+                    self.old.file.read_up_to(u64::from(old_at), 16, &mut partner)?;
+                    &partner
+                };
+                let (old_insn, old_field) = old_scanner.look(old_bytes, u64::from(old_addr));
+                let target =
+                    old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len, from));
+                old_scanner.pass(old_bytes, u64::from(old_addr));
+                target.and_then(|t| u32::try_from(t).ok())
+            } else {
+                None
+            };
+            if let Some((field, from)) = field {
+                let bytes = &self.bytes[p..end.min(self.bytes.len())];
+                let head = bytes
+                    .iter()
+                    .take(usize::from(field.at).max(1))
+                    .fold(7, |h, &b| hash(h, u32::from(b)));
+                let site = Site {
+                    kind: field.kind as u32,
+                    head: if machine == Machine::AArch64 {
+                        u32::from(bytes[3])
+                    } else {
+                        head
+                    },
+                    addr: here,
+                    unit: (addr, unit.size),
+                    index,
+                    same,
+                };
+                let known = truth.map_or(0, |t| machine.read(field.kind, &t[p..], field.at, insn.len, from));
+                let guess = if field.kind.is_direct() {
+                    self.guess(unit, addr, old_at, old_field)
+                } else {
+                    Guess { old_target: old_field, ..Guess::default() }
+                };
+                let target = if unit.whole && guess.local.is_some() {
+                    guess.local.unwrap_or_default()
+                } else {
+                    targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
+                };
+                if matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21) {
+                    self.pointers.push(Pointer { new: target, old: old_field, index, head: site.head });
+                }
+                let target = widen(from, target);
+                machine.write(field.kind, &mut self.bytes[p..], field.at, insn.len, from, target);
+            }
+            scanner.pass(&self.bytes[p..], u64::from(here));
+            p = end;
+            index += 1;
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("the target stream ends too early"));
+            }
+        }
+        self.emit(unit, runs, recipe);
+        Ok(())
+    }
+
+    fn guess(&self, unit: &NewUnit, addr: u32, old_at: Option<u32>, old_target: Option<u32>) -> Guess {
+        let none = Guess { old_target, ..Guess::default() };
+        let (Some(old_at), Some(target)) = (old_at, old_target) else {
+            return none;
+        };
+        let Some(section) = self.old.map.section_at(old_at) else {
+            return none;
+        };
+        let target_at = section.at.wrapping_add(target.wrapping_sub(section.addr));
+        let Some(old_unit) = self.old.map.unit_at(old_at).map(|i| self.old.map.units[i]) else {
+            return none;
+        };
+        if target_at < old_unit.at || target_at >= old_unit.end() {
+            return none;
+        }
+        if unit.whole {
+            return Guess { old_target: None, local: Some(addr + (target_at - old_unit.at)), inside: true };
+        }
+        // A target in the same old unit: where this unit's own runs put it.
+        let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
+        let local = aligned.filter(|l| l.wrapping_sub(addr) < unit.size);
+        Guess { old_target: Some(target), local, inside: true }
+    }
+
+    fn emit(&self, unit: &NewUnit, runs: &[Run], recipe: &mut Recipe) {
+        let mut p = 0usize;
+        for run in runs.iter().filter(|r| r.same) {
+            let from = (run.new_at - unit.at) as usize;
+            let to = from + run.len as usize;
+            recipe.literal(&self.bytes[p..from]);
+            recipe.copy(run.old_at, &self.base[from..to], &self.bytes[from..to]);
+            p = to;
+        }
+        recipe.literal(&self.bytes[p..]);
+    }
+
+    /// The unit that was finished last, for the tables that belong to it.
+    pub fn view<'u>(&'u mut self, unit: &'u NewUnit, addr: u32) -> UnitView<'u> {
+        UnitView {
+            unit,
+            addr,
+            bytes: &self.bytes,
+            pointers: &self.pointers,
+            locals: &mut self.locals,
+            by_old: &self.by_old,
+            old: self.old,
+        }
+    }
+}
+
+/// The 64-bit address with these low 32 bits that is nearest to `from`: fields wrap as processors do.
+fn widen(from: u64, target: u32) -> u64 {
+    from.wrapping_add_signed(i64::from(target.wrapping_sub(from as u32) as i32))
+}

@@ -1,0 +1,274 @@
+//! The grammar of reference targets: the learned map, the static projection, or the target spelled out.
+
+use super::locals::{Label, Locals};
+use super::{AddressMap, Remap};
+use crate::code::{Model, Symbols, hash};
+use crate::{Error, error::Result};
+
+/// How a target is spelled out when no guess is right.
+const RECENT: u32 = 0;
+const LOCAL: u32 = 1;
+const UNIT: u32 = 2;
+const ADDRESS: u32 = 3;
+
+const RING: usize = 32;
+
+/// Where a reference stands, as far as prediction cares.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Site {
+    /// Kind of the field, or of the table column.
+    pub kind: u32,
+    /// Hash of the instruction's leading bytes, or of the row's kind.
+    pub head: u32,
+    /// Address of the field.
+    pub addr: u32,
+    /// Address range of the unit that it stands in: start and length.
+    pub unit: (u32, u32),
+    /// Instruction index in the unit.
+    pub index: usize,
+    /// Whether the old bytes come from a repeated run.
+    pub same: bool,
+}
+
+/// What the old file says of a reference.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guess {
+    /// The old target.
+    pub old_target: Option<u32>,
+    /// Where a target inside the old unit is in the new one.
+    pub local: Option<u32>,
+    /// Whether the old target is inside the old unit.
+    pub inside: bool,
+}
+
+/// Models of the target stream.
+#[derive(Debug)]
+pub struct TargetModels {
+    hit: Model,
+    second: Model,
+    way: Model,
+    ring: Model,
+    label: Model,
+    rank: Model,
+    unit: Model,
+    address: Model,
+}
+
+impl Default for TargetModels {
+    fn default() -> Self {
+        TargetModels::sized(20)
+    }
+}
+
+impl TargetModels {
+    /// For sites whose targets are seldom spelled out.
+    pub fn small() -> Self {
+        TargetModels::sized(16)
+    }
+
+    fn sized(bits: u32) -> Self {
+        TargetModels {
+            hit: Model::new(4, bits.min(16), 255),
+            second: Model::new(2, 12, 255),
+            way: Model::new(3, bits.min(14), 255),
+            ring: Model::new(2, 12, 255),
+            label: Model::new(3, 12, 255),
+            rank: Model::new(3, 16, 255),
+            unit: Model::new(4, bits, 255),
+            address: Model::new(2, bits.min(18), 255),
+        }
+    }
+}
+
+/// Codes targets one after the other and learns from each.
+pub struct Targets<'a> {
+    map: &'a AddressMap,
+    /// Addresses of the new units, ascending.
+    units: &'a [u32],
+    remap: Remap,
+    ring: [u32; RING],
+    ring_at: usize,
+    last_address: u32,
+    last_unit: u32,
+    history: u32,
+}
+
+impl<'a> Targets<'a> {
+    /// With nothing learned yet.
+    pub fn new(map: &'a AddressMap, units: &'a [u32]) -> Self {
+        Targets {
+            map,
+            units,
+            remap: Remap::default(),
+            ring: [0; RING],
+            ring_at: 0,
+            last_address: 0,
+            last_unit: 0,
+            history: 0,
+        }
+    }
+
+    /// What was learned so far.
+    pub fn remap(&self) -> &Remap {
+        &self.remap
+    }
+
+    /// The static projection.
+    pub fn map(&self) -> &AddressMap {
+        self.map
+    }
+
+    /// Codes one target; `locals` are the instructions of the unit.
+    pub fn code<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut TargetModels,
+        site: &Site,
+        guess: Guess,
+        locals: &mut Locals,
+        truth: u32,
+    ) -> Result<u32> {
+        let inside = |t: u32| t.wrapping_sub(site.unit.0) < site.unit.1;
+        let learned = guess.old_target.and_then(|t| self.remap.get(t));
+        let learned = learned.filter(|l| !guess.inside || inside(l.target));
+        let projected = guess.old_target.filter(|_| !guess.inside).and_then(|t| self.map.project(t));
+        let loose = guess.old_target.filter(|_| !guess.inside).map(|t| self.map.guess(t));
+        let (first, from) = match (guess.local.or(projected), learned) {
+            (Some(p), Some(l)) if l.target == p => (Some(p), 2 + l.confidence),
+            (Some(_), Some(l)) => (Some(l.target), 6 + l.confidence),
+            (None, Some(l)) => (Some(l.target), 10 + l.confidence),
+            (Some(p), None) => (Some(p), 14),
+            (None, None) => (loose, 15),
+        };
+        let from = from | u32::from(guess.inside) << 4;
+        let same = u32::from(site.same);
+        let mut found = None;
+        if let Some(first) = first {
+            let h = self.history;
+            let contexts = [
+                hash(1, from | same << 5 | site.kind << 6),
+                hash(hash(2, from | same << 5), h & 0xff),
+                hash(hash(3, from), site.head),
+                hash(4, h & 0xfff | same << 12),
+            ];
+            let hit = s.flag(&mut m.hit, &contexts, first == truth);
+            self.history = h << 1 | u32::from(!hit);
+            if hit {
+                found = Some(first);
+            } else {
+                let second = match (guess.local.or(projected), learned) {
+                    (Some(p), Some(_)) if p != first => Some(p),
+                    (_, Some(l)) if l.previous != l.target => Some(l.previous),
+                    _ => None,
+                };
+                if let Some(second) = second
+                    && s.flag(
+                        &mut m.second,
+                        &[hash(1, from), hash(2, site.kind)],
+                        second == truth,
+                    )
+                {
+                    found = Some(second);
+                }
+            }
+        }
+        let target = match found {
+            Some(target) => target,
+            None => self.spell(s, m, site, from, guess.local.or(loose), locals, truth)?,
+        };
+        if let Some(old) = guess.old_target {
+            self.remap.learn(old, target);
+        }
+        if inside(target) {
+            locals.mark(target - site.unit.0);
+        } else if !self.ring.contains(&target) {
+            self.ring[self.ring_at % RING] = target;
+            self.ring_at += 1;
+        }
+        Ok(target)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn spell<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut TargetModels,
+        site: &Site,
+        from: u32,
+        loose: Option<u32>,
+        locals: &Locals,
+        truth: u32,
+    ) -> Result<u32> {
+        let in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
+        // A wrong guess inside the unit is often not far off: labels count from there.
+        let near = loose.map(|l| l.wrapping_sub(site.unit.0)).filter(|&o| o < site.unit.1);
+        let origin = near.map_or(site.index, |offset| locals.at(offset));
+        let label = locals.label(origin, truth.wrapping_sub(site.unit.0));
+        let unit = self.units.binary_search(&truth).ok();
+        let way = match (label, in_ring, unit) {
+            (Some(_), ..) if truth.wrapping_sub(site.unit.0) < site.unit.1 => LOCAL,
+            (_, Some(_), _) => RECENT,
+            (_, _, Some(_)) => UNIT,
+            _ => ADDRESS,
+        };
+        let contexts = [
+            hash(1, site.kind | from << 8),
+            hash(2, site.head),
+            hash(hash(3, site.head), from),
+        ];
+        let damaged = Error::DamagedPatch("a reference goes nowhere");
+        match s.tree(&mut m.way, &contexts, 2, way) {
+            RECENT => {
+                let k = s.tree(
+                    &mut m.ring,
+                    &[hash(1, site.kind), hash(2, site.head)],
+                    5,
+                    in_ring.unwrap_or(0) as u32,
+                );
+                Ok(self.ring[(self.ring_at + RING - 1 - k as usize) % RING])
+            }
+            LOCAL => {
+                let label = label.unwrap_or_default();
+                let key = label.class | u32::from(label.back) << 2;
+                let contexts = [hash(1, site.kind), hash(2, site.head), hash(3, from)];
+                let key = s.tree(&mut m.label, &contexts, 3, key);
+                let contexts = [
+                    hash(1, key),
+                    hash(2, key << 8 | site.kind),
+                    hash(hash(3, key), site.head),
+                ];
+                let rank = s.number(&mut m.rank, &contexts, u64::from(label.rank));
+                let rank = u32::try_from(rank).unwrap_or(u32::MAX);
+                let label = Label {
+                    class: key & 3,
+                    back: key & 4 != 0,
+                    rank,
+                };
+                locals
+                    .resolve(origin, label)
+                    .map(|start| site.unit.0 + start)
+                    .ok_or(damaged)
+            }
+            UNIT => {
+                let width = 32 - (self.units.len() as u32).leading_zeros();
+                let near = self.units.partition_point(|&u| u <= site.addr) as u32;
+                let contexts = [1, hash(2, near >> 4), hash(3, self.last_unit), hash(4, site.head)];
+                let unit = s.tree(&mut m.unit, &contexts, width.min(24), unit.unwrap_or(0) as u32);
+                self.last_unit = unit;
+                self.units.get(unit as usize).copied().ok_or(damaged)
+            }
+            _ => {
+                let base = loose.unwrap_or(self.last_address);
+                let contexts = [
+                    hash(1, u32::from(loose.is_some())),
+                    hash(hash(2, site.kind), from),
+                ];
+                let away = s.signed(&mut m.address, &contexts, i64::from(truth) - i64::from(base));
+                let target = i64::from(base).saturating_add(away);
+                let target = u32::try_from(target).map_err(|_| damaged)?;
+                self.last_address = target;
+                Ok(target)
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What phase one of apply leaves behind: a compact edit script from the old file to the new one, in file order.
+//!
+//! Phase two walks it forward with a small buffer, so the new file is never held in memory.
+
+use crate::container::put_varint;
+use crate::file_view::FileView;
+use crate::{container::Cursor, error::Result};
+
+/// An edit script: copies of old bytes with patches laid over them, and literals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipe {
+    ops: Vec<u8>,
+    copy: Copy,
+    /// Bytes of the new file that the script makes.
+    len: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Copy {
+    old_at: u32,
+    len: u32,
+    /// Patches: gap, length, bytes.
+    patches: Vec<u8>,
+    /// End of the last patch.
+    patched: u32,
+}
+
+/// Equal bytes between two patches that are cheaper to repeat than to skip.
+const JOIN: usize = 3;
+
+impl Recipe {
+    /// Appends bytes that stand at `old_at` in the old file as `old`, but for what differs.
+    pub fn copy(&mut self, old_at: u32, old: &[u8], new: &[u8]) {
+        if self.copy.len == 0 || self.copy.old_at + self.copy.len != old_at {
+            self.flush();
+            self.copy.old_at = old_at;
+        }
+        let base = self.copy.len;
+        let mut i = 0;
+        while i < new.len() {
+            if old[i] == new[i] {
+                i += 1;
+                continue;
+            }
+            let from = i;
+            let mut to = i + 1;
+            let mut j = to;
+            while j < new.len() && j - to <= JOIN {
+                if old[j] != new[j] {
+                    to = j + 1;
+                }
+                j += 1;
+            }
+            let at = base + from as u32;
+            put_varint(&mut self.copy.patches, u64::from(at - self.copy.patched));
+            put_varint(&mut self.copy.patches, (to - from) as u64);
+            self.copy.patches.extend_from_slice(&new[from..to]);
+            self.copy.patched = base + to as u32;
+            i = to;
+        }
+        self.copy.len += new.len() as u32;
+        self.len += new.len() as u64;
+    }
+
+    /// Appends bytes as they are.
+    pub fn literal(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.flush();
+        put_varint(&mut self.ops, (bytes.len() as u64) << 1);
+        self.ops.extend_from_slice(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    fn flush(&mut self) {
+        if self.copy.len == 0 {
+            return;
+        }
+        put_varint(&mut self.ops, u64::from(self.copy.len) << 1 | 1);
+        put_varint(&mut self.ops, u64::from(self.copy.old_at));
+        put_varint(&mut self.ops, self.copy.patches.len() as u64);
+        self.ops.append(&mut self.copy.patches);
+        self.copy.len = 0;
+        self.copy.patched = 0;
+    }
+
+    /// Ends the script.
+    pub fn finish(&mut self) {
+        self.flush();
+        self.ops.shrink_to_fit();
+    }
+
+    /// Bytes of the new file that it makes.
+    pub fn output_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> u64 {
+        (self.ops.len() + self.copy.patches.len()) as u64
+    }
+
+    /// Runs a finished script and hands the new bytes over piece by piece.
+    pub fn run(&self, old: &FileView, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut ops = Cursor::new(&self.ops);
+        let mut buffer = vec![0; 1 << 16];
+        while !ops.is_empty() {
+            let op = ops.varint()?;
+            if op & 1 == 0 {
+                for piece in ops.take((op >> 1) as usize)?.chunks(buffer.len()) {
+                    sink(piece)?;
+                }
+                continue;
+            }
+            let len = op >> 1;
+            let old_at = ops.varint()?;
+            let patches_len = ops.varint()? as usize;
+            let mut patches = Cursor::new(ops.take(patches_len)?);
+            let mut next: Option<(u64, &[u8])> = None;
+            let mut patched = 0;
+            let mut done = 0;
+            while done < len {
+                let n = (len - done).min(buffer.len() as u64);
+                old.read(old_at + done, &mut buffer[..n as usize])?;
+                loop {
+                    if next.is_none() && !patches.is_empty() {
+                        let at = patched + patches.varint()?;
+                        let size = patches.varint()? as usize;
+                        next = Some((at, patches.take(size)?));
+                        patched = at + size as u64;
+                    }
+                    let Some((at, bytes)) = next.filter(|p| p.0 < done + n) else {
+                        break;
+                    };
+                    let from = (at - done) as usize;
+                    let fits = bytes.len().min(n as usize - from);
+                    buffer[from..from + fits].copy_from_slice(&bytes[..fits]);
+                    next = (fits < bytes.len()).then(|| (at + fits as u64, &bytes[fits..]));
+                }
+                sink(&buffer[..n as usize])?;
+                done += n;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_script_makes_what_was_put_in(
+            old in prop::collection::vec(any::<u8>(), 1..4000),
+            pieces in prop::collection::vec((any::<u16>(), any::<u8>(), any::<bool>(), any::<u8>()), 0..40),
+        ) {
+            let mut recipe = Recipe::default();
+            let mut expected = Vec::new();
+            for (at, len, is_copy, flip) in pieces {
+                let at = at as usize % old.len();
+                let from = &old[at..(at + len as usize).min(old.len())];
+                let mut new = from.to_vec();
+                for b in new.iter_mut().step_by(1 + flip as usize % 7) {
+                    *b ^= flip & 3;
+                }
+                if is_copy {
+                    recipe.copy(at as u32, from, &new);
+                } else {
+                    recipe.literal(&new);
+                }
+                expected.extend_from_slice(&new);
+            }
+            recipe.finish();
+            let mut made = Vec::new();
+            let view = FileView::new(&old).unwrap();
+            recipe.run(&view, &mut |piece| { made.extend_from_slice(piece); Ok(()) }).unwrap();
+            prop_assert_eq!(made, expected);
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Puts a function table together in the order of the linker: everything that is shared stands where it is
+//! first used, so contents in order give all positions.
+//!
+//! Source: `cmd/link/internal/ld/pcln.go`.
+
+use super::reader::{GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, index_len, write_table};
+use crate::elf::go::HEADER;
+use std::collections::HashMap;
+
+/// A place in the data of functions: group, and offset in it.
+pub type Place = (u8, u32);
+
+/// A function table in the making.
+#[derive(Debug)]
+pub struct Builder {
+    quantum: u8,
+    /// The names.
+    pub names: Vec<u8>,
+    name_index: HashMap<Vec<u8>, Vec<u32>>,
+    tables: Vec<u8>,
+    table_index: HashMap<Vec<u8>, u32>,
+    entries: Vec<(u32, u32)>,
+    records: Vec<u8>,
+    /// Words of `records` that hold places.
+    fixups: Vec<(u32, Place)>,
+    groups: Vec<Vec<u8>>,
+    blob_index: HashMap<Vec<u8>, Vec<Place>>,
+    buffer: Vec<u8>,
+}
+
+/// What stands beside the functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Number of files that the header tells.
+    pub files: u32,
+    /// Address of the code that the header tells.
+    pub text: u64,
+    /// File lists.
+    pub units: Vec<u32>,
+    /// File names.
+    pub file_names: Vec<u8>,
+    /// Where the code ends.
+    pub end: u32,
+    /// Distance from the last record to the data.
+    pub gap: u32,
+    /// Whether the data and the index are in the section.
+    pub with_data: bool,
+}
+
+/// One function, its contents in place of positions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Function {
+    /// Position of its name.
+    pub name: u32,
+    /// See [`Record::scalars`].
+    pub scalars: [u32; 7],
+    /// Its tables.
+    pub tables: Vec<Option<Vec<Step>>>,
+    /// Its data.
+    pub data: Vec<Option<Place>>,
+}
+
+/// An inline tree: its rows with names blank, and the names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Group of its blob.
+    pub group: u8,
+    /// Rows of 16 bytes.
+    pub rows: Vec<u8>,
+    /// Position of the name of each row.
+    pub names: Vec<u32>,
+}
+
+impl Builder {
+    /// With no function.
+    pub fn new(quantum: u8) -> Builder {
+        Builder {
+            quantum,
+            names: Vec::new(),
+            name_index: HashMap::new(),
+            tables: vec![0],
+            table_index: HashMap::new(),
+            entries: Vec::new(),
+            records: Vec::new(),
+            fixups: Vec::new(),
+            groups: vec![Vec::new(); GROUPS],
+            blob_index: HashMap::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Bytes so far, about.
+    pub fn len(&self) -> usize {
+        let data: usize = self.groups.iter().map(Vec::len).sum();
+        self.names.len() + self.tables.len() + self.records.len() + self.entries.len() * 8 + data
+    }
+
+    /// Positions of the names that read so. Several symbols may share a name.
+    pub fn names_like(&self, name: &[u8]) -> &[u32] {
+        self.name_index.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds a name.
+    pub fn add_name(&mut self, name: &[u8]) -> u32 {
+        let at = self.names.len() as u32;
+        self.names.extend_from_slice(name);
+        self.names.push(0);
+        self.name_index.entry(name.to_vec()).or_default().push(at);
+        at
+    }
+
+    fn table(&mut self, steps: &[Step]) -> u32 {
+        self.buffer.clear();
+        write_table(steps, self.quantum, &mut self.buffer);
+        if let Some(&at) = self.table_index.get(&self.buffer) {
+            return at;
+        }
+        let at = self.tables.len() as u32;
+        self.tables.extend_from_slice(&self.buffer);
+        self.table_index.insert(self.buffer.clone(), at);
+        at
+    }
+
+    /// Where blobs with this content stand so far.
+    pub fn blobs(&self, content: &[u8]) -> &[Place] {
+        self.blob_index.get(content).map_or(&[], Vec::as_slice)
+    }
+
+    /// Adds a blob to a group.
+    pub fn add_blob(&mut self, group: u8, content: &[u8]) -> Place {
+        let group = group.min(GROUPS as u8 - 1);
+        let at = self.groups[usize::from(group)].len() as u32;
+        self.groups[usize::from(group)].extend_from_slice(content);
+        self.blob_index
+            .entry(content.to_vec())
+            .or_default()
+            .push((group, at));
+        (group, at)
+    }
+
+    /// Adds an inline tree.
+    pub fn add_tree(&mut self, tree: &Tree) -> Place {
+        let group = tree.group.min(GROUPS as u8 - 1);
+        let mut rows = tree.rows.clone();
+        for (row, name) in rows.chunks_exact_mut(16).zip(&tree.names) {
+            row[4..8].copy_from_slice(&name.to_le_bytes());
+        }
+        let blobs = &mut self.groups[usize::from(group)];
+        let at = blobs.len() as u32;
+        blobs.extend_from_slice(&rows);
+        (group, at)
+    }
+
+    /// Adds the next function.
+    pub fn function(&mut self, entry: u32, f: &Function) {
+        // The linker lays the inline index, third of `pcdata`, behind the others.
+        let mut positions = vec![0; f.tables.len()];
+        let count = f.tables.len();
+        let order = (0..count).filter(|&i| i != INLINE_INDEX);
+        let order = order.chain((count > INLINE_INDEX).then_some(INLINE_INDEX));
+        for index in order {
+            if let Some(steps) = &f.tables[index] {
+                positions[index] = self.table(steps);
+            }
+        }
+        let (fixed, lists) = positions.split_at(positions.len().min(3));
+        self.entries.push((entry, self.records.len() as u32));
+        let s = &f.scalars;
+        let mut put = |w: u32| self.records.extend_from_slice(&w.to_le_bytes());
+        for w in [entry, f.name, s[0], s[1]] {
+            put(w);
+        }
+        (0..3).for_each(|i| put(fixed.get(i).copied().unwrap_or(0)));
+        for w in [lists.len() as u32, s[2], s[3]] {
+            put(w);
+        }
+        self.records
+            .extend([s[4] as u8, s[5] as u8, s[6] as u8, f.data.len() as u8]);
+        lists
+            .iter()
+            .for_each(|w| self.records.extend_from_slice(&w.to_le_bytes()));
+        for place in &f.data {
+            if let Some(place) = place {
+                self.fixups.push((self.records.len() as u32, *place));
+            }
+            self.records.extend_from_slice(&NONE.to_le_bytes());
+        }
+        self.records.resize(self.records.len().next_multiple_of(8), 0);
+    }
+
+    /// The section.
+    pub fn finish(mut self, frame: &Frame) -> Vec<u8> {
+        let mut starts = Vec::with_capacity(GROUPS);
+        let mut at = 0u32;
+        for group in &self.groups {
+            starts.push(at);
+            at += group.len() as u32;
+        }
+        for (word, (group, offset)) in &self.fixups {
+            let word = *word as usize;
+            let place = starts[usize::from(*group)] + offset;
+            self.records[word..word + 4].copy_from_slice(&place.to_le_bytes());
+        }
+        let mut out = vec![0u8; HEADER];
+        let even = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(8), 0);
+        let mut parts = Vec::new();
+        parts.push(out.len());
+        out.append(&mut self.names);
+        even(&mut out);
+        parts.push(out.len());
+        frame
+            .units
+            .iter()
+            .for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+        even(&mut out);
+        parts.push(out.len());
+        out.extend_from_slice(&frame.file_names);
+        even(&mut out);
+        parts.push(out.len());
+        out.append(&mut self.tables);
+        even(&mut out);
+        parts.push(out.len());
+        let list = (self.entries.len() * 8 + 4).next_multiple_of(8) as u32;
+        let records = out.len();
+        for (entry, at) in &self.entries {
+            out.extend_from_slice(&entry.to_le_bytes());
+            out.extend_from_slice(&(at + list).to_le_bytes());
+        }
+        out.extend_from_slice(&frame.end.to_le_bytes());
+        out.resize(records + list as usize, 0);
+        out.append(&mut self.records);
+        out[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, self.quantum, 8]);
+        let header = [self.entries.len() as u64, u64::from(frame.files), frame.text];
+        let header = header.into_iter().chain(parts.into_iter().map(|p| p as u64));
+        for (index, value) in header.enumerate() {
+            out[8 + 8 * index..16 + 8 * index].copy_from_slice(&value.to_le_bytes());
+        }
+        if frame.with_data {
+            out.resize(out.len() + frame.gap as usize, 0);
+            for group in &self.groups {
+                out.extend_from_slice(group);
+            }
+            index(&self.entries, frame.end, &mut out);
+        }
+        out
+    }
+}
+
+/// Appends the index over the code (`findfunctab`): the function at the start of each bucket, then at the
+/// start of each of its 16 parts how many functions later.
+fn index(entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
+    let at = |code: u32| {
+        let after = entries.partition_point(|e| e.0 <= code);
+        after.saturating_sub(1) as u32
+    };
+    // Where functions begin inside a part, the part's first is the one that covers its start.
+    let from = out.len();
+    let mut code = 0;
+    while code < end {
+        let base = at(code);
+        out.extend_from_slice(&base.to_le_bytes());
+        for part in (code..end.min(code.saturating_add(4096))).step_by(256) {
+            out.push((at(part) - base) as u8);
+        }
+        let Some(next) = code.checked_add(4096) else { break };
+        code = next;
+    }
+    debug_assert_eq!(out.len() - from, index_len(end));
+}
+
+/// What stands beside the functions of a table; `None` where it is not in the linker's order.
+pub fn frame_of(table: &GoTable) -> Option<Frame> {
+    let records: usize = (0..table.functions())
+        .map(|i| {
+            let r = table.record(i)?;
+            Some((RECORD + 4 * (r.tables.len() - 3 + r.data.len())).next_multiple_of(8))
+        })
+        .sum::<Option<usize>>()?;
+    let list = (table.functions() * 8 + 4).next_multiple_of(8);
+    let end = table.head.records as usize + list + records;
+    let with_data = table.data.0 < table.bytes.len();
+    let gap = if with_data {
+        u32::try_from(table.data.0.checked_sub(end)?).ok()?
+    } else {
+        0
+    };
+    Some(Frame {
+        files: table.head.files,
+        text: u64::from_le_bytes(table.bytes.get(24..32)?.try_into().ok()?),
+        units: table.unit_list(),
+        file_names: table.file_names().iter().flat_map(|n| n.iter().chain(&[0])).copied().collect(),
+        end: *table.entries.last()?,
+        gap,
+        with_data,
+    })
+}
+
+/// The inline tree of a record.
+pub fn tree_of(table: &GoTable, record: &Record) -> Option<Tree> {
+    let (blob, content) = table.blob(*record.data.get(INLINE_TREE)?)?;
+    let mut rows = content.to_vec();
+    let mut names = Vec::new();
+    for row in rows.chunks_exact_mut(16) {
+        let at = u32::from_le_bytes([row[4], row[5], row[6], row[7]]);
+        names.push(at);
+        row[4..8].fill(0);
+    }
+    let group = blob.group;
+    (rows.len() % 16 == 0).then_some(Tree { group, rows, names })
+}
+
+/// Whether the contents of a table, put together anew, give it back.
+pub fn rebuilds(table: &GoTable) -> bool {
+    build(table).is_some_and(|made| made == table.bytes)
+}
+
+fn build(table: &GoTable) -> Option<Vec<u8>> {
+    let frame = frame_of(table)?;
+    let mut builder = Builder::new(table.head.quantum);
+    let mut places: HashMap<u32, Place> = HashMap::new();
+    let mut names: HashMap<u32, u32> = HashMap::new();
+    let mut name = |builder: &mut Builder, at: u32| {
+        *names.entry(at).or_insert_with(|| builder.add_name(table.name(at)))
+    };
+    for index in 0..table.functions() {
+        let record = table.record(index)?;
+        let mut f = Function {
+            name: name(&mut builder, record.name),
+            scalars: record.scalars,
+            ..Function::default()
+        };
+        for &at in &record.tables {
+            f.tables.push(if at == 0 { None } else { Some(table.table(at)?) });
+        }
+        for (kind, &at) in record.data.iter().enumerate() {
+            f.data.push(if at == NONE {
+                None
+            } else if kind == INLINE_TREE {
+                let mut tree = tree_of(table, &record)?;
+                for at in &mut tree.names {
+                    *at = name(&mut builder, *at);
+                }
+                Some(builder.add_tree(&tree))
+            } else if let Some(place) = places.get(&at) {
+                Some(*place)
+            } else {
+                let (blob, content) = table.blob(at)?;
+                let place = builder.add_blob(blob.group, content);
+                places.insert(at, place);
+                Some(place)
+            });
+        }
+        builder.function(table.entries[index], &f);
+    }
+    Some(builder.finish(&frame))
+}

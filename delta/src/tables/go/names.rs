@@ -1,0 +1,131 @@
+//! The grammar of names: the expected one, another one of the old file, or a new one spelled out.
+
+use super::reader::GoTable;
+use crate::code::{Model, Symbols, hash};
+use crate::{Error, error::Result};
+use std::collections::HashMap;
+
+const NEXT: u32 = 0;
+const OLD: u32 = 1;
+const NEW: u32 = 2;
+
+/// Longest name that is spelled out.
+const LONGEST: usize = 1 << 16;
+
+/// Codes names.
+#[derive(Debug)]
+pub struct Names {
+    /// Positions of the old names.
+    old: Vec<u32>,
+    /// On the writing side: old names by content.
+    index: HashMap<Vec<u8>, u32>,
+    part: (u32, u32),
+    last: i64,
+    spelled: Vec<u8>,
+    hit: Model,
+    way: Model,
+    away: Model,
+    prefix: Model,
+    byte: Model,
+    history: u32,
+}
+
+impl Names {
+    /// Over the strings of a part of the old table.
+    pub fn new(old: Option<&GoTable>, part: (u32, u32), writes: bool) -> Names {
+        let places = old.map(|o| o.strings(part)).unwrap_or_default();
+        let mut index = HashMap::new();
+        if let Some(old) = old.filter(|_| writes) {
+            for (i, &at) in places.iter().enumerate() {
+                index.insert(old.string(part, at).to_vec(), i as u32);
+            }
+        }
+        Names {
+            old: places,
+            index,
+            part,
+            last: -1,
+            spelled: Vec::new(),
+            hit: Model::new(2, 12, 255),
+            way: Model::new(2, 10, 255),
+            away: Model::new(1, 14, 255),
+            prefix: Model::new(2, 14, 255),
+            byte: Model::new(4, 18, 255),
+            history: 0,
+        }
+    }
+
+    /// Position of the string behind the last one.
+    pub fn next(&self) -> Option<u32> {
+        self.old.get(usize::try_from(self.last + 1).ok()?).copied()
+    }
+
+    /// Codes a name; `expected` is the position of the old one that should be it.
+    pub fn code<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        kind: u32,
+        old: Option<&GoTable>,
+        expected: Option<u32>,
+        truth: Option<&[u8]>,
+    ) -> Result<Vec<u8>> {
+        let part = self.part;
+        let old_name = |at: u32| old.map_or(&[][..], |o| o.string(part, at));
+        if let Some(at) = expected {
+            let guess = old_name(at);
+            let contexts = [hash(1, kind), hash(hash(2, kind), self.history & 0xff)];
+            let hit = s.flag(&mut self.hit, &contexts, truth == Some(guess));
+            self.history = self.history << 1 | u32::from(!hit);
+            if hit {
+                if let Ok(i) = self.old.binary_search(&at) {
+                    self.last = i as i64;
+                }
+                return Ok(guess.to_vec());
+            }
+        }
+        let known = truth.and_then(|t| self.index.get(t)).copied();
+        let way = match known {
+            Some(i) if i64::from(i) == self.last + 1 => NEXT,
+            Some(_) => OLD,
+            None => NEW,
+        };
+        let contexts = [hash(1, kind), hash(2, u32::from(expected.is_some()))];
+        let damaged = Error::DamagedPatch("a name is not there");
+        let index = match s.tree(&mut self.way, &contexts, 2, way) {
+            NEXT => self.last + 1,
+            OLD => {
+                let away = s.signed(&mut self.away, &[kind], i64::from(known.unwrap_or(0)) - self.last);
+                self.last.saturating_add(away)
+            }
+            _ => return self.spell(s, truth.unwrap_or_default()),
+        };
+        let found = usize::try_from(index).ok().filter(|&i| i < self.old.len()).ok_or(damaged)?;
+        self.last = found as i64;
+        Ok(old_name(self.old[found]).to_vec())
+    }
+
+    fn spell<S: Symbols>(&mut self, s: &mut S, truth: &[u8]) -> Result<Vec<u8>> {
+        let common = truth.iter().zip(&self.spelled).take_while(|(a, b)| a == b).count();
+        let size = (self.spelled.len() as u32).min(255);
+        let common = s.number(&mut self.prefix, &[1, hash(2, size)], common as u64);
+        let common = usize::try_from(common).unwrap_or(usize::MAX).min(self.spelled.len());
+        let mut name = self.spelled[..common].to_vec();
+        loop {
+            let tail = |n: usize| {
+                let from = name.len().saturating_sub(n);
+                name[from..].iter().fold(n as u32, |h, &b| hash(h, u32::from(b)))
+            };
+            let contexts = [1, tail(1), tail(2), tail(4)];
+            let byte = s.byte(&mut self.byte, &contexts, truth.get(name.len()).copied().unwrap_or(0));
+            if byte == 0 {
+                break;
+            }
+            name.push(byte);
+            if name.len() > LONGEST || s.exhausted() {
+                return Err(Error::DamagedPatch("a name does not end"));
+            }
+        }
+        self.spelled.clone_from(&name);
+        Ok(name)
+    }
+}

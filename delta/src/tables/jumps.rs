@@ -1,0 +1,197 @@
+//! Jump tables: distances from the table to places in the function that refers to it.
+//!
+//! Compilers write a `switch` as 32-bit distances from the table's start, which a `lea` in the function loads.
+//! So a table is found through its function, old and new one are paired through the `lea` in the covered code,
+//! and each entry is an instruction start of the function.
+
+use super::{Made, World};
+use crate::code::{Model, Symbols, hash};
+use crate::elf::address::Addresses;
+use crate::layout::CodeMap;
+use crate::machine::{FieldKind, Machine, Scanner};
+use crate::predict::{Guess, Pointer, Site, TargetModels, UnitView};
+use crate::{Error, error::Result};
+use std::collections::HashSet;
+
+/// Bytes of an entry.
+const ENTRY: u32 = 4;
+/// Fewest and most entries of a table.
+const FEWEST: u32 = 2;
+const MOST: u32 = 1 << 14;
+/// Kind of site that target prediction tells apart.
+const SITE: u32 = 40;
+
+/// Models of the jump stream.
+pub struct JumpModels {
+    count: Model,
+    present: Model,
+    fresh: Model,
+    targets: TargetModels,
+    done: HashSet<u32>,
+}
+
+impl Default for JumpModels {
+    fn default() -> Self {
+        JumpModels {
+            count: Model::new(1, 10, 255),
+            present: Model::new(2, 10, 255),
+            fresh: Model::new(1, 10, 255),
+            targets: TargetModels::small(),
+            done: HashSet::new(),
+        }
+    }
+}
+
+/// Entries of the table at `base`: words that point into the function `(address, size)`, up to `limit`.
+fn entries(
+    base: u32,
+    limit: u32,
+    function: (u32, u32),
+    mut read: impl FnMut(u32) -> Option<[u8; 4]>,
+    out: &mut Vec<u32>,
+) {
+    out.clear();
+    let most = (limit.saturating_sub(base) / ENTRY).min(MOST);
+    for k in 0..most {
+        let Some(word) = read(base + k * ENTRY) else { break };
+        let target = base.wrapping_add(u32::from_le_bytes(word));
+        if target.wrapping_sub(function.0) >= function.1 {
+            break;
+        }
+        out.push(target);
+    }
+    if (out.len() as u32) < FEWEST {
+        out.clear();
+    }
+}
+
+/// The end of what a table at `base` may reach: its section, or the next address that the function refers to.
+fn limit(addresses: &Addresses, base: u32, others: impl Iterator<Item = u32>) -> Option<u32> {
+    if base % ENTRY != 0 {
+        return None;
+    }
+    let range = addresses.range_of(base).filter(|r| r.offset.is_some())?;
+    others.filter(|&o| o > base).chain([range.addr + range.len]).min()
+}
+
+/// Codes the tables of one unit, after its references.
+pub fn unit<S: Symbols>(
+    s: &mut S,
+    m: &mut JumpModels,
+    world: &mut World,
+    view: &mut UnitView,
+    made: &mut Made,
+) -> Result<()> {
+    let function = (view.addr, view.unit.size);
+    let old_function = view.source().and_then(|u| Some((world.old.code.addr(u.at)?, u.size)));
+    let pointers: Vec<Pointer> = view.pointers.to_vec();
+    let (mut old_entries, mut known) = (Vec::new(), Vec::new());
+    for pointer in &pointers {
+        if !world.is_generic(pointer.new) || m.done.contains(&pointer.new) {
+            continue;
+        }
+        let Some(new_limit) = limit(world.addresses, pointer.new, pointers.iter().map(|p| p.new)) else { continue };
+        old_entries.clear();
+        if let (Some(old), Some(old_function)) = (pointer.old, old_function) {
+            let addresses = &world.old.addresses;
+            if let Some(limit) = limit(addresses, old, pointers.iter().filter_map(|p| p.old)) {
+                let read = |addr: u32| {
+                    let mut word = [0; 4];
+                    world.old.file.read(addresses.offset(addr)?.into(), &mut word).ok().map(|()| word)
+                };
+                entries(old, limit, old_function, read, &mut old_entries);
+            }
+        }
+        if let Some(truth) = world.truth {
+            let read = |addr: u32| {
+                let at = world.addresses.offset(addr)? as usize;
+                truth.get(at..at + 4)?.try_into().ok()
+            };
+            entries(pointer.new, new_limit, function, read, &mut known);
+        }
+        let count = if !old_entries.is_empty() {
+            let usual = old_entries.len() as i64;
+            usual.saturating_add(s.signed(&mut m.count, &[0], known.len() as i64 - usual))
+        } else if pointer.old.is_none() && s.flag(&mut m.present, &[1, hash(2, pointer.head)], !known.is_empty()) {
+            s.number(&mut m.fresh, &[0], known.len() as u64).min(1 << 40) as i64
+        } else {
+            continue;
+        };
+        let room = (new_limit - pointer.new) / ENTRY;
+        let count = u32::try_from(count).ok().filter(|&n| n <= room.min(MOST));
+        let count = count.ok_or(Error::DamagedPatch("a jump table is too long"))?;
+        m.done.insert(pointer.new);
+        if count == 0 {
+            continue;
+        }
+        let mut bytes = Vec::with_capacity((count * ENTRY) as usize);
+        let mut last = None;
+        for k in 0..count as usize {
+            let offset = old_entries.get(k).zip(old_function).map(|(t, f)| t - f.0);
+            let local = match offset {
+                Some(offset) => view.project(offset).map(|o| view.addr + o),
+                None => last,
+            };
+            let repeats = k > 0 && old_entries.get(k).is_some_and(|t| Some(t) == old_entries.get(k - 1));
+            let state = u32::from(offset.is_some()) + 2 * u32::from(repeats) + 4 * u32::from(view.unit.whole);
+            let site = Site {
+                kind: SITE,
+                head: hash(9, state),
+                addr: pointer.new,
+                unit: function,
+                index: pointer.index,
+                same: offset.is_some(),
+            };
+            let guess = Guess { local, inside: true, ..Guess::default() };
+            let truth = known.get(k).copied().unwrap_or(view.addr);
+            let target = world.targets.code(s, &mut m.targets, &site, guess, view.locals(), truth)?;
+            bytes.extend_from_slice(&target.wrapping_sub(pointer.new).to_le_bytes());
+            last = Some(target);
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("the jump stream ends too early"));
+            }
+        }
+        if let Some(at) = world.addresses.offset(pointer.new) {
+            made.known.add(at, &bytes);
+        }
+    }
+    Ok(())
+}
+
+/// File ranges of the jump tables of a whole file, for the matcher, which compares the rest.
+pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    let (mut bases, mut table) = (Vec::new(), Vec::new());
+    for unit in &code.units {
+        let Some(addr) = code.addr(unit.at) else { continue };
+        bases.clear();
+        let content = &bytes[unit.at as usize..unit.end() as usize];
+        let mut scanner = Scanner::new(machine);
+        let mut p = 0;
+        while p < content.len() {
+            let here = u64::from(addr) + p as u64;
+            let (insn, field) = scanner.look(&content[p..], here);
+            if let Some((field, from)) = field
+                && matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21)
+            {
+                bases.push(machine.read(field.kind, &content[p..], field.at, insn.len, from) as u32);
+            }
+            scanner.pass(&content[p..], here);
+            p += usize::from(insn.len);
+        }
+        for &base in &bases {
+            let Some(limit) = limit(addresses, base, bases.iter().copied()) else { continue };
+            let read = |addr: u32| {
+                let at = addresses.offset(addr)? as usize;
+                bytes.get(at..at + 4)?.try_into().ok()
+            };
+            entries(base, limit, (addr, unit.size), read, &mut table);
+            if let Some(at) = addresses.offset(base).filter(|_| !table.is_empty()) {
+                found.push((at, table.len() as u32 * ENTRY));
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}

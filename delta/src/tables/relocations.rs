@@ -1,0 +1,311 @@
+//! Relocations with addends, folded into the words they describe and unfolded again.
+//!
+//! A relative relocation says only that a word holds an address, and which: so the words of the data sections
+//! are told one by one, address or not, and the rows follow in order. Other rows are told against old ones.
+//! Source of the layout: System V gABI, "Relocation"; linkers put relative rows first, by offset.
+
+use super::{Made, SHF_ALLOC, SHT_RELA, Table, World};
+use crate::code::{Model, Symbols, hash};
+use crate::elf::Elf;
+use crate::machine::Machine;
+use crate::predict::{Guess, Locals, Site, TargetModels};
+use crate::{Error, error::Result};
+
+/// Bytes of a row.
+const ROW: usize = 24;
+/// Bytes of a word that a relocation fills.
+const WORD: u32 = 8;
+const SHF_WRITE: u64 = 1;
+
+/// Kinds of site that target prediction tells apart.
+const SLOT: u32 = 32;
+const ROW_OFFSET: u32 = 33;
+const ROW_ADDEND: u32 = 34;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row {
+    offset: u64,
+    info: u64,
+    addend: u64,
+}
+
+fn rows(bytes: &[u8]) -> Vec<Row> {
+    let word = |row: &[u8], at: usize| u64::from_le_bytes(row[at..at + 8].try_into().unwrap_or_default());
+    let row = |row: &[u8]| Row { offset: word(row, 0), info: word(row, 8), addend: word(row, 16) };
+    bytes.chunks_exact(ROW).map(row).collect()
+}
+
+/// `r_info` of a relative relocation: x86-64 psABI table 4.9, AArch64 ELF ABI table 5-14.
+fn relative(machine: Machine) -> u64 {
+    match machine {
+        Machine::X86_64 => 8,
+        Machine::X86_32 => 8,
+        Machine::AArch64 => 1027,
+    }
+}
+
+/// Splits the relative rows off the front; the rest begins at the returned index.
+fn split(machine: Machine, rows: &[Row]) -> usize {
+    let small = |r: &Row| r.offset < u64::from(u32::MAX) && r.addend < u64::from(u32::MAX);
+    let folds = |r: &Row| r.info == relative(machine) && small(r);
+    let ascending = |i: usize| i == 0 || rows[i - 1].offset < rows[i].offset;
+    (0..rows.len()).take_while(|&i| folds(&rows[i]) && ascending(i)).count()
+}
+
+/// Sections whose words may be folded, ascending by address: address, length, file offset.
+fn slot_sections(world_elf: &Elf) -> Vec<(u32, u32, u32)> {
+    let holds = |s: &&crate::elf::Section| {
+        s.is_loaded() && s.in_file() && s.flags & (SHF_WRITE | SHF_ALLOC) == SHF_WRITE | SHF_ALLOC
+    };
+    let mut sections: Vec<_> =
+        world_elf.sections.iter().filter(holds).map(|s| (s.addr as u32, s.size as u32, s.offset as u32)).collect();
+    sections.sort_unstable();
+    sections
+}
+
+/// Whether the model reproduces a new table: the rows that fold stand in words that are told.
+pub fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
+    let rows = rows(bytes);
+    let sections = slot_sections(elf);
+    let (folded, others) = rows.split_at(split(machine, &rows));
+    let told = folded.iter().all(|r| {
+        let addr = r.offset as u32;
+        addr % WORD == 0 && sections.iter().any(|s| addr.wrapping_sub(s.0) < s.1.saturating_sub(WORD - 1))
+    });
+    let small = |v: u64| u32::try_from(v).is_ok();
+    told && others.iter().all(|r| small(r.offset) && small(r.addend))
+}
+
+/// Folded words of the old file: address and target, ascending.
+fn old_slots(world: &World) -> Result<Vec<(u32, u32)>> {
+    let mut slots = Vec::new();
+    for s in &world.old.elf.sections {
+        if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && s.in_file() {
+            let rows = rows(&world.old.file.bytes(s.offset, s.size)?);
+            let folded = rows[..split(world.old.machine, &rows)].iter();
+            slots.extend(folded.map(|r| (r.offset as u32, r.addend as u32)));
+        }
+    }
+    slots.sort_unstable();
+    slots.dedup_by_key(|s| s.0);
+    Ok(slots)
+}
+
+/// Folded words of a file, on the writing side: address and target, ascending.
+pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<(u32, u32)> {
+    let mut slots = Vec::new();
+    for s in &elf.sections {
+        if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && s.in_file() {
+            let rows = rows(&bytes[s.offset as usize..(s.offset + s.size) as usize]);
+            slots.extend(rows[..split(machine, &rows)].iter().map(|r| (r.offset as u32, r.addend as u32)));
+        }
+    }
+    slots.sort_unstable();
+    slots.dedup_by_key(|s| s.0);
+    slots
+}
+
+struct Models {
+    slot: Model,
+    targets: TargetModels,
+    in_place: Model,
+    count: Model,
+    follows: Model,
+    skip: Model,
+    info: Model,
+    kind: Model,
+    symbol: Model,
+    addend: Model,
+}
+
+/// Codes the folded words and all relocation tables that are modelled.
+pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
+    let choices = world.choices;
+    let tables: Vec<usize> = choices.sections(Table::Relocations).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let mut m = Models {
+        slot: Model::new(5, 14, 255),
+        targets: TargetModels::small(),
+        in_place: Model::new(1, 4, 255),
+        count: Model::new(1, 8, 255),
+        follows: Model::new(2, 8, 255),
+        skip: Model::new(1, 10, 255),
+        info: Model::new(2, 10, 255),
+        kind: Model::new(1, 12, 255),
+        symbol: Model::new(2, 14, 255),
+        addend: Model::new(2, 10, 255),
+    };
+    let slots = code_slots(s, &mut m, world, made)?;
+    let mut left = slots.as_slice();
+    for table in tables {
+        let truth = world.true_bytes(table).map(rows);
+        let machine = world.old.machine;
+        // The relative rows go to the tables in order; nearly always the first one takes them all.
+        let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
+        let folded = left.len() as i64 + s.signed(&mut m.count, &[0], known - left.len() as i64);
+        let total = world.elf.sections[table].size / ROW as u64;
+        let folded = usize::try_from(folded).ok().filter(|&n| n <= left.len() && n as u64 <= total);
+        let folded = folded.ok_or(Error::DamagedPatch("a relocation table has too many rows"))?;
+        let (mine, rest) = left.split_at(folded);
+        left = rest;
+        let mut bytes = Vec::with_capacity(total as usize * ROW);
+        let mut put = |row: Row| {
+            for word in [row.offset, row.info, row.addend] {
+                bytes.extend_from_slice(&word.to_le_bytes());
+            }
+        };
+        for &(addr, target) in mine {
+            put(Row { offset: addr.into(), info: relative(machine), addend: target.into() });
+        }
+        let old = rows(&world.old_bytes(table)?);
+        let old = &old[split(machine, &old)..];
+        let truth = truth.map(|t| t[folded.min(t.len())..].to_vec());
+        code_rows(s, &mut m, world, old, total as usize - folded, truth.as_deref(), &mut put)?;
+        made.section(world, table, &bytes)?;
+    }
+    Ok(())
+}
+
+/// Codes which words of the data sections are folded, and their targets.
+fn code_slots<S: Symbols>(s: &mut S, m: &mut Models, world: &mut World, made: &mut Made) -> Result<Vec<(u32, u32)>> {
+    let old = old_slots(world)?;
+    let truth = world.truth.map(|t| slots_of(world.old.machine, world.elf, t));
+    // Whether the words themselves hold the targets too, or are zero.
+    let holds = |file: &dyn Fn(u32) -> Option<u64>, slots: &[(u32, u32)]| {
+        let held = slots.iter().filter(|&&(a, t)| file(a) == Some(t.into())).count();
+        let zero = slots.iter().filter(|&&(a, _)| file(a) == Some(0)).count();
+        if held == slots.len() { 1 } else if zero == slots.len() { 0 } else { 2 }
+    };
+    let in_place = world.truth.zip(truth.as_deref()).map_or(0, |(bytes, slots)| {
+        let word = |addr: u32| {
+            let at = world.addresses.offset(addr)? as usize;
+            Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+        };
+        holds(&word, slots)
+    });
+    let in_place = s.tree(&mut m.in_place, &[0], 2, in_place);
+    let mut slots = Vec::new();
+    let mut locals = Locals::default();
+    let mut history = 0u32;
+    let mut next_true = truth.as_deref().unwrap_or_default().iter().peekable();
+    for (addr, len, at) in slot_sections(world.elf) {
+        let mut cover = world.covers.partition_point(|c| c.new_at + c.len <= at);
+        let first = addr.next_multiple_of(WORD);
+        for here in (first..(addr + len).saturating_sub(WORD - 1)).step_by(WORD as usize) {
+            let place = at + (here - addr);
+            while world.covers.get(cover).is_some_and(|c| c.new_at + c.len <= place) {
+                cover += 1;
+            }
+            let partner = world.covers.get(cover).filter(|c| c.new_at <= place);
+            let partner = partner.and_then(|c| world.old.addresses.addr(c.old_at + (place - c.new_at)));
+            let was = partner.map(|a| old.binary_search_by_key(&a, |s| s.0).ok().map(|i| old[i].1));
+            let state = match was {
+                None => 0,
+                Some(None) => 1,
+                Some(Some(_)) => 2,
+            };
+            while next_true.peek().is_some_and(|t| t.0 < here) {
+                next_true.next();
+            }
+            let known = next_true.peek().filter(|t| t.0 == here).map(|t| t.1);
+            let contexts = [
+                hash(1, state),
+                hash(2, state | (history & 0xff) << 2),
+                hash(3, state | (history & 0xffff) << 2),
+                hash(4, state | (history & 0xffffff) << 2),
+                hash(5, history & 0x3f | (place & 0x18) << 6),
+            ];
+            let is_slot = s.flag(&mut m.slot, &contexts, known.is_some());
+            history = history << 1 | u32::from(is_slot);
+            if !is_slot {
+                continue;
+            }
+            let site = Site { kind: SLOT, head: hash(history & 0xf, state), addr: here, ..Site::default() };
+            let guess = Guess { old_target: was.flatten(), ..Guess::default() };
+            let target =
+                world.targets.code(s, &mut m.targets, &site, guess, &mut locals, known.unwrap_or_default())?;
+            slots.push((here, target));
+            match in_place {
+                0 => made.known.add(place, &[0; WORD as usize]),
+                1 => made.known.add(place, &u64::from(target).to_le_bytes()),
+                _ => {}
+            }
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("the pointer stream ends too early"));
+            }
+        }
+    }
+    Ok(slots)
+}
+
+/// Codes rows that do not fold, each against the next old row or one further on.
+fn code_rows<S: Symbols>(
+    s: &mut S,
+    m: &mut Models,
+    world: &mut World,
+    old: &[Row],
+    count: usize,
+    truth: Option<&[Row]>,
+    put: &mut dyn FnMut(Row),
+) -> Result<()> {
+    let mut next = 0usize;
+    let mut locals = Locals::default();
+    let mut symbol_shift = 0i64;
+    let mut history = 0u32;
+    for index in 0..count {
+        let t = truth.and_then(|t| t.get(index)).copied().unwrap_or_default();
+        // The old row that this one continues: the encoder looks for the same symbol and kind ahead.
+        let alike = |r: &&Row| r.info as u32 == t.info as u32;
+        let ahead = truth.and_then(|_| {
+            let window = &old[next.min(old.len())..(next + 64).min(old.len())];
+            let expected = |r: &Row| world.targets.map().guess(r.offset as u32) == t.offset as u32;
+            window.iter().position(expected).or_else(|| window.first().filter(alike).map(|_| 0))
+        });
+        let here = old.get(next).is_some() && s.flag(&mut m.follows, &[1, hash(2, history & 7)], ahead == Some(0));
+        let mut partner = None;
+        if here {
+            partner = Some(next);
+        } else if next < old.len() {
+            let skip = s.number(&mut m.skip, &[0], ahead.map_or(0, |a| a as u64));
+            if skip > 0 {
+                partner = next.checked_add(skip as usize).filter(|&i| i < old.len());
+                if partner.is_none() {
+                    return Err(Error::DamagedPatch("a relocation continues one that is not there"));
+                }
+            }
+        }
+        history = history << 1 | u32::from(here);
+        let was = partner.map(|i| old[i]);
+        next = partner.map_or(next, |i| i + 1);
+        let site = Site { kind: ROW_OFFSET, ..Site::default() };
+        let guess = Guess { old_target: was.map(|r| r.offset as u32), ..Guess::default() };
+        let offset = world.targets.code(s, &mut m.targets, &site, guess, &mut locals, t.offset as u32)?;
+        let old_info = was.unwrap_or_default().info;
+        let expected = (((old_info >> 32) as i64 + symbol_shift) as u64) << 32 | old_info & 0xffff_ffff;
+        let info = if s.flag(&mut m.info, &[u32::from(here), 2 + (old_info as u32 & 0xffff)], t.info == expected) {
+            expected
+        } else {
+            let kind = s.number(&mut m.kind, &[0], t.info & 0xffff_ffff);
+            let old_symbol = (old_info >> 32) as i64;
+            let symbol = s.signed(&mut m.symbol, &[0, kind as u32], (t.info >> 32) as i64 - old_symbol);
+            symbol_shift = symbol;
+            (old_symbol.saturating_add(symbol) as u64) << 32 | kind & 0xffff_ffff
+        };
+        let old_addend = was.map_or(0, |r| r.addend);
+        let kind = info as u32 & 0xffff;
+        let addend = if s.flag(&mut m.addend, &[u32::from(here), 2 + kind], t.addend == old_addend) {
+            old_addend
+        } else {
+            let site = Site { kind: ROW_ADDEND, head: kind, ..Site::default() };
+            let guess = Guess { old_target: u32::try_from(old_addend).ok().filter(|&a| a > 0), ..Guess::default() };
+            world.targets.code(s, &mut m.targets, &site, guess, &mut locals, t.addend as u32)?.into()
+        };
+        put(Row { offset: offset.into(), info, addend });
+        if s.exhausted() {
+            return Err(Error::DamagedPatch("the pointer stream ends too early"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The command as a user meets it: exit codes, and what a failed run leaves behind.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+const OLD: &[u8] = b"the quick brown fox jumps over the lazy dog. ";
+const BEFORE: &[u8] = b"what was there before";
+
+/// A folder with `old`, `new` and a good patch `p` between them.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Bench {
+        let bench = Bench(TempDir::new().unwrap());
+        let old = OLD.repeat(2000);
+        let mut new = old.clone();
+        new[777] = b'!';
+        new.extend_from_slice(b"and one more line");
+        fs::write(bench.path("old"), &old).unwrap();
+        fs::write(bench.path("new"), &new).unwrap();
+        let diff = bench.run(&["diff", "old", "new", "-o", "p"]);
+        assert_eq!(code(&diff), 0, "{}", String::from_utf8_lossy(&diff.stderr));
+        bench
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elfdelta"));
+        command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+    fn names(&self) -> Vec<String> {
+        names(self.0.path())
+    }
+    /// Applies to an existing `out` and expects a failure that leaves no trace.
+    fn fails(&self, args: &[&str], expected: i32) {
+        fs::write(self.path("out"), BEFORE).unwrap();
+        let before = self.names();
+        let output = self.run(args);
+        assert_eq!(
+            code(&output),
+            expected,
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.stderr.starts_with(b"elfdelta: "), "a sentence says why");
+        assert_eq!(self.read("out"), BEFORE, "{args:?}");
+        assert_eq!(self.names(), before, "{args:?} left something");
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("no signal")
+}
+
+#[test]
+fn round_trip_to_a_file_and_to_standard_output() {
+    let bench = Bench::new();
+    fs::set_permissions(bench.path("old"), fs::Permissions::from_mode(0o751)).unwrap();
+    assert_eq!(code(&bench.run(&["apply", "old", "p", "-o", "out"])), 0);
+    assert_eq!(bench.read("out"), bench.read("new"));
+    let mode = fs::metadata(bench.path("out")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o751, "a new file takes the old one's mode");
+    let streamed = bench.run(&["apply", "old", "p", "-o", "-"]);
+    assert_eq!((code(&streamed), streamed.stdout), (0, bench.read("new")));
+    assert_eq!(bench.names(), ["new", "old", "out", "p"]);
+}
+
+#[test]
+fn the_old_file_may_be_replaced_in_place() {
+    let bench = Bench::new();
+    assert_eq!(code(&bench.run(&["apply", "old", "p", "-o", "old"])), 0);
+    assert_eq!(bench.read("old"), bench.read("new"));
+}
+
+#[test]
+fn json_reports_are_json() {
+    let bench = Bench::new();
+    for args in [
+        &["diff", "old", "new", "-o", "q", "--json", "--profile", "fast"][..],
+        &["apply", "old", "p", "-o", "out", "--json"],
+        &["diff", "old", "new", "-o", "q", "--json", "--symbols", "old,new"],
+        &["inspect", "p", "--json"],
+    ] {
+        let output = bench.run(args);
+        assert_eq!(code(&output), 0);
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let len = bench.read("new").len() as u64;
+        assert_eq!(value["new_bytes"], len, "{args:?}");
+    }
+}
+
+#[test]
+fn usage_is_2() {
+    let bench = Bench::new();
+    for args in [
+        &["apply", "old"][..],
+        &["diff", "old", "new", "-o", "q", "--profile", "best"],
+        &["diff", "old", "new", "-o", "q", "--symbols", "old"],
+        &["apply", "old", "p", "-o", "-", "--json"],
+        &["apply", "old", "p", "-o", "out", "--max-memory", "much"],
+    ] {
+        assert_eq!(code(&bench.run(args)), 2, "{args:?}");
+    }
+    assert_eq!(code(&bench.run(&["--help"])), 0);
+}
+
+#[test]
+fn a_missing_or_odd_file_is_1() {
+    let bench = Bench::new();
+    bench.fails(&["apply", "nothing", "p", "-o", "out"], 1);
+    bench.fails(&["apply", "old", "nothing", "-o", "out"], 1);
+    bench.fails(&["diff", "old", "nothing", "-o", "out"], 1);
+    bench.fails(&["apply", "old", "p", "-o", "no/such/folder"], 1);
+    bench.fails(&["apply", "old", "p", "-o", "/dev/null"], 1);
+    bench.fails(&["apply", ".", "p", "-o", "out"], 3);
+}
+
+#[test]
+fn a_wrong_old_file_is_3() {
+    let bench = Bench::new();
+    bench.fails(&["apply", "new", "p", "-o", "out"], 3);
+    let mut same_length = bench.read("old");
+    same_length[5] ^= 1;
+    fs::write(bench.path("altered"), same_length).unwrap();
+    bench.fails(&["apply", "altered", "p", "-o", "out"], 3);
+    fs::write(bench.path("empty"), b"").unwrap();
+    bench.fails(&["apply", "empty", "p", "-o", "out"], 3);
+}
+
+#[test]
+fn a_damaged_patch_is_4() {
+    let bench = Bench::new();
+    let patch = bench.read("p");
+    for cut in [0, 1, 4, 5, 40, 80, patch.len() - 1] {
+        fs::write(bench.path("cut"), &patch[..cut]).unwrap();
+        bench.fails(&["apply", "old", "cut", "-o", "out"], 4);
+        bench.fails(&["inspect", "cut"], 4);
+    }
+    fs::write(bench.path("cut"), [&patch[..], b"x"].concat()).unwrap();
+    bench.fails(&["apply", "old", "cut", "-o", "out"], 4);
+    fs::write(bench.path("cut"), b"\x7fELF and so on").unwrap();
+    bench.fails(&["apply", "old", "cut", "-o", "out"], 4);
+}
+
+#[test]
+fn over_a_limit_is_5() {
+    let bench = Bench::new();
+    bench.fails(&["apply", "old", "p", "-o", "out", "--max-memory", "1"], 5);
+    bench.fails(&["apply", "old", "p", "-o", "out", "--max-output", "10k"], 5);
+}
+
+#[test]
+fn a_full_standard_output_is_1() {
+    let bench = Bench::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = bench
+        .command(&["apply", "old", "p", "-o", "-"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1);
+}
+
+/// A small file system of its own that goes away with the test.
+struct Tmpfs(TempDir);
+
+impl Tmpfs {
+    fn mount() -> Option<Tmpfs> {
+        let folder = TempDir::new().unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+            .arg(folder.path());
+        let mounted = mount
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        mounted.then_some(Tmpfs(folder))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_1_and_leaves_what_was_there() {
+    let Some(disk) = Tmpfs::mount() else {
+        eprintln!("skipped: a tmpfs can be mounted by root only");
+        return;
+    };
+    let bench = Bench::new();
+    let out = disk.0.path().join("out");
+    fs::write(&out, BEFORE).unwrap();
+    let output = bench.run(&["apply", "old", "p", "-o", out.to_str().unwrap()]);
+    assert_eq!(code(&output), 1, "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(&out).unwrap(), BEFORE);
+    assert_eq!(names(disk.0.path()), ["out"]);
+}
+
+#[test]
+fn no_permission_is_1() {
+    let bench = Bench::new();
+    let locked = bench.path("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(locked.join("probe"), b"").is_ok() {
+        eprintln!("skipped in part: this user may write anywhere; /proc stands in");
+        bench.fails(&["apply", "old", "p", "-o", "/proc/out"], 1);
+        return;
+    }
+    bench.fails(&["apply", "old", "p", "-o", "locked/out"], 1);
+    assert!(names(&locked).is_empty());
+}
+
+/// Bytes that no model can shrink, so that work on them takes a while.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+#[test]
+fn an_interrupted_diff_leaves_nothing() {
+    let bench = Bench::new();
+    fs::write(bench.path("noise"), noise(2 << 20)).unwrap();
+    fs::write(bench.path("out"), BEFORE).unwrap();
+    let before = bench.names();
+    let mut child = bench
+        .command(&["diff", "old", "noise", "-o", "out"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let kill = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status();
+    let sent = kill.is_ok_and(|status| status.success());
+    let status = child.wait().unwrap();
+    if !sent || status.success() {
+        eprintln!("skipped: there is no kill command, or the diff was done before the signal came");
+        return;
+    }
+    assert_eq!(bench.read("out"), BEFORE);
+    assert_eq!(bench.names(), before);
+}
+
+#[test]
+fn a_killed_apply_leaves_at_most_one_temporary() {
+    let bench = Bench::new();
+    let new = noise(2 << 20);
+    fs::write(bench.path("noise"), &new).unwrap();
+    assert_eq!(
+        code(&bench.run(&["diff", "old", "noise", "-o", "q", "--profile", "fast"])),
+        0
+    );
+    for delay in [0, 1, 2, 4, 8, 16, 32] {
+        fs::write(bench.path("out"), BEFORE).unwrap();
+        let before = bench.names();
+        let mut child = bench
+            .command(&["apply", "old", "q", "-o", "out"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let out = bench.read("out");
+        assert!(out == BEFORE || out == new, "neither the old content nor the new");
+        let left: Vec<_> = bench
+            .names()
+            .into_iter()
+            .filter(|name| !before.contains(name))
+            .collect();
+        assert!(left.len() <= 1, "{left:?}");
+        for name in left {
+            assert!(
+                name.starts_with(".out.") && name.ends_with(".elfdelta-tmp"),
+                "{name}"
+            );
+            fs::remove_file(bench.path(&name)).unwrap();
+        }
+    }
+}
