@@ -146,11 +146,17 @@ impl ByteModel {
         at
     }
 
-    /// Finds or makes the run of a context.
-    fn find_run(&mut self, context: u32, index: usize) -> usize {
-        let key = hash(context, 0x100 + index as u32).wrapping_mul(0x9E37_79B1);
+    /// Where the run of a key may be, or in the entry beside it.
+    #[inline(always)]
+    fn run_place(&self, key: u32) -> usize {
+        (key ^ key >> 15) as usize & (self.runs.len() - 1)
+    }
+
+    /// Finds or makes the run of a key.
+    #[inline(always)]
+    fn find_run(&mut self, key: u32) -> usize {
         let check = key >> 16;
-        let first = (key ^ key >> 15) as usize & (self.runs.len() - 1);
+        let first = self.run_place(key);
         let second = first ^ 1;
         let count = |at: usize| self.runs[at] & 0xff;
         match (self.runs[first] >> 16 == check, self.runs[second] >> 16 == check) {
@@ -182,15 +188,16 @@ impl ByteModel {
         }
     }
 
+    /// Reads a byte of each line, so that memory brings all of them at once before the first is needed.
+    #[inline(always)]
+    fn touch(&self, keys: &[u32; CONTEXTS]) -> u8 {
+        keys.iter()
+            .fold(0, |touched, &key| touched ^ self.lines[self.line(key)].0[0])
+    }
+
     /// Finds the slots of all contexts for one half of a byte, and brings their histories.
     #[inline(always)]
     fn open(&mut self, keys: &[u32; CONTEXTS], starts: &mut [usize; CONTEXTS], slots: &mut Slots) {
-        // Ask memory for all lines before the first is needed.
-        let mut touched = 0;
-        for &key in keys {
-            touched ^= self.lines[self.line(key)].0[0];
-        }
-        std::hint::black_box(touched);
         for i in 0..CONTEXTS {
             let at = self.line(keys[i]);
             let line = &mut self.lines[at];
@@ -208,19 +215,25 @@ impl ByteModel {
     pub(super) fn code<B: Bits>(&mut self, bits: &mut B, known: &ByteContext, value: u8) -> u8 {
         let mut guesses = [Guess::default(); ALL_GUESSES];
         guesses[..GUESSES].copy_from_slice(&known.guesses);
+        let mut keys: [u32; CONTEXTS] = std::array::from_fn(|i| {
+            let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
+            key ^ key >> 15
+        });
+        let run_keys: [u32; RUNS] =
+            std::array::from_fn(|r| hash(known.runs[r], 0x100 + r as u32).wrapping_mul(0x9E37_79B1));
+        let touched = run_keys
+            .iter()
+            .fold(0, |touched, &key| touched ^ self.runs[self.run_place(key)]);
+        std::hint::black_box(touched ^ u32::from(self.touch(&keys)));
         let mut runs = [0usize; RUNS];
         for r in 0..RUNS {
-            runs[r] = self.find_run(known.runs[r], r);
+            runs[r] = self.find_run(run_keys[r]);
             let run = self.runs[runs[r]];
             guesses[GUESSES + r] = Guess {
                 byte: (run >> 8) as u8,
                 confidence: run as u8,
             };
         }
-        let mut keys: [u32; CONTEXTS] = std::array::from_fn(|i| {
-            let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
-            key ^ key >> 15
-        });
         let mut starts = [0usize; CONTEXTS];
         let mut slots: Slots = [[0; STATES + 1]; CONTEXTS];
         let class = (known.class as usize & (CLASSES - 1)) * 8;
@@ -230,6 +243,7 @@ impl ByteModel {
                 // The other half stays in the page, for the sake of the address cache.
                 let spread = node.wrapping_mul(0x9E37_79B1);
                 keys = keys.map(|key| key ^ spread >> 24 ^ (spread >> 10 & (PAGE_LINES - 1) << 8));
+                std::hint::black_box(self.touch(&keys));
             }
             self.open(&keys, &mut starts, &mut slots);
             let mut inner = 1usize;

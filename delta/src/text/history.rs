@@ -32,9 +32,10 @@ impl History {
 
     /// Goes past an instruction.
     pub fn pass(&mut self, machine: Machine, masked: &[u8]) {
-        self.written = self.written << 8 | written(machine, masked);
+        let insn = machine.decode(masked);
+        self.written = self.written << 8 | written(machine, masked, &insn);
         let [a, b, c, _] = self.opcodes;
-        self.opcodes = [opcode(machine, masked), a, b, c];
+        self.opcodes = [opcode(machine, masked, &insn), a, b, c];
         let mut head = masked.len() as u32;
         for &b in masked.iter().take(3) {
             head = hash(head, u32::from(b));

@@ -261,8 +261,9 @@ impl Edit<'_, '_> {
         let end = near.len().min(self.hint + HINT_REACH);
         let equal = (self.hint..end).find(|&i| near.token(i) == inserted);
         let alike = || {
-            let wanted = opcode(machine, inserted);
-            (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| opcode(machine, near.token(i)) == wanted)
+            let opcode = |bytes| opcode(machine, bytes, &machine.decode(bytes));
+            let wanted = opcode(inserted);
+            (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| opcode(near.token(i)) == wanted)
         };
         if let Some(found) = equal.or_else(alike) {
             self.hint = found + 1;

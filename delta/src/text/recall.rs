@@ -38,6 +38,8 @@ pub struct Recall {
     machine: Machine,
     /// Where the last run of [`OLD_GRAM`] instructions of a hash starts in the old file.
     old_index: Vec<u32>,
+    /// More of that hash, so that few places are read in vain.
+    old_checks: Vec<u8>,
     /// Where the last run of [`NEW_GRAM`] instructions of a hash ended.
     new_index: Vec<u32>,
     /// New code, by position modulo its size.
@@ -55,9 +57,12 @@ pub struct Recall {
 }
 
 fn token(masked: &[u8]) -> u32 {
-    masked
-        .iter()
-        .fold(masked.len() as u32, |h, &b| hash(h, u32::from(b)))
+    let mut bytes = [0u8; 16];
+    let len = masked.len().min(16);
+    bytes[..len].copy_from_slice(&masked[..len]);
+    let value = u128::from_le_bytes(bytes) ^ (masked.len() as u128) << 120;
+    let mix = |x: u64| (x ^ x >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mix(mix(value as u64) ^ (value >> 64) as u64) >> 32) as u32
 }
 
 fn key(tokens: &[u32]) -> u32 {
@@ -72,6 +77,7 @@ impl Recall {
         Recall {
             machine,
             old_index: Vec::new(),
+            old_checks: Vec::new(),
             new_index: Vec::new(),
             ring: Vec::new(),
             written: 0,
@@ -85,16 +91,18 @@ impl Recall {
 
     fn index_old(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
         self.old_index = vec![0; 1 << OLD_BITS];
+        self.old_checks = vec![0; 1 << OLD_BITS];
         let mut listing = Listing::new(self.machine);
         for (i, unit) in map.units.iter().enumerate() {
             listing.load(self.machine, file, i as u32, *unit)?;
             let mut tokens = [0; OLD_GRAM];
             for k in 0..listing.len() {
-                tokens.rotate_right(1);
-                tokens[0] = token(listing.token(k));
+                tokens = [token(listing.token(k)), tokens[0], tokens[1]];
                 if k + 1 >= OLD_GRAM {
                     let start = listing.at + listing.starts[k + 1 - OLD_GRAM];
-                    self.old_index[(key(&tokens) >> (32 - OLD_BITS)) as usize] = start;
+                    let key = key(&tokens);
+                    self.old_index[(key >> (32 - OLD_BITS)) as usize] = start;
+                    self.old_checks[(key >> (32 - OLD_BITS)) as usize] = key as u8;
                 }
             }
         }
@@ -119,10 +127,8 @@ impl Recall {
         if self.old.hits > 0 {
             self.foresee_old(file)?;
         }
-        self.tokens.rotate_right(1);
-        self.tokens[0] = token(masked);
-        self.starts.rotate_right(1);
-        self.starts[0] = self.written;
+        self.tokens = [token(masked), self.tokens[0], self.tokens[1]];
+        self.starts = [self.written, self.starts[0], self.starts[1]];
         for &b in masked {
             self.ring[self.written % RING] = b;
             self.written += 1;
@@ -181,8 +187,10 @@ impl Recall {
         if self.old.hits > 0 || self.old_index.is_empty() {
             return Ok(());
         }
-        let place = self.old_index[(key(&self.tokens) >> (32 - OLD_BITS)) as usize];
-        if place == 0 {
+        let key = key(&self.tokens);
+        let slot = (key >> (32 - OLD_BITS)) as usize;
+        let place = self.old_index[slot];
+        if place == 0 || self.old_checks[slot] != key as u8 {
             return Ok(());
         }
         let mut bytes = [0u8; 16 * OLD_GRAM];

@@ -92,12 +92,12 @@ pub fn counterpart(
 }
 
 /// The opcode of an instruction, registers and operands left out.
-pub fn opcode(machine: Machine, masked: &[u8]) -> u32 {
+pub fn opcode(machine: Machine, masked: &[u8], insn: &Insn) -> u32 {
     let byte = |at: usize| masked.get(at).copied().map_or(0, u32::from);
     if machine == Machine::AArch64 {
         return byte(3);
     }
-    let from = usize::from(machine.decode(masked).opcode_at);
+    let from = usize::from(insn.opcode_at);
     if byte(from) == 0x0f {
         0x0f | byte(from + 1) << 8
     } else {
@@ -106,11 +106,10 @@ pub fn opcode(machine: Machine, masked: &[u8]) -> u32 {
 }
 
 /// The register that an instruction seems to write, plus one; plus 17 if it is the base of a memory operand.
-pub fn written(machine: Machine, masked: &[u8]) -> u32 {
+pub fn written(machine: Machine, masked: &[u8], insn: &Insn) -> u32 {
     if machine == Machine::AArch64 {
         return masked.first().map_or(0, |b| u32::from(b & 31) + 1);
     }
-    let insn = machine.decode(masked);
     let Some(&modrm) = masked.get(usize::from(insn.modrm_at)) else {
         return 0;
     };
