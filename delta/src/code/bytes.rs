@@ -1,39 +1,56 @@
 //! A model of bytes under many contexts at once: bit histories in hashed slots, guesses, one gated mixer.
 //!
-//! After lpaq and paq8 (M. Mahoney): each context finds a slot of sixteen bytes for each half of the byte, with
-//! a check byte and the histories of the fifteen decisions of that half, so that a context costs two memory
-//! accesses a byte.
+//! After lpaq and paq8 (M. Mahoney): a context finds a slot for each half of the byte, with the histories of the
+//! fifteen decisions of that half, so that it costs two memory accesses a byte. Long contexts, mostly followed
+//! by one and the same byte, only remember that byte: a guess, like those that the caller brings.
 
 use super::logistic::{squash, stretch};
-use super::model::hash;
+use super::model::{RECIPROCALS, hash};
 use super::range::Bits;
-use super::states::NEXT;
+use super::states::{NEXT, SEEN};
 
 /// Contexts of one byte.
-pub const CONTEXTS: usize = 12;
-/// Contexts that only remember the byte that followed.
-pub const RUNS: usize = 4;
-const ALL: usize = GUESSES + RUNS;
-/// Guesses of one byte.
+pub const CONTEXTS: usize = 9;
+/// Contexts of one byte that only remember what followed.
+pub const RUNS: usize = 3;
+/// Guesses that the caller brings.
 pub const GUESSES: usize = 3;
-/// Values of a guess's confidence.
-pub const CONFIDENCES: usize = 64;
-/// Values of the class that picks mixing weights.
-pub const CLASSES: usize = 32;
 
-const INPUTS: usize = 24;
+/// Values of a guess's confidence.
+const CONFIDENCES: usize = 64;
+/// Values of the class that picks mixing weights.
+const CLASSES: usize = 64;
+const ALL_GUESSES: usize = GUESSES + RUNS;
+/// What is mixed: the contexts, the guesses and a constant.
+const INPUTS: usize = CONTEXTS + ALL_GUESSES + 1;
+
 const LINE: usize = 64;
 /// Slots of a line; their check bytes stand first.
 const SLOTS: usize = 4;
 /// Histories of a slot.
 const STATES: usize = 15;
+/// Lines of a page of memory, within which both halves of a byte stay.
+const PAGE_LINES: u32 = 64;
+
+/// Entries of the table of runs, as a power of two.
+const RUN_BITS: u32 = 18;
+/// Most that a run counts, and where it is so long that one other byte doesn't end it.
+const LONGEST_RUN: u32 = 60;
+const LONG_RUN: u32 = 4;
+
+/// A mixing weight of one.
+const ONE: i32 = 1 << 27;
+/// How far a weight moves: the product of input (1/256) and error (1/16384), shifted down.
+const RATE: u32 = 3;
+/// A chance moves by one part in this many in the end.
+const LIMIT: u32 = 255;
 
 /// A byte that something outside the model expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Guess {
     /// The byte.
     pub byte: u8,
-    /// How much it was right so far, in the caller's scale; 0 if there is no guess.
+    /// How much it was right so far, in a scale of its source's, up to 63; 0 if there is no guess.
     pub confidence: u8,
 }
 
@@ -46,7 +63,7 @@ pub struct ByteContext {
     pub runs: [u32; RUNS],
     /// Guesses, by source.
     pub guesses: [Guess; GUESSES],
-    /// Picks mixing weights.
+    /// Picks mixing weights, below 64.
     pub class: u32,
 }
 
@@ -54,23 +71,26 @@ pub struct ByteContext {
 #[repr(align(64))]
 struct Line([u8; LINE]);
 
+/// Histories of the contexts at hand, from index 1.
+type Slots = [[u8; STATES + 1]; CONTEXTS];
+
 /// An adaptive probability: 22 bits, and 10 bits of count.
 type Chance = u32;
 
 #[inline(always)]
-fn learn(chance: &mut Chance, bit: bool, limit: u32) {
+fn learn(chance: &mut Chance, bit: bool) {
     let count = *chance & 1023;
     let p = (*chance >> 10) as i32;
     let target = if bit { (1 << 22) - 1 } else { 0 };
-    let step = (i64::from(target - p) * i64::from(super::model::RECIPROCALS[count as usize])) >> 16;
-    *chance = ((p + step as i32) as u32) << 10 | (count + u32::from(count < limit));
+    let step = (i64::from(target - p) * i64::from(RECIPROCALS[count as usize])) >> 16;
+    *chance = ((p + step as i32) as u32) << 10 | (count + u32::from(count < LIMIT));
 }
 
 /// The adaptive state.
 #[derive(Debug)]
 pub struct ByteModel {
     lines: Vec<Line>,
-    /// Check, byte and count, from the top 16, 8 and 8 bits.
+    /// From the top: a check of 16 bits, a byte, a count.
     runs: Vec<u32>,
     /// By context and history: chance of a one.
     histories: Vec<Chance>,
@@ -80,37 +100,28 @@ pub struct ByteModel {
     by_node: Vec<[i32; INPUTS]>,
 }
 
-/// Entries of the table of runs.
-const RUN_ENTRIES: usize = 1 << 20;
-const ONE: i32 = 1 << 27;
-const STATES_LIMIT: u32 = 255;
-const RIGHTS_LIMIT: u32 = 255;
-
 impl ByteModel {
-    /// A model with slots in `1 << bits` bytes.
+    /// A model with contexts in `1 << bits` bytes, `bits` at most 30.
     pub fn new(bits: u32) -> Self {
-        let weight = ONE / 10;
+        let expected = |i: usize| {
+            let [zeros, ones] = SEEN[i & 255].map(u32::from);
+            ((2 * ones + 1) * ((1 << 22) - 1) / (2 * (zeros + ones) + 2)) << 10
+        };
         ByteModel {
-            lines: vec![Line([0; LINE]); 1 << (bits - 6)],
-            runs: vec![0; RUN_ENTRIES],
-            histories: (0..CONTEXTS * 256)
-                .map(|i| {
-                    let [n0, n1] = super::states::SEEN[i & 255].map(u32::from);
-                    ((2 * n1 + 1) * ((1 << 22) - 1) / (2 * (n0 + n1) + 2)) << 10
-                })
-                .collect(),
-            rights: vec![3 << 30; ALL * CONFIDENCES * 8],
-            by_class: vec![[weight; INPUTS]; CLASSES * 8],
-            by_node: vec![[weight; INPUTS]; 256],
+            lines: vec![Line([0; LINE]); 1 << (bits - LINE.trailing_zeros())],
+            runs: vec![0; 1 << RUN_BITS],
+            histories: (0..CONTEXTS * 256).map(expected).collect(),
+            rights: vec![3 << 30; ALL_GUESSES * CONFIDENCES * 8],
+            by_class: vec![[ONE / 10; INPUTS]; CLASSES * 8],
+            by_node: vec![[ONE / 10; INPUTS]; 256],
         }
     }
 
     /// Bytes of memory that the model holds.
     pub fn memory(&self) -> u64 {
         (self.lines.len() * LINE
-            + (self.histories.len() + self.rights.len()) * 4
-            + (self.by_class.len() + self.by_node.len()) * INPUTS * 4
-            + self.runs.len() * 4) as u64
+            + (self.runs.len() + self.histories.len() + self.rights.len()) * 4
+            + (self.by_class.len() + self.by_node.len()) * INPUTS * 4) as u64
     }
 
     /// Finds or makes the slot of a hash: where it starts in its line.
@@ -135,141 +146,179 @@ impl ByteModel {
         at
     }
 
+    /// Where the run of a key may be, or in the entry beside it.
+    #[inline(always)]
+    fn run_place(&self, key: u32) -> usize {
+        (key ^ key >> 15) as usize & (self.runs.len() - 1)
+    }
+
+    /// Finds or makes the run of a key.
+    #[inline(always)]
+    fn find_run(&mut self, key: u32) -> usize {
+        let check = key >> 16;
+        let first = self.run_place(key);
+        let second = first ^ 1;
+        let count = |at: usize| self.runs[at] & 0xff;
+        match (self.runs[first] >> 16 == check, self.runs[second] >> 16 == check) {
+            (true, _) => first,
+            (_, true) => second,
+            _ => {
+                let (least, most) = if count(first) <= count(second) {
+                    (first, second)
+                } else {
+                    (second, first)
+                };
+                self.runs[most] -= u32::from(count(most) > 0);
+                self.runs[least] = check << 16;
+                least
+            }
+        }
+    }
+
+    /// Adds a byte to a run.
+    fn extend_run(&mut self, at: usize, byte: u32) {
+        let run = &mut self.runs[at];
+        let count = *run & 0xff;
+        if count > 0 && *run >> 8 & 0xff == byte {
+            *run += u32::from(count < LONGEST_RUN);
+        } else if count >= LONG_RUN {
+            *run = (*run & !0xff) | (count / 4);
+        } else {
+            *run = *run & 0xffff_0000 | byte << 8 | 1;
+        }
+    }
+
+    /// Reads a byte of each line, so that memory brings all of them at once before the first is needed.
+    #[inline(always)]
+    fn touch(&self, keys: &[u32; CONTEXTS]) -> u8 {
+        keys.iter()
+            .fold(0, |touched, &key| touched ^ self.lines[self.line(key)].0[0])
+    }
+
+    /// Finds the slots of all contexts for one half of a byte, and brings their histories.
+    #[inline(always)]
+    fn open(&mut self, keys: &[u32; CONTEXTS], starts: &mut [usize; CONTEXTS], slots: &mut Slots) {
+        for i in 0..CONTEXTS {
+            let at = self.line(keys[i]);
+            let line = &mut self.lines[at];
+            starts[i] = Self::find(line, keys[i] as u8);
+            slots[i][1..].copy_from_slice(&line.0[starts[i]..starts[i] + STATES]);
+        }
+    }
+
+    #[inline(always)]
+    fn line(&self, key: u32) -> usize {
+        (key >> 8) as usize & (self.lines.len() - 1)
+    }
+
     /// Codes one byte.
     pub(super) fn code<B: Bits>(&mut self, bits: &mut B, known: &ByteContext, value: u8) -> u8 {
-        let mut node = 1u32;
-        let mut keys = [0u32; CONTEXTS];
-        let mut starts = [0usize; CONTEXTS];
-        let mut slots = [[0u8; 1 + STATES]; CONTEXTS];
-        let mut guesses = [Guess::default(); ALL];
+        let mut guesses = [Guess::default(); ALL_GUESSES];
         guesses[..GUESSES].copy_from_slice(&known.guesses);
-        let mut run_at = [0usize; RUNS];
-        let mask = self.runs.len() - 1;
+        let mut keys: [u32; CONTEXTS] = std::array::from_fn(|i| {
+            let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
+            key ^ key >> 15
+        });
+        let run_keys: [u32; RUNS] =
+            std::array::from_fn(|r| hash(known.runs[r], 0x100 + r as u32).wrapping_mul(0x9E37_79B1));
+        let touched = run_keys
+            .iter()
+            .fold(0, |touched, &key| touched ^ self.runs[self.run_place(key)]);
+        std::hint::black_box(touched ^ u32::from(self.touch(&keys)));
+        let mut runs = [0usize; RUNS];
         for r in 0..RUNS {
-            let key = hash(known.runs[r], 77 + r as u32).wrapping_mul(0x9E37_79B1);
-            let check = key & 0xffff_0000;
-            let first = (key ^ key >> 15) as usize & mask;
-            let entry = self.runs[first];
-            let other = self.runs[first ^ 1];
-            run_at[r] = if entry & 0xffff_0000 == check {
-                first
-            } else if other & 0xffff_0000 == check {
-                first ^ 1
-            } else {
-                let at = if entry & 0xff <= other & 0xff {
-                    first
-                } else {
-                    first ^ 1
-                };
-                self.runs[at ^ 1] -= u32::from(self.runs[at ^ 1] & 0xff > 0);
-                self.runs[at] = check;
-                at
-            };
-            let entry = self.runs[run_at[r]];
+            runs[r] = self.find_run(run_keys[r]);
+            let run = self.runs[runs[r]];
             guesses[GUESSES + r] = Guess {
-                byte: (entry >> 8) as u8,
-                confidence: (entry & 0xff) as u8,
+                byte: (run >> 8) as u8,
+                confidence: run as u8,
             };
         }
+        let mut starts = [0usize; CONTEXTS];
+        let mut slots: Slots = [[0; STATES + 1]; CONTEXTS];
         let class = (known.class as usize & (CLASSES - 1)) * 8;
+        let mut node = 1u32;
         for half in 0..2 {
-            let mask = self.lines.len() - 1;
-            for (i, slot) in keys.iter_mut().enumerate() {
-                if half == 0 {
-                    let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
-                    *slot = key ^ key >> 15;
-                } else {
-                    let spread = node.wrapping_mul(0x9E37_79B1);
-                    *slot ^= spread >> 24;
-                    *slot ^= (spread >> 10) & 0x3f00;
-                }
+            if half == 1 {
+                // The other half stays in the page, for the sake of the address cache.
+                let spread = node.wrapping_mul(0x9E37_79B1);
+                keys = keys.map(|key| key ^ spread >> 24 ^ (spread >> 10 & (PAGE_LINES - 1) << 8));
+                std::hint::black_box(self.touch(&keys));
             }
-            // Ask memory for all lines before the first is needed.
-            let mut touched = 0;
-            for key in keys {
-                touched ^= self.lines[(key >> 8) as usize & mask].0[0];
-            }
-            std::hint::black_box(touched);
-            for i in 0..CONTEXTS {
-                let line = &mut self.lines[(keys[i] >> 8) as usize & mask];
-                starts[i] = Self::find(line, keys[i] as u8);
-                slots[i][1..].copy_from_slice(&line.0[starts[i]..starts[i] + STATES]);
-            }
+            self.open(&keys, &mut starts, &mut slots);
             let mut inner = 1usize;
-            for k in 0..4 {
-                let depth = half * 4 + k;
-                let mut inputs = [0i16; INPUTS];
-                for i in 0..CONTEXTS {
-                    let state = slots[i][inner & 15] as usize;
-                    inputs[i] = stretch(self.histories[i * 256 + state] >> 16) as i16;
-                }
-                // Which guesses still stand, and which bit they expect.
-                let mut agreeing = 0;
-                let mut at = [0usize; ALL];
-                let mut expects = [false; ALL];
-                for g in 0..ALL {
-                    let guess = guesses[g];
-                    let stands =
-                        guess.confidence != 0 && (u32::from(guess.byte) | 256) >> (8 - depth) == node;
-                    if stands {
-                        at[g] = 1
-                            + (g * CONFIDENCES + (guess.confidence as usize & (CONFIDENCES - 1))) * 8
-                            + depth;
-                        expects[g] = guess.byte >> (7 - depth) & 1 != 0;
-                        agreeing |= (1 << g) & 7;
-                        let p = stretch(self.rights[at[g] - 1] >> 16) as i16;
-                        inputs[CONTEXTS + g] = if expects[g] { p } else { -p };
-                    }
-                }
-                inputs[CONTEXTS + ALL] = 256;
-                let a = &mut self.by_class[class + agreeing];
-                let b = &mut self.by_node[node as usize & 255];
-                let mut dot = 0i32;
-                for i in 0..INPUTS {
-                    dot = dot.wrapping_add(
-                        i32::from(inputs[i]) * i32::from((a[i].wrapping_add(b[i]) >> 16) as i16),
-                    );
-                }
-                let p = squash(dot >> 11);
-                let bit = bits.bit(p, value >> (7 - depth) & 1 != 0);
-                let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
-                for i in 0..INPUTS {
-                    let step = (i32::from(inputs[i]) * i32::from(error)) >> 4;
-                    a[i] = a[i].wrapping_add(step);
-                    b[i] = b[i].wrapping_add(step);
-                }
-                for (i, slot) in slots.iter_mut().enumerate() {
-                    let state = &mut slot[inner & 15];
-                    learn(&mut self.histories[i * 256 + *state as usize], bit, STATES_LIMIT);
-                    *state = NEXT[*state as usize][usize::from(bit)];
-                }
-                for g in 0..ALL {
-                    if at[g] != 0 {
-                        learn(&mut self.rights[at[g] - 1], bit == expects[g], RIGHTS_LIMIT);
-                    }
-                }
+            for depth in half * 4..half * 4 + 4 {
+                let bit = value >> (7 - depth) & 1 != 0;
+                let bit = self.decide(bits, &mut slots, &guesses, (node, inner, depth), class, bit);
                 node = node << 1 | u32::from(bit);
                 inner = inner << 1 | usize::from(bit);
             }
             for i in 0..CONTEXTS {
-                let line = &mut self.lines[(keys[i] >> 8) as usize & mask].0;
-                line[starts[i]..starts[i] + STATES].copy_from_slice(&slots[i][1..]);
+                let at = self.line(keys[i]);
+                self.lines[at].0[starts[i]..starts[i] + STATES].copy_from_slice(&slots[i][1..]);
             }
         }
-        for at in run_at {
-            let entry = &mut self.runs[at];
-            if *entry & 0xff == 0 {
-                *entry = *entry & 0xffff_0000 | (node & 0xff) << 8 | 1;
-            } else if *entry >> 8 & 0xff == node & 0xff {
-                *entry += u32::from(*entry & 0xff < 60);
-            } else {
-                *entry = if *entry & 0xff > 3 {
-                    (*entry & !0xff) | ((*entry & 0xff) / 4)
-                } else {
-                    *entry & 0xffff_0000 | (node & 0xff) << 8 | 1
-                };
-            }
+        for at in runs {
+            self.extend_run(at, node & 0xff);
         }
         node as u8
+    }
+
+    /// Codes one bit: `node` are the bits of the byte before it, `inner` those of its half, behind a one.
+    #[inline(always)]
+    fn decide<B: Bits>(
+        &mut self,
+        bits: &mut B,
+        slots: &mut Slots,
+        guesses: &[Guess; ALL_GUESSES],
+        (node, inner, depth): (u32, usize, usize),
+        class: usize,
+        bit: bool,
+    ) -> bool {
+        let mut inputs = [0i16; INPUTS];
+        for i in 0..CONTEXTS {
+            let state = usize::from(slots[i][inner & 15]);
+            inputs[i] = stretch(self.histories[i * 256 + state] >> 16) as i16;
+        }
+        // Which guesses still stand, and which bit they expect.
+        let mut agreeing = 0;
+        let mut expects = [None; ALL_GUESSES];
+        for (g, guess) in guesses.iter().enumerate() {
+            if guess.confidence != 0 && (u32::from(guess.byte) | 256) >> (8 - depth) == node {
+                let at = (g * CONFIDENCES + (usize::from(guess.confidence) & (CONFIDENCES - 1))) * 8 + depth;
+                let one = guess.byte >> (7 - depth) & 1 != 0;
+                let p = stretch(self.rights[at] >> 16) as i16;
+                inputs[CONTEXTS + g] = if one { p } else { -p };
+                expects[g] = Some((at, one));
+                agreeing |= usize::from(g < GUESSES) << (g % GUESSES);
+            }
+        }
+        inputs[INPUTS - 1] = 256;
+        let (a, b) = (
+            &mut self.by_class[class + agreeing],
+            &mut self.by_node[node as usize & 255],
+        );
+        let mut dot = 0i32;
+        for i in 0..INPUTS {
+            let weight = (a[i].wrapping_add(b[i]) >> 16) as i16;
+            dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from(weight));
+        }
+        let p = squash(dot >> (ONE.trailing_zeros() - 16));
+        let bit = bits.bit(p, bit);
+        let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
+        for i in 0..INPUTS {
+            let step = (i32::from(inputs[i]) * i32::from(error)) >> RATE;
+            a[i] = a[i].wrapping_add(step);
+            b[i] = b[i].wrapping_add(step);
+        }
+        for (i, slot) in slots.iter_mut().enumerate() {
+            let state = &mut slot[inner & 15];
+            learn(&mut self.histories[i * 256 + usize::from(*state)], bit);
+            *state = NEXT[usize::from(*state)][usize::from(bit)];
+        }
+        for (at, one) in expects.into_iter().flatten() {
+            learn(&mut self.rights[at], bit == one);
+        }
+        bit
     }
 }

@@ -172,12 +172,13 @@ impl Symbols for ModelledReader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash;
+    use super::super::{Guess, hash};
     use super::*;
     use proptest::prelude::*;
 
     fn grammar<S: Symbols>(s: &mut S, values: &[u64], out: &mut Vec<u64>) {
         let mut model = Model::new(2, 12, 127);
+        let mut bytes = ByteModel::new(12);
         let mut last = 0;
         for &v in values {
             let contexts = [hash(1, last as u32), hash(2, 0)];
@@ -186,6 +187,14 @@ mod tests {
             out.push(s.signed(&mut model, &contexts, v as i64) as u64);
             out.push(u64::from(s.tree(&mut model, &contexts, 9, v as u32 & 511)));
             out.push(u64::from(s.flag(&mut model, &contexts, v & 4 != 0)));
+            let guess = Guess { byte: last as u8 & 0xf0, confidence: last as u8 & 63 };
+            let known = ByteContext {
+                contexts: std::array::from_fn(|i| (last as u32) >> i),
+                runs: [last as u32, 1, 2],
+                guesses: [guess; 3],
+                class: last as u32,
+            };
+            out.push(u64::from(s.mixed_byte(&mut bytes, &known, v as u8)));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What precedes an instruction in new code, for prediction.
 
+use super::shape::{opcode, written};
 use crate::code::hash;
 use crate::machine::Machine;
 
@@ -9,9 +10,11 @@ pub struct History {
     /// Hashes of the last instructions' leading bytes, newest first.
     pub heads: [u32; 4],
     /// Hashes of the last instructions' bytes, newest first.
-    pub full: [u32; 4],
-    /// Hashes of the last instructions' opcodes, newest first.
+    pub full: [u32; 2],
+    /// The last instructions' opcodes, newest first.
     pub opcodes: [u32; 4],
+    /// Registers that the last instructions seem to write, newest in the lowest byte.
+    pub written: u32,
     /// The last eight blanked bytes, newest lowest.
     pub bytes: u64,
     /// Tells units apart.
@@ -19,18 +22,20 @@ pub struct History {
 }
 
 impl History {
+    /// Before the first instruction of a unit.
+    pub fn of_unit(unit: u32) -> Self {
+        History {
+            unit,
+            ..History::default()
+        }
+    }
+
     /// Goes past an instruction.
     pub fn pass(&mut self, machine: Machine, masked: &[u8]) {
         let insn = machine.decode(masked);
-        let from = usize::from(insn.opcode_at);
-        let mut opcode = match machine {
-            Machine::AArch64 => masked.get(3).copied().unwrap_or(0).into(),
-            _ => masked.get(from).copied().map_or(0, u32::from),
-        };
-        if opcode == 0x0f && machine != Machine::AArch64 {
-            opcode |= masked.get(from + 1).copied().map_or(0, |b| u32::from(b) << 8);
-        }
-        self.opcodes = [opcode, self.opcodes[0], self.opcodes[1], self.opcodes[2]];
+        self.written = self.written << 8 | written(machine, masked, &insn);
+        let [a, b, c, _] = self.opcodes;
+        self.opcodes = [opcode(machine, masked, &insn), a, b, c];
         let mut head = masked.len() as u32;
         for &b in masked.iter().take(3) {
             head = hash(head, u32::from(b));
@@ -40,7 +45,7 @@ impl History {
             full = hash(full, u32::from(b));
         }
         self.heads = [head, self.heads[0], self.heads[1], self.heads[2]];
-        self.full = [full, self.full[0], self.full[1], self.full[2]];
+        self.full = [full, self.full[0]];
         for &b in masked {
             self.bytes = self.bytes << 8 | u64::from(b);
         }

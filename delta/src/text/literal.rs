@@ -2,8 +2,12 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
+use super::shape::{counterpart, part, part_of};
 use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, hash};
-use crate::machine::{ABSENT, Field, Insn, Machine, Scanner};
+use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
+
+/// Memory of the contexts, as a power of two.
+const CONTEXT_BITS: u32 = 23;
 
 /// Models of literal instructions.
 #[derive(Debug)]
@@ -15,203 +19,233 @@ pub struct LiteralModels {
 impl Default for LiteralModels {
     fn default() -> Self {
         LiteralModels {
-            byte: ByteModel::new(23),
+            byte: ByteModel::new(CONTEXT_BITS),
             stray: Model::new(1, 8, 255),
         }
     }
 }
 
-/// What part of an instruction a byte is.
-fn part(machine: Machine, insn: &Insn, n: usize) -> u32 {
-    if machine == Machine::AArch64 {
-        return n as u32 & 3;
-    }
-    let n = n as u8;
-    let within = |at: u8, len: u8| at != ABSENT && n >= at && n < at + len;
-    if n < insn.opcode_at {
-        0
-    } else if n == insn.opcode_at {
-        1
-    } else if n == insn.modrm_at {
-        3
-    } else if within(insn.disp_at, insn.disp_len) {
-        if insn.disp_len == 1 {
-            5
-        } else {
-            (6 + u32::from(n - insn.disp_at)).min(9)
-        }
-    } else if within(insn.imm_at, insn.imm_len) {
-        if insn.imm_len == 1 {
-            10
-        } else {
-            (11 + u32::from(n - insn.imm_at)).min(15)
-        }
-    } else if insn.modrm_at != ABSENT && n == insn.modrm_at + 1 {
-        4
-    } else {
-        2
-    }
+/// What both sides know around a literal instruction.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The machine.
+    pub machine: Machine,
+    /// The walk through the unit, before the instruction.
+    pub scanner: &'a Scanner,
+    /// The instructions before.
+    pub history: &'a History,
+    /// Earlier places like this one.
+    pub recall: &'a Recall,
+    /// The blanked old instruction that it stands for, or that it may stand for; or nothing.
+    pub partner: &'a [u8],
+    /// Whether it does stand for the partner.
+    pub replaces: bool,
+    /// Bytes to the end of the unit.
+    pub room: usize,
 }
 
-/// The byte of an old instruction that plays the same part.
-fn counterpart(machine: Machine, old: &[u8], shape: &Insn, part: u32, at: usize, insn: &Insn) -> Option<u8> {
-    if machine == Machine::AArch64 {
-        return old.get(at).copied();
-    }
-    let from = |start: u8, len: u8, k: u32| {
-        (start != ABSENT && k < u32::from(len))
-            .then(|| old.get(usize::from(start) + k as usize).copied())
-            .flatten()
-    };
-    match part {
-        3 => from(shape.modrm_at, 1, 0),
-        4 => from(shape.modrm_at, 2, 1),
-        5 => from(shape.disp_at, shape.disp_len, 0),
-        6..=9 => from(shape.disp_at, shape.disp_len, part - 6),
-        10 => from(shape.imm_at, shape.imm_len, 0),
-        11..=15 => from(shape.imm_at, shape.imm_len, part - 11),
-        1 => from(shape.opcode_at, 1, 0),
-        2 => from(
-            shape.opcode_at,
-            4,
-            (at as u32).saturating_sub(u32::from(insn.opcode_at)),
-        ),
-        _ => old.get(at).copied(),
-    }
+/// An instruction as far as it is known.
+struct Progress {
+    raw: [u8; 16],
+    /// Bytes known.
+    n: usize,
+    /// Hash of the bytes known.
+    prefix: u32,
+    /// The last eight bytes known, this instruction's and those before.
+    bytes: u64,
+    /// Whether all bytes were the partner's, the old trail's, the new trail's.
+    agrees: [bool; 3],
 }
 
-/// Codes one instruction, at most `room` bytes, with `partner` the blanked old one that it replaces; `truth`
-/// holds its blanked bytes. Leaves the blanked bytes in `out`.
-#[allow(clippy::too_many_arguments)]
+/// Codes one instruction; `truth` are its blanked bytes. Leaves the blanked bytes in `out`; where the unit ends
+/// inside an instruction, that is all the rest of it.
 pub fn code_instruction<S: Symbols>(
     s: &mut S,
     m: &mut LiteralModels,
-    machine: Machine,
-    scanner: &Scanner,
-    history: &History,
-    recall: &Recall,
-    partner: &[u8],
-    room: usize,
+    around: &Surroundings,
     truth: &[u8],
     out: &mut Vec<u8>,
 ) {
-    out.clear();
-    let mut raw = [0u8; 16];
-    let mut prefix = 0u32;
-    let mut bytes = history.bytes;
-    let mut n = 0;
+    let machine = around.machine;
+    let room = around.room.min(16);
     let mut stray = 0;
-    let shape = machine.decode(partner);
-    let mut agreed = true;
-    let partner_hash = partner.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1));
-    let (mut trusted_old, mut trusted_new) = (true, true);
-    // Fixed-width words are told opcode byte first, then registers, so that fields are known before they come.
-    let order = if machine == Machine::AArch64 && room >= 4 {
-        [3, 0, 1, 2]
-    } else {
-        [0, 1, 2, 3]
+    // Words are told highest byte first: the opcode, then the fields in the order in which they lie.
+    let word = machine == Machine::AArch64 && room >= 4;
+    let place = |n: usize| if word && n < 4 { 3 - n } else { n };
+    let partner = Partner::new(around);
+    let mut known = Progress {
+        raw: [0; 16],
+        n: 0,
+        prefix: 0,
+        bytes: around.history.bytes,
+        agrees: [true; 3],
     };
-    let [h0, h1, _h2, _] = history.heads;
-    let [f0, f1, f2, _] = history.full;
     loop {
-        let at = order.get(n).copied().unwrap_or(n);
-        let (insn, field) = scanner.look(&raw[..room.min(16)], 0);
+        let (n, at) = (known.n, place(known.n));
+        let (insn, field) = around.scanner.look(&known.raw[..room], 0);
+        if n == 1 && !word {
+            // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
+            let unknown = !machine.decode(truth).known;
+            if s.flag(&mut m.stray, &[u32::from(known.raw[0])], unknown) {
+                stray = if machine == Machine::AArch64 { room } else { 1 };
+            }
+        }
+        let complete = n == stray || stray == 0 && insn.known && n >= usize::from(insn.len);
+        if n > 0 && (n >= room.min(15) || complete) {
+            break;
+        }
         let blank = match field {
             Some((field, _)) if n > 0 => blank_bits(machine, field, at),
             _ => 0,
         };
-        if n == 1 && !(machine == Machine::AArch64 && room >= 4) {
-            // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
-            let known = machine.decode(truth).known;
-            if s.flag(&mut m.stray, &[u32::from(raw[0])], !known) {
-                stray = if machine == Machine::AArch64 { room } else { 1 };
+        if blank != 0xff {
+            let previous = n.checked_sub(1).map(|before| known.raw[place(before)]);
+            let (context, expected) = known.context(around, &partner, &insn, at, previous, blank);
+            let byte = s.mixed_byte(&mut m.byte, &context, truth.get(at).copied().unwrap_or(0));
+            known.raw[at] = byte;
+            for (agrees, expected) in known.agrees.iter_mut().zip(expected) {
+                *agrees &= expected == Some(byte);
             }
         }
-        if n > 0
-            && (n >= room.min(15) || n == stray || stray == 0 && insn.known && n >= usize::from(insn.len))
-        {
-            break;
-        }
-        if blank != 0xff {
-            let part = part(machine, &insn, n);
-            let old = if partner.is_empty() {
-                None
-            } else {
-                counterpart(machine, partner, &shape, part, at, &insn)
-            };
-            let old_key = old.map_or(256, u32::from) | part << 9 | u32::from(agreed) << 14;
-            let prefix = hash(prefix, u32::from(blank));
-            let last = |k: u32| (bytes & ((1 << (8 * k)) - 1)) as u32;
-            let opcode = u32::from(raw[usize::from(insn.opcode_at) & 15]) | part << 8;
-            let [o0, o1, o2, o3] = history.opcodes;
-            let ops = (o0 | o1 << 16).wrapping_add((o2 | o3 << 16).wrapping_mul(0x85EB_CA6B));
-            let previous = if n > 0 {
-                u32::from(raw[order.get(n - 1).copied().unwrap_or(n - 1)])
-            } else {
-                h0
-            };
-            let trails = u32::from(recall.old.expected[at])
-                | u32::from(recall.new.expected[at]) << 8
-                | u32::from(trusted_old && recall.old.hits > 0) << 16
-                | u32::from(trusted_new && recall.new.hits > 0) << 17;
-            let contexts: [u32; CONTEXTS] = [
-                hash(prefix, o0),
-                hash(prefix, h0),
-                hash(hash(prefix, h0), h1),
-                hash(prefix, f0),
-                hash(prefix, old_key),
-                hash(hash(history.unit, old_key), 8),
-                hash(hash(history.unit, opcode), previous),
-                hash(last(2), 5 + (n as u32) * 16),
-                hash(last(4), 6),
-                hash(opcode, 7),
-                hash(hash(old_key, opcode), h0),
-                hash(last(3), trails),
-            ];
-            let f01 = hash(hash(prefix, f0), f1);
-            let runs: [u32; RUNS] = [
-                hash(f01, 1),
-                hash(f01, f2),
-                hash(hash(prefix, partner_hash), history.unit),
-                hash(hash(prefix, ops), h0),
-            ];
-            let known = truth.get(at).copied().unwrap_or(0);
-            let guesses = [
-                Guess {
-                    byte: old.unwrap_or(0),
-                    confidence: if old.is_some() {
-                        (1 + part + u32::from(agreed) * 16) as u8
-                    } else {
-                        0
-                    },
-                },
-                guess(trusted_old, &recall.old, at),
-                guess(trusted_new, &recall.new, at),
-            ];
-            let known_now = ByteContext {
-                contexts,
-                runs,
-                guesses,
-                class: part + 16 * u32::from(agreed),
-            };
-            raw[at] = s.mixed_byte(&mut m.byte, &known_now, known);
-            agreed &= old == Some(raw[at]);
-            trusted_old &= recall.old.expected[at] == raw[at];
-            trusted_new &= recall.new.expected[at] == raw[at];
-        }
-        prefix = hash(prefix, 0x100 | u32::from(raw[at]));
-        bytes = bytes << 8 | u64::from(raw[at]);
-        n += 1;
+        known.prefix = hash(known.prefix, 0x100 | u32::from(known.raw[at]));
+        known.bytes = known.bytes << 8 | u64::from(known.raw[at]);
+        known.n += 1;
     }
-    out.extend_from_slice(&raw[..n]);
-    let (_, field) = scanner.look(out, 0);
+    out.clear();
+    out.extend_from_slice(&known.raw[..known.n]);
+    let (_, field) = around.scanner.look(out, 0);
     if let Some((field, _)) = field {
         machine.blank(field.kind, out, field.at);
     }
 }
 
+/// The partner's shape.
+struct Partner {
+    shape: Insn,
+    hash: u32,
+}
+
+impl Partner {
+    fn new(around: &Surroundings) -> Self {
+        let hash = around.partner.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1));
+        Partner {
+            shape: around.machine.decode(around.partner),
+            hash,
+        }
+    }
+}
+
+impl Progress {
+    /// What predicts the byte at `at`, and what the partner and the trails expect there.
+    fn context(
+        &self,
+        around: &Surroundings,
+        partner: &Partner,
+        insn: &Insn,
+        at: usize,
+        previous: Option<u8>,
+        blank: u8,
+    ) -> (ByteContext, [Option<u8>; 3]) {
+        let (machine, history, recall) = (around.machine, around.history, around.recall);
+        let unit = history.unit;
+        let part = part_of(machine, insn, self.n);
+        let old = match around.partner {
+            [] => None,
+            bytes => counterpart(machine, bytes, &partner.shape, part, at, insn),
+        };
+        let trusted = u32::from(self.agrees[0]) | u32::from(around.replaces) << 1;
+        let old_key = old.map_or(256, u32::from) | part << 9 | trusted << 14;
+        let opcode = self.opcode(machine, insn) | part << 16;
+        let before = previous.map_or(history.heads[0], u32::from);
+        let memory = self.memory(machine, insn);
+        let prefix = hash(self.prefix, u32::from(blank));
+        let [o0, o1, o2, o3] = history.opcodes;
+        let [f0, f1] = history.full;
+        let opcodes = (o0 | o1 << 16).wrapping_add((o2 | o3 << 16).wrapping_mul(0x85EB_CA6B));
+        let last_two = (self.bytes & 0xffff) as u32;
+        let last_five = hash(self.bytes as u32, (self.bytes >> 32) as u32 & 0xff);
+        let contexts: [u32; CONTEXTS] = [
+            hash(opcode, history.written & 0xffff),
+            hash(
+                hash(memory, part),
+                if part >= part::SHORT_DISP { before } else { 0 },
+            ),
+            hash(hash(old_key, before), part),
+            // The same substitution, and the same operands, in this function.
+            hash(unit, old_key),
+            hash(hash(unit, opcode), before),
+            hash(last_two, self.n as u32),
+            last_five,
+            opcode,
+            hash(hash(prefix, o0), o1),
+        ];
+        let runs: [u32; RUNS] = [
+            hash(hash(prefix, f0), f1),
+            hash(hash(prefix, partner.hash), unit),
+            hash(hash(prefix, opcodes), history.heads[0]),
+        ];
+        let confidence = 1 + (part & 15) + 16 * u32::from(self.agrees[0]) + 31 * u32::from(around.replaces);
+        let partner_guess = old.map(|byte| Guess {
+            byte,
+            confidence: confidence as u8,
+        });
+        let guesses = [
+            partner_guess.unwrap_or_default(),
+            guess(&recall.old, at, self.agrees[1]),
+            guess(&recall.new, at, self.agrees[2]),
+        ];
+        let expected = [
+            old,
+            Some(recall.old.expected[at & 15]),
+            Some(recall.new.expected[at & 15]),
+        ];
+        let class = (part & 15) | trusted << 4;
+        (
+            ByteContext {
+                contexts,
+                runs,
+                guesses,
+                class,
+            },
+            expected,
+        )
+    }
+
+    /// The opcode, as far as it is known.
+    fn opcode(&self, machine: Machine, insn: &Insn) -> u32 {
+        let byte = |at: u8| u32::from(self.raw[usize::from(at) & 15]);
+        if machine == Machine::AArch64 {
+            return byte(3);
+        }
+        let first = byte(insn.opcode_at);
+        if first == 0x0f {
+            first | byte(insn.opcode_at + 1) << 8
+        } else {
+            first
+        }
+    }
+
+    /// The memory operand, or the fields of a word, as far as they are known.
+    fn memory(&self, machine: Machine, insn: &Insn) -> u32 {
+        let at = usize::from(insn.modrm_at);
+        if machine == Machine::AArch64 {
+            return u32::from(self.raw[3]) | u32::from(self.raw[2]) << 8;
+        }
+        if self.n <= at {
+            return 0;
+        }
+        let modrm = self.raw[at & 15];
+        let sib = if modrm & 7 == 4 {
+            self.raw[(at + 1) & 15]
+        } else {
+            0
+        };
+        u32::from(modrm & 0xc7) | u32::from(sib) << 8 | u32::from(self.raw[0] & 1) << 16
+    }
+}
+
 /// What a trail expects, and how far it is to be trusted.
-fn guess(trusted: bool, trail: &Trail, at: usize) -> Guess {
+fn guess(trail: &Trail, at: usize, agrees: bool) -> Guess {
     if trail.hits == 0 {
         return Guess::default();
     }
@@ -220,16 +254,19 @@ fn guess(trusted: bool, trail: &Trail, at: usize) -> Guess {
     } else {
         (12 + (32 - trail.hits.leading_zeros())).min(24)
     };
-    let confidence = 1 + length as u8 + if trusted { 32 } else { 0 };
     Guess {
         byte: trail.expected[at & 15],
-        confidence,
+        confidence: 1 + length as u8 + if agrees { 32 } else { 0 },
     }
 }
 
 /// Which bits of byte `at` belong to the field.
 fn blank_bits(machine: Machine, field: Field, at: usize) -> u8 {
+    // Told highest byte first, a word's base register is not known before its immediate.
+    if field.kind == FieldKind::Lo12 {
+        return 0;
+    }
     let mut ones = [0xffu8; 16];
     machine.blank(field.kind, &mut ones, field.at);
-    !ones[at]
+    !ones[at & 15]
 }

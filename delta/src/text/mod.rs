@@ -5,6 +5,7 @@ mod listing;
 mod literal;
 mod ops;
 mod recall;
+mod shape;
 
 pub use listing::Listing;
 pub use literal::LiteralModels;

@@ -1,8 +1,9 @@
 //! The edit of one unit: repeat, replace, insert, or go on elsewhere, instruction by instruction.
 
 use super::history::History;
-use super::literal::{LiteralModels, code_instruction};
+use super::literal::{LiteralModels, Surroundings, code_instruction};
 use super::recall::Recall;
+use super::shape::opcode;
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
@@ -15,6 +16,9 @@ const REPLACE: u32 = 0;
 const INSERT: u32 = 1;
 const GO_NEAR: u32 = 2;
 const GO_FAR: u32 = 3;
+
+/// How far ahead an inserted instruction is looked for in the mapped unit.
+const HINT_REACH: usize = 16;
 
 /// Far units kept, so that going back to one is cheap.
 const FAR_UNITS: usize = 7;
@@ -61,7 +65,6 @@ pub struct TextCoder<'a> {
     others: Vec<Listing>,
     last_far: (u32, u32),
     recall: Recall,
-    indexed: bool,
 }
 
 impl<'a> TextCoder<'a> {
@@ -76,7 +79,6 @@ impl<'a> TextCoder<'a> {
             others: vec![Listing::new(machine); FAR_UNITS],
             last_far: (0, 0),
             recall: Recall::new(machine),
-            indexed: false,
         }
     }
 
@@ -105,12 +107,7 @@ impl<'a> TextCoder<'a> {
     ) -> Result<()> {
         if unit.whole {
             let source = self.map.units[unit.source as usize - 1];
-            body.runs.push(Run {
-                new_at: unit.at,
-                old_at: source.at,
-                len: unit.size,
-                same: true,
-            });
+            body.runs.push(Run { new_at: unit.at, old_at: source.at, len: unit.size, same: true });
             return Ok(());
         }
         let mapped = unit.source.checked_sub(1);
@@ -123,16 +120,14 @@ impl<'a> TextCoder<'a> {
             coder: self,
             cursor: mapped.map(|_| (false, 0)),
             home: 0,
+            hint: 0,
             mapped,
             history: 0,
             forced: false,
         };
         let machine = edit.coder.machine;
         let mut scanner = Scanner::new(machine);
-        let mut before = History {
-            unit: unit.at,
-            ..History::default()
-        };
+        let mut before = History::of_unit(unit.at);
         let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
         let mut instruction = Vec::with_capacity(16);
         while p < unit.size as usize {
@@ -155,57 +150,40 @@ impl<'a> TextCoder<'a> {
                     instruction.extend_from_slice(listing.token(index));
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     edit.advance()?;
-                    push(
-                        &mut body.runs,
-                        unit.at,
-                        Run {
-                            new_at: at,
-                            old_at,
-                            len: len as u32,
-                            same: true,
-                        },
-                    );
+                    push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
                     len
                 }
                 Step::Literal(old_at) => {
-                    if !edit.coder.indexed {
-                        edit.coder.recall.index(edit.coder.old, edit.coder.map)?;
-                        edit.coder.indexed = true;
-                    }
-                    edit.coder.recall.find(edit.coder.old)?;
+                    edit.coder.recall.find(edit.coder.old, edit.coder.map)?;
                     let partner = match old_at {
                         Some(_) => {
                             let (listing, index) = edit.source();
                             listing.token(index)
                         }
-                        None => &[],
+                        None => edit.hinted(),
                     };
                     let known = truth.map_or(&[][..], |t| t.listing.token(token));
-                    code_instruction(
-                        literals,
-                        lm,
+                    let around = Surroundings {
                         machine,
-                        &scanner,
-                        &before,
-                        &edit.coder.recall,
+                        scanner: &scanner,
+                        history: &before,
+                        recall: &edit.coder.recall,
                         partner,
+                        replaces: old_at.is_some(),
                         room,
-                        known,
-                        &mut instruction,
-                    );
+                    };
+                    code_instruction(literals, lm, &around, known, &mut instruction);
                     before.pass(machine, &instruction);
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
                     let len = instruction.len();
+                    if old_at.is_none() {
+                        edit.follow(&instruction);
+                    }
                     if let Some(old_at) = old_at {
                         edit.advance()?;
-                        body.runs.push(Run {
-                            new_at: at,
-                            old_at,
-                            len: len as u32,
-                            same: false,
-                        });
+                        body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
                     }
                     len
                 }
@@ -249,6 +227,8 @@ struct Edit<'c, 'a> {
     cursor: Option<(bool, usize)>,
     /// Where the mapped unit was left.
     home: usize,
+    /// The instruction of the mapped unit that a literal may stand for.
+    hint: usize,
     mapped: Option<u32>,
     history: u32,
     /// A move was just coded, so the next instruction is repeated.
@@ -265,18 +245,40 @@ impl Edit<'_, '_> {
         (self.listing(far), index)
     }
 
+    /// The instruction of the mapped unit that an inserted one may stand for.
+    fn hinted(&self) -> &[u8] {
+        let near = &self.coder.near;
+        if self.mapped.is_some() && self.hint < near.len() { near.token(self.hint) } else { &[] }
+    }
+
+    /// Goes past the instruction of the mapped unit that an inserted one looks like.
+    fn follow(&mut self, inserted: &[u8]) {
+        if self.mapped.is_none() {
+            return;
+        }
+        let machine = self.coder.machine;
+        let near = &self.coder.near;
+        let end = near.len().min(self.hint + HINT_REACH);
+        let equal = (self.hint..end).find(|&i| near.token(i) == inserted);
+        let alike = || {
+            let opcode = |bytes| opcode(machine, bytes, &machine.decode(bytes));
+            let wanted = opcode(inserted);
+            (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| opcode(near.token(i)) == wanted)
+        };
+        if let Some(found) = equal.or_else(alike) {
+            self.hint = found + 1;
+        }
+    }
+
     fn advance(&mut self) -> Result<()> {
         if let Some((far, index)) = self.cursor {
             let next = index + 1;
             if !far {
                 self.home = next;
+                self.hint = next;
             }
             let coder = &mut *self.coder;
-            let more = if far {
-                coder.far.reach(coder.machine, coder.old, next)?
-            } else {
-                next < coder.near.len()
-            };
+            let more = if far { coder.far.reach(coder.machine, coder.old, next)? } else { next < coder.near.len() };
             self.cursor = more.then_some((far, next));
         }
         Ok(())
@@ -293,9 +295,7 @@ impl Edit<'_, '_> {
         before: &History,
     ) -> Result<Step> {
         loop {
-            let here = self
-                .cursor
-                .map(|(far, index)| (self.listing(far).unit, index as u32));
+            let here = self.cursor.map(|(far, index)| (self.listing(far).unit, index as u32));
             let aligned = target.is_some() && here == target;
             let mut op = INSERT;
             if let Some((far, index)) = self.cursor {
@@ -347,9 +347,7 @@ impl Edit<'_, '_> {
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {
-                        return Err(Error::DamagedPatch(
-                            "it replaces an instruction that is not there",
-                        ));
+                        return Err(Error::DamagedPatch("it replaces an instruction that is not there"));
                     };
                     let listing = self.listing(far);
                     return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
@@ -370,9 +368,7 @@ impl Edit<'_, '_> {
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
         let contexts = [hash(1, from_far), hash(2, self.history & 0xff), 3];
         let to = (self.home as i64).saturating_add(s.signed(&mut m.near, &contexts, to));
-        let index = usize::try_from(to)
-            .ok()
-            .filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
+        let index = usize::try_from(to).ok().filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
         let index = index.ok_or(Error::DamagedPatch("it goes past its old function"))?;
         self.cursor = Some((false, index));
         Ok(())
@@ -381,19 +377,12 @@ impl Edit<'_, '_> {
     fn go_far<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
         let (last_unit, last_at) = self.coder.last_far;
         let (unit, at) = target.unwrap_or((0, 0));
-        let away = s.signed(
-            &mut m.far_unit,
-            &[1, hash(2, self.history & 0xf)],
-            i64::from(unit) - i64::from(last_unit),
-        );
+        let away = s.signed(&mut m.far_unit, &[1, hash(2, self.history & 0xf)], i64::from(unit) - i64::from(last_unit));
         let unit = i64::from(last_unit).saturating_add(away);
         let unit = u32::try_from(unit).map_err(|_| Error::DamagedPatch("it copies from nowhere"))?;
         let again = unit == last_unit;
         let base = if again { i64::from(last_at) } else { 0 };
-        let contexts = [
-            hash(1, u32::from(again)),
-            hash(2, u32::from(again) | (self.history & 0xf) << 1),
-        ];
+        let contexts = [hash(1, u32::from(again)), hash(2, u32::from(again) | (self.history & 0xf) << 1)];
         let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
         self.coder.load_far(unit)?;
         let there = usize::try_from(index).ok();

@@ -1,73 +1,74 @@
 //! Where the last instructions stood before, in the old file or in new code, and what followed them there.
 
+use super::Listing;
 use crate::code::hash;
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::CodeMap;
 use crate::machine::{Machine, Scanner};
 
-/// Instructions that a place in the old file must share with what was just coded.
+/// Instructions that a place in the old file must share with those just coded.
 const OLD_GRAM: usize = 3;
 /// The same for new code.
 const NEW_GRAM: usize = 2;
-const RING: usize = 1 << 22;
-/// Size of the index of old code, as a power of two.
-const OLD_INDEX_BITS: u32 = 21;
-
-/// A hash of one blanked instruction.
-fn token(masked: &[u8]) -> u32 {
-    let mut low = [0u8; 8];
-    let mut high = [0u8; 8];
-    let n = masked.len().min(8);
-    low[..n].copy_from_slice(&masked[..n]);
-    let rest = masked.len().saturating_sub(8).min(8);
-    high[..rest].copy_from_slice(&masked[8.min(masked.len())..][..rest]);
-    let mix = |x: u64| (x ^ x >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mix(mix(u64::from_le_bytes(low) ^ (masked.len() as u64) << 59) ^ u64::from_le_bytes(high)) >> 32) as u32
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Grams([u32; 6]);
-
-impl Grams {
-    fn pass(&mut self, token: u32) {
-        self.0.copy_within(0..5, 1);
-        self.0[0] = token;
-    }
-    fn key(&self, n: usize) -> u32 {
-        self.0[..n]
-            .iter()
-            .fold(n as u32, |h, &t| hash(h.rotate_left(7), t))
-    }
-}
+const OLD_BITS: u32 = 20;
+const NEW_BITS: u32 = 18;
+/// Bytes of new code remembered.
+const RING: usize = 1 << 20;
+/// Literal instructions before the old file is worth an index.
+const WORTH_AN_INDEX: u32 = 1000;
+/// Bytes compared to tell how long a place in new code agrees.
+const LOOK_BACK: usize = 32;
 
 /// What an earlier place says comes next.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
     /// Instructions in a row that it got right; 0 if there is no trail.
     pub hits: u32,
-    at: u64,
-    /// The instruction that it expects.
+    /// The instruction that it expects, and maybe more.
     pub expected: [u8; 16],
-    /// Length of the expected instruction.
-    pub len: usize,
+    /// Length of the expected instruction; not known of new code.
+    len: usize,
+    at: usize,
 }
 
 /// Finds and follows trails.
 #[derive(Debug)]
 pub struct Recall {
     machine: Machine,
+    /// Where the last run of [`OLD_GRAM`] instructions of a hash starts in the old file.
     old_index: Vec<u32>,
+    /// More of that hash, so that few places are read in vain.
+    old_checks: Vec<u8>,
+    /// Where the last run of [`NEW_GRAM`] instructions of a hash ended.
     new_index: Vec<u32>,
+    /// New code, by position modulo its size.
     ring: Vec<u8>,
     written: usize,
-    /// Where in the ring the last instructions start, newest first.
-    starts: [usize; 6],
-    grams: Grams,
+    /// Where the last instructions start, newest first.
+    starts: [usize; OLD_GRAM],
+    /// Hashes of the last instructions, newest first.
+    tokens: [u32; OLD_GRAM],
+    literals: u32,
     /// A trail in the old file.
     pub old: Trail,
     /// A trail in new code.
     pub new: Trail,
+}
+
+fn token(masked: &[u8]) -> u32 {
+    let mut bytes = [0u8; 16];
+    let len = masked.len().min(16);
+    bytes[..len].copy_from_slice(&masked[..len]);
+    let value = u128::from_le_bytes(bytes) ^ (masked.len() as u128) << 120;
+    let mix = |x: u64| (x ^ x >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mix(mix(value as u64) ^ (value >> 64) as u64) >> 32) as u32
+}
+
+fn key(tokens: &[u32]) -> u32 {
+    tokens
+        .iter()
+        .fold(tokens.len() as u32, |h, &t| hash(h.rotate_left(7), t))
 }
 
 impl Recall {
@@ -76,30 +77,32 @@ impl Recall {
         Recall {
             machine,
             old_index: Vec::new(),
-            new_index: vec![0; 1 << 20],
-            ring: vec![0; RING],
+            old_checks: Vec::new(),
+            new_index: Vec::new(),
+            ring: Vec::new(),
             written: 0,
-            starts: [0; 6],
-            grams: Grams::default(),
+            starts: [0; OLD_GRAM],
+            tokens: [0; OLD_GRAM],
+            literals: 0,
             old: Trail::default(),
             new: Trail::default(),
         }
     }
 
-    /// Indexes the old file's code.
-    pub fn index(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
-        let bits = OLD_INDEX_BITS;
-        self.old_index = vec![0; 1 << bits];
-        let mut listing = super::Listing::new(self.machine);
+    fn index_old(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
+        self.old_index = vec![0; 1 << OLD_BITS];
+        self.old_checks = vec![0; 1 << OLD_BITS];
+        let mut listing = Listing::new(self.machine);
         for (i, unit) in map.units.iter().enumerate() {
             listing.load(self.machine, file, i as u32, *unit)?;
-            let mut grams = Grams::default();
+            let mut tokens = [0; OLD_GRAM];
             for k in 0..listing.len() {
-                grams.pass(token(listing.token(k)));
+                tokens = [token(listing.token(k)), tokens[0], tokens[1]];
                 if k + 1 >= OLD_GRAM {
-                    let key = grams.key(OLD_GRAM);
-                    self.old_index[(key >> (32 - bits)) as usize] =
-                        listing.at + listing.starts[k + 1 - OLD_GRAM];
+                    let start = listing.at + listing.starts[k + 1 - OLD_GRAM];
+                    let key = key(&tokens);
+                    self.old_index[(key >> (32 - OLD_BITS)) as usize] = start;
+                    self.old_checks[(key >> (32 - OLD_BITS)) as usize] = key as u8;
                 }
             }
         }
@@ -108,61 +111,61 @@ impl Recall {
 
     /// Goes past an instruction.
     pub fn pass(&mut self, masked: &[u8], file: &FileView) -> Result<()> {
-        if self.new.hits > 0 {
-            if self.new.expected[..masked.len().min(16)] == masked[..masked.len().min(16)] {
-                self.new.hits += 1;
-                self.new.at += masked.len() as u64;
-            } else {
-                self.new.hits = 0;
-            }
+        if self.ring.is_empty() {
+            self.ring = vec![0; RING];
+            self.new_index = vec![0; 1 << NEW_BITS];
         }
+        let followed = |trail: &Trail| trail.hits > 0 && trail.expected.starts_with(masked);
+        self.new.hits = if followed(&self.new) { self.new.hits + 1 } else { 0 };
+        self.new.at += masked.len();
+        self.old.hits = if followed(&self.old) && self.old.len == masked.len() {
+            self.old.hits + 1
+        } else {
+            0
+        };
+        self.old.at += masked.len();
         if self.old.hits > 0 {
-            if self.old.expected[..self.old.len] == *masked {
-                self.old.hits += 1;
-                self.old.at += masked.len() as u64;
-                self.foresee_old(file)?;
-            } else {
-                self.old.hits = 0;
-            }
+            self.foresee_old(file)?;
         }
-        self.grams.pass(token(masked));
-        self.starts.copy_within(0..5, 1);
-        self.starts[0] = self.written;
+        self.tokens = [token(masked), self.tokens[0], self.tokens[1]];
+        self.starts = [self.written, self.starts[0], self.starts[1]];
         for &b in masked {
             self.ring[self.written % RING] = b;
             self.written += 1;
         }
-        let key = self.grams.key(NEW_GRAM);
-        let slot = &mut self.new_index[(key >> 12) as usize];
+        self.find_new();
+        Ok(())
+    }
+
+    /// Follows new code, or finds where in it the last instructions stood before.
+    fn find_new(&mut self) {
+        let slot = &mut self.new_index[(key(&self.tokens[..NEW_GRAM]) >> (32 - NEW_BITS)) as usize];
         let before = *slot as usize;
         *slot = self.written as u32;
-        // Remember for `find`, which comes before the next call.
-        if self.new.hits == 0 && before > 0 && self.written - before < RING - 64 {
-            let mut same = 0;
-            while same < 32
-                && same < before
-                && self.ring[(before - 1 - same) % RING] == self.ring[(self.written - 1 - same) % RING]
-            {
-                same += 1;
-            }
-            if same >= self.written - self.starts[NEW_GRAM - 1] {
-                self.new.hits = NEW_GRAM as u32 + same as u32 / 16;
-                self.new.at = before as u64;
+        let here = self.written;
+        let in_ring = before > 0 && here.wrapping_sub(before) < RING - 2 * LOOK_BACK;
+        if self.new.hits == 0 && in_ring {
+            let back = |at: usize, k: usize| self.ring[(at - 1 - k) % RING];
+            let alike = (0..LOOK_BACK.min(before))
+                .take_while(|&k| back(before, k) == back(here, k))
+                .count();
+            if alike >= here - self.starts[NEW_GRAM - 1] {
+                self.new.hits = NEW_GRAM as u32 + alike as u32 / 16;
+                self.new.at = before;
             }
         }
         if self.new.hits > 0 {
-            for i in 0..16 {
-                self.new.expected[i] = self.ring[(self.new.at as usize + i) % RING];
+            for (i, byte) in self.new.expected.iter_mut().enumerate() {
+                *byte = self.ring[(self.new.at + i) % RING];
             }
         }
-        Ok(())
     }
 
     fn foresee_old(&mut self, file: &FileView) -> Result<()> {
         let mut bytes = [0u8; 16];
-        let n = 16.min(file.len().saturating_sub(self.old.at)) as usize;
-        file.read(self.old.at, &mut bytes[..n])?;
-        let (insn, field) = Scanner::new(self.machine).look(&bytes[..n], 0);
+        let left = file.len().saturating_sub(self.old.at as u64).min(16) as usize;
+        file.read(self.old.at as u64, &mut bytes[..left])?;
+        let (insn, field) = Scanner::new(self.machine).look(&bytes[..left], 0);
         let len = usize::from(insn.len);
         if let Some((field, _)) = field {
             self.machine.blank(field.kind, &mut bytes[..len], field.at);
@@ -174,46 +177,48 @@ impl Recall {
         Ok(())
     }
 
-    /// Looks for trails, before an instruction is coded.
-    pub fn find(&mut self, file: &FileView) -> Result<()> {
-        if self.old.hits == 0 && !self.old_index.is_empty() {
-            let bits = self.old_index.len().trailing_zeros();
-            let place = self.old_index[(self.grams.key(OLD_GRAM) >> (32 - bits)) as usize];
-            if place > 0 {
-                let mut context = [0u8; 16 * OLD_GRAM];
-                let room = (context.len() as u64).min(file.len().saturating_sub(u64::from(place))) as usize;
-                file.read(u64::from(place), &mut context[..room])?;
-                let mut p = 0;
-                let mut scanner = Scanner::new(self.machine);
-                let mut matching = true;
-                for k in (0..OLD_GRAM).rev() {
-                    let (insn, field) = scanner.look(&context[p..room], p as u64);
-                    scanner.pass(&context[p..room], p as u64);
-                    let end = p + usize::from(insn.len);
-                    if let Some((field, _)) = field {
-                        self.machine.blank(field.kind, &mut context[p..end], field.at);
-                    }
-                    let (from, to) = (
-                        self.starts[k],
-                        if k == 0 { self.written } else { self.starts[k - 1] },
-                    );
-                    matching = insn.len > 0
-                        && to - from == end - p
-                        && (from..to)
-                            .zip(p..)
-                            .all(|(r, c)| self.ring[r % RING] == context[c]);
-                    if !matching {
-                        break;
-                    }
-                    p = end;
-                }
-                if matching {
-                    self.old.hits = OLD_GRAM as u32;
-                    self.old.at = u64::from(place) + p as u64;
-                    self.foresee_old(file)?;
-                }
-            }
+    /// Before a literal instruction: finds where in the old file the last instructions stand, unless there is a
+    /// trail already.
+    pub fn find(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
+        self.literals = self.literals.saturating_add(1);
+        if self.literals == WORTH_AN_INDEX {
+            self.index_old(file, map)?;
         }
-        Ok(())
+        if self.old.hits > 0 || self.old_index.is_empty() {
+            return Ok(());
+        }
+        let key = key(&self.tokens);
+        let slot = (key >> (32 - OLD_BITS)) as usize;
+        let place = self.old_index[slot];
+        if place == 0 || self.old_checks[slot] != key as u8 {
+            return Ok(());
+        }
+        let mut bytes = [0u8; 16 * OLD_GRAM];
+        let room = file
+            .len()
+            .saturating_sub(u64::from(place))
+            .min(bytes.len() as u64) as usize;
+        file.read(u64::from(place), &mut bytes[..room])?;
+        let mut scanner = Scanner::new(self.machine);
+        let mut p = 0;
+        let mut ends = [self.written; OLD_GRAM + 1];
+        ends[1..].copy_from_slice(&self.starts);
+        for k in (0..OLD_GRAM).rev() {
+            let (insn, field) = scanner.look(&bytes[p..room], p as u64);
+            scanner.pass(&bytes[p..room], p as u64);
+            let end = p + usize::from(insn.len);
+            if let Some((field, _)) = field {
+                self.machine.blank(field.kind, &mut bytes[p..end], field.at);
+            }
+            let new = ends[k + 1]..ends[k];
+            if end == p || new.len() != end - p || !new.zip(p..).all(|(r, c)| self.ring[r % RING] == bytes[c])
+            {
+                return Ok(());
+            }
+            p = end;
+        }
+        self.old.hits = OLD_GRAM as u32;
+        self.old.at = place as usize + p;
+        self.foresee_old(file)
     }
 }
