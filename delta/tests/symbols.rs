@@ -9,11 +9,11 @@ use proptest::prelude::*;
 /// A symbol: name, offset in `.text`, size, and whether it is a function.
 type Symbol = (String, u64, u64, bool);
 
+/// Name, type, flags, link, entry size, bytes.
+type Section<'b> = (u32, u32, u64, u32, u64, &'b [u8]);
+
 const TEXT: u64 = 0x1000;
 const TEXT_SIZE: usize = 0x4000;
-
-/// Name, type, flags, link, entry size, bytes.
-type Header<'a> = (u32, u32, u64, u32, u64, &'a [u8]);
 
 /// A file with code, a symbol table, its names, and the section names.
 fn file(symbols: &[Symbol], share: bool) -> Vec<u8> {
@@ -40,8 +40,7 @@ fn file(symbols: &[Symbol], share: bool) -> Vec<u8> {
         .map(|i| (i.wrapping_mul(0x9E37_79B1) >> 24) as u8)
         .collect();
     let mut file = vec![0u8; TEXT as usize];
-    // Name, type, flags, link, entry size, bytes.
-    let sections: [Header; 4] = [
+    let sections: [Section; 4] = [
         (1, 1, 6, 0, 0, &code),
         (7, 2, 0, 3, 24, &rows),
         (15, 3, 0, 0, 0, &strings),
