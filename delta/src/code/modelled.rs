@@ -187,7 +187,10 @@ mod tests {
             out.push(s.signed(&mut model, &contexts, v as i64) as u64);
             out.push(u64::from(s.tree(&mut model, &contexts, 9, v as u32 & 511)));
             out.push(u64::from(s.flag(&mut model, &contexts, v & 4 != 0)));
-            let guess = Guess { byte: last as u8 & 0xf0, confidence: last as u8 & 63 };
+            let guess = Guess {
+                byte: last as u8 & 0xf0,
+                confidence: last as u8 & 63,
+            };
             let known = ByteContext {
                 contexts: std::array::from_fn(|i| (last as u32) >> i),
                 runs: [last as u32, 1, 2],

@@ -109,6 +109,9 @@ mod tests {
         }
         state = NEXT[state as usize][0];
         assert_eq!(SEEN[state as usize], [1, 7]);
-        assert!(NEXT[..255].iter().flatten().all(|&s| s != 0), "no state forgets everything");
+        assert!(
+            NEXT[..255].iter().flatten().all(|&s| s != 0),
+            "no state forgets everything"
+        );
     }
 }

@@ -107,7 +107,12 @@ impl<'a> TextCoder<'a> {
     ) -> Result<()> {
         if unit.whole {
             let source = self.map.units[unit.source as usize - 1];
-            body.runs.push(Run { new_at: unit.at, old_at: source.at, len: unit.size, same: true });
+            body.runs.push(Run {
+                new_at: unit.at,
+                old_at: source.at,
+                len: unit.size,
+                same: true,
+            });
             return Ok(());
         }
         let mapped = unit.source.checked_sub(1);
@@ -150,7 +155,16 @@ impl<'a> TextCoder<'a> {
                     instruction.extend_from_slice(listing.token(index));
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     edit.advance()?;
-                    push(&mut body.runs, unit.at, Run { new_at: at, old_at, len: len as u32, same: true });
+                    push(
+                        &mut body.runs,
+                        unit.at,
+                        Run {
+                            new_at: at,
+                            old_at,
+                            len: len as u32,
+                            same: true,
+                        },
+                    );
                     len
                 }
                 Step::Literal(old_at) => {
@@ -183,7 +197,12 @@ impl<'a> TextCoder<'a> {
                     }
                     if let Some(old_at) = old_at {
                         edit.advance()?;
-                        body.runs.push(Run { new_at: at, old_at, len: len as u32, same: false });
+                        body.runs.push(Run {
+                            new_at: at,
+                            old_at,
+                            len: len as u32,
+                            same: false,
+                        });
                     }
                     len
                 }
@@ -248,7 +267,11 @@ impl Edit<'_, '_> {
     /// The instruction of the mapped unit that an inserted one may stand for.
     fn hinted(&self) -> &[u8] {
         let near = &self.coder.near;
-        if self.mapped.is_some() && self.hint < near.len() { near.token(self.hint) } else { &[] }
+        if self.mapped.is_some() && self.hint < near.len() {
+            near.token(self.hint)
+        } else {
+            &[]
+        }
     }
 
     /// Goes past the instruction of the mapped unit that an inserted one looks like.
@@ -278,7 +301,11 @@ impl Edit<'_, '_> {
                 self.hint = next;
             }
             let coder = &mut *self.coder;
-            let more = if far { coder.far.reach(coder.machine, coder.old, next)? } else { next < coder.near.len() };
+            let more = if far {
+                coder.far.reach(coder.machine, coder.old, next)?
+            } else {
+                next < coder.near.len()
+            };
             self.cursor = more.then_some((far, next));
         }
         Ok(())
@@ -295,7 +322,9 @@ impl Edit<'_, '_> {
         before: &History,
     ) -> Result<Step> {
         loop {
-            let here = self.cursor.map(|(far, index)| (self.listing(far).unit, index as u32));
+            let here = self
+                .cursor
+                .map(|(far, index)| (self.listing(far).unit, index as u32));
             let aligned = target.is_some() && here == target;
             let mut op = INSERT;
             if let Some((far, index)) = self.cursor {
@@ -347,7 +376,9 @@ impl Edit<'_, '_> {
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {
-                        return Err(Error::DamagedPatch("it replaces an instruction that is not there"));
+                        return Err(Error::DamagedPatch(
+                            "it replaces an instruction that is not there",
+                        ));
                     };
                     let listing = self.listing(far);
                     return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
@@ -368,7 +399,9 @@ impl Edit<'_, '_> {
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
         let contexts = [hash(1, from_far), hash(2, self.history & 0xff), 3];
         let to = (self.home as i64).saturating_add(s.signed(&mut m.near, &contexts, to));
-        let index = usize::try_from(to).ok().filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
+        let index = usize::try_from(to)
+            .ok()
+            .filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
         let index = index.ok_or(Error::DamagedPatch("it goes past its old function"))?;
         self.cursor = Some((false, index));
         Ok(())
@@ -377,12 +410,19 @@ impl Edit<'_, '_> {
     fn go_far<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
         let (last_unit, last_at) = self.coder.last_far;
         let (unit, at) = target.unwrap_or((0, 0));
-        let away = s.signed(&mut m.far_unit, &[1, hash(2, self.history & 0xf)], i64::from(unit) - i64::from(last_unit));
+        let away = s.signed(
+            &mut m.far_unit,
+            &[1, hash(2, self.history & 0xf)],
+            i64::from(unit) - i64::from(last_unit),
+        );
         let unit = i64::from(last_unit).saturating_add(away);
         let unit = u32::try_from(unit).map_err(|_| Error::DamagedPatch("it copies from nowhere"))?;
         let again = unit == last_unit;
         let base = if again { i64::from(last_at) } else { 0 };
-        let contexts = [hash(1, u32::from(again)), hash(2, u32::from(again) | (self.history & 0xf) << 1)];
+        let contexts = [
+            hash(1, u32::from(again)),
+            hash(2, u32::from(again) | (self.history & 0xf) << 1),
+        ];
         let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
         self.coder.load_far(unit)?;
         let there = usize::try_from(index).ok();

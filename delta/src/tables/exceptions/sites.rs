@@ -404,8 +404,17 @@ impl SiteModels {
             }
             LABEL => {
                 let key = label.map_or(0, |l| l.class | u32::from(l.back) << 2);
-                let key = s.tree(&mut self.label, &[hash(1, u32::from(first)), hash(2, state)], 3, key);
-                let contexts = [hash(1, key), hash(2, key | u32::from(first) << 3), hash(3, key | state << 3)];
+                let key = s.tree(
+                    &mut self.label,
+                    &[hash(1, u32::from(first)), hash(2, state)],
+                    3,
+                    key,
+                );
+                let contexts = [
+                    hash(1, key),
+                    hash(2, key | u32::from(first) << 3),
+                    hash(3, key | state << 3),
+                ];
                 let rank = s.number(&mut self.rank, &contexts, u64::from(label.map_or(0, |l| l.rank)));
                 let label = Label {
                     class: key & 3,
@@ -621,7 +630,11 @@ fn pads<'l>(
     back: bool,
 ) -> impl Iterator<Item = usize> + 'l {
     let count = landmarks.roles.len();
-    let (steps, at) = if back { (from, from) } else { (count - from.min(count), from) };
+    let (steps, at) = if back {
+        (from, from)
+    } else {
+        (count - from.min(count), from)
+    };
     let place = move |k: usize| if back { at - k } else { at + k };
     let may = move |&i: &usize| {
         let before = i.checked_sub(1).and_then(|i| landmarks.roles.get(i));

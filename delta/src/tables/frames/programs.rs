@@ -395,7 +395,9 @@ impl Programs {
                 let bytes = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
                 let swap = swaps.iter().find(|(from, _)| from == bytes);
                 swapped.extend_from_slice(swap.map_or(bytes, |(_, to)| to));
-                let new = truth.zip(self.new_ops.get(j)).filter(|(_, op)| op.place.is_none());
+                let new = truth
+                    .zip(self.new_ops.get(j))
+                    .filter(|(_, op)| op.place.is_none());
                 let hit = new.is_some_and(|(t, op)| t[op.bytes.0 as usize..op.bytes.1 as usize] == swapped);
                 known = match known {
                     Some(SAME | REPLACE) => Some(if hit { SAME } else { REPLACE }),
@@ -449,7 +451,8 @@ impl Programs {
                         let m = &mut self.m;
                         let at = out.len();
                         m.fresh(s, landmarks, factor, (opcode, step), op, &mut state, out)?;
-                        let made = out[at..].first() == Some(&SAME_OFFSET) && opcode == u32::from(SAME_OFFSET);
+                        let made =
+                            out[at..].first() == Some(&SAME_OFFSET) && opcode == u32::from(SAME_OFFSET);
                         if let Some(guess) = guess.filter(|_| made && step == REPLACE) {
                             let was = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
                             swaps.retain(|(from, _)| from != was);
