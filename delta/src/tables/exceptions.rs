@@ -1,5 +1,6 @@
 //! `.gcc_except_table`: the exception tables of the functions, and how they stand in the section.
 
+mod fields;
 mod lsda;
 mod sites;
 
@@ -174,7 +175,7 @@ impl Exceptions {
                 self.is_64,
                 limit,
             )?;
-            lsda.emit(&mut self.bytes);
+            lsda.emit(&mut self.bytes, self.is_64);
             landmarks
                 .sites
                 .extend(lsda.sites.iter().map(|s| (s.start, s.end)));
@@ -286,7 +287,9 @@ impl Exceptions {
         let old = &old[old.iter().take_while(|&&b| b == 0).count()..];
         let truth = self.truth.as_ref().zip(until);
         let known = truth.map_or(&[][..], |(t, u)| &t.bytes[out.len().min(u)..u]);
-        let aligned = known.split_at_checked(usual).filter(|k| k.0.iter().all(|&b| b == 0));
+        let aligned = known
+            .split_at_checked(usual)
+            .filter(|k| k.0.iter().all(|&b| b == 0));
         let way = match aligned {
             _ if known.is_empty() && usual > 0 => NOTHING,
             Some((_, [])) => ALIGNED,
@@ -296,7 +299,11 @@ impl Exceptions {
         // Tables with types are aligned, those without may not be.
         let typed = next.map_or(2, |e| u32::from(e.encoding != OMIT));
         let state = usual as u32 | typed << 2 | u32::from(!old.is_empty()) << 4;
-        let contexts = [hash(1, state), hash(2, typed << 2 | usual as u32), hash(hash(3, state), self.last_way)];
+        let contexts = [
+            hash(1, state),
+            hash(2, typed << 2 | usual as u32),
+            hash(hash(3, state), self.last_way),
+        ];
         let way = s.tree(&mut self.raw.way, &contexts, 2, way);
         self.last_way = way;
         let zeros = if way == ALIGNED || way == AS_OLD { usual } else { 0 };
