@@ -158,7 +158,7 @@ impl Lsda {
         }
         // Only what comes out again byte for byte.
         let mut again = Vec::with_capacity(p);
-        lsda.emit(&mut again);
+        lsda.emit(&mut again, is_64);
         lsda.fill_types(&mut again, addr, is_64);
         (bytes.get(..p) == Some(&again)).then_some((lsda, p))
     }
@@ -215,8 +215,8 @@ impl Lsda {
     }
 
     /// Appends the table, its types still zero; they depend on where it will stand.
-    pub fn emit(&self, out: &mut Vec<u8>) {
-        let size = Encoding::of(self.types_encoding, true).map_or(0, |e| e.size);
+    pub fn emit(&self, out: &mut Vec<u8>, is_64: bool) {
+        let size = Encoding::of(self.types_encoding, is_64).map_or(0, |e| e.size);
         out.extend_from_slice(&[OMIT, self.types_encoding]);
         let sites_len = self.sites_len();
         if self.types_encoding != OMIT {

@@ -1,5 +1,6 @@
 //! `.gcc_except_table`: the exception tables of the functions, and how they stand in the section.
 
+mod fields;
 mod lsda;
 mod sites;
 
@@ -174,7 +175,7 @@ impl Exceptions {
                 self.is_64,
                 limit,
             )?;
-            lsda.emit(&mut self.bytes);
+            lsda.emit(&mut self.bytes, self.is_64);
             landmarks
                 .sites
                 .extend(lsda.sites.iter().map(|s| (s.start, s.end)));

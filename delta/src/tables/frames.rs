@@ -4,22 +4,27 @@
 //! Each unit's part is coded right after its references, while its code is at hand; the section is put
 //! together when all units are through.
 
+mod cfa;
+mod fit;
+mod fresh;
+mod kinds;
 mod programs;
 mod read;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use super::exceptions::{ExceptionTable, Exceptions};
 use super::frame_index;
 use super::landmarks::Landmarks;
 use super::{Made, Table, World};
 use crate::code::{Model, Symbols, hash};
-use crate::elf::Elf;
 use crate::image::{Stream, Streams};
-use crate::layout::CodeMap;
 use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
+pub use fit::UnwindFit;
 use programs::Programs;
-use read::{FrameTable, KINDS, Kind, LONGEST_CIE, NONE};
+use read::{FrameTable, Kind, NONE};
 use rows::Row;
 
 /// Kinds of the references in frames, beyond the kinds of fields in code.
@@ -123,56 +128,6 @@ pub struct Unwind {
     landmarks: Landmarks,
 }
 
-/// Which unwind tables of a new file their models reproduce.
-#[derive(Clone, Copy, Debug)]
-pub struct UnwindFit<'e> {
-    elf: &'e Elf,
-    bytes: &'e [u8],
-    frames: Option<usize>,
-}
-
-impl<'e> UnwindFit<'e> {
-    /// Looks at the frames of a file, on which all other tables depend.
-    pub fn new(elf: &'e Elf, code: &CodeMap, bytes: &'e [u8]) -> Self {
-        let mut fit = UnwindFit {
-            elf,
-            bytes,
-            frames: None,
-        };
-        fit.frames = elf.section(b".eh_frame").filter(|&i| {
-            let section = &elf.sections[i];
-            section.in_file() && {
-                let table = FrameTable::read(fit.section(i).to_vec(), section.addr as u32, elf.is_64, code);
-                table.clean && table.strays as usize * 8 <= table.rows.len()
-            }
-        });
-        fit
-    }
-
-    fn section(&self, index: usize) -> &'e [u8] {
-        let s = &self.elf.sections[index];
-        &self.bytes[s.offset as usize..(s.offset + s.size) as usize]
-    }
-
-    /// Whether a section is reproduced by its model.
-    pub fn holds(&self, index: usize, table: Table) -> bool {
-        let Some(frames) = self.frames else {
-            return false;
-        };
-        let section = &self.elf.sections[index];
-        match table {
-            Table::Frames => index == frames,
-            Table::FrameIndex => {
-                let (addr, len) = (section.addr as u32, section.size as usize);
-                let from = self.elf.sections[frames].addr as u32;
-                self.elf.section(&section.name) == Some(index)
-                    && frame_index::build(self.section(frames), from, addr, len) == self.section(index)
-            }
-            _ => self.elf.section(&section.name) == Some(index),
-        }
-    }
-}
-
 /// The pointers to exception tables, with their units.
 fn pointers(table: &FrameTable) -> impl Iterator<Item = (u32, u32)> + '_ {
     (0..table.of_unit.len() as u32).filter_map(|unit| {
@@ -224,75 +179,6 @@ impl Unwind {
         }
         unwind.code_kinds(streams.get(Stream::Unwind), world)?;
         Ok(unwind)
-    }
-
-    /// Codes the kinds of CIE.
-    fn code_kinds<S: Symbols>(&mut self, s: &mut S, world: &mut World) -> Result<()> {
-        let damaged = || Error::DamagedPatch("a frame record makes no sense");
-        let m = &mut self.m;
-        let truth = self.truth.as_ref().map(|t| &t.kinds[..]);
-        let count = s.number(&mut m.count, &[0], truth.map_or(0, |t| t.len() as u64));
-        if count > KINDS as u64 {
-            return Err(damaged());
-        }
-        self.kind_of_old = vec![None; self.old.kinds.len()];
-        for i in 0..count as usize {
-            let known = truth.map(|t| &t[i]);
-            // One more than the old kind with these bytes; the next free one first.
-            let free = |j: &usize| self.kind_of_old[*j].is_none();
-            let expected = (0..self.old.kinds.len()).find(free).unwrap_or(0);
-            let equal = |j: &usize| free(j) && known.is_some_and(|k| k.body == self.old.kinds[*j].body);
-            let from = (0..self.old.kinds.len()).find(equal);
-            let away = from.map_or(0, |j| 1 + (j - expected.min(j)) as u64);
-            let from = s.number(&mut m.from_old, &[1, 2], away);
-            let mut kind = match from {
-                0 => {
-                    let len = known.map_or(0, |k| k.body.len() as u64);
-                    let len = s.number(&mut m.count, &[1], len);
-                    let mut body = Vec::new();
-                    for at in 0..len.min(LONGEST_CIE as u64) as usize {
-                        let last = body.last().map_or(0, |&b: &u8| u32::from(b));
-                        let byte = known.map_or(0, |k| k.body[at]);
-                        body.push(s.byte(&mut m.byte, &[1, hash(2, last)], byte));
-                    }
-                    Kind::new(body, world.elf.is_64).ok_or_else(damaged)?
-                }
-                away => {
-                    let index = usize::try_from(away - 1)
-                        .ok()
-                        .and_then(|a| a.checked_add(expected));
-                    let index = index
-                        .filter(|&j| j < self.kind_of_old.len())
-                        .ok_or_else(damaged)?;
-                    self.kind_of_old[index] = Some(i as u8);
-                    let kind = Kind::new(self.old.kinds[index].body.clone(), world.elf.is_64);
-                    let mut kind = kind.ok_or_else(damaged)?;
-                    kind.personality = self.old.kinds[index].personality;
-                    kind
-                }
-            };
-            let null = known.is_some_and(|k| k.personality.is_none());
-            if kind.field.is_some() && !s.flag(&mut m.null, &[0], null) {
-                let site = Site {
-                    kind: PERSONALITY_SITE,
-                    ..Site::default()
-                };
-                let guess = Guess {
-                    old_target: kind.personality,
-                    local: None,
-                    ..Guess::default()
-                };
-                let known = known.and_then(|k| k.personality).unwrap_or(0);
-                let target = world
-                    .targets
-                    .code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
-                kind.personality = Some(target);
-            } else {
-                kind.personality = None;
-            }
-            self.kinds.push(kind);
-        }
-        Ok(())
     }
 
     /// Codes the FDE of a unit and its exception table.

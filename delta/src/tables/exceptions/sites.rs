@@ -2,8 +2,8 @@
 
 use crate::code::{Model, Symbols, hash};
 use crate::elf::exceptions::Site;
-use crate::predict::{Label, Locals, UnitView};
-use crate::tables::landmarks::{CALL, Landmarks};
+use crate::predict::UnitView;
+use crate::tables::landmarks::Landmarks;
 use crate::{Error, error::Result};
 
 const REPLACE: u32 = 0;
@@ -12,15 +12,7 @@ const SKIP: u32 = 2;
 const END: u32 = 3;
 
 /// Most landing pads that are told by how lately they were used.
-const REMEMBERED: usize = 256;
-
-/// How a landing pad is told: by a walk onward or back, as a label, by its place.
-const ONWARD: u32 = 0;
-const BACK: u32 = 1;
-const LABEL: u32 = 2;
-const RAW: u32 = 3;
-/// Most instructions that such a walk looks at.
-const WALKED: usize = 64;
+pub const REMEMBERED: usize = 256;
 
 /// How many sites ahead the writing side looks for an equal one.
 const AHEAD: usize = 8;
@@ -31,17 +23,17 @@ pub struct SiteModels {
     all: Model,
     same: Model,
     step: Model,
-    pad_kind: Model,
-    recent: Model,
-    way: Model,
-    label: Model,
-    rank: Model,
-    form: Model,
-    call: Model,
-    back: Model,
-    walk: Model,
-    raw: Model,
-    action: Model,
+    pub pad_kind: Model,
+    pub recent: Model,
+    pub way: Model,
+    pub label: Model,
+    pub rank: Model,
+    pub form: Model,
+    pub call: Model,
+    pub back: Model,
+    pub walk: Model,
+    pub raw: Model,
+    pub action: Model,
     history: u32,
 }
 
@@ -70,8 +62,10 @@ impl Default for SiteModels {
 /// A projected site, and whether its code lines up with the old code throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guess {
-    site: Site,
-    solid: bool,
+    /// Where it is expected.
+    pub site: Site,
+    /// Whether old code stands behind all of it.
+    pub solid: bool,
 }
 
 /// Where the sites of an old function are in the new one, in order of their starts.
@@ -123,14 +117,14 @@ pub fn project(view: &UnitView, landmarks: &mut Landmarks, old: &[Site], guesses
 }
 
 /// The sites coded so far, and what is known around the next one.
-struct Around {
-    sites: Vec<Site>,
+pub struct Around {
+    pub sites: Vec<Site>,
     /// End of the last site.
-    from: u32,
+    pub from: u32,
     /// Landing pads, the latest last.
-    recent: Vec<u32>,
+    pub recent: Vec<u32>,
     history: u32,
-    kinds: u32,
+    pub kinds: u32,
 }
 
 /// Codes the sites of one function, at most `limit`.
@@ -277,6 +271,7 @@ impl Around {
         self.sites.push(site);
     }
 }
+<<<<<<< HEAD
 
 impl SiteModels {
     fn fresh<S: Symbols>(
@@ -642,3 +637,5 @@ fn pads<'l>(
     };
     (1..=steps).map(place).filter(may).take(WALKED)
 }
+=======
+>>>>>>> unwind

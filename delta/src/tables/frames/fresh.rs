@@ -1,0 +1,198 @@
+//! A call frame instruction that the old program does not have.
+
+use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, operands, put_advance};
+use super::programs::ProgramModels;
+use crate::code::{Symbols, hash};
+use crate::elf::encoded::{put_uleb, uleb};
+use crate::tables::landmarks::Landmarks;
+use crate::{Error, error::Result};
+
+/// What is known while a program is coded op by op.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Place that the next instructions are about.
+    pub here: u32,
+    /// Last two opcodes.
+    pub before: (u8, u8),
+    /// Offset of the frame from the stack pointer, and its highest value so far.
+    offset: u32,
+    highest: u32,
+    /// First operand of the last instruction of each class.
+    last: [u32; 16],
+    kept: Vec<u32>,
+}
+
+fn class_of(opcode: u8) -> usize {
+    match opcode {
+        0x80..=0xbf => 15,
+        _ => usize::from(opcode & 15),
+    }
+}
+
+impl State {
+    /// Takes note of an opcode.
+    pub fn note(&mut self, opcode: u8) {
+        self.before = (opcode, self.before.0);
+    }
+
+    /// Takes note of an instruction that is no advance.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        let opcode = bytes[0];
+        let first = uleb(bytes, 1).map_or((0, 1), |(v, at)| (v, at));
+        self.last[class_of(opcode)] = first.0;
+        match opcode {
+            0x0a => self.kept.push(self.offset),
+            0x0b => self.offset = self.kept.pop().unwrap_or(self.offset),
+            CFA_OFFSET => self.offset = first.0,
+            0x0c => self.offset = uleb(bytes, first.1).map_or(0, |v| v.0),
+            _ => {}
+        }
+        self.highest = self.highest.max(self.offset);
+        self.note(opcode);
+    }
+}
+
+impl ProgramModels {
+    /// Codes one instruction that the guess does not have.
+    #[allow(clippy::too_many_arguments)]
+    pub fn fresh<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        landmarks: &Landmarks,
+        factor: u32,
+        (guess, step): (u32, u32),
+        truth: Option<(&Op, &[u8])>,
+        state: &mut State,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let damaged = || Error::DamagedPatch("a frame program makes no sense");
+        let bytes = truth.map_or(&[][..], |(op, t)| &t[op.bytes.0 as usize..op.bytes.1 as usize]);
+        let place = truth.and_then(|(op, _)| op.place);
+        let known = if place.is_some() {
+            ADVANCE
+        } else {
+            bytes.first().copied().unwrap_or(0)
+        };
+        let (b0, b1) = (u32::from(state.before.0), u32::from(state.before.1));
+        let at_body = u32::from(state.offset == state.highest);
+        let contexts = [
+            hash(1, b0 | step << 8),
+            hash(hash(2, b0), b1),
+            hash(hash(3, b0), guess | step << 9),
+            hash(hash(4, b0), at_body | state.last[15] << 1),
+        ];
+        let opcode = s.byte(&mut self.opcode, &contexts, known);
+        if opcode == ADVANCE {
+            let wide = truth.map_or(0, |t| t.0.wide);
+            return self.advance(s, landmarks, factor, (place, wide), state, out);
+        }
+        let (numbers, block) = operands(opcode).ok_or_else(damaged)?;
+        let from = out.len();
+        out.push(opcode);
+        let mut at = 1;
+        for k in 0..numbers + u32::from(block) {
+            let known = uleb(bytes, at);
+            at = known.map_or(at, |k| k.1);
+            let known = known.map_or(0, |k| k.0);
+            let key = u32::from(opcode) | k << 8;
+            let is_offset = opcode == CFA_OFFSET || opcode == 0x0c && k == 1;
+            let value = if is_offset {
+                let contexts = [
+                    hash(1, key | b0 << 16),
+                    hash(hash(2, key), state.highest - state.offset),
+                    hash(hash(3, b1 | b0 << 8), state.offset),
+                ];
+                let away = i64::from(known) - i64::from(state.offset);
+                let away = s.signed(&mut self.offset, &contexts, away);
+                u32::try_from(i64::from(state.offset).saturating_add(away)).map_err(|_| damaged())?
+            } else {
+                let last = state.last[class_of(opcode)];
+                let contexts = [
+                    hash(1, key),
+                    hash(hash(2, key), last),
+                    hash(hash(3, key), state.offset),
+                    hash(hash(4, key), b0 | last << 8),
+                ];
+                let value = s.number(&mut self.operand, &contexts, u64::from(known));
+                u32::try_from(value).map_err(|_| damaged())?
+            };
+            put_uleb(out, value, 0);
+            if k == numbers {
+                let block = bytes.get(at..).unwrap_or_default();
+                if value as usize > LONGEST {
+                    return Err(damaged());
+                }
+                let mut before = (0, 0);
+                for i in 0..value as usize {
+                    let contexts = [1, hash(2, before.0), hash(hash(3, before.0), before.1)];
+                    let byte = s.byte(&mut self.byte, &contexts, block.get(i).copied().unwrap_or(0));
+                    before = (u32::from(byte), before.0);
+                    out.push(byte);
+                }
+            }
+        }
+        let bytes = &out[from..];
+        state.pass(bytes);
+        Ok(())
+    }
+
+    /// Codes an advance: to behind an instruction that moves the stack pointer, else by its distance.
+    fn advance<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        landmarks: &Landmarks,
+        factor: u32,
+        (place, wide): (Option<u32>, u8),
+        state: &mut State,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let factor = factor.max(1);
+        let first = landmarks.from(state.here);
+        let here = state.here;
+        let reached = |k: usize| landmarks.starts[k + 1];
+        let usable = |k: usize| (reached(k) - here).is_multiple_of(factor);
+        let mut events = landmarks.events(first);
+        let found = place.is_some_and(|p| events.any(|(k, _)| reached(k) == p && usable(k)));
+        let form = if wide > 0 { 2 } else { u32::from(!found) };
+        let (b0, b1) = (u32::from(state.before.0), u32::from(state.before.1));
+        let form = s.tree(&mut self.escape, &[1, hash(2, b0)], 2, form);
+        let mut distance = None;
+        if form == 0 {
+            let mut passed = 0u32;
+            let mut iter = landmarks.events(first).peekable();
+            while let Some((k, role)) = iter.next() {
+                let role = u32::from(role);
+                let next = iter.peek().map_or(0, |&(_, r)| u32::from(r));
+                let contexts = [
+                    hash(1, role | b0 << 8),
+                    hash(hash(2, role | b0 << 8), b1),
+                    hash(hash(3, role | next << 8), b0),
+                    hash(hash(4, role | passed.min(7) << 8), state.highest - state.offset),
+                ];
+                if s.flag(&mut self.walk, &contexts, Some(reached(k)) == place) {
+                    distance = Some((reached(k) - here) / factor);
+                    break;
+                }
+                passed += 1;
+                if s.exhausted() {
+                    break;
+                }
+            }
+        } else {
+            let known = place.map_or(0, |p| (p - here) / factor);
+            let distance_coded = s.number(&mut self.distance, &[1, hash(2, b0)], u64::from(known));
+            distance = u32::try_from(distance_coded).ok();
+        }
+        let damaged = || Error::DamagedPatch("a frame program makes no sense");
+        let distance = distance.ok_or_else(damaged)?;
+        let mut forced = 0;
+        if form == 2 {
+            forced = s.number(&mut self.length, &[1], u64::from(wide)) as u8;
+        }
+        put_advance(out, distance, forced);
+        let reached = distance.checked_mul(factor).and_then(|d| d.checked_add(here));
+        state.here = reached.ok_or_else(damaged)?;
+        state.note(ADVANCE);
+        Ok(())
+    }
+}
