@@ -317,12 +317,7 @@ impl Programs {
                         let m = &mut self.m;
                         let at = out.len();
                         m.fresh(s, landmarks, factor, (opcode, step), op, &mut state, out)?;
-<<<<<<< HEAD
-                        let made =
-                            out[at..].first() == Some(&SAME_OFFSET) && opcode == u32::from(SAME_OFFSET);
-=======
                         let made = out[at..].first() == Some(&CFA_OFFSET) && opcode == u32::from(CFA_OFFSET);
->>>>>>> unwind
                         if let Some(guess) = guess.filter(|_| made && step == REPLACE) {
                             let was = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
                             swaps.retain(|(from, _)| from != was);
