@@ -24,15 +24,21 @@ impl Scanner {
     #[inline]
     pub fn look(&self, bytes: &[u8], address: u64) -> (Insn, Option<(Field, u64)>) {
         let insn = self.machine.decode(bytes);
-        let field = match insn.field {
+        (insn, self.field(&insn, bytes, address))
+    }
+
+    /// The reference field of the instruction at the start of `bytes`, which was decoded before; otherwise as
+    /// [`Scanner::look`].
+    #[inline]
+    pub fn field(&self, insn: &Insn, bytes: &[u8], address: u64) -> Option<(Field, u64)> {
+        match insn.field {
             Some(field) if field.kind == FieldKind::Lo12 => {
                 let page = word_of(bytes).and_then(|word| self.pages.page(base_of(word)));
                 page.map(|page| (field, page))
             }
             Some(field) => Some((field, address)),
             None => None,
-        };
-        (insn, field)
+        }
     }
 
     /// Goes past the instruction at the start of `bytes`, whose fields are final.

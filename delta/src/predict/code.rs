@@ -4,7 +4,7 @@ use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
 use crate::code::{Symbols, hash};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit, Unit};
-use crate::machine::{FieldKind, Machine, Scanner};
+use crate::machine::{FieldKind, Insn, Machine, Scanner};
 use crate::recipe::Recipe;
 use crate::text::{Run, TextBody};
 use crate::{Error, error::Result};
@@ -30,6 +30,8 @@ pub struct CodePass<'a> {
     bytes: Vec<u8>,
     /// Untouched old bytes of the repeated stretches.
     base: Vec<u8>,
+    /// The shape of each instruction.
+    shapes: Vec<Insn>,
     locals: Locals,
     by_old: Vec<Run>,
     pointers: Vec<Pointer>,
@@ -58,6 +60,8 @@ pub struct UnitView<'u> {
     pub bytes: &'u [u8],
     /// References from it to addresses that may be data, in order.
     pub pointers: &'u [Pointer],
+    /// The shape of each instruction.
+    pub shapes: &'u [Insn],
     locals: &'u mut Locals,
     by_old: &'u [Run],
     old: OldCode<'u>,
@@ -67,7 +71,7 @@ impl UnitView<'_> {
     /// Its instruction starts, with the labels that are known so far.
     pub fn locals(&mut self) -> &mut Locals {
         if self.locals.is_empty() {
-            self.locals.fill(self.old.machine, self.bytes);
+            self.locals.fill(self.shapes);
         }
         self.locals
     }
@@ -153,6 +157,7 @@ impl<'a> CodePass<'a> {
             literal: 0,
             bytes: Vec::new(),
             base: Vec::new(),
+            shapes: Vec::new(),
             locals: Locals::default(),
             by_old: Vec::new(),
             pointers: Vec::new(),
@@ -219,6 +224,13 @@ impl<'a> CodePass<'a> {
             return Err(Error::DamagedPatch("code runs past its function"));
         }
         self.base.clone_from(&self.bytes);
+        self.shapes.clear();
+        let mut p = 0;
+        while p < self.bytes.len() {
+            let insn = self.old.machine.decode(&self.bytes[p..]);
+            p += usize::from(insn.len);
+            self.shapes.push(insn);
+        }
         Ok(first..self.run)
     }
 
@@ -242,7 +254,7 @@ impl<'a> CodePass<'a> {
         self.by_old.clear();
         self.pointers.clear();
         if !unit.whole {
-            self.locals.fill(machine, &self.bytes);
+            self.locals.fill(&self.shapes);
             self.by_old.extend_from_slice(runs);
             self.by_old.sort_by_key(|r| r.old_at);
         }
@@ -250,14 +262,15 @@ impl<'a> CodePass<'a> {
         let mut old_scanner = Scanner::new(machine);
         let mut run = 0;
         let mut partner = Vec::new();
-        let (mut p, mut index) = (0usize, 0usize);
-        while p < self.bytes.len() {
+        let mut p = 0usize;
+        for index in 0..self.shapes.len() {
+            let insn = self.shapes[index];
             let at = unit.at + p as u32;
             while runs.get(run).is_some_and(|r| r.new_at + r.len <= at) {
                 run += 1;
             }
             let here = addr + p as u32;
-            let (insn, field) = scanner.look(&self.bytes[p..], u64::from(here));
+            let field = scanner.field(&insn, &self.bytes[p..], u64::from(here));
             let end = p + usize::from(insn.len);
             let source = runs.get(run).filter(|r| r.new_at <= at);
             let old_at = source.map(|r| r.old_at + if r.same { at - r.new_at } else { 0 });
@@ -267,13 +280,13 @@ impl<'a> CodePass<'a> {
             let old_field = if let (Some(old_at), Some(old_addr)) = (old_at, old_addr)
                 && (field.is_some() || machine == Machine::AArch64)
             {
-                let old_bytes = if same {
-                    &self.base[p..]
+                let (old_bytes, old_insn) = if same {
+                    (&self.base[p..], insn)
                 } else {
                     self.old.file.read_up_to(u64::from(old_at), 16, &mut partner)?;
-                    &partner
+                    (&partner[..], machine.decode(&partner))
                 };
-                let (old_insn, old_field) = old_scanner.look(old_bytes, u64::from(old_addr));
+                let old_field = old_scanner.field(&old_insn, old_bytes, u64::from(old_addr));
                 let target =
                     old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len, from));
                 old_scanner.pass(old_bytes, u64::from(old_addr));
@@ -326,7 +339,6 @@ impl<'a> CodePass<'a> {
             }
             scanner.pass(&self.bytes[p..], u64::from(here));
             p = end;
-            index += 1;
             if s.exhausted() {
                 return Err(Error::DamagedPatch("the target stream ends too early"));
             }
@@ -389,6 +401,7 @@ impl<'a> CodePass<'a> {
             addr,
             bytes: &self.bytes,
             pointers: &self.pointers,
+            shapes: &self.shapes,
             locals: &mut self.locals,
             by_old: &self.by_old,
             old: self.old,

@@ -3,7 +3,7 @@
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
 
-use crate::machine::{Flow, Machine, Scanner};
+use crate::machine::{Flow, Insn};
 
 /// The instruction starts of one unit. Sets of instructions are bits, 64 to a word.
 #[derive(Clone, Debug, Default)]
@@ -38,16 +38,13 @@ impl Locals {
     }
 
     /// Adds all instructions of a unit, without labels.
-    pub fn fill(&mut self, machine: Machine, bytes: &[u8]) {
-        let mut scanner = Scanner::new(machine);
+    pub fn fill(&mut self, shapes: &[Insn]) {
         let mut leader = false;
-        let mut p = 0;
-        while p < bytes.len() {
-            let (insn, _) = scanner.look(&bytes[p..], p as u64);
-            scanner.pass(&bytes[p..], p as u64);
-            self.push(p as u32, leader);
+        let mut start = 0;
+        for insn in shapes {
+            self.push(start, leader);
             leader = matches!(insn.flow, Flow::Jump | Flow::Return | Flow::Trap);
-            p += usize::from(insn.len);
+            start += u32::from(insn.len);
         }
     }
 

@@ -114,9 +114,9 @@ impl Landmarks {
         let (machine, bytes) = (view.machine(), view.bytes);
         let mut scanner = Scanner::new(machine);
         let mut p = 0;
-        while p < bytes.len() {
+        for &insn in view.shapes {
             let here = u64::from(view.addr) + p as u64;
-            let (insn, field) = scanner.look(&bytes[p..], here);
+            let field = scanner.field(&insn, &bytes[p..], here);
             scanner.pass(&bytes[p..], here);
             let role = role(machine, &insn, &bytes[p..]);
             let head = match field {

@@ -2,7 +2,7 @@
 
 use super::shape::{opcode, written};
 use crate::code::hash;
-use crate::machine::Machine;
+use crate::machine::{Insn, Machine};
 
 /// The instructions that came before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,12 +30,11 @@ impl History {
         }
     }
 
-    /// Goes past an instruction.
-    pub fn pass(&mut self, machine: Machine, masked: &[u8]) {
-        let insn = machine.decode(masked);
-        self.written = self.written << 8 | written(machine, masked, &insn);
+    /// Goes past an instruction of the given shape.
+    pub fn pass(&mut self, machine: Machine, masked: &[u8], shape: &Insn) {
+        self.written = self.written << 8 | written(machine, masked, shape);
         let [a, b, c, _] = self.opcodes;
-        self.opcodes = [opcode(machine, masked, &insn), a, b, c];
+        self.opcodes = [opcode(machine, masked, shape), a, b, c];
         let mut head = masked.len() as u32;
         for &b in masked.iter().take(3) {
             head = hash(head, u32::from(b));

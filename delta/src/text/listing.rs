@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::Unit;
-use crate::machine::{Machine, Scanner};
+use crate::machine::{Insn, Machine, Scanner};
 
 /// The instructions of one unit, or of its beginning.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Listing {
     pub masked: Vec<u8>,
     /// For each instruction one more than its [`crate::machine::FieldKind`], or 0 without a field.
     pub kinds: Vec<u8>,
+    /// The shape of each instruction.
+    pub shapes: Vec<Insn>,
     scanner: Scanner,
 }
 
@@ -35,6 +37,7 @@ impl Listing {
             starts: vec![0],
             masked: Vec::new(),
             kinds: Vec::new(),
+            shapes: Vec::new(),
             scanner: Scanner::new(machine),
         }
     }
@@ -46,6 +49,7 @@ impl Listing {
         self.starts.push(0);
         self.masked.clear();
         self.kinds.clear();
+        self.shapes.clear();
         self.scanner = Scanner::new(machine);
     }
 
@@ -74,6 +78,7 @@ impl Listing {
                 machine.blank(field.kind, &mut self.masked[p..end], field.at);
             }
             self.starts.push(end as u32);
+            self.shapes.push(insn);
             self.kinds.push(field.map_or(0, |(f, _)| 1 + f.kind as u8));
         }
         Ok(true)

@@ -149,7 +149,7 @@ impl<'a> TextCoder<'a> {
             let len = match step {
                 Step::Same(old_at, len) => {
                     let (listing, index) = edit.source();
-                    before.pass(machine, listing.token(index));
+                    before.pass(machine, listing.token(index), &listing.shapes[index]);
                     scanner.pass(listing.token(index), p as u64);
                     instruction.clear();
                     instruction.extend_from_slice(listing.token(index));
@@ -187,7 +187,7 @@ impl<'a> TextCoder<'a> {
                         room,
                     };
                     code_instruction(literals, lm, &around, known, &mut instruction);
-                    before.pass(machine, &instruction);
+                    before.pass(machine, &instruction, &machine.decode(&instruction));
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
