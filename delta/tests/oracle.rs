@@ -71,17 +71,18 @@ fn difference(
     decoder: &Decoder,
     theirs: &Instruction,
 ) -> Option<&'static str> {
-    if !ours.known {
+    if !ours.known() {
         return Some("unknown");
     }
-    if usize::from(ours.len) != theirs.len() {
+    if usize::from(ours.len()) != theirs.len() {
         return Some("length");
     }
     let offsets = decoder.get_constant_offsets(theirs);
     let disp = offsets
         .has_displacement()
         .then(|| (offsets.displacement_offset(), offsets.displacement_size()));
-    let our_disp = (ours.disp_at != ABSENT).then(|| (usize::from(ours.disp_at), usize::from(ours.disp_len)));
+    let our_disp =
+        (ours.disp_at() != ABSENT).then(|| (usize::from(ours.disp_at()), usize::from(ours.disp_len())));
     if disp != our_disp {
         return Some("displacement");
     }
@@ -91,10 +92,11 @@ fn difference(
             offsets.immediate_size() + offsets.immediate_size2(),
         )
     });
-    let our_imm = (ours.imm_at != ABSENT).then(|| (usize::from(ours.imm_at), usize::from(ours.imm_len)));
+    let our_imm =
+        (ours.imm_at() != ABSENT).then(|| (usize::from(ours.imm_at()), usize::from(ours.imm_len())));
     // Where an immediate would be: the opcode of 3DNow!, and the fourth register of FMA4 and `vblendv`.
     let selector = imm.is_none()
-        && ours.imm_len == 1
+        && ours.imm_len() == 1
         && matches!(
             theirs.encoding(),
             EncodingKind::VEX | EncodingKind::XOP | EncodingKind::D3NOW
@@ -109,12 +111,12 @@ fn difference(
     {
         return Some("field");
     }
-    (flow(theirs) != ours.flow).then_some("flow")
+    (flow(theirs) != ours.flow()).then_some("flow")
 }
 
 fn target(machine: Machine, ours: &Insn, bytes: &[u8], address: u64) -> u64 {
-    let field = ours.field.expect("asked for an instruction with a field");
-    machine.read(field.kind, bytes, field.at, ours.len, address)
+    let field = ours.field().expect("asked for an instruction with a field");
+    machine.read(field.kind, bytes, field.at, ours.len(), address)
 }
 
 /// Kind, offset and target of the reference field, by the oracle.
@@ -366,8 +368,8 @@ fn count_fields(machine: Machine, code: &[u8]) -> usize {
     let mut count = 0;
     while !rest.is_empty() {
         let insn = machine.decode(rest);
-        count += usize::from(insn.field.is_some());
-        rest = &rest[usize::from(insn.len)..];
+        count += usize::from(insn.field().is_some());
+        rest = &rest[usize::from(insn.len())..];
     }
     count
 }

@@ -27,6 +27,10 @@ macro_rules! forward {
         impl Symbols for $type {
             const READS: bool = $reads;
             #[inline]
+            fn is_modelled(&self) -> bool {
+                matches!(self, Self::Modelled(_))
+            }
+            #[inline]
             fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool {
                 match self {
                     Self::Modelled(s) => s.flag(model, contexts, value),

@@ -80,6 +80,9 @@ impl ColumnReader {
 
 impl Symbols for ColumnWriter {
     const READS: bool = false;
+    fn is_modelled(&self) -> bool {
+        false
+    }
     fn flag(&mut self, _: &mut Model, _: &[u32], value: bool) -> bool {
         self.flags.push(u8::from(value));
         value
@@ -112,6 +115,9 @@ impl Symbols for ColumnWriter {
 
 impl Symbols for ColumnReader {
     const READS: bool = true;
+    fn is_modelled(&self) -> bool {
+        false
+    }
     fn flag(&mut self, _: &mut Model, _: &[u32], _: bool) -> bool {
         self.next(FLAGS) & 1 != 0
     }

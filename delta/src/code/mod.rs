@@ -25,6 +25,10 @@ pub use modelled::{ModelledReader, ModelledWriter};
 pub trait Symbols {
     /// Whether the values passed in are ignored and read from the stream instead.
     const READS: bool;
+    /// Whether contexts matter: a grammar may leave out work that serves them alone.
+    fn is_modelled(&self) -> bool {
+        true
+    }
     /// A yes or no.
     fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool;
     /// A number below `1 << width` with few enough values for a tree of decisions (width at most 24).

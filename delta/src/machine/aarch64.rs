@@ -3,7 +3,7 @@
 //! Every instruction is a little-endian word. The patterns are those of the Arm ARM, section C4.1 ("A64
 //! instruction set encoding"): data processing with an immediate, branches, loads and stores.
 
-use super::{Field, FieldKind, Flow, Insn};
+use super::{Field, FieldKind, Flow, Insn, Shape};
 
 /// Decodes one instruction. Whole words are always known: unallocated ones have no field.
 #[inline]
@@ -12,12 +12,13 @@ pub(super) fn decode(bytes: &[u8]) -> Insn {
         return Insn::raw(bytes.len().min(4) as u8);
     };
     let field = kind_of(word).map(|kind| Field { kind, at: 0 });
-    Insn {
+    let shape = Shape {
         field,
         flow: flow_of(word),
         known: true,
-        ..Insn::raw(4)
-    }
+        ..Shape::raw(4)
+    };
+    shape.pack()
 }
 
 /// The first four bytes as a word.
@@ -246,8 +247,12 @@ mod tests {
         for &(word, assembly, kind, flow, target) in VECTORS {
             let bytes = word.to_le_bytes();
             let insn = decode(&bytes);
-            assert_eq!(insn.field.map(|f| f.kind), kind, "{assembly}");
-            assert_eq!((insn.flow, insn.len, insn.known), (flow, 4, true), "{assembly}");
+            assert_eq!(insn.field().map(|f| f.kind), kind, "{assembly}");
+            assert_eq!(
+                (insn.flow(), insn.len(), insn.known()),
+                (flow, 4, true),
+                "{assembly}"
+            );
             if let Some(kind) = kind {
                 assert_eq!(
                     Machine::AArch64.read(kind, &bytes, 0, 4, 0x40_0000),

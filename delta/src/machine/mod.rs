@@ -78,36 +78,175 @@ pub enum Flow {
 /// In [`Insn`]: there is no such byte.
 pub const ABSENT: u8 = 0xff;
 
-/// The shape of one instruction. Offsets count from its first byte; the ones after `known` are x86 only.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Insn {
-    /// Length in bytes: 1 to 15 on x86; 4 on AArch64, fewer where the bytes end; 0 only for no bytes at all.
-    pub len: u8,
-    /// The reference field, at most one.
-    pub field: Option<Field>,
-    /// Where control goes.
-    pub flow: Flow,
-    /// Whether the bytes were understood. If not, `len` is 1 on x86, a word on AArch64, and nothing is set.
-    pub known: bool,
-    /// First opcode byte: the one after prefixes and REX (so the 0F of an escaped opcode), or the one after
-    /// the payload of a VEX, EVEX or XOP prefix.
-    pub opcode_at: u8,
-    /// ModRM byte, or [`ABSENT`].
-    pub modrm_at: u8,
-    /// Displacement of a memory operand, or [`ABSENT`]; the address of `mov` A0 to A3 counts as one.
-    pub disp_at: u8,
-    /// Length of the displacement, or 0.
-    pub disp_len: u8,
-    /// Immediate, or [`ABSENT`]. Branch displacements count as immediates.
-    pub imm_at: u8,
-    /// Length of the immediate (of both, when there are two), or 0.
-    pub imm_len: u8,
+/// The shape of one instruction, packed so that it travels in a register. Offsets count from its first byte;
+/// all but the first four parts are x86 only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Insn(u64);
+
+/// Where the parts of an [`Insn`] lie in it, four bits each: `known` shares those of the flow.
+mod packed {
+    pub const FIELD_KIND: u32 = 4;
+    pub const FIELD_AT: u32 = 8;
+    pub const FLOW: u32 = 12;
+    pub const KNOWN: u32 = 15;
+    pub const OPCODE_AT: u32 = 16;
+    pub const MODRM_AT: u32 = 20;
+    pub const DISP_AT: u32 = 24;
+    pub const DISP_LEN: u32 = 28;
+    pub const IMM_AT: u32 = 32;
+    pub const IMM_LEN: u32 = 36;
 }
+
+const FIELD_KINDS: [FieldKind; 10] = [
+    FieldKind::Rel8,
+    FieldKind::Rel32,
+    FieldKind::Rip32,
+    FieldKind::Branch26,
+    FieldKind::Branch19,
+    FieldKind::Branch14,
+    FieldKind::Lit19,
+    FieldKind::Adr21,
+    FieldKind::AdrPage21,
+    FieldKind::Lo12,
+];
+
+const FLOWS: [Flow; 8] = [
+    Flow::Next,
+    Flow::Call,
+    Flow::Jump,
+    Flow::CondJump,
+    Flow::Return,
+    Flow::Trap,
+    Flow::Next,
+    Flow::Next,
+];
 
 impl Insn {
     /// Bytes to step over.
     const fn raw(len: u8) -> Insn {
-        Insn {
+        Shape::raw(len).pack()
+    }
+
+    #[inline(always)]
+    fn part(self, at: u32) -> u8 {
+        (self.0 >> at & 15) as u8
+    }
+
+    /// An offset; 15 stands for [`ABSENT`].
+    #[inline(always)]
+    fn offset(self, at: u32) -> u8 {
+        let offset = self.part(at);
+        if offset == 15 { ABSENT } else { offset }
+    }
+
+    /// Length in bytes: 1 to 15 on x86; 4 on AArch64, fewer where the bytes end; 0 only for no bytes at all.
+    #[inline(always)]
+    pub fn len(self) -> u8 {
+        self.part(0)
+    }
+
+    /// Whether there were no bytes at all.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The reference field, at most one.
+    #[inline(always)]
+    pub fn field(self) -> Option<Field> {
+        let kind = usize::from(self.part(packed::FIELD_KIND)).checked_sub(1)?;
+        Some(Field {
+            kind: *FIELD_KINDS.get(kind)?,
+            at: self.part(packed::FIELD_AT),
+        })
+    }
+
+    /// Where control goes.
+    #[inline(always)]
+    pub fn flow(self) -> Flow {
+        FLOWS[usize::from(self.part(packed::FLOW) & 7)]
+    }
+
+    /// Whether the bytes were understood. If not, the length is 1 on x86, a word on AArch64, and nothing is set.
+    #[inline(always)]
+    pub fn known(self) -> bool {
+        self.0 >> packed::KNOWN & 1 != 0
+    }
+
+    /// First opcode byte: the one after prefixes and REX (so the 0F of an escaped opcode), or the one after
+    /// the payload of a VEX, EVEX or XOP prefix.
+    #[inline(always)]
+    pub fn opcode_at(self) -> u8 {
+        self.part(packed::OPCODE_AT)
+    }
+
+    /// ModRM byte, or [`ABSENT`].
+    #[inline(always)]
+    pub fn modrm_at(self) -> u8 {
+        self.offset(packed::MODRM_AT)
+    }
+
+    /// Displacement of a memory operand, or [`ABSENT`]; the address of `mov` A0 to A3 counts as one.
+    #[inline(always)]
+    pub fn disp_at(self) -> u8 {
+        self.offset(packed::DISP_AT)
+    }
+
+    /// Length of the displacement, or 0.
+    #[inline(always)]
+    pub fn disp_len(self) -> u8 {
+        self.part(packed::DISP_LEN)
+    }
+
+    /// Immediate, or [`ABSENT`]. Branch displacements count as immediates.
+    #[inline(always)]
+    pub fn imm_at(self) -> u8 {
+        self.offset(packed::IMM_AT)
+    }
+
+    /// Length of the immediate (of both, when there are two), or 0.
+    #[inline(always)]
+    pub fn imm_len(self) -> u8 {
+        self.part(packed::IMM_LEN)
+    }
+}
+
+impl std::fmt::Debug for Insn {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let shape = Shape {
+            len: self.len(),
+            field: self.field(),
+            flow: self.flow(),
+            known: self.known(),
+            opcode_at: self.opcode_at(),
+            modrm_at: self.modrm_at(),
+            disp_at: self.disp_at(),
+            disp_len: self.disp_len(),
+            imm_at: self.imm_at(),
+            imm_len: self.imm_len(),
+        };
+        shape.fmt(f)
+    }
+}
+
+/// The parts of an [`Insn`] while it is put together.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    len: u8,
+    field: Option<Field>,
+    flow: Flow,
+    known: bool,
+    opcode_at: u8,
+    modrm_at: u8,
+    disp_at: u8,
+    disp_len: u8,
+    imm_at: u8,
+    imm_len: u8,
+}
+
+impl Shape {
+    /// Bytes to step over.
+    const fn raw(len: u8) -> Shape {
+        Shape {
             len,
             field: None,
             flow: Flow::Next,
@@ -119,6 +258,28 @@ impl Insn {
             imm_at: ABSENT,
             imm_len: 0,
         }
+    }
+
+    /// [`ABSENT`] becomes 15, which is no offset in an instruction of at most 15 bytes.
+    #[inline(always)]
+    const fn pack(self) -> Insn {
+        let (kind, at) = match self.field {
+            Some(field) => (1 + field.kind as u64, field.at as u64),
+            None => (0, 0),
+        };
+        Insn(
+            self.len as u64
+                | kind << packed::FIELD_KIND
+                | at << packed::FIELD_AT
+                | (self.flow as u64) << packed::FLOW
+                | (self.known as u64) << packed::KNOWN
+                | ((self.opcode_at & 15) as u64) << packed::OPCODE_AT
+                | ((self.modrm_at & 15) as u64) << packed::MODRM_AT
+                | ((self.disp_at & 15) as u64) << packed::DISP_AT
+                | (self.disp_len as u64) << packed::DISP_LEN
+                | ((self.imm_at & 15) as u64) << packed::IMM_AT
+                | (self.imm_len as u64) << packed::IMM_LEN,
+        )
     }
 }
 
@@ -170,23 +331,23 @@ mod tests {
         #[test]
         fn arbitrary_bytes_decode(machine in prop::sample::select(&MACHINES[..]), bytes: [u8; 40], end in 0usize..24) {
             let whole = machine.decode(&bytes);
-            let len = usize::from(whole.len);
+            let len = usize::from(whole.len());
             prop_assert!((1..=15).contains(&len));
             prop_assert_eq!(machine.decode(&bytes[..len]), whole);
             let cut = machine.decode(&bytes[..end]);
             if end >= len && end > 0 {
                 prop_assert_eq!(cut, whole);
             } else {
-                prop_assert!(!cut.known && usize::from(cut.len) <= end);
+                prop_assert!(!cut.known() && usize::from(cut.len()) <= end);
             }
-            if let Some(field) = whole.field {
+            if let Some(field) = whole.field() {
                 prop_assert!(usize::from(field.at) + field.kind.bytes() <= len);
             }
-            if whole.disp_len > 0 {
-                prop_assert!(whole.disp_at + whole.disp_len <= whole.len);
+            if whole.disp_len() > 0 {
+                prop_assert!(whole.disp_at() + whole.disp_len() <= whole.len());
             }
-            if whole.imm_len > 0 {
-                prop_assert_eq!(whole.imm_at + whole.imm_len, whole.len);
+            if whole.imm_len() > 0 {
+                prop_assert_eq!(whole.imm_at() + whole.imm_len(), whole.len());
             }
         }
     }

@@ -31,7 +31,7 @@ impl Scanner {
     /// [`Scanner::look`].
     #[inline]
     pub fn field(&self, insn: &Insn, bytes: &[u8], address: u64) -> Option<(Field, u64)> {
-        match insn.field {
+        match insn.field() {
             Some(field) if field.kind == FieldKind::Lo12 => {
                 let page = word_of(bytes).and_then(|word| self.pages.page(base_of(word)));
                 page.map(|page| (field, page))

@@ -5,7 +5,7 @@
 //! only for their operands are accepted.
 
 use super::x86_tables::{self as tables, Op, special};
-use super::{Field, FieldKind, Flow, Insn};
+use super::{Field, FieldKind, Flow, Insn, Shape};
 
 /// Most bytes an instruction may take.
 const LONGEST: usize = 15;
@@ -30,14 +30,14 @@ mod prefix {
 #[inline]
 pub(super) fn decode<const WIDE: bool>(bytes: &[u8]) -> Insn {
     if let Some(window) = bytes.first_chunk::<WINDOW>() {
-        return decode_window::<WIDE>(window);
+        return decode_window::<WIDE>(window).pack();
     }
     let mut window = [0; WINDOW];
     for (to, from) in window.iter_mut().zip(bytes) {
         *to = *from;
     }
-    let insn = decode_window::<WIDE>(&window);
-    if usize::from(insn.len) <= bytes.len() {
+    let insn = decode_window::<WIDE>(&window).pack();
+    if usize::from(insn.len()) <= bytes.len() {
         insn
     } else {
         Insn::raw(bytes.len().min(1) as u8)
@@ -50,7 +50,7 @@ fn byte(window: &Window, at: usize) -> u8 {
 }
 
 #[inline(always)]
-fn decode_window<const WIDE: bool>(window: &Window) -> Insn {
+fn decode_window<const WIDE: bool>(window: &Window) -> Shape {
     let one = if WIDE { &tables::ONE_64 } else { &tables::ONE_32 };
     let mut at = 0;
     let mut prefixes = 0;
@@ -65,7 +65,7 @@ fn decode_window<const WIDE: bool>(window: &Window) -> Insn {
     if matches!(op & tables::SPECIAL, special::PREFIX | special::REX) {
         (at, prefixes) = skip_prefixes::<WIDE>(window);
         if at >= LONGEST {
-            return Insn::raw(1);
+            return Shape::raw(1);
         }
         op = one[usize::from(byte(window, at))];
     }
@@ -75,7 +75,7 @@ fn decode_window<const WIDE: bool>(window: &Window) -> Insn {
     match op & tables::SPECIAL {
         special::ESCAPE => escaped::<WIDE>(window, at, prefixes),
         special::OFFSET => offset::<WIDE>(at, prefixes),
-        special::INVALID => Insn::raw(1),
+        special::INVALID => Shape::raw(1),
         special::VEX2 | special::VEX3 | special::EVEX | special::XOP => {
             vector::<WIDE>(window, op, at, prefixes)
         }
@@ -108,7 +108,7 @@ fn skip_prefixes<const WIDE: bool>(window: &Window) -> (usize, u8) {
 
 /// Decodes from the 0F at `at`.
 #[inline(always)]
-fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Insn {
+fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Shape {
     let second = byte(window, at + 1);
     let mut op = tables::TWO[usize::from(second)];
     match op & tables::SPECIAL {
@@ -123,10 +123,10 @@ fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Insn {
         }
         // ModRM names two registers whatever its mod field says.
         special::REGISTERS => {
-            let insn = Insn {
+            let insn = Shape {
                 modrm_at: (at + 2) as u8,
                 opcode_at: at as u8,
-                ..Insn::raw(1)
+                ..Shape::raw(1)
             };
             return bounded(insn, at + 3);
         }
@@ -134,7 +134,7 @@ fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Insn {
             let pair = prefixes & (prefix::OPERAND | prefix::REPNE) != 0;
             op = tables::MODRM | if pair { tables::PAIR } else { 0 };
         }
-        _ => return Insn::raw(1),
+        _ => return Shape::raw(1),
     }
     finish::<WIDE>(window, op, at + 1, at, prefixes)
 }
@@ -157,25 +157,25 @@ fn by_modrm(op: Op, modrm: u8) -> Op {
 
 /// A `mov` between the accumulator and an address that stands in the instruction.
 #[cold]
-fn offset<const WIDE: bool>(at: usize, prefixes: u8) -> Insn {
+fn offset<const WIDE: bool>(at: usize, prefixes: u8) -> Shape {
     let short = prefixes & prefix::ADDRESS != 0;
     let disp_len = match (WIDE, short) {
         (true, false) => 8,
         (false, true) => 2,
         _ => 4,
     };
-    let insn = Insn {
+    let insn = Shape {
         opcode_at: at as u8,
         disp_at: at as u8 + 1,
         disp_len,
-        ..Insn::raw(1)
+        ..Shape::raw(1)
     };
     bounded(insn, at + 1 + usize::from(disp_len))
 }
 
 /// VEX, EVEX and XOP instructions (Intel SDM volume 2, sections 2.3 and 2.7; AMD64 manual volume 3, section
 /// 1.8), or the older instructions that share their first byte.
-fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) -> Insn {
+fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) -> Shape {
     const IMM8: Op = tables::MODRM | tables::ONE_BYTE;
     const IMM32: Op = tables::MODRM | tables::DWORD;
     let payload = byte(window, at + 1);
@@ -189,11 +189,11 @@ fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) ->
         return finish::<WIDE>(window, tables::MODRM, at, at, prefixes);
     }
     if prefixes & prefix::NOT_BEFORE_VEX != 0 {
-        return Insn::raw(1);
+        return Shape::raw(1);
     }
     let (map, opcode_at) = match kind {
         special::VEX2 => (1, at + 2),
-        special::EVEX if payload & 8 != 0 || byte(window, at + 2) & 4 == 0 => return Insn::raw(1),
+        special::EVEX if payload & 8 != 0 || byte(window, at + 2) & 4 == 0 => return Shape::raw(1),
         special::EVEX => (payload & 7, at + 4),
         _ => (payload & 0x1f, at + 3),
     };
@@ -203,19 +203,19 @@ fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) ->
         (3 | 8, _) => IMM8,
         (7 | 10, _) => IMM32,
         (1 | 2 | 5 | 6 | 9, _) => tables::MODRM,
-        _ => return Insn::raw(1),
+        _ => return Shape::raw(1),
     };
     finish::<WIDE>(window, op, opcode_at, opcode_at, prefixes)
 }
 
 /// Adds what follows the opcode, whose last byte is at `last`.
 #[inline(always)]
-fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usize, prefixes: u8) -> Insn {
+fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usize, prefixes: u8) -> Shape {
     let mut at = last + 1;
-    let mut insn = Insn {
+    let mut insn = Shape {
         opcode_at: opcode_at as u8,
         flow: tables::flow_of(op),
-        ..Insn::raw(1)
+        ..Shape::raw(1)
     };
     if op & tables::MODRM != 0 {
         insn.modrm_at = at as u8;
@@ -290,14 +290,14 @@ fn operand_class<const WIDE: bool>(prefixes: u8) -> usize {
 
 /// Completes an instruction, unless it is longer than any may be.
 #[inline(always)]
-fn bounded(insn: Insn, len: usize) -> Insn {
+fn bounded(insn: Shape, len: usize) -> Shape {
     if len <= LONGEST {
-        Insn {
+        Shape {
             len: len as u8,
             known: true,
             ..insn
         }
     } else {
-        Insn::raw(1)
+        Shape::raw(1)
     }
 }

@@ -34,11 +34,11 @@ impl Tokens {
             while p < bytes.len() {
                 let (insn, field) = scanner.look(&bytes[p..], p as u64);
                 scanner.pass(&bytes[p..], p as u64);
-                let len = usize::from(insn.len);
+                let len = usize::from(insn.len());
                 let mut raw = [0u8; 16];
                 raw[..len].copy_from_slice(&bytes[p..p + len]);
                 if let Some((field, from)) = field {
-                    let target = machine.read(field.kind, &bytes[p..], field.at, insn.len, from);
+                    let target = machine.read(field.kind, &bytes[p..], field.at, insn.len(), from);
                     if field.kind.is_direct() && target < u64::from(unit.size) {
                         // Jumps inside a unit are part of what makes it the same.
                         whole = mix(whole, target);

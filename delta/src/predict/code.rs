@@ -228,7 +228,7 @@ impl<'a> CodePass<'a> {
         let mut p = 0;
         while p < self.bytes.len() {
             let insn = self.old.machine.decode(&self.bytes[p..]);
-            p += usize::from(insn.len);
+            p += usize::from(insn.len());
             self.shapes.push(insn);
         }
         Ok(first..self.run)
@@ -271,7 +271,7 @@ impl<'a> CodePass<'a> {
             }
             let here = addr + p as u32;
             let field = scanner.field(&insn, &self.bytes[p..], u64::from(here));
-            let end = p + usize::from(insn.len);
+            let end = p + usize::from(insn.len());
             let source = runs.get(run).filter(|r| r.new_at <= at);
             let old_at = source.map(|r| r.old_at + if r.same { at - r.new_at } else { 0 });
             let old_addr = old_at.and_then(|a| self.old.map.addr(a));
@@ -288,7 +288,7 @@ impl<'a> CodePass<'a> {
                 };
                 let old_field = old_scanner.field(&old_insn, old_bytes, u64::from(old_addr));
                 let target =
-                    old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len, from));
+                    old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len(), from));
                 old_scanner.pass(old_bytes, u64::from(old_addr));
                 target.and_then(|t| u32::try_from(t).ok())
             } else {
@@ -312,7 +312,9 @@ impl<'a> CodePass<'a> {
                     index,
                     same,
                 };
-                let known = truth.map_or(0, |t| machine.read(field.kind, &t[p..], field.at, insn.len, from));
+                let known = truth.map_or(0, |t| {
+                    machine.read(field.kind, &t[p..], field.at, insn.len(), from)
+                });
                 let guess = if field.kind.is_direct() {
                     self.guess(unit, addr, old_at, old_field)
                 } else {
@@ -335,7 +337,14 @@ impl<'a> CodePass<'a> {
                     });
                 }
                 let target = widen(from, target);
-                machine.write(field.kind, &mut self.bytes[p..], field.at, insn.len, from, target);
+                machine.write(
+                    field.kind,
+                    &mut self.bytes[p..],
+                    field.at,
+                    insn.len(),
+                    from,
+                    target,
+                );
             }
             scanner.pass(&self.bytes[p..], u64::from(here));
             p = end;

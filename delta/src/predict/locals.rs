@@ -43,8 +43,8 @@ impl Locals {
         let mut start = 0;
         for insn in shapes {
             self.push(start, leader);
-            leader = matches!(insn.flow, Flow::Jump | Flow::Return | Flow::Trap);
-            start += u32::from(insn.len);
+            leader = matches!(insn.flow(), Flow::Jump | Flow::Return | Flow::Trap);
+            start += u32::from(insn.len());
         }
     }
 

@@ -194,10 +194,10 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
             if let Some((field, from)) = field
                 && matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21)
             {
-                bases.push(machine.read(field.kind, &content[p..], field.at, insn.len, from) as u32);
+                bases.push(machine.read(field.kind, &content[p..], field.at, insn.len(), from) as u32);
             }
             scanner.pass(&content[p..], here);
-            p += usize::from(insn.len);
+            p += usize::from(insn.len());
         }
         for &base in &bases {
             let Some(limit) = limit(addresses, base, bases.iter().copied()) else {

@@ -15,7 +15,7 @@ const END_OF_SITE: u8 = 18;
 
 /// What an instruction does to the frame; 0 for nothing that is known here.
 fn role(machine: Machine, insn: &Insn, bytes: &[u8]) -> u8 {
-    match insn.flow {
+    match insn.flow() {
         Flow::Call => return CALL,
         Flow::Return => return 1,
         Flow::Jump => return 2,
@@ -48,8 +48,8 @@ fn role(machine: Machine, insn: &Insn, bytes: &[u8]) -> u8 {
             _ => 0,
         };
     }
-    let opcode = bytes.get(usize::from(insn.opcode_at)).copied().unwrap_or(0);
-    let modrm = bytes.get(usize::from(insn.modrm_at)).copied().unwrap_or(0);
+    let opcode = bytes.get(usize::from(insn.opcode_at())).copied().unwrap_or(0);
+    let modrm = bytes.get(usize::from(insn.modrm_at())).copied().unwrap_or(0);
     match (opcode, modrm) {
         (0x50..=0x57, _) => 4,
         (0x58..=0x5f, _) => 5,
@@ -63,7 +63,7 @@ fn role(machine: Machine, insn: &Insn, bytes: &[u8]) -> u8 {
         (0xff, 0x30..=0x37 | 0x70..=0x77 | 0xb0..=0xb7) => 13,
         (0x81 | 0x83, 0xe4) => 14,
         (0x90, _) => NOP,
-        (0x0f, _) if bytes.get(usize::from(insn.opcode_at) + 1) == Some(&0x1f) => NOP,
+        (0x0f, _) if bytes.get(usize::from(insn.opcode_at()) + 1) == Some(&0x1f) => NOP,
         _ => 0,
     }
 }
@@ -88,10 +88,10 @@ fn head(machine: Machine, insn: &Insn, bytes: &[u8]) -> u32 {
         let registers = word >> 25 & 7 == 5;
         return hash(6, word & if registers { 0xffff_03ff } else { 0xffc0_03ff });
     }
-    let last = if insn.modrm_at == crate::machine::ABSENT {
-        insn.opcode_at
+    let last = if insn.modrm_at() == crate::machine::ABSENT {
+        insn.opcode_at()
     } else {
-        insn.modrm_at
+        insn.modrm_at()
     };
     let bytes = &bytes[..bytes.len().min(usize::from(last) + 1)];
     bytes.iter().fold(7, |h, &b| hash(h, u32::from(b)))
@@ -121,7 +121,7 @@ impl Landmarks {
             let role = role(machine, &insn, &bytes[p..]);
             let head = match field {
                 Some((field, from)) if role == CALL => {
-                    let target = machine.read(field.kind, &bytes[p..], field.at, insn.len, from);
+                    let target = machine.read(field.kind, &bytes[p..], field.at, insn.len(), from);
                     hash(field.kind as u32, target as u32)
                 }
                 _ => head(machine, &insn, &bytes[p..]),
@@ -129,7 +129,7 @@ impl Landmarks {
             self.starts.push(p as u32);
             self.roles.push(role);
             self.heads.push(head);
-            p += usize::from(insn.len);
+            p += usize::from(insn.len());
         }
         self.starts.push(p as u32);
     }

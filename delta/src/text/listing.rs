@@ -73,7 +73,7 @@ impl Listing {
             }
             let (insn, field) = self.scanner.look(&self.masked[p..], p as u64);
             self.scanner.pass(&self.masked[p..], p as u64);
-            let end = p + usize::from(insn.len);
+            let end = p + usize::from(insn.len());
             if let Some((field, _)) = field {
                 machine.blank(field.kind, &mut self.masked[p..end], field.at);
             }

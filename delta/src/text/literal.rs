@@ -85,12 +85,12 @@ pub fn code_instruction<S: Symbols>(
         let (insn, field) = around.scanner.look(&known.raw[..room], 0);
         if n == 1 && !word {
             // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
-            let unknown = !machine.decode(truth).known;
+            let unknown = !machine.decode(truth).known();
             if s.flag(&mut m.stray, &[u32::from(known.raw[0])], unknown) {
                 stray = if machine == Machine::AArch64 { room } else { 1 };
             }
         }
-        let complete = n == stray || stray == 0 && insn.known && n >= usize::from(insn.len);
+        let complete = n == stray || stray == 0 && insn.known() && n >= usize::from(insn.len());
         if n > 0 && (n >= room.min(15) || complete) {
             break;
         }
@@ -217,9 +217,9 @@ impl Progress {
         if machine == Machine::AArch64 {
             return byte(3);
         }
-        let first = byte(insn.opcode_at);
+        let first = byte(insn.opcode_at());
         if first == 0x0f {
-            first | byte(insn.opcode_at + 1) << 8
+            first | byte(insn.opcode_at() + 1) << 8
         } else {
             first
         }
@@ -227,7 +227,7 @@ impl Progress {
 
     /// The memory operand, or the fields of a word, as far as they are known.
     fn memory(&self, machine: Machine, insn: &Insn) -> u32 {
-        let at = usize::from(insn.modrm_at);
+        let at = usize::from(insn.modrm_at());
         if machine == Machine::AArch64 {
             return u32::from(self.raw[3]) | u32::from(self.raw[2]) << 8;
         }

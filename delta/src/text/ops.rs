@@ -131,6 +131,10 @@ impl<'a> TextCoder<'a> {
             forced: false,
         };
         let machine = edit.coder.machine;
+        let (recalls, remembers) = (
+            literals.is_modelled(),
+            literals.is_modelled() || ops.is_modelled(),
+        );
         let mut scanner = Scanner::new(machine);
         let mut before = History::of_unit(unit.at);
         let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
@@ -149,11 +153,15 @@ impl<'a> TextCoder<'a> {
             let len = match step {
                 Step::Same(old_at, len) => {
                     let (listing, index) = edit.source();
-                    before.pass(machine, listing.token(index), &listing.shapes[index]);
+                    if remembers {
+                        before.pass(machine, listing.token(index), &listing.shapes[index]);
+                    }
                     scanner.pass(listing.token(index), p as u64);
-                    instruction.clear();
-                    instruction.extend_from_slice(listing.token(index));
-                    edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                    if recalls {
+                        instruction.clear();
+                        instruction.extend_from_slice(listing.token(index));
+                        edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                    }
                     edit.advance()?;
                     push(
                         &mut body.runs,
@@ -168,7 +176,9 @@ impl<'a> TextCoder<'a> {
                     len
                 }
                 Step::Literal(old_at) => {
-                    edit.coder.recall.find(edit.coder.old, edit.coder.map)?;
+                    if recalls {
+                        edit.coder.recall.find(edit.coder.old, edit.coder.map)?;
+                    }
                     let partner = match old_at {
                         Some(_) => {
                             let (listing, index) = edit.source();
@@ -187,8 +197,12 @@ impl<'a> TextCoder<'a> {
                         room,
                     };
                     code_instruction(literals, lm, &around, known, &mut instruction);
-                    before.pass(machine, &instruction, &machine.decode(&instruction));
-                    edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                    if remembers {
+                        before.pass(machine, &instruction, &machine.decode(&instruction));
+                    }
+                    if recalls {
+                        edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                    }
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);
                     let len = instruction.len();

@@ -166,7 +166,7 @@ impl Recall {
         let left = file.len().saturating_sub(self.old.at as u64).min(16) as usize;
         file.read(self.old.at as u64, &mut bytes[..left])?;
         let (insn, field) = Scanner::new(self.machine).look(&bytes[..left], 0);
-        let len = usize::from(insn.len);
+        let len = usize::from(insn.len());
         if let Some((field, _)) = field {
             self.machine.blank(field.kind, &mut bytes[..len], field.at);
         }
@@ -206,7 +206,7 @@ impl Recall {
         for k in (0..OLD_GRAM).rev() {
             let (insn, field) = scanner.look(&bytes[p..room], p as u64);
             scanner.pass(&bytes[p..room], p as u64);
-            let end = p + usize::from(insn.len);
+            let end = p + usize::from(insn.len());
             if let Some((field, _)) = field {
                 self.machine.blank(field.kind, &mut bytes[p..end], field.at);
             }

@@ -31,25 +31,25 @@ pub fn part_of(machine: Machine, insn: &Insn, n: usize) -> u32 {
     }
     let n = n as u8;
     let within = |at: u8, len: u8| at != ABSENT && n >= at && n < at + len;
-    if n < insn.opcode_at {
+    if n < insn.opcode_at() {
         part::PREFIX
-    } else if n == insn.opcode_at {
+    } else if n == insn.opcode_at() {
         part::OPCODE
-    } else if n == insn.modrm_at {
+    } else if n == insn.modrm_at() {
         part::MODRM
-    } else if within(insn.disp_at, insn.disp_len) {
-        if insn.disp_len == 1 {
+    } else if within(insn.disp_at(), insn.disp_len()) {
+        if insn.disp_len() == 1 {
             part::SHORT_DISP
         } else {
-            part::DISP + u32::from(n - insn.disp_at).min(3)
+            part::DISP + u32::from(n - insn.disp_at()).min(3)
         }
-    } else if within(insn.imm_at, insn.imm_len) {
-        if insn.imm_len == 1 {
+    } else if within(insn.imm_at(), insn.imm_len()) {
+        if insn.imm_len() == 1 {
             part::SHORT_IMM
         } else {
-            part::IMM + u32::from(n - insn.imm_at).min(4)
+            part::IMM + u32::from(n - insn.imm_at()).min(4)
         }
-    } else if insn.modrm_at != ABSENT && n == insn.modrm_at + 1 {
+    } else if insn.modrm_at() != ABSENT && n == insn.modrm_at() + 1 {
         part::SIB
     } else {
         part::ESCAPED
@@ -76,18 +76,18 @@ pub fn counterpart(
     };
     match part {
         part::PREFIX => other.get(at).copied(),
-        part::OPCODE => from(shape.opcode_at, 1, 0),
+        part::OPCODE => from(shape.opcode_at(), 1, 0),
         part::ESCAPED => from(
-            shape.opcode_at,
+            shape.opcode_at(),
             4,
-            (at as u32).saturating_sub(u32::from(insn.opcode_at)),
+            (at as u32).saturating_sub(u32::from(insn.opcode_at())),
         ),
-        part::MODRM => from(shape.modrm_at, 1, 0),
-        part::SIB => from(shape.modrm_at, 2, 1),
-        part::SHORT_DISP => from(shape.disp_at, shape.disp_len, 0),
-        part::SHORT_IMM => from(shape.imm_at, shape.imm_len, 0),
-        _ if part < part::SHORT_IMM => from(shape.disp_at, shape.disp_len, part - part::DISP),
-        _ => from(shape.imm_at, shape.imm_len, part - part::IMM),
+        part::MODRM => from(shape.modrm_at(), 1, 0),
+        part::SIB => from(shape.modrm_at(), 2, 1),
+        part::SHORT_DISP => from(shape.disp_at(), shape.disp_len(), 0),
+        part::SHORT_IMM => from(shape.imm_at(), shape.imm_len(), 0),
+        _ if part < part::SHORT_IMM => from(shape.disp_at(), shape.disp_len(), part - part::DISP),
+        _ => from(shape.imm_at(), shape.imm_len(), part - part::IMM),
     }
 }
 
@@ -97,7 +97,7 @@ pub fn opcode(machine: Machine, masked: &[u8], insn: &Insn) -> u32 {
     if machine == Machine::AArch64 {
         return byte(3);
     }
-    let from = usize::from(insn.opcode_at);
+    let from = usize::from(insn.opcode_at());
     if byte(from) == 0x0f {
         0x0f | byte(from + 1) << 8
     } else {
@@ -110,11 +110,11 @@ pub fn written(machine: Machine, masked: &[u8], insn: &Insn) -> u32 {
     if machine == Machine::AArch64 {
         return masked.first().map_or(0, |b| u32::from(b & 31) + 1);
     }
-    let Some(&modrm) = masked.get(usize::from(insn.modrm_at)) else {
+    let Some(&modrm) = masked.get(usize::from(insn.modrm_at())) else {
         return 0;
     };
-    let opcode = masked.get(usize::from(insn.opcode_at)).copied().unwrap_or(0);
-    let before = usize::from(insn.opcode_at)
+    let opcode = masked.get(usize::from(insn.opcode_at())).copied().unwrap_or(0);
+    let before = usize::from(insn.opcode_at())
         .checked_sub(1)
         .and_then(|at| masked.get(at));
     let rex = before.copied().filter(|b| b & 0xf0 == 0x40).map_or(0, u32::from);
