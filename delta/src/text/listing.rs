@@ -5,15 +5,17 @@ use crate::file_view::FileView;
 use crate::layout::Unit;
 use crate::machine::{Insn, Machine, Scanner};
 
-/// The instructions of one unit, or of its beginning.
+/// The instructions of one unit, or of a stretch of it.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// Unit index in its file.
     pub unit: u32,
-    /// File offset of the unit.
+    /// File offset of the first instruction.
     pub at: u32,
+    /// Its index in the unit.
+    pub first: usize,
     size: usize,
-    /// Start of each instruction in the unit, and the end of the last.
+    /// Start of each instruction counted from there, and the end of the last.
     pub starts: Vec<u32>,
     /// Bytes with reference fields zero, as far as scanned, and then some as they are in the file.
     pub masked: Vec<u8>,
@@ -33,6 +35,7 @@ impl Listing {
         Listing {
             unit: u32::MAX,
             at: 0,
+            first: 0,
             size: 0,
             starts: vec![0],
             masked: Vec::new(),
@@ -44,7 +47,13 @@ impl Listing {
 
     /// Turns to a unit, nothing scanned; reuses the buffers.
     pub fn open(&mut self, machine: Machine, index: u32, unit: Unit) {
-        (self.unit, self.at, self.size) = (index, unit.at, unit.size as usize);
+        self.open_at(machine, index, unit, 0, 0);
+    }
+
+    /// Turns to the instruction of a unit with index `first`, which starts at `offset`.
+    pub fn open_at(&mut self, machine: Machine, index: u32, unit: Unit, first: usize, offset: u32) {
+        (self.unit, self.first) = (index, first);
+        (self.at, self.size) = (unit.at + offset, (unit.size - offset) as usize);
         self.starts.clear();
         self.starts.push(0);
         self.masked.clear();

@@ -3,6 +3,7 @@
 mod history;
 mod listing;
 mod literal;
+mod marks;
 mod ops;
 mod recall;
 mod shape;

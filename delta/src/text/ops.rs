@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::literal::{LiteralModels, Surroundings, code_instruction};
+use super::marks::Marks;
 use super::recall::Recall;
 use super::shape::opcode;
 use super::{Listing, PlanRun, Run, TextBody};
@@ -20,8 +21,8 @@ const GO_FAR: u32 = 3;
 /// How far ahead an inserted instruction is looked for in the mapped unit.
 const HINT_REACH: usize = 16;
 
-/// Far units kept, so that going back to one is cheap.
-const FAR_UNITS: usize = 7;
+/// Words before the first one of a stretch that are walked for the pages they load.
+const LEAD_IN: usize = 16;
 
 /// Models of the edit stream.
 #[derive(Debug)]
@@ -61,8 +62,7 @@ pub struct TextCoder<'a> {
     map: &'a CodeMap,
     near: Listing,
     far: Listing,
-    /// Far units before that one, newest first.
-    others: Vec<Listing>,
+    marks: Marks,
     last_far: (u32, u32),
     recall: Recall,
 }
@@ -76,24 +76,29 @@ impl<'a> TextCoder<'a> {
             map,
             near: Listing::new(machine),
             far: Listing::new(machine),
-            others: vec![Listing::new(machine); FAR_UNITS],
+            marks: Marks::default(),
             last_far: (0, 0),
             recall: Recall::new(machine),
         }
     }
 
-    fn load_far(&mut self, unit: u32) -> Result<()> {
+    /// Turns the far listing to an instruction of a unit; false if there is no such instruction.
+    fn load_far(&mut self, unit: u32, index: usize) -> Result<bool> {
         let found = self.map.units.get(unit as usize).copied();
         let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
-        if self.far.unit != unit {
-            let known = self.others.iter().position(|l| l.unit == unit);
-            self.others[..=known.unwrap_or(FAR_UNITS - 1)].rotate_right(1);
-            std::mem::swap(&mut self.far, &mut self.others[0]);
-            if known.is_none() {
-                self.far.open(self.machine, unit, bounds);
-            }
+        let far = &self.far;
+        if far.unit != unit || !(far.first + LEAD_IN.min(index)..far.first + far.len()).contains(&index) {
+            let lead = if self.machine == Machine::AArch64 {
+                LEAD_IN
+            } else {
+                0
+            };
+            let first = index.saturating_sub(lead);
+            let place = self.marks.offset(self.machine, self.old, (unit, bounds), first)?;
+            let Some(offset) = place else { return Ok(false) };
+            self.far.open_at(self.machine, unit, bounds, first, offset);
         }
-        Ok(())
+        self.far.reach(self.machine, self.old, index - self.far.first)
     }
 
     /// Codes one unit into `body`.
@@ -336,9 +341,10 @@ impl Edit<'_, '_> {
         before: &History,
     ) -> Result<Step> {
         loop {
-            let here = self
-                .cursor
-                .map(|(far, index)| (self.listing(far).unit, index as u32));
+            let here = self.cursor.map(|(far, index)| {
+                let listing = self.listing(far);
+                (listing.unit, (listing.first + index) as u32)
+            });
             let aligned = target.is_some() && here == target;
             let mut op = INSERT;
             if let Some((far, index)) = self.cursor {
@@ -438,16 +444,13 @@ impl Edit<'_, '_> {
             hash(2, u32::from(again) | (self.history & 0xf) << 1),
         ];
         let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
-        self.coder.load_far(unit)?;
-        let there = usize::try_from(index).ok();
-        let coder = &mut *self.coder;
-        let there = match there {
-            Some(i) if coder.far.reach(coder.machine, coder.old, i)? => Some(i),
+        let there = match usize::try_from(index).ok() {
+            Some(i) if self.coder.load_far(unit, i)? => Some(i),
             _ => None,
         };
         let index = there.ok_or(Error::DamagedPatch("it copies from past a function"))?;
         self.coder.last_far = (unit, index as u32);
-        self.cursor = Some((true, index));
+        self.cursor = Some((true, index - self.coder.far.first));
         Ok(())
     }
 }

@@ -1,0 +1,56 @@
+//! Where the instructions of old units start, for jumps into the middle of one.
+
+use crate::error::Result;
+use crate::file_view::FileView;
+use crate::layout::Unit;
+use crate::machine::Machine;
+use std::collections::HashMap;
+
+/// Instructions from one mark to the next.
+const STRIDE: usize = 64;
+/// Bytes read at a time.
+const CHUNK: usize = 1024;
+/// Bytes that hold any instruction.
+const LONGEST: usize = 16;
+
+/// Every so many instructions of the units visited so far, where one starts; a unit is walked once.
+#[derive(Debug, Default)]
+pub struct Marks {
+    units: HashMap<u32, Vec<u32>>,
+}
+
+impl Marks {
+    /// The offset of instruction `index` of a unit; `None` if it has not so many.
+    pub fn offset(
+        &mut self,
+        machine: Machine,
+        file: &FileView,
+        (number, unit): (u32, Unit),
+        index: usize,
+    ) -> Result<Option<u32>> {
+        let marks = self.units.entry(number).or_insert_with(|| vec![0]);
+        let known = (index / STRIDE).min(marks.len() - 1);
+        let mut at = known * STRIDE;
+        let mut offset = marks[known];
+        let mut buffer = Vec::new();
+        let mut start = offset;
+        while at < index {
+            if offset >= unit.size {
+                return Ok(None);
+            }
+            let rest = (unit.size - offset) as usize;
+            let mut within = (offset - start) as usize;
+            if buffer.len() < within + rest.min(LONGEST) {
+                buffer.resize(rest.min(CHUNK), 0);
+                file.read(u64::from(unit.at + offset), &mut buffer)?;
+                (start, within) = (offset, 0);
+            }
+            offset += u32::from(machine.decode(&buffer[within..]).len());
+            at += 1;
+            if at == marks.len() * STRIDE {
+                marks.push(offset);
+            }
+        }
+        Ok((offset < unit.size).then_some(offset))
+    }
+}
