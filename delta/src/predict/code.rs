@@ -1,5 +1,6 @@
 //! The references of the code, unit by unit: old bytes in, new bytes out.
 
+use super::locals::look;
 use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
 use crate::code::{Symbols, hash};
 use crate::file_view::FileView;
@@ -71,7 +72,7 @@ impl UnitView<'_> {
     /// Its instruction starts, with the labels that are known so far.
     pub fn locals(&mut self) -> &mut Locals {
         if self.locals.is_empty() {
-            self.locals.fill(self.shapes);
+            self.locals.fill(self.old.machine, self.bytes, self.shapes);
         }
         self.locals
     }
@@ -254,7 +255,7 @@ impl<'a> CodePass<'a> {
         self.by_old.clear();
         self.pointers.clear();
         if !unit.whole {
-            self.locals.fill(&self.shapes);
+            self.locals.fill(machine, &self.bytes, &self.shapes);
             self.by_old.extend_from_slice(runs);
             self.by_old.sort_by_key(|r| r.old_at);
         }
@@ -379,8 +380,18 @@ impl<'a> CodePass<'a> {
                 old_target: None,
                 local: Some(addr + (target_at - old_unit.at)),
                 inside: true,
+                wanted: 0,
             };
         }
+        let mut first = [0; 16];
+        let room = (old_unit.end() - target_at).min(16) as usize;
+        let wanted = match self.old.file.read(u64::from(target_at), &mut first[..room]) {
+            Ok(()) => {
+                let insn = self.old.machine.decode(&first[..room]);
+                look(self.old.machine, &first[..room], &insn)
+            }
+            Err(_) => 0,
+        };
         // A target in the same old unit: where this unit's own runs put it.
         let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
         let local = aligned.filter(|l| l.wrapping_sub(addr) < unit.size);
@@ -388,6 +399,7 @@ impl<'a> CodePass<'a> {
             old_target: Some(target),
             local,
             inside: true,
+            wanted,
         }
     }
 

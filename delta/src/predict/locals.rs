@@ -3,12 +3,15 @@
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
 
-use crate::machine::{Flow, Insn};
+use crate::code::hash;
+use crate::machine::{ABSENT, Flow, Insn, Machine};
 
 /// The instruction starts of one unit. Sets of instructions are bits, 64 to a word.
 #[derive(Clone, Debug, Default)]
 pub struct Locals {
     starts: Vec<u32>,
+    /// What each instruction looks like; empty if that is not wanted.
+    heads: Vec<u16>,
     leader: Vec<u64>,
     labelled: Vec<u64>,
 }
@@ -28,6 +31,7 @@ impl Locals {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.starts.clear();
+        self.heads.clear();
         self.leader.clear();
         self.labelled.clear();
     }
@@ -38,11 +42,12 @@ impl Locals {
     }
 
     /// Adds all instructions of a unit, without labels.
-    pub fn fill(&mut self, shapes: &[Insn]) {
+    pub fn fill(&mut self, machine: Machine, bytes: &[u8], shapes: &[Insn]) {
         let mut leader = false;
         let mut start = 0;
         for insn in shapes {
             self.push(start, leader);
+            self.heads.push(look(machine, &bytes[start as usize..], insn));
             leader = matches!(insn.flow(), Flow::Jump | Flow::Return | Flow::Trap);
             start += u32::from(insn.len());
         }
@@ -120,6 +125,22 @@ impl Locals {
         count
     }
 
+    /// What the instruction with an index looks like, and the one before it.
+    pub fn looks(&self, index: usize) -> (u16, u16) {
+        let head = |i: usize| self.heads.get(i).copied().unwrap_or(0);
+        (head(index), index.checked_sub(1).map_or(0, head))
+    }
+
+    /// The instructions that a label's class and direction leave, nearest first.
+    pub fn candidates(&self, from: usize, class: u32, back: bool) -> Candidates<'_> {
+        Candidates {
+            locals: self,
+            class,
+            back,
+            at: (from + 1).min(self.starts.len()),
+        }
+    }
+
     /// Names the target of a jump that stands at instruction `from`; `None` if it is no instruction start.
     pub fn label(&self, from: usize, target: u32) -> Option<Label> {
         let to = self.index(target)?;
@@ -177,6 +198,66 @@ impl Locals {
     }
 }
 
+/// Walks the members of a class away from a jump.
+#[derive(Debug)]
+pub struct Candidates<'a> {
+    locals: &'a Locals,
+    class: u32,
+    back: bool,
+    /// Next instruction to look at, or the one after it when going back.
+    at: usize,
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let locals = self.locals;
+        if self.back {
+            while self.at > 0 {
+                let (word, bit) = ((self.at - 1) / 64, (self.at - 1) % 64);
+                let members = locals.members(self.class, word) & (u64::MAX >> (63 - bit));
+                if members != 0 {
+                    self.at = word * 64 + 63 - members.leading_zeros() as usize;
+                    return Some(self.at);
+                }
+                self.at = word * 64;
+            }
+            return None;
+        }
+        while self.at < locals.starts.len() {
+            let (word, bit) = (self.at / 64, self.at % 64);
+            let members = locals.members(self.class, word) & (u64::MAX << bit);
+            if members != 0 {
+                let found = word * 64 + members.trailing_zeros() as usize;
+                self.at = found + 1;
+                return Some(found);
+            }
+            self.at = (word + 1) * 64;
+        }
+        None
+    }
+}
+
+/// What an instruction looks like, operands left out: opcode and ModRM, or a word without its registers'
+/// and immediates' lower bits. Never 0.
+pub fn look(machine: Machine, bytes: &[u8], insn: &Insn) -> u16 {
+    let fold = if machine == Machine::AArch64 {
+        bytes
+            .first_chunk()
+            .map_or(0, |b| hash(6, u32::from_le_bytes(*b) & 0xffc0_001f))
+    } else {
+        let from = usize::from(insn.opcode_at());
+        let to = match insn.modrm_at() {
+            ABSENT => from + 1,
+            at => usize::from(at) + 1,
+        };
+        let shown = bytes.get(from..to.min(bytes.len())).unwrap_or(&[]);
+        shown.iter().fold(7, |h, &b| hash(h, u32::from(b)))
+    };
+    (fold ^ fold >> 16) as u16 | 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +285,9 @@ mod tests {
             for &target in &starts {
                 let label = locals.label(from, target).unwrap();
                 prop_assert_eq!(locals.resolve(from, label), Some(target));
+                let mut candidates = locals.candidates(from, label.class, label.back);
+                let found = candidates.nth(label.rank as usize).map(|i| locals.starts[i]);
+                prop_assert_eq!(found, Some(target));
             }
         }
     }

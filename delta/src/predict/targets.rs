@@ -13,6 +13,9 @@ const ADDRESS: u32 = 3;
 
 const RING: usize = 32;
 
+/// Candidates for a label that are asked about one by one; how many more to pass is told as a number.
+const SCANNED: u32 = 64;
+
 /// Where a reference stands, as far as prediction cares.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Site {
@@ -39,6 +42,8 @@ pub struct Guess {
     pub local: Option<u32>,
     /// Whether the old target is inside the old unit.
     pub inside: bool,
+    /// What the instruction at the old target looks like; 0 if that is not known.
+    pub wanted: u16,
 }
 
 /// Models of the target stream.
@@ -50,6 +55,7 @@ pub struct TargetModels {
     ring: Model,
     label: Model,
     rank: Model,
+    stop: Model,
     unit: Model,
     address: Model,
 }
@@ -72,8 +78,9 @@ impl TargetModels {
             second: Model::new(2, 12, 255),
             way: Model::new(3, bits.min(14), 255),
             ring: Model::new(2, 12, 255),
-            label: Model::new(3, 12, 255),
+            label: Model::new(6, 14, 255),
             rank: Model::new(3, 16, 255),
+            stop: Model::new(6, bits.min(18), 255),
             unit: Model::new(4, bits, 255),
             address: Model::new(2, bits.min(18), 255),
         }
@@ -90,6 +97,8 @@ pub struct Targets<'a> {
     ring_at: usize,
     last_address: u32,
     last_unit: u32,
+    /// The label spelled last, and the instruction that it named.
+    last_label: (u32, usize),
     history: u32,
 }
 
@@ -104,6 +113,7 @@ impl<'a> Targets<'a> {
             ring_at: 0,
             last_address: 0,
             last_unit: 0,
+            last_label: (0, 0),
             history: 0,
         }
     }
@@ -180,7 +190,10 @@ impl<'a> Targets<'a> {
         }
         let target = match found {
             Some(target) => target,
-            None => self.spell(s, m, site, from, guess.local.or(loose), locals, truth)?,
+            None => {
+                let near = (guess.local.or(loose), guess.wanted);
+                self.spell(s, m, site, from, near, locals, truth)?
+            }
         };
         if let Some(old) = guess.old_target {
             self.remap.learn(old, target);
@@ -194,6 +207,67 @@ impl<'a> Targets<'a> {
         Ok(target)
     }
 
+    /// Tells which of the instructions that a label's class and direction leave is meant, nearest first.
+    fn stop<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut TargetModels,
+        site: &Site,
+        locals: &Locals,
+        (origin, key, known): (usize, u32, u32),
+        wanted: u16,
+    ) -> Result<u32> {
+        let damaged = Error::DamagedPatch("a reference goes nowhere");
+        let mut candidates = locals.candidates(origin, key & 3, key & 4 != 0);
+        let (last_key, last_index) = self.last_label;
+        let mut rank = 0;
+        let mut rest = 0;
+        let index = loop {
+            let Some(index) = candidates.next() else {
+                return Err(damaged);
+            };
+            if rest > 0 {
+                rest -= 1;
+                if rest == 0 {
+                    break index;
+                }
+                continue;
+            }
+            let (head, before) = locals.looks(index);
+            let away = 32 - (index.abs_diff(origin) as u32).leading_zeros();
+            let alike = match wanted {
+                0 => 0,
+                w if w == head => 1,
+                _ => 2,
+            };
+            let near = index.abs_diff(last_index).min(3) as u32;
+            let state = key | alike << 3;
+            let contexts = [
+                hash(1, state | site.kind << 5 | rank << 12),
+                hash(hash(2, state | u32::from(head) << 8), u32::from(before)),
+                hash(hash(3, state), site.head ^ rank.min(7)),
+                hash(4, state | away << 5 | rank.min(3) << 10),
+                hash(5, state | near << 5 | last_key << 7 | rank.min(7) << 10),
+                hash(hash(6, state | away << 5), u32::from(head)),
+            ];
+            if s.flag(&mut m.stop, &contexts, rank == known) {
+                break index;
+            }
+            rank += 1;
+            if rank == SCANNED {
+                let known = u64::from(known.saturating_sub(SCANNED));
+                let contexts = [hash(1, key), hash(2, site.kind), hash(3, site.head)];
+                rest = s.number(&mut m.rank, &contexts, known).saturating_add(1);
+            }
+            if s.exhausted() {
+                return Err(damaged);
+            }
+        };
+        self.last_label = (key, index);
+        let start = locals.starts().get(index).copied();
+        start.map(|start| site.unit.0 + start).ok_or(damaged)
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn spell<S: Symbols>(
         &mut self,
@@ -201,7 +275,7 @@ impl<'a> Targets<'a> {
         m: &mut TargetModels,
         site: &Site,
         from: u32,
-        loose: Option<u32>,
+        (loose, wanted): (Option<u32>, u16),
         locals: &Locals,
         truth: u32,
     ) -> Result<u32> {
@@ -238,8 +312,21 @@ impl<'a> Targets<'a> {
             LOCAL => {
                 let label = label.unwrap_or_default();
                 let key = label.class | u32::from(label.back) << 2;
-                let contexts = [hash(1, site.kind), hash(2, site.head), hash(3, from)];
+                let ahead = locals.candidates(origin, 0, false).next();
+                let open = ahead.map_or(15, |i| 32 - ((i - origin) as u32).leading_zeros());
+                let last = self.last_label.0;
+                let contexts = [
+                    hash(1, site.kind),
+                    hash(2, site.head),
+                    hash(3, from),
+                    hash(hash(4, site.head), open),
+                    hash(hash(5, open), last),
+                    hash(hash(6, from), u32::from(near.is_some()) | last << 1),
+                ];
                 let key = s.tree(&mut m.label, &contexts, 3, key);
+                if s.is_modelled() {
+                    return self.stop(s, m, site, locals, (origin, key, label.rank), wanted);
+                }
                 let contexts = [
                     hash(1, key),
                     hash(2, key << 8 | site.kind),

@@ -37,9 +37,9 @@ pub struct OpModels {
 impl Default for OpModels {
     fn default() -> Self {
         OpModels {
-            same: Model::new(5, 18, 255),
-            kind: Model::new(4, 16, 255),
-            near: Model::new(3, 16, 255),
+            same: Model::new(7, 18, 255),
+            kind: Model::new(6, 16, 255),
+            near: Model::new(5, 16, 255),
             far_unit: Model::new(2, 18, 255),
             far_at: Model::new(2, 18, 255),
         }
@@ -132,6 +132,7 @@ impl<'a> TextCoder<'a> {
             home: 0,
             hint: 0,
             mapped,
+            since: 0,
             history: 0,
             forced: false,
         };
@@ -268,6 +269,8 @@ struct Edit<'c, 'a> {
     /// The instruction of the mapped unit that a literal may stand for.
     hint: usize,
     mapped: Option<u32>,
+    /// Instructions since the mapped unit was left.
+    since: u32,
     history: u32,
     /// A move was just coded, so the next instruction is repeated.
     forced: bool,
@@ -295,6 +298,7 @@ impl Edit<'_, '_> {
 
     /// Goes past the instruction of the mapped unit that an inserted one looks like.
     fn follow(&mut self, inserted: &[u8]) {
+        self.since += 1;
         if self.mapped.is_none() {
             return;
         }
@@ -315,9 +319,12 @@ impl Edit<'_, '_> {
     fn advance(&mut self) -> Result<()> {
         if let Some((far, index)) = self.cursor {
             let next = index + 1;
-            if !far {
+            if far {
+                self.since += 1;
+            } else {
                 self.home = next;
                 self.hint = next;
+                self.since = 0;
             }
             let coder = &mut *self.coder;
             let more = if far {
@@ -347,6 +354,7 @@ impl Edit<'_, '_> {
             });
             let aligned = target.is_some() && here == target;
             let mut op = INSERT;
+            let mut here_looks = 0;
             if let Some((far, index)) = self.cursor {
                 let listing = self.listing(far);
                 let bytes = listing.token(index);
@@ -355,6 +363,8 @@ impl Edit<'_, '_> {
                         new.token(token) == bytes && new.kinds[token] == listing.kinds[index]
                     });
                 let head = hash(u32::from(bytes[0]), bytes.len() as u32);
+                let full = bytes.iter().fold(head, |h, &b| hash(h, u32::from(b)));
+                here_looks = full;
                 let (at, len) = (listing.at + listing.starts[index], bytes.len());
                 let h = self.history;
                 let same = self.forced || {
@@ -364,6 +374,8 @@ impl Edit<'_, '_> {
                         hash(hash(3, h & 0xf), head),
                         hash(hash(4, h & 0xff), before.heads[0]),
                         hash(5, u32::from(far) | (h & 0xffff) << 1),
+                        hash(6, full),
+                        hash(hash(7, full), before.full[0]),
                     ];
                     s.flag(&mut m.same, &contexts, equal)
                 };
@@ -390,6 +402,8 @@ impl Edit<'_, '_> {
                 hash(2, h & 0xff | op << 8),
                 hash(3, before.heads[0]),
                 hash(hash(4, h & 0xf), room_class | op << 8),
+                hash(hash(5, here_looks), op),
+                hash(hash(6, here_looks), before.heads[0]),
             ];
             op = s.tree(&mut m.kind, &contexts, 2, known);
             self.history = (h << 2) | (1 + (op & 1) + u32::from(op >= GO_NEAR));
@@ -404,7 +418,7 @@ impl Edit<'_, '_> {
                     return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
                 }
                 INSERT => return Ok(Step::Literal(None)),
-                GO_NEAR => self.go_near(s, m, target)?,
+                GO_NEAR => self.go_near(s, m, target, before)?,
                 _ => self.go_far(s, m, target)?,
             }
             self.forced = true;
@@ -414,16 +428,32 @@ impl Edit<'_, '_> {
         }
     }
 
-    fn go_near<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
-        let to = target.map_or(0, |t| i64::from(t.1)) - self.home as i64;
+    fn go_near<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut OpModels,
+        target: Option<(u32, u32)>,
+        before: &History,
+    ) -> Result<()> {
+        let base = self.hint as i64;
+        let to = target.map_or(0, |t| i64::from(t.1)) - base;
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
-        let contexts = [hash(1, from_far), hash(2, self.history & 0xff), 3];
-        let to = (self.home as i64).saturating_add(s.signed(&mut m.near, &contexts, to));
+        let followed = (self.hint - self.home).min(15) as u32;
+        let since = self.since.min(15);
+        let contexts = [
+            hash(1, from_far),
+            hash(2, self.history & 0xff),
+            hash(3, from_far | followed << 1 | since << 5),
+            hash(4, from_far | since << 1),
+            hash(hash(5, before.heads[0]), from_far),
+        ];
+        let to = base.saturating_add(s.signed(&mut m.near, &contexts, to));
         let index = usize::try_from(to)
             .ok()
             .filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
         let index = index.ok_or(Error::DamagedPatch("it goes past its old function"))?;
         self.cursor = Some((false, index));
+        self.since = 0;
         Ok(())
     }
 
