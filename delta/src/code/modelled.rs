@@ -111,12 +111,6 @@ fn code_number<B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32], value
     result
 }
 
-fn code_raw<B: Bits>(bits: &mut B, value: u8) -> u8 {
-    (0..8).rev().fold(0, |read, i| {
-        read << 1 | u8::from(bits.bit(1 << 15, value >> i & 1 != 0))
-    })
-}
-
 impl Symbols for ModelledWriter {
     const READS: bool = false;
     #[inline]
@@ -130,7 +124,7 @@ impl Symbols for ModelledWriter {
         code_number(&mut self.bits, model, contexts, value)
     }
     fn raw(&mut self, value: u8) -> u8 {
-        code_raw(&mut self.bits, value)
+        self.bits.raw(value)
     }
     fn written(&self) -> u64 {
         self.bits.len() as u64
@@ -159,7 +153,7 @@ impl Symbols for ModelledReader<'_> {
         code_number(&mut self.bits, model, contexts, 0)
     }
     fn raw(&mut self, _value: u8) -> u8 {
-        code_raw(&mut self.bits, 0)
+        self.bits.raw(0)
     }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
         self.work = self.work.saturating_sub(1);
@@ -198,6 +192,7 @@ mod tests {
                 class: last as u32,
             };
             out.push(u64::from(s.mixed_byte(&mut bytes, &known, v as u8)));
+            out.push(u64::from(s.raw((v >> 3) as u8)));
         }
     }
 

@@ -6,10 +6,19 @@
 pub trait Bits {
     /// Codes one bit whose probability of being 1 is `p1 / 65536`, `1 <= p1 <= 65535`.
     fn bit(&mut self, p1: u32, bit: bool) -> bool;
+    /// Codes a byte of which nothing is known.
+    fn raw(&mut self, byte: u8) -> u8;
 }
 
 fn split(low: u64, high: u64, p1: u32) -> u64 {
     low + ((high - low) >> 16) * u64::from(p1)
+}
+
+/// A byte bit by bit, where the interval is too narrow to be cut in 256.
+fn raw_bits<B: Bits>(bits: &mut B, byte: u8) -> u8 {
+    (0..8).rev().fold(0, |read, i| {
+        read << 1 | u8::from(bits.bit(1 << 15, byte >> i & 1 != 0))
+    })
 }
 
 /// Writes bits.
@@ -45,6 +54,21 @@ impl Bits for BitWriter {
             self.high = (self.high << 8) | 0xff;
         }
         bit
+    }
+
+    fn raw(&mut self, byte: u8) -> u8 {
+        if self.high - self.low < 1 << 16 {
+            return raw_bits(self, byte);
+        }
+        let share = (self.high - self.low) >> 8;
+        self.low += share * u64::from(byte);
+        self.high = self.low + (share - 1);
+        while (self.low ^ self.high) >> 56 == 0 {
+            self.out.push((self.high >> 56) as u8);
+            self.low <<= 8;
+            self.high = (self.high << 8) | 0xff;
+        }
+        byte
     }
 }
 
@@ -126,5 +150,21 @@ impl Bits for BitReader<'_> {
             self.pull();
         }
         bit
+    }
+
+    fn raw(&mut self, byte: u8) -> u8 {
+        if self.high - self.low < 1 << 16 {
+            return raw_bits(self, byte);
+        }
+        let share = (self.high - self.low) >> 8;
+        let byte = (self.value.wrapping_sub(self.low) / share).min(255);
+        self.low += share * byte;
+        self.high = self.low + (share - 1);
+        while (self.low ^ self.high) >> 56 == 0 {
+            self.low <<= 8;
+            self.high = (self.high << 8) | 0xff;
+            self.pull();
+        }
+        byte as u8
     }
 }

@@ -1,6 +1,8 @@
-//! The bytes of a region: literals between covers, mismatches inside them, and bytes that are known already.
+//! The bytes of a region: literals between covers, corrections inside them, and bytes that are known already.
 
 use super::Cover;
+use super::corrections::Corrections;
+use super::literals::LiteralData;
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
@@ -10,26 +12,27 @@ use crate::{Error, error::Result};
 /// Models of the byte stream.
 #[derive(Debug)]
 pub struct ByteModels {
-    clean: Model,
-    gap: Model,
-    mismatch: Model,
-    literal: Model,
-    last: u64,
+    raw: Model,
+    literals: LiteralData,
+    corrections: Corrections,
+    /// Whether the last piece was raw.
+    was_raw: bool,
 }
 
 impl Default for ByteModels {
     fn default() -> Self {
         ByteModels {
-            clean: Model::new(2, 10, 255),
-            gap: Model::new(3, 16, 255),
-            mismatch: Model::new(4, 18, 255),
-            literal: Model::new(6, 20, 255),
-            last: 0,
+            raw: Model::new(2, 8, 255),
+            literals: LiteralData::default(),
+            corrections: Corrections::default(),
+            was_raw: false,
         }
     }
 }
 
 const CHUNK: u32 = 1 << 16;
+/// Shorter pieces are never raw.
+const SHORTEST_RAW: usize = 128;
 
 /// Codes the new bytes `at..at + len` against their covers and appends them to `recipe`.
 #[allow(clippy::too_many_arguments)]
@@ -51,25 +54,14 @@ pub fn code_bytes<S: Symbols>(
     while cursor < end {
         let cover = covers.next();
         let upto = cover.map_or(end, |c| c.new_at);
-        if upto > cursor {
-            let truth = truth.map(|t| &t[(cursor - at) as usize..(upto - at) as usize]);
-            let mut from = cursor;
-            while from < upto {
-                let n = (upto - from).min(CHUNK);
-                let skip = known.within(from, n).collect::<Vec<_>>();
-                literals(
-                    s,
-                    m,
-                    from,
-                    n,
-                    &skip,
-                    truth.map(|t| &t[(from - cursor) as usize..]),
-                    &mut buffer,
-                );
-                recipe.literal(&buffer);
-                from += n;
-                check(s, recipe, budget)?;
-            }
+        while cursor < upto {
+            let n = (upto - cursor).min(CHUNK);
+            let skip = known.within(cursor, n).collect::<Vec<_>>();
+            let truth = truth.map(|t| &t[(cursor - at) as usize..][..n as usize]);
+            m.literals(s, old, (cursor, n), &skip, truth, &mut buffer)?;
+            recipe.literal(&buffer);
+            cursor += n;
+            check(s, recipe, budget)?;
         }
         let Some(cover) = cover else { break };
         let mut done = 0;
@@ -80,17 +72,15 @@ pub fn code_bytes<S: Symbols>(
             let from = cover.new_at + done;
             let skip = known.within(from, n).collect::<Vec<_>>();
             let truth = truth.map(|t| &t[(from - at) as usize..]);
-            mismatches(s, m, &base, from, &skip, truth, &mut buffer)?;
+            buffer.clear();
+            buffer.extend_from_slice(&base);
+            m.corrections.code(s, &base, from, &skip, truth, &mut buffer)?;
             recipe.copy(cover.old_at + done, &base, &buffer);
+            m.literals.skip(&buffer);
             done += n;
             check(s, recipe, budget)?;
         }
-        m.last = buffer
-            .iter()
-            .rev()
-            .take(8)
-            .rev()
-            .fold(m.last, |l, &b| l << 8 | u64::from(b));
+        m.literals.beside(u64::from(cover.old_at) + u64::from(cover.len));
         cursor = cover.new_at + cover.len;
     }
     Ok(())
@@ -103,101 +93,150 @@ fn check<S: Symbols>(s: &S, recipe: &Recipe, budget: u64) -> Result<()> {
     recipe.within(budget)
 }
 
-fn literals<S: Symbols>(
-    s: &mut S,
-    m: &mut ByteModels,
-    at: u32,
-    n: u32,
-    skip: &[(usize, &[u8])],
-    truth: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) {
-    out.clear();
-    let mut skip = skip.iter().peekable();
-    while out.len() < n as usize {
-        let i = out.len();
-        if let Some((from, bytes)) = skip.peek()
-            && i >= *from
-        {
-            out.extend_from_slice(&bytes[i - from..]);
-            skip.next();
-            continue;
+impl ByteModels {
+    /// Codes `n` bytes from `at` that no cover explains.
+    fn literals<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        old: &FileView,
+        (at, n): (u32, u32),
+        skip: &[(usize, &[u8])],
+        truth: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        let n = n as usize;
+        let mut raw = false;
+        if n >= SHORTEST_RAW && skip.is_empty() {
+            let size = usize::BITS - n.leading_zeros();
+            let contexts = [hash(1, u32::from(self.was_raw)), hash(2, size)];
+            raw = s.flag(&mut self.raw, &contexts, truth.is_some_and(is_noise));
+            self.was_raw = raw;
         }
-        let l = m.last;
-        let phase = (at + i as u32) & 7;
-        let tail = |k: u32| (l & ((1u64 << (8 * k)) - 1)) as u32;
-        let contexts = [
-            hash(1, tail(1)),
-            hash(2, tail(2)),
-            hash(3, tail(3)),
-            hash(hash(4, tail(4)), (l >> 32) as u32 & 0xff),
-            hash(5, (l >> 56) as u32 | phase << 8),
-            hash(6, tail(1) | phase << 8),
-        ];
-        let value = s.byte(&mut m.literal, &contexts, truth.map_or(0, |t| t[i]));
-        m.last = l << 8 | u64::from(value);
-        out.push(value);
+        let mut skip = skip.iter().peekable();
+        while out.len() < n {
+            let i = out.len();
+            if let Some((from, bytes)) = skip.peek()
+                && i >= *from
+            {
+                out.extend_from_slice(&bytes[i - from..]);
+                self.literals.skip(&bytes[i - from..]);
+                skip.next();
+                continue;
+            }
+            let byte = truth.map_or(0, |t| t[i]);
+            out.push(if raw {
+                s.raw(byte)
+            } else {
+                self.literals.code(s, old, at.wrapping_add(i as u32), byte)?
+            });
+        }
+        if raw {
+            self.literals.skip(out);
+        }
+        Ok(())
     }
 }
 
-fn mismatches<S: Symbols>(
-    s: &mut S,
-    m: &mut ByteModels,
-    base: &[u8],
-    at: u32,
-    skip: &[(usize, &[u8])],
-    truth: Option<&[u8]>,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    out.clear();
-    out.extend_from_slice(base);
-    for (from, bytes) in skip {
-        out[*from..from + bytes.len()].copy_from_slice(bytes);
+/// Whether a model would not make these bytes shorter: no byte stands out, and zstd finds nothing either.
+fn is_noise(bytes: &[u8]) -> bool {
+    let mut counts = [0u64; 256];
+    for &byte in bytes {
+        counts[usize::from(byte)] += 1;
     }
-    let differs = |i: usize, out: &[u8]| truth.is_some_and(|t| t[i] != out[i]);
-    let clean = !(0..base.len()).any(|i| differs(i, out));
-    let size = 32 - (base.len() as u32).leading_zeros();
-    if s.flag(&mut m.clean, &[1, hash(2, size)], clean) {
-        return Ok(());
+    // Chance makes two of n bytes equal n * n / 256 times; a fortieth more is worth about half a percent.
+    let n = bytes.len() as u64;
+    let equal: u64 = counts.iter().map(|c| c * c).sum();
+    let expected = n * n / 256 + n;
+    equal < expected + expected / 40 + 4 * n / 16
+        && zstd::bulk::compress(bytes, 1).is_ok_and(|frame| frame.len() + bytes.len() / 256 >= bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::{ModelledReader, ModelledWriter};
+
+    fn code<S: Symbols>(s: &mut S, old: &[u8], covers: &[Cover], len: u32, truth: Option<&[u8]>) -> Recipe {
+        let (view, mut recipe) = (FileView::new(&old).unwrap(), Recipe::default());
+        let (models, known) = (&mut ByteModels::default(), Known::default());
+        code_bytes(
+            s,
+            models,
+            &view,
+            (0, len),
+            covers,
+            &known,
+            truth,
+            &mut recipe,
+            u64::MAX,
+        )
+        .unwrap();
+        recipe.finish();
+        recipe
     }
-    let mut i = 0;
-    let mut last_gap = 0;
-    let mut last_change = 0u32;
-    loop {
-        let next = (i..base.len()).find(|&k| differs(k, out));
-        let gap = next.map_or(0, |k| (k - i) as u64 + 1);
-        let phase = (at + i as u32) & 7;
-        let gap = s.number(
-            &mut m.gap,
-            &[hash(1, last_gap), hash(2, phase), hash(hash(3, phase), last_gap)],
-            gap,
+
+    fn round_trip(old: &[u8], new: &[u8], covers: &[Cover]) -> usize {
+        let mut writer = ModelledWriter::default();
+        let written = code(&mut writer, old, covers, new.len() as u32, Some(new));
+        let stream = writer.finish();
+        let read = code(
+            &mut ModelledReader::new(&stream, u64::MAX),
+            old,
+            covers,
+            new.len() as u32,
+            None,
         );
-        if gap == 0 {
-            return Ok(());
-        }
-        last_gap = 64 - gap.leading_zeros();
-        i = i.saturating_add(gap as usize - 1);
-        let Some(&old) = out.get(i) else {
-            return Err(Error::DamagedPatch("a correction lies outside its cover"));
+        assert_eq!(read, written);
+        let mut made = Vec::new();
+        let sink = &mut |piece: &[u8]| -> Result<()> {
+            made.extend_from_slice(piece);
+            Ok(())
         };
-        let phase = (at + i as u32) & 7;
-        let before = i.checked_sub(1).map_or(0, |k| u32::from(out[k]));
-        let contexts = [
-            hash(1, u32::from(old)),
-            hash(2, last_change),
-            hash(hash(3, u32::from(old)), before),
-            hash(hash(4, phase), last_change),
-        ];
-        let value = s.byte(
-            &mut m.mismatch,
-            &contexts,
-            truth.map_or(0, |t| t[i].wrapping_sub(old)),
-        );
-        last_change = u32::from(value);
-        out[i] = old.wrapping_add(value);
-        i += 1;
-        if s.exhausted() {
-            return Err(Error::DamagedPatch("a byte stream ends too early"));
-        }
+        read.run(&FileView::new(&old).unwrap(), sink).unwrap();
+        assert_eq!(made, new);
+        stream.len()
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn noise_costs_its_size() {
+        let new = noise(200_000);
+        assert!(round_trip(&[], &new, &[]) <= new.len() + 8);
+    }
+
+    #[test]
+    fn repeated_noise_costs_once() {
+        let mut new = noise(1000);
+        new.extend_from_within(..);
+        assert!(round_trip(&[], &new, &[]) < 1100);
+    }
+
+    #[test]
+    fn words_that_move_alike_cost_little() {
+        let old: Vec<u8> = (0..20_000u32)
+            .flat_map(|i| (i * 37 % 3001 + 70_000).to_le_bytes())
+            .collect();
+        let moved = |w: u32| if w > 71_000 { w + 0x34 } else { w };
+        let words = old
+            .chunks(4)
+            .map(|w| moved(u32::from_le_bytes(w.try_into().unwrap())));
+        let new: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+        let cover = Cover {
+            new_at: 0,
+            old_at: 0,
+            len: old.len() as u32,
+        };
+        assert!(round_trip(&old, &new, &[cover]) < 4000);
     }
 }

@@ -1,8 +1,11 @@
 //! Everything that is not code and has no model of its own: covers, and bytes against them.
 
 mod bytes;
+mod corrections;
 mod covers;
+mod echo;
 mod file;
+mod literals;
 
 pub use bytes::{ByteModels, code_bytes};
 pub use covers::{CoverModels, code_covers};
