@@ -1,6 +1,7 @@
 //! The bytes of a region: literals between covers, mismatches inside them, and bytes that are known already.
 
 use super::Cover;
+use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
@@ -31,7 +32,8 @@ impl Default for ByteModels {
 
 const CHUNK: u32 = 1 << 16;
 
-/// Codes the new bytes `at..at + len` against their covers and appends them to `recipe`.
+/// Codes the new bytes `at..at + len` against their covers and appends them to `recipe`, whose memory is
+/// counted in `held`.
 #[allow(clippy::too_many_arguments)]
 pub fn code_bytes<S: Symbols>(
     s: &mut S,
@@ -42,7 +44,7 @@ pub fn code_bytes<S: Symbols>(
     known: &Known,
     truth: Option<&[u8]>,
     recipe: &mut Recipe,
-    budget: u64,
+    held: &mut Held,
 ) -> Result<()> {
     let mut cursor = at;
     let end = at + len;
@@ -68,7 +70,7 @@ pub fn code_bytes<S: Symbols>(
                 );
                 recipe.literal(&buffer);
                 from += n;
-                check(s, recipe, budget)?;
+                check(s, recipe, held)?;
             }
         }
         let Some(cover) = cover else { break };
@@ -83,7 +85,7 @@ pub fn code_bytes<S: Symbols>(
             mismatches(s, m, &base, from, &skip, truth, &mut buffer)?;
             recipe.copy(cover.old_at + done, &base, &buffer);
             done += n;
-            check(s, recipe, budget)?;
+            check(s, recipe, held)?;
         }
         m.last = buffer
             .iter()
@@ -96,11 +98,11 @@ pub fn code_bytes<S: Symbols>(
     Ok(())
 }
 
-fn check<S: Symbols>(s: &S, recipe: &Recipe, budget: u64) -> Result<()> {
+fn check<S: Symbols>(s: &S, recipe: &Recipe, held: &mut Held) -> Result<()> {
     if s.exhausted() {
         return Err(Error::DamagedPatch("a byte stream ends too early"));
     }
-    recipe.within(budget)
+    held.set(recipe.memory())
 }
 
 fn literals<S: Symbols>(
