@@ -22,7 +22,7 @@ pub struct Delta {
 
 /// What a process may hold beside what is counted: a part of that, as one in so many, and bytes.
 const SPARE_PART: u64 = 16;
-const SPARE: u64 = 1 << 20;
+const SPARE: u64 = 4 << 20;
 
 /// Makes a patch from `old` to `new`, and applies it once before handing it out.
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
@@ -195,7 +195,7 @@ fn image(header: &Header, (old, new, progress): Files, options: &Options) -> Res
     let Some(old_image) = OldImage::read(&old_view)? else {
         return Ok(None);
     };
-    let Some(plan) = plan(&old_image, old, &new_view, new, options.symbols.as_ref())? else {
+    let Some(plan) = plan(&old_image, old, &new_view, new, options, progress)? else {
         return Ok(None);
     };
     let mut streams = writers(options)?;

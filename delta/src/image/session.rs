@@ -255,7 +255,7 @@ pub fn code_image<'v, S: Symbols>(
             let tables = made.memory() + unwind.memory() + go;
             let code = recipe.memory() + pass.memory() + world.targets.memory();
             held_code.set(models.memory() + tables + code)?;
-            budget.go_on(1)?;
+            budget.go_on(1 + functions.as_mut().map_or(0, |f| f.work()))?;
             budget.at(u64::from(unit.at));
             cursor = unit.at + unit.size;
         }

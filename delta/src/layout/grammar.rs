@@ -1,6 +1,6 @@
 //! The layout stream: for each new unit its old unit, its size and the padding before it.
 
-use super::{CodeMap, CodeSection, NewUnit};
+use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit};
 use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
@@ -155,7 +155,13 @@ pub fn code_layout<S: Symbols>(
             .saturating_add(i64::from(predicted))
             .saturating_add(gap);
         let end = start.saturating_add(size);
-        if start < i64::from(cursor) || size < 1 || end > i64::from(at) + i64::from(len) || s.exhausted() {
+        let too_long = size > i64::from(LONGEST_UNIT);
+        if start < i64::from(cursor)
+            || size < 1
+            || too_long
+            || end > i64::from(at) + i64::from(len)
+            || s.exhausted()
+        {
             return Err(Error::DamagedPatch("a function lies outside its section"));
         }
         units.push(NewUnit {

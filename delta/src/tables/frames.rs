@@ -386,7 +386,7 @@ impl Unwind {
             let coded = s.number(&mut self.m.padding, &contexts, u64::from(known));
             padding = u32::try_from(coded).unwrap_or(u32::MAX);
         }
-        if padding > self.len {
+        if u64::from(padding) + u64::from(total) > u64::from(self.len) {
             return Err(damaged);
         }
         // Only how it is aligned carries over to the next.

@@ -18,6 +18,9 @@ pub const INLINE_INDEX: usize = 5;
 /// A list entry that stands for nothing.
 pub const NONE: u32 = u32::MAX;
 
+/// Most stretches of a table over code; the largest functions have a few tens of thousands.
+const MOST_STEPS: usize = 1 << 17;
+
 /// A stretch of code, up to `end` bytes after the function's entry, and its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -273,6 +276,9 @@ impl GoTable {
             value = value.wrapping_add((delta >> 1) as i32 ^ -((delta & 1) as i32));
             let len = number(part, &mut at)?.checked_mul(u32::from(self.head.quantum))?;
             end = end.checked_add(len)?;
+            if steps.len() == MOST_STEPS {
+                return None;
+            }
             steps.push(Step { end, value });
         }
     }
