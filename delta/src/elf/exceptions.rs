@@ -11,6 +11,8 @@ pub const ULEB: u8 = 0x01;
 pub const UDATA4: u8 = 0x03;
 /// Longest table that is read, in bytes.
 pub const LONGEST: usize = 1 << 20;
+/// Records of a table that are read, repeats counted, for each of its bytes.
+const STEPS_OF_BYTE: usize = 64;
 
 /// A stretch of the function with one way to unwind from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,9 +51,13 @@ pub struct Lsda {
 }
 
 /// What the action records need behind them: types, and bytes of specifications.
-fn needed(actions: &[(i32, i32)], specs: &[u8]) -> Option<(usize, usize)> {
+///
+/// `steps` is how many records may still be read for it: specifications that overlap, and are read again and
+/// again, are in no table of a compiler.
+fn needed(actions: &[(i32, i32)], specs: &[u8], steps: &mut usize) -> Option<(usize, usize)> {
     let mut types = 0u32;
     let mut specs_end = 0;
+    *steps = steps.checked_sub(actions.len())?;
     for &(filter, _) in actions {
         if filter >= 0 {
             types = types.max(filter as u32);
@@ -59,6 +65,7 @@ fn needed(actions: &[(i32, i32)], specs: &[u8]) -> Option<(usize, usize)> {
         }
         let mut at = (i64::from(filter) + 1).unsigned_abs() as usize;
         loop {
+            *steps = steps.checked_sub(1)?;
             let (filter, next) = uleb(specs, at)?;
             at = next;
             if filter == 0 {
@@ -129,7 +136,8 @@ impl Lsda {
         }
         p = lsda.read_actions(bytes, p)?;
         let specs = base.map_or(&[][..], |b| &bytes[b..]);
-        let (mut types, mut specs_len) = needed(&lsda.actions, specs)?;
+        let mut steps = STEPS_OF_BYTE * bytes.len();
+        let (mut types, mut specs_len) = needed(&lsda.actions, specs, &mut steps)?;
         if let (Some(base), Some(encoding)) = (base, encoding) {
             let from = loop {
                 let table = types.checked_mul(usize::from(encoding.size))?;
@@ -142,7 +150,7 @@ impl Lsda {
                 let (next, after) = sleb(bytes, link)?;
                 lsda.actions.push((filter, next));
                 p = after;
-                (types, specs_len) = needed(&lsda.actions, specs)?;
+                (types, specs_len) = needed(&lsda.actions, specs, &mut steps)?;
             };
             lsda.padding = (from - p) as u32;
             let mut at = from;
@@ -192,7 +200,8 @@ impl Lsda {
     /// Number of types and bytes of specifications that the actions need; `None` where a specification does
     /// not end.
     pub fn needs(&self) -> Option<(usize, usize)> {
-        needed(&self.actions, &self.specs)
+        let mut steps = STEPS_OF_BYTE * LONGEST;
+        needed(&self.actions, &self.specs, &mut steps)
     }
 
     /// Length of the call sites in bytes.

@@ -1,6 +1,7 @@
 //! The layout stream: for each new unit its old unit, its size and the padding before it.
 
-use super::{CodeMap, CodeSection, NewUnit};
+use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit};
+use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
 
@@ -48,7 +49,12 @@ fn usual_alignment(old: &CodeMap, section: &CodeSection) -> u32 {
         .unwrap_or(1)
 }
 
-/// Codes the units of one new section; `truth` holds them on the writing side.
+/// Bytes that a unit takes: itself, its bounds and its address.
+const UNIT_MEMORY: u64 = 28;
+/// Units between two looks at how much memory they take.
+const CHECKED: usize = 1 << 12;
+
+/// Codes the units of one new section, counted in `held`; `truth` holds them on the writing side.
 pub fn code_layout<S: Symbols>(
     s: &mut S,
     m: &mut LayoutModels,
@@ -56,6 +62,7 @@ pub fn code_layout<S: Symbols>(
     old_section: Option<&CodeSection>,
     section: (u32, u32, u32),
     truth: &[NewUnit],
+    held: &mut Held,
 ) -> Result<Vec<NewUnit>> {
     let (at, len, addr) = section;
     let usual = old_section.map_or(16, |section| usual_alignment(old, section));
@@ -148,7 +155,13 @@ pub fn code_layout<S: Symbols>(
             .saturating_add(i64::from(predicted))
             .saturating_add(gap);
         let end = start.saturating_add(size);
-        if start < i64::from(cursor) || size < 1 || end > i64::from(at) + i64::from(len) || s.exhausted() {
+        let too_long = size > i64::from(LONGEST_UNIT);
+        if start < i64::from(cursor)
+            || size < 1
+            || too_long
+            || end > i64::from(at) + i64::from(len)
+            || s.exhausted()
+        {
             return Err(Error::DamagedPatch("a function lies outside its section"));
         }
         units.push(NewUnit {
@@ -158,10 +171,14 @@ pub fn code_layout<S: Symbols>(
             whole,
         });
         cursor = end as u32;
+        if units.len() % CHECKED == 0 {
+            held.set(units.len() as u64 * UNIT_MEMORY)?;
+        }
         if source >= 0 {
             expected = source + 1;
         }
     }
+    held.set(units.len() as u64 * UNIT_MEMORY)?;
     Ok(units)
 }
 

@@ -4,7 +4,7 @@ mod grammar;
 mod units;
 
 pub use grammar::{LayoutModels, code_layout};
-pub use units::{CodeMap, CodeSection, Unit};
+pub use units::{CodeMap, CodeSection, LONGEST_UNIT, Unit};
 
 /// A unit of the new file as the layout stream tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -44,6 +44,8 @@ pub struct CodeMap {
 
 /// Gaps between functions below this many bytes are padding.
 const LONGEST_PAD: u32 = 64;
+/// Longest unit, in bytes: one is held at a time. Longer stretches are cut at multiples of it.
+pub const LONGEST_UNIT: u32 = 1 << 20;
 const SHF_EXECINSTR: u64 = 4;
 
 impl CodeMap {
@@ -71,10 +73,7 @@ impl CodeMap {
                     continue;
                 }
                 map.gap(place(cursor), place(start), at);
-                map.units.push(Unit {
-                    at: place(start),
-                    size,
-                });
+                map.unit(place(start), size);
                 cursor = stop;
             }
             map.gap(place(cursor), place(end), at);
@@ -98,7 +97,19 @@ impl CodeMap {
             return;
         }
         let at = if starts_section { from } else { (from + 15) & !15 };
-        self.units.push(Unit { at, size: to - at });
+        self.unit(at, to - at);
+    }
+
+    /// Makes a unit, or several where it would be too long.
+    fn unit(&mut self, mut at: u32, mut size: u32) {
+        while size > LONGEST_UNIT {
+            self.units.push(Unit {
+                at,
+                size: LONGEST_UNIT,
+            });
+            (at, size) = (at + LONGEST_UNIT, size - LONGEST_UNIT);
+        }
+        self.units.push(Unit { at, size });
     }
 
     /// The code section that holds a file offset.

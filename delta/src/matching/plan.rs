@@ -6,13 +6,15 @@ use super::tokens::Tokens;
 use super::{names, units};
 use crate::data::Cover;
 use crate::elf::{Region, RegionKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file_view::FileView;
 use crate::image::{OldImage, Plan, data_regions};
 use crate::layout::NewUnit;
 use crate::predict::AddressMap;
 use crate::tables::{Choices, Table, UnwindFit, go, jumps, relocations, symbols};
 use crate::text::PlanRun;
+use crate::{Options, Progress};
+use rayon::prelude::*;
 
 /// Rounds of matching Go's data, each with words renewed by the covers of the one before.
 const GO_ROUNDS: usize = 2;
@@ -23,7 +25,8 @@ pub fn plan<'a>(
     old_bytes: &[u8],
     file: &'a FileView<'a>,
     bytes: &'a [u8],
-    symbols: Option<&(Vec<u8>, Vec<u8>)>,
+    options: &Options,
+    progress: &dyn Progress,
 ) -> Result<Option<Plan<'a>>> {
     let Some(new) = OldImage::read(file)? else {
         return Ok(None);
@@ -31,6 +34,14 @@ pub fn plan<'a>(
     if new.machine != old.machine {
         return Ok(None);
     }
+    let symbols = options.symbols.as_ref();
+    let go_on = || {
+        if progress.cancelled() {
+            Err(Error::Cancelled)
+        } else {
+            Ok(())
+        }
+    };
     let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
     let choices = Choices::new(&new.elf, |section, table| {
         let s = &new.elf.sections[section];
@@ -49,40 +60,43 @@ pub fn plan<'a>(
 
     let old_tokens = Tokens::scan(old.machine, &old.code, old_bytes);
     let new_tokens = Tokens::scan(old.machine, &new.code, bytes);
+    go_on()?;
     let old_names = names::of_units(&old.elf, &old.code, old_bytes, symbols.map(|s| s.0.as_slice()));
     let new_names = names::of_units(&new.elf, &new.code, bytes, symbols.map(|s| s.1.as_slice()));
     let paired = units::pair(&old_tokens, &new_tokens, (&old_names, &new_names));
+    go_on()?;
     let aligner = Aligner::new((&old_tokens, old_bytes), (&new_tokens, bytes));
-    let mut layout = Vec::with_capacity(paired.len());
-    let mut runs = Vec::with_capacity(paired.len());
-    for (index, (unit, source)) in new.code.units.iter().zip(&paired).enumerate() {
-        let whole = source.is_some_and(|j| {
-            old_tokens.unit_hash[j as usize] == new_tokens.unit_hash[index]
-                && old.code.units[j as usize].size == unit.size
-        });
-        layout.push(NewUnit {
+    let layout: Vec<NewUnit> = (new.code.units.iter().zip(&paired).enumerate())
+        .map(|(index, (unit, source))| NewUnit {
             at: unit.at,
             size: unit.size,
             source: source.map_or(0, |j| j + 1),
-            whole,
-        });
-        runs.push(if whole {
+            whole: source.is_some_and(|j| {
+                old_tokens.unit_hash[j as usize] == new_tokens.unit_hash[index]
+                    && old.code.units[j as usize].size == unit.size
+            }),
+        })
+        .collect();
+    // Each unit on its own, so the order in which threads take them changes nothing.
+    let align = |index: usize| {
+        if layout[index].whole || progress.cancelled() {
             Vec::new()
         } else {
-            aligner.align(index, *source)
-        });
-    }
-
-    let covers = cover(
-        old,
-        old_bytes,
-        &new,
-        bytes,
-        &layout,
-        &runs,
-        &regions,
-        (&old_tokens, &new_tokens),
-    );
+            aligner.align(index, paired[index])
+        }
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build();
+    let runs: Vec<Vec<PlanRun>> = match pool {
+        Ok(pool) => pool.install(|| (0..layout.len()).into_par_iter().map(align).collect()),
+        Err(_) => (0..layout.len()).map(align).collect(),
+    };
+    go_on()?;
+    drop(aligner);
+    let map = code_map(old, &new, &layout, &runs, (&old_tokens, &new_tokens));
+    drop((old_tokens, new_tokens));
+    let covers = cover(old, old_bytes, &new, bytes, &regions, map);
     Ok(Some(Plan {
         file,
         bytes,
@@ -94,39 +108,14 @@ pub fn plan<'a>(
     }))
 }
 
-/// Covers of the regions that are not code. Words that hold addresses are compared by where they point, so
-/// the sections without such words come first.
-#[allow(clippy::too_many_arguments)]
-fn cover(
+/// What the aligned code says of old and new addresses.
+fn code_map(
     old: &OldImage,
-    old_bytes: &[u8],
     new: &OldImage,
-    bytes: &[u8],
     layout: &[NewUnit],
     runs: &[Vec<PlanRun>],
-    regions: &[(Region, u32)],
     (old_tokens, new_tokens): (&Tokens, &Tokens),
-) -> Vec<Cover> {
-    let old_data = data_regions(old, old, &Choices::default()).unwrap_or_default();
-    let old_slots = relocations::slots_of(old.machine, &old.elf, old_bytes);
-    let new_slots = relocations::slots_of(new.machine, &new.elf, bytes);
-    let pointed = |image: &OldImage, slots: &[(u32, u32)], region: &Region| {
-        let RegionKind::Section(i) = region.kind else {
-            return false;
-        };
-        let s = &image.elf.sections[i];
-        let first = slots.partition_point(|slot| u64::from(slot.0) < s.addr);
-        s.is_loaded()
-            && slots
-                .get(first)
-                .is_some_and(|slot| u64::from(slot.0) - s.addr < s.size)
-    };
-    let range = |r: &Region| r.offset as usize..(r.offset + r.len) as usize;
-
-    let (with, without): (Vec<_>, Vec<_>) = old_data
-        .iter()
-        .map(|r| &r.0)
-        .partition(|r| pointed(old, &old_slots, r));
+) -> AddressMap {
     let mut map = AddressMap::default();
     for (index, unit) in layout.iter().enumerate() {
         let Some(source) = unit.source.checked_sub(1) else {
@@ -150,6 +139,39 @@ fn cover(
             }
         }
     }
+    map
+}
+
+/// Covers of the regions that are not code. Words that hold addresses are compared by where they point, so
+/// the sections without such words come first.
+fn cover(
+    old: &OldImage,
+    old_bytes: &[u8],
+    new: &OldImage,
+    bytes: &[u8],
+    regions: &[(Region, u32)],
+    mut map: AddressMap,
+) -> Vec<Cover> {
+    let old_data = data_regions(old, old, &Choices::default()).unwrap_or_default();
+    let old_slots = relocations::slots_of(old.machine, &old.elf, old_bytes);
+    let new_slots = relocations::slots_of(new.machine, &new.elf, bytes);
+    let pointed = |image: &OldImage, slots: &[(u32, u32)], region: &Region| {
+        let RegionKind::Section(i) = region.kind else {
+            return false;
+        };
+        let s = &image.elf.sections[i];
+        let first = slots.partition_point(|slot| u64::from(slot.0) < s.addr);
+        s.is_loaded()
+            && slots
+                .get(first)
+                .is_some_and(|slot| u64::from(slot.0) - s.addr < s.size)
+    };
+    let range = |r: &Region| r.offset as usize..(r.offset + r.len) as usize;
+
+    let (with, without): (Vec<_>, Vec<_>) = old_data
+        .iter()
+        .map(|r| &r.0)
+        .partition(|r| pointed(old, &old_slots, r));
     let mut covers = Vec::new();
     let find = |index: &ByteIndex, new_bytes: &[u8], with_words: bool, covers: &mut Vec<Cover>| {
         for (region, hint) in regions
@@ -167,7 +189,8 @@ fn cover(
         }
         blanked
     };
-    let (old_bytes, bytes) = (&blank(old, old_bytes)[..], &blank(new, bytes)[..]);
+    let (old_blanked, blanked) = (blank(old, old_bytes), blank(new, bytes));
+    let (old_bytes, bytes) = (&old_blanked[..], &blanked[..]);
     let plain: Vec<_> = without.iter().map(&range).collect();
     find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
     let learn = |map: &mut AddressMap, covers: &[Cover]| {
@@ -192,8 +215,7 @@ fn cover(
     }
     learn(&mut map, &covers);
     map.settle();
-    let label = |image: &OldImage, bytes: &[u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
-        let mut labelled = bytes.to_vec();
+    let label = |image: &OldImage, labelled: &mut [u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
         for &(addr, target) in slots {
             if let Some(word) = image
                 .addresses
@@ -203,10 +225,10 @@ fn cover(
                 word.copy_from_slice(&(u64::from(to(target)) | 0xe1 << 56).to_le_bytes());
             }
         }
-        labelled
     };
-    let old_labelled = label(old, old_bytes, &old_slots, &|t| map.guess(t));
-    let new_labelled = label(new, bytes, &new_slots, &|t| t);
+    let (mut old_labelled, mut new_labelled) = (old_blanked, blanked);
+    label(old, &mut old_labelled, &old_slots, &|t| map.guess(t));
+    label(new, &mut new_labelled, &new_slots, &|t| t);
     let words: Vec<_> = with.iter().map(range).collect();
     find(
         &ByteIndex::new(&old_labelled, &words),

@@ -65,13 +65,16 @@ fn entries(
     }
 }
 
-/// The end of what a table at `base` may reach: its section, or the next address that the function refers to.
-fn limit(addresses: &Addresses, base: u32, others: impl Iterator<Item = u32>) -> Option<u32> {
+/// The end of what a table at `base` may reach: its section, or the next of the addresses that the function
+/// refers to, which ascend.
+fn limit(addresses: &Addresses, base: u32, others: &[u32]) -> Option<u32> {
     if !base.is_multiple_of(ENTRY) {
         return None;
     }
     let range = addresses.range_of(base).filter(|r| r.offset.is_some())?;
-    others.filter(|&o| o > base).chain([range.addr + range.len]).min()
+    let end = range.addr + range.len;
+    let next = others.get(others.partition_point(|&o| o <= base));
+    Some(next.map_or(end, |&o| o.min(end)))
 }
 
 /// Codes the tables of one unit, after its references.
@@ -87,18 +90,24 @@ pub fn unit<S: Symbols>(
         .source()
         .and_then(|u| Some((world.old.code.addr(u.at)?, u.size)));
     let pointers: Vec<Pointer> = view.pointers.to_vec();
+    let mut news: Vec<u32> = pointers.iter().map(|p| p.new).collect();
+    let mut olds: Vec<u32> = pointers.iter().filter_map(|p| p.old).collect();
+    news.sort_unstable();
+    olds.sort_unstable();
+    let budget = world.old.file.budget();
+    let held = made.known.memory();
     let (mut old_entries, mut known) = (Vec::new(), Vec::new());
     for pointer in &pointers {
         if !world.is_generic(pointer.new) || m.done.contains(&pointer.new) {
             continue;
         }
-        let Some(new_limit) = limit(world.addresses, pointer.new, pointers.iter().map(|p| p.new)) else {
+        let Some(new_limit) = limit(world.addresses, pointer.new, &news) else {
             continue;
         };
         old_entries.clear();
         if let (Some(old), Some(old_function)) = (pointer.old, old_function) {
             let addresses = &world.old.addresses;
-            if let Some(limit) = limit(addresses, old, pointers.iter().filter_map(|p| p.old)) {
+            if let Some(limit) = limit(addresses, old, &olds) {
                 let read = |addr: u32| {
                     let mut word = [0; 4];
                     world
@@ -173,6 +182,7 @@ pub fn unit<S: Symbols>(
         }
         if let Some(at) = world.addresses.offset(pointer.new) {
             made.known.add(at, &bytes);
+            budget.fits(made.known.memory() - held)?;
         }
     }
     Ok(())
@@ -199,8 +209,9 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
             scanner.pass(&content[p..], here);
             p += usize::from(insn.len());
         }
+        bases.sort_unstable();
         for &base in &bases {
-            let Some(limit) = limit(addresses, base, bases.iter().copied()) else {
+            let Some(limit) = limit(addresses, base, &bases) else {
                 continue;
             };
             let read = |addr: u32| {

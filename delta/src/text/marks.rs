@@ -17,9 +17,16 @@ const LONGEST: usize = 16;
 #[derive(Debug, Default)]
 pub struct Marks {
     units: HashMap<u32, Vec<u32>>,
+    /// Marks of all units.
+    count: usize,
 }
 
 impl Marks {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.units.len() * 64 + self.count * 4) as u64
+    }
+
     /// The offset of instruction `index` of a unit; `None` if it has not so many.
     pub fn offset(
         &mut self,
@@ -49,6 +56,7 @@ impl Marks {
             at += 1;
             if at == marks.len() * STRIDE {
                 marks.push(offset);
+                self.count += 1;
             }
         }
         Ok((offset < unit.size).then_some(offset))

@@ -24,6 +24,7 @@ use crate::code::{Model, Symbols, hash};
 use crate::elf::Elf;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// Tables of a record in the order in which they are told: files come first, lines need them.
@@ -154,6 +155,8 @@ pub struct Functions {
     last_line: u32,
     quantum: u8,
     history: u32,
+    /// Stretches of old tables read since it was asked.
+    work: u64,
 }
 
 fn base(elf: &Elf, name: &[u8]) -> u32 {
@@ -241,11 +244,26 @@ impl Functions {
             last_line: 0,
             quantum,
             history: 0,
+            work: 0,
         };
         if !functions.frame.with_data {
             functions.all_names(s)?;
         }
         Ok(Some(functions))
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        const MAPPED: usize = 24;
+        let mapped = self.places.len() + self.name_places.len() + self.masks.len() + self.elsewhere.len();
+        let named = self.first_lines.len() * 3;
+        let old = self.old.as_ref().map_or(0, |o| o.memory());
+        old + self.builder.memory() + ((mapped + named) * MAPPED) as u64 + self.names.memory()
+    }
+
+    /// Work done since this was asked last: old tables are read once for each function that names them.
+    pub fn work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
     }
 
     /// Tells all names at once, where the inline trees that hold most of them stand in another section.
@@ -337,7 +355,7 @@ impl Functions {
         if bytes.len() != self.room {
             return Err(damaged());
         }
-        made.section(world, self.section, &bytes)
+        made.section(world, self.section, bytes)
     }
 
     fn function<S: Symbols>(
@@ -387,9 +405,12 @@ impl Functions {
             }
             v.project(at).unwrap_or(0)
         };
+        let work = Cell::new(0);
         let old_steps = |index: usize| -> Option<Vec<Step>> {
             let at = *old.as_ref()?.tables.get(index)?;
-            if at == 0 { None } else { old_table?.table(at) }
+            let steps = if at == 0 { None } else { old_table?.table(at) };
+            work.set(work.get() + steps.as_ref().map_or(0, |s| s.len() as u64));
+            steps
         };
         let mut f = Function::default();
 
@@ -594,6 +615,7 @@ impl Functions {
             f.tables[index] = Some(steps);
         }
         self.builder.function(entry, &f);
+        self.work += work.get();
         Ok(())
     }
 

@@ -18,6 +18,9 @@ pub const INLINE_INDEX: usize = 5;
 /// A list entry that stands for nothing.
 pub const NONE: u32 = u32::MAX;
 
+/// Most stretches of a table over code; the largest functions have a few tens of thousands.
+const MOST_STEPS: usize = 1 << 17;
+
 /// A stretch of code, up to `end` bytes after the function's entry, and its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -92,6 +95,11 @@ pub fn index_len(code: u32) -> usize {
 }
 
 impl GoTable {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.bytes.len() + self.entries.len() * 4 + self.blobs.len() * size_of::<Blob>()) as u64
+    }
+
     /// Reads a section; `None` where it makes no sense.
     pub fn read(bytes: Vec<u8>, data_start: Option<usize>) -> Option<GoTable> {
         let head = FunctionTable::read(&bytes)?;
@@ -268,6 +276,9 @@ impl GoTable {
             value = value.wrapping_add((delta >> 1) as i32 ^ -((delta & 1) as i32));
             let len = number(part, &mut at)?.checked_mul(u32::from(self.head.quantum))?;
             end = end.checked_add(len)?;
+            if steps.len() == MOST_STEPS {
+                return None;
+            }
             steps.push(Step { end, value });
         }
     }
