@@ -6,7 +6,7 @@ use crate::code::{ColumnWriter, ModelledWriter, StreamWriter};
 use crate::container::{self, Body, Coding, Header, Method};
 use crate::data::code_file;
 use crate::file_view::FileView;
-use crate::image::{OldImage, Streams, code_image};
+use crate::image::{OldImage, Stream, Streams, code_image};
 use crate::matching::{bytes::ByteIndex, plan::plan};
 use crate::{Error, Limits, Options, Patch, Profile, Progress, Report, error::Result};
 use sha2::{Digest, Sha256};
@@ -149,24 +149,39 @@ fn whole(header: &Header, new: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
-    Streams::new(|_| {
+    let modelled = || StreamWriter::Modelled(ModelledWriter::default());
+    Streams::new(|id| {
         Ok(match options.profile {
-            Profile::Fast => StreamWriter::Columns(ColumnWriter::default()),
-            Profile::Default | Profile::Max => StreamWriter::Modelled(ModelledWriter::default()),
+            Profile::Fast if id == Stream::Literals as u8 => StreamWriter::Light(ModelledWriter::default()),
+            Profile::Fast if !FAST_MODELS.iter().any(|&s| s as u8 == id) => {
+                StreamWriter::Columns(ColumnWriter::default())
+            }
+            _ => modelled(),
         })
     })
 }
 
+/// Streams of few symbols, whose models the fast profile can afford.
+const FAST_MODELS: [Stream; 5] = [
+    Stream::Layout,
+    Stream::Targets,
+    Stream::Jumps,
+    Stream::Unwind,
+    Stream::Exceptions,
+];
+
 fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Result<Draft> {
     let mut bodies: Vec<Body> = Vec::new();
+    let push = |bodies: &mut Vec<Body>, id, coding, writer: ModelledWriter| {
+        let bytes = writer.finish();
+        if !bytes.is_empty() {
+            bodies.push((id, coding, 0, bytes));
+        }
+    };
     for (id, writer) in streams.into_coders() {
         match writer {
-            StreamWriter::Modelled(writer) => {
-                let bytes = writer.finish();
-                if !bytes.is_empty() {
-                    bodies.push((id, Coding::Modelled, 0, bytes));
-                }
-            }
+            StreamWriter::Modelled(writer) => push(&mut bodies, id, Coding::Modelled, writer),
+            StreamWriter::Light(writer) => push(&mut bodies, id, Coding::Light, writer),
             StreamWriter::Columns(writer) => {
                 let columns = writer.finish();
                 if columns.is_empty() {

@@ -36,6 +36,8 @@ pub struct Model {
     /// 22 bits of probability, 10 bits of count.
     slots: Vec<u32>,
     weights: Vec<i32>,
+    /// What each weight starts as.
+    weight: i32,
     trained: [u16; SETS],
     contexts: usize,
     shift: u32,
@@ -54,8 +56,9 @@ impl Model {
             65536 * 14 / (10 * contexts as i32)
         };
         Model {
-            slots: vec![1 << 31; 1 << bits],
-            weights: vec![weight; SETS * (MAX_CONTEXTS + 1)],
+            slots: Vec::new(),
+            weights: Vec::new(),
+            weight,
             trained: [0; SETS],
             contexts,
             shift: 32 - bits,
@@ -66,6 +69,13 @@ impl Model {
     /// Bytes of memory that the model holds.
     pub fn memory(&self) -> u64 {
         (self.slots.len() * 4 + self.weights.len() * 4) as u64
+    }
+
+    /// Makes the tables: a model that is never asked costs nothing.
+    #[cold]
+    fn open(&mut self) {
+        self.slots = vec![1 << 31; 1 << (32 - self.shift)];
+        self.weights = vec![self.weight; SETS * (MAX_CONTEXTS + 1)];
     }
 
     /// Codes one decision: `node` tells decisions of one symbol apart, `set` picks the mixer's weights.
@@ -80,6 +90,9 @@ impl Model {
     ) -> bool {
         let n = self.contexts;
         debug_assert_eq!(contexts.len(), n);
+        if self.slots.is_empty() {
+            self.open();
+        }
         let set = set & (SETS - 1);
         let mut at = [0usize; MAX_CONTEXTS];
         let mut inputs = [0i32; MAX_CONTEXTS];

@@ -43,7 +43,7 @@ impl Locals {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        (self.starts.len() * 4 + (self.leader.len() + self.labelled.len()) * 8) as u64
+        (self.starts.len() * 6 + (self.leader.len() + self.labelled.len()) * 8) as u64
     }
 
     /// Adds all instructions of a unit, without labels.

@@ -95,7 +95,7 @@ impl Listing {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        (self.starts.len() * 4 + self.masked.len() + self.kinds.len()) as u64
+        (self.starts.len() * 4 + self.masked.len() + self.kinds.len() * 9) as u64
     }
 
     /// Number of instructions.
