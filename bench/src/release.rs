@@ -91,7 +91,7 @@ fn saved(updated: &str) -> Result<(), String> {
     };
     let group = crate::table::group;
     println!(
-        "{} bytes in {requests} requests, metadata included; the changed files whole would be {} bytes: {} saved.\n",
+        "{} bytes in {requests} requests beside what the plan had read; the changed files whole would be {} bytes: {} saved.\n",
         group(bytes),
         group(whole),
         group(whole.saturating_sub(bytes)),
