@@ -1,17 +1,19 @@
-//! One pair from start to end, and where the bytes of our patch went.
+//! One pair from start to end, where the bytes of our patch went, and the same as a signed release.
 
 use crate::{
     cases::{self, Case},
-    engine, measure,
+    engine, measure, release,
     run::{self, CaseResult, Piece},
     table::{self, group},
 };
 use corpora::Cache;
 
-/// `bench demo`: a real pair if one can be had, else the sample programs; whole file, bsdiff, ours.
+/// `bench demo`: a real pair if one can be had, else the sample programs; whole file, bsdiff, ours; then the
+/// updater with it.
 pub fn run(cache: &Cache) -> Result<(), String> {
     let case = cases::first_of(cache, &["numpy", "esbuild"])?;
-    show(cache, &case, &["zstd-19", "bsdiff-crate", "elfdelta"])
+    show(cache, &case, &["zstd-19", "bsdiff-crate", "elfdelta"])?;
+    release::show(&case)
 }
 
 /// `bench one-pair NAME`: the pair through our profiles.

@@ -4,9 +4,12 @@
 mod cases;
 mod child;
 mod demo;
+mod elfup;
 mod engine;
+mod fleet;
 mod measure;
 mod peers;
+mod release;
 mod run;
 mod summary;
 mod table;
@@ -32,7 +35,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// One pair, made, applied and verified; where the bytes went.
+    /// One pair, made, applied and verified; where the bytes went; then a small tree from a farm to a site.
     Demo,
     /// Every engine on every pair, each result applied back and compared.
     Table {
@@ -51,6 +54,8 @@ enum Action {
         /// Name of the pair.
         name: String,
     },
+    /// Two releases of a whole tree over a bad link, our updater beside other tools; needs root.
+    Fleet(fleet::Fleet),
     /// Which engines run on this machine, and how to install the others.
     Tools {
         /// Install what needs no administrator: HDiffPatch, into the cache directory.
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Action::Demo => demo::run(&cache),
         Action::Table { pairs, engines, json } => run_table(&cache, &pairs, &engines, json.as_deref()),
         Action::OnePair { name } => demo::one_pair(&cache, &name),
+        Action::Fleet(args) => fleet::run(&cache, &args),
         Action::Tools { install } => tools::run_tools(&cache, install),
         Action::Measured(request) => measure::child_main(&request),
         Action::Child(call) => child::main(&call),

@@ -90,12 +90,10 @@ fn one(step: &Step) -> Result<Usage, String> {
     command.arg("--").args(&step.argv).stdin(Stdio::null());
     let output = command.output().map_err(crate::text)?;
     if !output.status.success() {
+        // The last line is the measuring process's own, the one before it the command's.
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{}: {}",
-            step.argv[0],
-            said.trim().lines().last().unwrap_or("failed")
-        ));
+        let said: Vec<&str> = said.trim().lines().rev().take(2).collect();
+        return Err(format!("{}: {}", step.argv[0], said.join("; ")));
     }
     let json = fs::read(report.path()).map_err(crate::text)?;
     serde_json::from_slice(&json).map_err(crate::text)

@@ -26,9 +26,7 @@ impl Tools {
 
     /// Why a program on the search path cannot be used, if it cannot.
     pub fn lacks(&self, program: &str) -> Option<String> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
-        (!found).then(|| format!("{program} is not installed"))
+        lacks(program)
     }
 
     /// The Python of the environment that HDiffPatch is installed in.
@@ -64,6 +62,13 @@ impl Tools {
         ];
         run(Command::new(self.hdiffpatch_python()).args(pip))
     }
+}
+
+/// Why a program on the search path cannot be used, if it cannot.
+pub fn lacks(program: &str) -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    (!found).then(|| format!("{program} is not installed"))
 }
 
 /// Prints which engines run here; installs HDiffPatch first if asked to.

@@ -89,30 +89,52 @@ impl Cache {
         Ok(files)
     }
 
-    /// Brings every wheel of the site tree and unpacks them side by side into `tree/old` and `tree/new`.
+    /// Brings one archive of the site tree into `wheels/` and checks its digest; one that is there is kept.
+    pub fn fetch_wheel(&self, wheel: &Wheel, side: Side) -> Result<PathBuf> {
+        let path = self
+            .root
+            .join("wheels")
+            .join(format!("{}-{}.whl", wheel.package, wheel.version(side)));
+        if path.is_file() && sha256(&path)? == wheel.sha256(side) {
+            return Ok(path);
+        }
+        let work = self.work()?;
+        let version = wheel.version(side);
+        let archive = wheel
+            .client
+            .download(&wheel.package, version, &wheel.platform, work.path())?;
+        self.place_checked(&archive, &path, wheel.sha256(side))?;
+        Ok(path)
+    }
+
+    /// Unpacks packages of the site tree side by side into `folder`, which must not exist, fetching what is
+    /// missing; `report` hears of each as its turn comes.
+    pub fn unpack_wheels(
+        &self,
+        wheels: &[&Wheel],
+        side: Side,
+        folder: &Path,
+        report: &dyn Fn(&Wheel),
+    ) -> Result<()> {
+        let work = self.work()?;
+        let tree = work.path().join("tree");
+        fs::create_dir(&tree).map_err(at(&tree))?;
+        for wheel in wheels {
+            report(wheel);
+            wheel.client.unpack(&self.fetch_wheel(wheel, side)?, &tree)?;
+        }
+        self.place(&tree, folder)
+    }
+
+    /// Brings the whole site tree, unpacked into `tree/old` and `tree/new`.
     ///
     /// A side whose folder is there already is kept as it is.
-    pub fn fetch_tree(&self, wheels: &[Wheel], report: &dyn Fn(&Wheel, Side)) -> Result<Files> {
+    pub fn fetch_tree(&self, wheels: &[&Wheel], report: &dyn Fn(&Wheel, Side)) -> Result<Files> {
         let files = self.files("tree");
         for (side, path) in [(Side::Old, &files.old), (Side::New, &files.new)] {
-            if path.is_dir() {
-                continue;
+            if !path.is_dir() {
+                self.unpack_wheels(wheels, side, path, &|wheel| report(wheel, side))?;
             }
-            let work = self.work()?;
-            let tree = work.path().join("tree");
-            fs::create_dir(&tree).map_err(at(&tree))?;
-            for wheel in wheels {
-                report(wheel, side);
-                let folder = work.path().join(&wheel.package);
-                fs::create_dir(&folder).map_err(at(&folder))?;
-                let version = wheel.version(side);
-                let archive = wheel
-                    .client
-                    .download(&wheel.package, version, &wheel.platform, &folder)?;
-                wheel.client.unpack(&archive, &tree)?;
-                fs::remove_dir_all(&folder).map_err(at(&folder))?;
-            }
-            self.place(&tree, path)?;
         }
         Ok(files)
     }
@@ -128,15 +150,19 @@ impl Cache {
         report(Step::Extracting(side));
         let member = work.path().join("member");
         pair.client.extract(&archive, &pair.member(side), &member)?;
-        let found = sha256(&member)?;
-        if found != pair.sha256(side) {
+        self.place_checked(&member, path, pair.sha256(side))
+    }
+
+    fn place_checked(&self, from: &Path, to: &Path, expected: &str) -> Result<()> {
+        let found = sha256(from)?;
+        if found != expected {
             return Err(Error::Digest {
-                path: path.into(),
+                path: to.into(),
                 found,
-                expected: pair.sha256(side).into(),
+                expected: expected.into(),
             });
         }
-        self.place(&member, path)
+        self.place(from, to)
     }
 
     /// A scratch folder on the cache's own file system, so that finished files can be renamed into place.

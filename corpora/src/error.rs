@@ -9,6 +9,9 @@ pub enum Error {
     /// No pair of that name is in the manifest.
     #[error("no pair is called {0:?}; `corpora list` names them")]
     UnknownPair(String),
+    /// No package of that name is in the site tree.
+    #[error("no package of the site tree is called {0:?}")]
+    UnknownWheel(String),
     /// A program that fetching or building needs is not on this machine.
     #[error("{program} is missing; install {install}")]
     MissingProgram {

@@ -83,8 +83,9 @@ fn fetch(cache: &Cache, names: &[String]) -> Result<bool, Error> {
 
 fn fetch_tree(cache: &Cache) -> Result<bool, Error> {
     let manifest = Manifest::builtin();
-    let bar = bar(2 * manifest.tree.len() as u64);
-    let files = cache.fetch_tree(&manifest.tree, &|wheel, side| {
+    let wheels = manifest.wheels(&[])?;
+    let bar = bar(2 * wheels.len() as u64);
+    let files = cache.fetch_tree(&wheels, &|wheel, side| {
         bar.set_message(format!("{} {}", wheel.package, wheel.version(side)));
         bar.inc(1);
     })?;

@@ -86,6 +86,10 @@ pub struct Wheel {
     pub new: String,
     /// Machine, as in `uname -m`.
     pub platform: String,
+    /// SHA-256 of the old archive, in hexadecimal.
+    pub sha256_old: String,
+    /// SHA-256 of the new archive, in hexadecimal.
+    pub sha256_new: String,
 }
 
 impl Wheel {
@@ -94,6 +98,13 @@ impl Wheel {
         match side {
             Side::Old => &self.old,
             Side::New => &self.new,
+        }
+    }
+    /// Pinned SHA-256 of one side's archive, in hexadecimal.
+    pub fn sha256(&self, side: Side) -> &str {
+        match side {
+            Side::Old => &self.sha256_old,
+            Side::New => &self.sha256_new,
         }
     }
 }
@@ -130,6 +141,15 @@ impl Manifest {
             .map(|n| find(n).ok_or_else(|| Error::UnknownPair(n.clone())))
             .collect()
     }
+
+    /// The site tree's packages of these names, in the manifest's order; all of them where `names` is empty.
+    pub fn wheels(&self, names: &[String]) -> Result<Vec<&Wheel>> {
+        if let Some(unknown) = names.iter().find(|n| !self.tree.iter().any(|w| w.package == **n)) {
+            return Err(Error::UnknownWheel(unknown.clone()));
+        }
+        let wanted = |w: &&Wheel| names.is_empty() || names.contains(&w.package);
+        Ok(self.tree.iter().filter(wanted).collect())
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +170,13 @@ mod tests {
                 assert!(!pair.member(side).contains('{'), "{}", pair.name);
             }
         }
+        for wheel in &manifest.tree {
+            for side in Side::BOTH {
+                let digest = wheel.sha256(side);
+                assert_eq!(digest.len(), 64, "{}", wheel.package);
+                assert!(digest.bytes().all(|b| b.is_ascii_hexdigit()), "{}", wheel.package);
+            }
+        }
     }
 
     #[test]
@@ -158,5 +185,9 @@ mod tests {
         assert_eq!(manifest.select(&[]).unwrap().len(), manifest.pairs.len());
         let error = manifest.select(&["nothing".into()]).unwrap_err();
         assert!(matches!(error, Error::UnknownPair(name) if name == "nothing"));
+        assert_eq!(manifest.wheels(&[]).unwrap().len(), 11);
+        assert_eq!(manifest.wheels(&["ruff".into()]).unwrap()[0].package, "ruff");
+        let error = manifest.wheels(&["nothing".into()]).unwrap_err();
+        assert!(matches!(error, Error::UnknownWheel(name) if name == "nothing"));
     }
 }

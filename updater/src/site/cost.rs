@@ -44,15 +44,14 @@ const DISK: f64 = 80e6;
 impl Rates {
     /// From the site's measurements; `reference_us` is the farm's speed test (0: unknown).
     pub fn new(measures: &Measures, sources: &Sources, reference_us: u64, objective: Objective) -> Rates {
-        let (bandwidth, rtt) = sources.guess();
         let speed = if reference_us > 0 || measures.forced.speed.is_some() {
             measures.speed(reference_us)
         } else {
             1.0
         };
         Rates {
-            bandwidth: measures.bandwidth(bandwidth),
-            rtt: measures.rtt(rtt),
+            bandwidth: measures.bandwidth(sources),
+            rtt: measures.rtt(sources),
             disk: DISK,
             speed,
             objective,

@@ -4,15 +4,14 @@ use super::Site;
 use crate::source::Sources;
 use crate::{Result, speed};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// Measurements, newest last.
+/// Measurements.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Measures {
-    /// (bytes, seconds) of the last large transfers.
-    pub transfers: Vec<(u64, f64)>,
-    /// Seconds from request to first byte of the last requests.
-    pub waits: Vec<f64>,
+    /// By the name of the source: a site that was installed from a stick knows nothing of its link yet.
+    pub links: BTreeMap<String, Link>,
     /// Time of the speed test, microseconds.
     pub self_test_us: u64,
     /// Factor between predicted and real apply time, from past updates.
@@ -20,6 +19,15 @@ pub struct Measures {
     /// Given instead of measured.
     #[serde(skip)]
     pub forced: Forced,
+}
+
+/// What was measured on the way to one source, newest last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Link {
+    /// (bytes, seconds) of the last large transfers.
+    pub transfers: Vec<(u64, f64)>,
+    /// Seconds from request to first byte of the last requests.
+    pub waits: Vec<f64>,
 }
 
 /// Figures that a user gives instead of the measured ones.
@@ -38,15 +46,21 @@ const LARGE: u64 = 16 << 10;
 const KEPT: usize = 32;
 
 impl Measures {
-    /// Bytes per second; the guess until something large was transferred.
-    pub fn bandwidth(&self, guess: f64) -> f64 {
+    /// The first source that ever answered is the one that the next bytes will come from.
+    fn link(&self, sources: &Sources) -> (Option<&Link>, (f64, f64)) {
+        let known =
+            (0..sources.len()).find_map(|i| Some((self.links.get(sources.name(i))?, sources.guess(i))));
+        known.map_or((None, sources.guess(0)), |(link, guess)| (Some(link), guess))
+    }
+
+    /// Bytes per second; the source's guess until something large was transferred.
+    pub fn bandwidth(&self, sources: &Sources) -> f64 {
         if let Some(b) = self.forced.bandwidth {
             return b.max(1.0);
         }
-        let (bytes, seconds) = self
-            .transfers
-            .iter()
-            .fold((0.0, 0.0), |(b, s), t| (b + t.0 as f64, s + t.1));
+        let (link, (guess, _)) = self.link(sources);
+        let transfers = link.map_or(&[][..], |l| &l.transfers).iter();
+        let (bytes, seconds) = transfers.fold((0.0, 0.0), |(b, s), t| (b + t.0 as f64, s + t.1));
         if bytes > 0.0 && seconds > 0.0 {
             (bytes / seconds).max(1.0)
         } else {
@@ -55,11 +69,12 @@ impl Measures {
     }
 
     /// Seconds from request to answer: the lower quartile, as the first on a connection waits twice.
-    pub fn rtt(&self, guess: f64) -> f64 {
+    pub fn rtt(&self, sources: &Sources) -> f64 {
         if let Some(r) = self.forced.rtt {
             return r;
         }
-        let mut sorted = self.waits.clone();
+        let (link, (_, guess)) = self.link(sources);
+        let mut sorted = link.map_or(Vec::new(), |l| l.waits.clone());
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 4).copied().unwrap_or(guess)
     }
@@ -79,14 +94,23 @@ impl Measures {
 
     /// Takes in what a run transferred.
     pub fn learn(&mut self, sources: &Sources) {
-        for (bytes, wait, body) in sources.account().samples {
-            self.waits.push(wait);
-            if bytes >= LARGE {
-                self.transfers.push((bytes, body));
+        for sample in sources.account().samples {
+            let link = self
+                .links
+                .entry(sources.name(sample.source).to_owned())
+                .or_default();
+            link.waits.push(sample.wait);
+            if sample.bytes >= LARGE {
+                link.transfers.push((sample.bytes, sample.body));
             }
         }
-        self.waits.drain(..self.waits.len().saturating_sub(KEPT));
-        self.transfers.drain(..self.transfers.len().saturating_sub(KEPT));
+        for link in self.links.values_mut() {
+            link.waits.drain(..link.waits.len().saturating_sub(KEPT));
+            link.transfers.drain(..link.transfers.len().saturating_sub(KEPT));
+        }
+        // Sources that are no longer configured are forgotten.
+        self.links
+            .retain(|name, _| (0..sources.len()).any(|i| sources.name(i) == name));
     }
 
     /// Takes in predicted and real seconds of applying.

@@ -16,9 +16,22 @@ pub struct Account {
     pub wasted: u64,
     /// Seconds spent waiting and receiving.
     pub seconds: f64,
-    /// (bytes, wait seconds, body seconds) of the last transfers, for the measurements.
+    /// The first transfers, for the measurements.
     #[serde(skip)]
-    pub samples: Vec<(u64, f64, f64)>,
+    pub samples: Vec<Sample>,
+}
+
+/// One transfer that went well.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Number of its source.
+    pub source: usize,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Seconds until the first one.
+    pub wait: f64,
+    /// Seconds from there to the last one.
+    pub body: f64,
 }
 
 /// The configured sources.
@@ -46,9 +59,9 @@ impl Sources {
     pub fn name(&self, index: usize) -> &str {
         self.all.get(index).map_or("", |s| s.name())
     }
-    /// The first source's guess of bandwidth and wait.
-    pub fn guess(&self) -> (f64, f64) {
-        self.all.first().map_or((64e3, 0.3), |s| s.guess())
+    /// A source's guess of bandwidth and wait.
+    pub fn guess(&self, index: usize) -> (f64, f64) {
+        self.all.get(index).map_or((64e3, 0.3), |s| s.guess())
     }
 
     /// A copy of the account.
@@ -63,14 +76,18 @@ impl Sources {
         }
     }
 
-    fn count(&self, t: Transfer) {
+    fn count(&self, source: usize, t: Transfer) {
         if let Ok(mut a) = self.account.lock() {
             a.bytes += t.bytes;
             a.requests += 1;
             a.seconds += (t.wait + t.body).as_secs_f64();
             if a.samples.len() < 4096 {
-                a.samples
-                    .push((t.bytes, t.wait.as_secs_f64(), t.body.as_secs_f64()));
+                a.samples.push(Sample {
+                    source,
+                    bytes: t.bytes,
+                    wait: t.wait.as_secs_f64(),
+                    body: t.body.as_secs_f64(),
+                });
             }
         }
     }
@@ -92,18 +109,19 @@ impl Sources {
         });
         match result {
             Ok(Outcome::Delivered(t)) => {
-                self.count(t);
+                self.count(index, t);
                 Ok(true)
             }
             Ok(Outcome::Missing(t)) => {
-                self.count(t);
+                self.count(index, t);
                 Ok(false)
             }
             Err(e) => {
-                self.count(Transfer {
-                    bytes: got,
-                    ..Transfer::default()
-                });
+                // Its bytes are counted; how fast they came says nothing.
+                if let Ok(mut a) = self.account.lock() {
+                    a.bytes += got;
+                    a.requests += 1;
+                }
                 Err(e)
             }
         }

@@ -6,7 +6,7 @@ mod many;
 
 pub use dir::DirSource;
 pub use http::HttpSource;
-pub use many::{Account, Sources};
+pub use many::{Account, Sample, Sources};
 
 use crate::{Error, Result};
 use std::time::Duration;

@@ -87,7 +87,28 @@ fn http_with_ranges_and_a_dead_first_mirror() {
     let requests = server.requests.load(Ordering::Relaxed);
     assert!(requests < 25, "{requests} requests for about 65 files");
     let measures = site.measures().unwrap();
-    assert!(!measures.waits.is_empty() && measures.self_test_us > 0);
+    let names: Vec<_> = measures.links.keys().cloned().collect();
+    assert_eq!(
+        names,
+        std::slice::from_ref(&server.url),
+        "the dead mirror taught nothing"
+    );
+    assert!(!measures.links[&server.url].waits.is_empty() && measures.self_test_us > 0);
+}
+
+#[test]
+fn what_a_stick_taught_is_not_believed_of_a_link() {
+    let (world, site) = World::ready();
+    let stick = world.repo().to_str().unwrap().to_owned();
+    assert!(site.measures().unwrap().links.contains_key(&stick));
+    let server = Server::start(&world.repo(), Fault::None);
+    let site = with_source(site, &server.url);
+    let planned = site
+        .prepare(&elfup::site::UpdateOptions::default(), &Quiet)
+        .unwrap()
+        .unwrap();
+    // The small files read so far say nothing of the bandwidth: the guess for a link, not a disk's speed.
+    assert_eq!(planned.plan.rates.bandwidth, 64e3);
 }
 
 #[test]
