@@ -33,7 +33,8 @@ impl Sample {
 }
 
 fn parse(data: &Vec<u8>) -> (Machine, CodeMap) {
-    let view = FileView::new(data).expect("memory has a size");
+    let budget = elfdelta::budget::Budget::default();
+    let view = FileView::new(data, &budget).expect("memory has a size");
     let elf = Elf::read(&view)
         .expect("memory is readable")
         .expect("an ELF file");
@@ -109,9 +110,10 @@ fn code(c: &mut Criterion) {
     };
     group.bench_function("write", |b| b.iter(write));
     let coded = write();
+    let budget = elfdelta::budget::Budget::default();
     let blank = vec![0; text.len()];
     group.bench_function("read", |b| {
-        b.iter(|| bytes_grammar(&mut ModelledReader::new(&coded, u64::MAX), &blank))
+        b.iter(|| bytes_grammar(&mut ModelledReader::new(&coded, &budget), &blank))
     });
     group.finish();
 }

@@ -1,14 +1,22 @@
 //! Old file and patch in, new file out, written forward.
 
+use crate::budget::Budget;
 use crate::code::{ColumnReader, ModelledReader, StreamReader};
 use crate::container::{Coding, Method, Stream as Entry, WHOLE};
 use crate::data::code_file;
 use crate::file_view::FileView;
 use crate::image::{OldImage, Streams, code_image};
-use crate::recipe::Recipe;
+use crate::recipe::Scripts;
 use crate::{Error, Limits, Patch, Progress, ReadAt, error::Result};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
+
+/// Largest window of the zstd frame of a whole file, as a power of two, and the memory to unpack one.
+const WHOLE_WINDOW: u32 = 23;
+pub(crate) const WHOLE_MEMORY: u64 = 10 << 20;
+
+/// Work allowed for each byte of the two files counts as if they had this many more.
+const LEAST_LENGTH: u64 = 1 << 16;
 
 impl Patch<'_> {
     /// Rebuilds the new file into `sink`. On an error what was written is not the new file.
@@ -22,20 +30,47 @@ impl Patch<'_> {
         limits: &Limits,
         progress: &dyn Progress,
     ) -> Result<()> {
+        self.run(old, sink, limits, progress).map(drop)
+    }
+
+    /// Applies the patch; gives the most memory that it held and the work that it took.
+    pub(crate) fn run(
+        &self,
+        old: &dyn ReadAt,
+        sink: &mut dyn Write,
+        limits: &Limits,
+        progress: &dyn Progress,
+    ) -> Result<(u64, u64)> {
         self.check_old(old, progress)?;
+        let header = self.header();
+        let lengths = header.old_len.saturating_add(header.new_len);
+        let work = limits
+            .work_per_byte
+            .saturating_mul(lengths.saturating_add(LEAST_LENGTH));
+        let budget = Budget::new(header.memory.min(limits.memory), work, progress);
+        let done = self.rebuild(old, sink, &budget);
+        // A loop that ended because work or patience did may have called it damage.
+        match (done, budget.cause()) {
+            (Err(Error::Io(error)), _) => Err(Error::Io(error)),
+            (Err(_), Some(cause)) => Err(cause),
+            (done, _) => done.map(|()| (budget.peak(), budget.spent())),
+        }
+    }
+
+    fn rebuild(&self, old: &dyn ReadAt, sink: &mut dyn Write, budget: &Budget) -> Result<()> {
         let mut output = Output {
             sink,
             digest: Sha256::new(),
             left: self.header().new_len,
-            progress,
+            budget,
             done: 0,
         };
         match self.header().method {
             Method::Whole => self.whole(&mut output)?,
             Method::Bytes | Method::Image => {
-                let view = FileView::new(old)?;
-                let recipes = self.recipes(&view, limits)?;
-                progress.stage("write", self.header().new_len);
+                let view = FileView::new(old, budget)?;
+                let (recipes, _held) = self.recipes(&view)?;
+                budget.stage("write", self.header().new_len);
                 for recipe in recipes {
                     recipe.run(&view, &mut |piece| output.write(piece))?;
                 }
@@ -48,29 +83,20 @@ impl Patch<'_> {
     }
 
     /// Phase one: everything that the streams say, as scripts in file order.
-    fn recipes(&self, view: &FileView, limits: &Limits) -> Result<Vec<Recipe>> {
+    fn recipes<'v>(&self, view: &'v FileView) -> Result<Scripts<'v>> {
         let header = self.header();
-        let work = limits
-            .work_per_byte
-            .saturating_mul(header.old_len.saturating_add(header.new_len) + 4096);
-        let mut streams = Streams::new(|id| self.reader(id, work, limits))?;
+        let mut streams = Streams::new(|id| self.reader(id, view.budget()))?;
         if header.method == Method::Bytes {
-            return Ok(vec![code_file(
-                &mut streams,
-                view,
-                header.new_len,
-                None,
-                header.memory,
-            )?]);
+            return code_file(&mut streams, view, header.new_len, None);
         }
         let old = OldImage::read(view)?;
         let old = old.ok_or(Error::DamagedPatch(
             "it takes the old file for an ELF file that it is not",
         ))?;
-        code_image(&mut streams, &old, header.new_len, None, header.memory)
+        code_image(&mut streams, &old, header.new_len, None)
     }
 
-    fn reader(&self, id: u8, work: u64, limits: &Limits) -> Result<StreamReader<'_>> {
+    fn reader<'b>(&'b self, id: u8, budget: &'b Budget<'b>) -> Result<StreamReader<'b>> {
         let absent = Entry {
             id,
             coding: Coding::Modelled,
@@ -79,25 +105,9 @@ impl Patch<'_> {
         };
         let entry = self.streams().iter().find(|s| s.id == id).unwrap_or(&absent);
         Ok(match entry.coding {
-            Coding::Modelled => StreamReader::Modelled(ModelledReader::new(entry.bytes, work)),
-            Coding::Stored => StreamReader::Columns(ColumnReader::new(entry.bytes.to_vec())?),
-            Coding::Zstd => {
-                if entry.decoded > limits.memory {
-                    let (what, needed, allowed) = ("bytes of memory", entry.decoded, limits.memory);
-                    return Err(Error::OverLimit {
-                        what,
-                        needed,
-                        allowed,
-                    });
-                }
-                let mut columns = Vec::new();
-                let frame = zstd::Decoder::with_buffer(entry.bytes)?;
-                let read = frame.take(entry.decoded).read_to_end(&mut columns);
-                if read.ok() != usize::try_from(entry.decoded).ok() {
-                    return Err(Error::DamagedPatch("a zstd frame is damaged"));
-                }
-                StreamReader::Columns(ColumnReader::new(columns)?)
-            }
+            Coding::Modelled => StreamReader::Modelled(ModelledReader::new(entry.bytes, budget)),
+            Coding::Stored => StreamReader::Columns(ColumnReader::stored(entry.bytes, budget)?),
+            Coding::Zstd => StreamReader::Columns(ColumnReader::zstd(entry.bytes, entry.decoded, budget)),
         })
     }
 
@@ -107,8 +117,10 @@ impl Patch<'_> {
         if entry.coding == Coding::Stored {
             return output.write(entry.bytes);
         }
+        output.budget.fits(WHOLE_MEMORY)?;
         let mut buffer = vec![0; 1 << 16];
         let mut reader = zstd::Decoder::with_buffer(entry.bytes)?;
+        reader.window_log_max(WHOLE_WINDOW)?;
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok(()),
@@ -153,21 +165,19 @@ struct Output<'a> {
     sink: &'a mut dyn Write,
     digest: Sha256,
     left: u64,
-    progress: &'a dyn Progress,
+    budget: &'a Budget<'a>,
     done: u64,
 }
 
 impl Output<'_> {
     fn write(&mut self, piece: &[u8]) -> Result<()> {
-        if self.progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        self.budget.go_on(1 + piece.len() as u64 / 64)?;
         let left = self.left.checked_sub(piece.len() as u64);
         self.left = left.ok_or(Error::DamagedPatch("more output than declared"))?;
         self.digest.update(piece);
         self.sink.write_all(piece)?;
         self.done += piece.len() as u64;
-        self.progress.at(self.done);
+        self.budget.at(self.done);
         Ok(())
     }
 }

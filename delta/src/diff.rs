@@ -1,13 +1,14 @@
 //! Old and new file in, patch out.
 
+use crate::apply::WHOLE_MEMORY;
+use crate::budget::Budget;
 use crate::code::{ColumnWriter, ModelledWriter, StreamWriter};
 use crate::container::{self, Body, Coding, Header, Method};
-use crate::data::code_file;
+use crate::data::{Cover, code_file};
 use crate::file_view::FileView;
 use crate::image::{OldImage, Streams, code_image};
 use crate::matching::{bytes::ByteIndex, plan::plan};
-use crate::recipe::Recipe;
-use crate::{Error, Limits, Options, Patch, Profile, Progress, Report, Silent, error::Result};
+use crate::{Error, Limits, Options, Patch, Profile, Progress, Report, error::Result};
 use sha2::{Digest, Sha256};
 
 /// A finished patch and the account of its bytes.
@@ -19,10 +20,9 @@ pub struct Delta {
     pub report: Report,
 }
 
-/// Memory that apply needs for its models and its index of old code, in bytes.
-const MODELS: u64 = 40 << 20;
-/// Bytes of both files to one byte of what apply keeps of layout, covers and learned targets.
-const STATE: u64 = 16;
+/// What a process may hold beside what is counted: a part of that, as one in so many, and bytes.
+const SPARE_PART: u64 = 16;
+const SPARE: u64 = 1 << 20;
 
 /// Makes a patch from `old` to `new`, and applies it once before handing it out.
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
@@ -45,16 +45,24 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
     };
     go_on("match")?;
     // Where the reading as ELF files does not hold, the next plainer way takes its place.
-    let modelled = image(&header, old, new, options)?;
-    go_on("check")?;
-    let mut bytes = match modelled.filter(|patch| checked(patch, old, new).is_ok()) {
-        Some(patch) => Some(patch),
-        None => Some(plain(&header, old, new, options)?).filter(|patch| checked(patch, old, new).is_ok()),
+    let files = (old, new, progress);
+    let steady = sealed(steady(&header, files, options)?, files)?;
+    let mut bytes = match steady {
+        Some(patch) if old == new => Some(patch),
+        other => {
+            let modelled = sealed(image(&header, files, options)?, files)?;
+            [modelled, other].into_iter().flatten().min_by_key(Vec::len)
+        }
     };
+    if bytes.is_none() {
+        go_on("match")?;
+        bytes = sealed(plain(&header, files, options)?, files)?;
+    }
+    go_on("compare")?;
     if bytes.as_ref().is_none_or(|patch| may_lose(patch.len(), new)) {
         let whole = whole(&header, new)?;
         if bytes.as_ref().is_none_or(|patch| whole.len() < patch.len()) {
-            checked(&whole, old, new)?;
+            checked(&whole, files)?;
             bytes = Some(whole);
         }
     }
@@ -72,15 +80,37 @@ fn unlimited() -> Limits {
     }
 }
 
-/// Applies the patch and compares.
-fn checked(patch: &[u8], old: &[u8], new: &[u8]) -> Result<()> {
+/// Both files and who hears of progress.
+type Files<'f> = (&'f [u8], &'f [u8], &'f dyn Progress);
+
+/// A patch without its declared memory.
+type Draft = (Header, Vec<Body>);
+
+/// Applies the patch and compares; gives the most memory that was held.
+fn checked(patch: &[u8], (old, new, progress): Files) -> Result<u64> {
     let limits = unlimited();
     let mut rebuilt = Compare { expected: new };
-    Patch::parse(patch, &limits)?.apply(&old, &mut rebuilt, &limits, &Silent)?;
+    let (memory, _) = Patch::parse(patch, &limits)?.run(&old, &mut rebuilt, &limits, progress)?;
     if rebuilt.expected.is_empty() {
-        Ok(())
+        Ok(memory)
     } else {
         Err(Error::SelfCheck("the rebuilt file is too short"))
+    }
+}
+
+/// Checks a patch and declares the memory that this took; `None` where it does not give the new file back.
+fn sealed(draft: Option<Draft>, files: Files) -> Result<Option<Vec<u8>>> {
+    let Some((mut header, bodies)) = draft else {
+        return Ok(None);
+    };
+    header.memory = u64::MAX >> 1;
+    match checked(&container::write(&header, &bodies), files) {
+        Ok(memory) => {
+            header.memory = memory + memory / SPARE_PART + SPARE;
+            Ok(Some(container::write(&header, &bodies)))
+        }
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        Err(_) => Ok(None),
     }
 }
 
@@ -111,7 +141,7 @@ fn whole(header: &Header, new: &[u8]) -> Result<Vec<u8>> {
     let frame = zstd::bulk::compress(new, 19)?;
     let header = Header {
         method: Method::Whole,
-        memory: 16 << 20,
+        memory: WHOLE_MEMORY,
         ..header.clone()
     };
     let (coding, bytes) = if frame.len() < new.len() {
@@ -134,12 +164,7 @@ fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
     })
 }
 
-fn finish(
-    header: &Header,
-    method: Method,
-    streams: Streams<StreamWriter>,
-    recipes: &[Recipe],
-) -> Result<Vec<u8>> {
+fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Result<Draft> {
     let mut bodies: Vec<Body> = Vec::new();
     for (id, writer) in streams.into_coders() {
         match writer {
@@ -163,19 +188,17 @@ fn finish(
             }
         }
     }
-    let scripts: u64 = recipes.iter().map(Recipe::memory).sum();
-    let memory = scripts + MODELS + (header.old_len + header.new_len) / STATE;
     let header = Header {
         method,
-        memory,
         ..header.clone()
     };
-    Ok(container::write(&header, &bodies))
+    Ok((header, bodies))
 }
 
 /// The patch by the stages for ELF files, if both are such.
-fn image(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<Option<Vec<u8>>> {
-    let (old_view, new_view) = (FileView::new(&old)?, FileView::new(&new)?);
+fn image(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
+    let budget = Budget::unlimited(progress);
+    let (old_view, new_view) = (FileView::new(&old, &budget)?, FileView::new(&new, &budget)?);
     let Some(old_image) = OldImage::read(&old_view)? else {
         return Ok(None);
     };
@@ -183,31 +206,64 @@ fn image(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<O
         return Ok(None);
     };
     let mut streams = writers(options)?;
-    match code_image(&mut streams, &old_image, header.new_len, Some(&plan), u64::MAX) {
-        Ok(recipes) => finish(header, Method::Image, streams, &recipes).map(Some),
-        Err(Error::Cancelled) => Err(Error::Cancelled),
+    let done = code_image(&mut streams, &old_image, header.new_len, Some(&plan)).map(drop);
+    drop((plan, old_image));
+    match (done, budget.cause()) {
+        (_, Some(cause)) => Err(cause),
+        (Ok(()), None) => finish(header, Method::Image, streams).map(Some),
         // A file that defeats a model is no reason to fail.
-        Err(_) => Ok(None),
+        (Err(_), None) => Ok(None),
     }
 }
 
+/// Bytes that may differ in place before a file is not worth telling as the old one with corrections.
+const FEW: usize = 1 << 12;
+
+/// The patch of a file that is the old one but for a few bytes in place: such need no model of what they are.
+fn steady(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
+    let pieces = || old.chunks(FEW).zip(new.chunks(FEW)).filter(|(o, n)| o != n);
+    let differing = |(o, n): (&[u8], &[u8])| o.iter().zip(n).filter(|(o, n)| o != n).count();
+    if old.len() != new.len() || pieces().take(FEW).map(differing).sum::<usize>() > FEW {
+        return Ok(None);
+    }
+    let len = u32::try_from(new.len()).unwrap_or(0);
+    let cover = Cover {
+        len,
+        ..Cover::default()
+    };
+    covered(
+        header,
+        (old, new, progress),
+        options,
+        &[cover][..usize::from(len > 0)],
+    )
+}
+
 /// The patch by covers and bytes alone.
-fn plain(header: &Header, old: &[u8], new: &[u8], options: &Options) -> Result<Vec<u8>> {
+fn plain(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
     if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
-        return whole(header, new);
+        return Ok(None);
     }
     let whole = 0..old.len();
     let index = ByteIndex::new(old, std::slice::from_ref(&whole));
     let covers = index.covers(new, 0..new.len(), Some(0));
     drop(index);
-    let view = FileView::new(&old)?;
+    covered(header, (old, new, progress), options, &covers)
+}
+
+/// The patch that these covers make.
+fn covered(
+    header: &Header,
+    (old, new, progress): Files,
+    options: &Options,
+    covers: &[Cover],
+) -> Result<Option<Draft>> {
+    if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
+        return Ok(None);
+    }
+    let budget = Budget::unlimited(progress);
+    let view = FileView::new(&old, &budget)?;
     let mut streams = writers(options)?;
-    let recipe = code_file(
-        &mut streams,
-        &view,
-        header.new_len,
-        Some((new, &covers)),
-        u64::MAX,
-    )?;
-    finish(header, Method::Bytes, streams, &[recipe])
+    code_file(&mut streams, &view, header.new_len, Some((new, covers)))?;
+    finish(header, Method::Bytes, streams).map(Some)
 }

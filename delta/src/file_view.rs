@@ -1,28 +1,35 @@
 //! A file behind a small block cache: the engine reads it in short pieces, by position.
 
+use crate::budget::{Budget, Held};
 use crate::{Error, ReadAt, error::Result};
 use std::cell::RefCell;
 
 const BLOCK: usize = 16 << 10;
 const BLOCKS: usize = 256;
 
-/// Bytes of memory that the cache of an [`FileView`] holds at most.
-pub const CACHE_MEMORY: u64 = (BLOCK * BLOCKS) as u64;
+/// Bytes copied for one unit of work.
+const COPIED: u64 = 64;
 
-/// Positioned, checked reads; each thread has its own.
+/// Positioned, checked reads, counted as work; each thread has its own.
 pub struct FileView<'a> {
     source: &'a dyn ReadAt,
     len: u64,
+    budget: &'a Budget<'a>,
+    _held: Held<'a>,
     cache: RefCell<Vec<(u64, Vec<u8>)>>,
 }
 
 impl<'a> FileView<'a> {
     /// Wraps a source.
-    pub fn new(source: &'a dyn ReadAt) -> Result<Self> {
+    pub fn new(source: &'a dyn ReadAt, budget: &'a Budget<'a>) -> Result<Self> {
         let len = source.size()?;
+        let mut held = budget.held();
+        held.set(len.next_multiple_of(BLOCK as u64).min((BLOCK * BLOCKS) as u64))?;
         Ok(FileView {
             source,
             len,
+            budget,
+            _held: held,
             cache: RefCell::new(vec![(u64::MAX, Vec::new()); BLOCKS]),
         })
     }
@@ -30,6 +37,11 @@ impl<'a> FileView<'a> {
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// The account of the run that reads it.
+    pub fn budget(&self) -> &'a Budget<'a> {
+        self.budget
     }
 
     /// Whether it holds no byte.
@@ -43,6 +55,7 @@ impl<'a> FileView<'a> {
         if end.is_none() {
             return Err(Error::DamagedPatch("it refers past the end of a file"));
         }
+        self.budget.spend(1 + out.len() as u64 / COPIED);
         if out.len() >= BLOCK {
             return Ok(self.source.read_at(at, out)?);
         }
@@ -78,6 +91,7 @@ impl<'a> FileView<'a> {
         if at.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(Error::DamagedPatch("it refers past the end of a file"));
         }
+        self.budget.fits(len)?;
         let mut out = vec![0; len as usize];
         self.read(at, &mut out)?;
         Ok(out)

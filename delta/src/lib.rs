@@ -42,6 +42,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod budget;
 pub mod code;
 pub mod container;
 pub mod data;

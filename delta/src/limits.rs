@@ -31,7 +31,7 @@ pub struct Limits {
     pub memory: u64,
     /// Size of the new file in bytes. Default 16 GiB.
     pub output: u64,
-    /// Decisions decoded per byte of old and new file together. Default 256.
+    /// Work per byte of old and new file together: symbols of all streams, bytes read and written. Default 256.
     pub work_per_byte: u64,
     /// Worker threads; 0 means one for each core.
     pub threads: usize,

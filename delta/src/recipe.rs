@@ -2,16 +2,22 @@
 //!
 //! Phase two walks it forward with a small buffer, so the new file is never held in memory.
 
+use crate::budget::Held;
 use crate::container::Cursor;
 use crate::container::put_varint;
+use crate::error::Result;
 use crate::file_view::FileView;
-use crate::{Error, error::Result};
+
+/// The recipes of a file, in file order, and their memory.
+pub type Scripts<'b> = (Vec<Recipe>, Held<'b>);
 
 /// An edit script: copies of old bytes with patches laid over them, and literals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipe {
     ops: Vec<u8>,
     copy: Copy,
+    /// Where the last copy ended in the old file.
+    old_end: u32,
     /// Bytes of the new file that the script makes.
     len: u64,
 }
@@ -20,7 +26,7 @@ pub struct Recipe {
 struct Copy {
     old_at: u32,
     len: u32,
-    /// Patches: gap, length, bytes.
+    /// Patches: gap and length, bytes.
     patches: Vec<u8>,
     /// End of the last patch.
     patched: u32,
@@ -29,7 +35,43 @@ struct Copy {
 /// Equal bytes between two patches that are cheaper to repeat than to skip.
 const JOIN: usize = 3;
 
+/// Length of a patch that stands with the gap before it; 0 where it stands behind, as a number of its own.
+const SHORT: u64 = 4;
+
+fn put_patch(out: &mut Vec<u8>, gap: u32, bytes: &[u8]) {
+    let len = bytes.len() as u64;
+    let short = if len < SHORT { len } else { 0 };
+    put_varint(out, u64::from(gap) * SHORT + short);
+    if short == 0 {
+        put_varint(out, len);
+    }
+    out.extend_from_slice(bytes);
+}
+
+fn patch<'p>(patches: &mut Cursor<'p>) -> Result<(u64, &'p [u8])> {
+    let head = patches.varint()?;
+    let len = match head % SHORT {
+        0 => patches.varint()?,
+        short => short,
+    };
+    Ok((head / SHORT, patches.take(len as usize)?))
+}
+
 impl Recipe {
+    /// A finished script of these bytes as they are; takes no memory beside theirs.
+    pub fn of(mut bytes: Vec<u8>) -> Recipe {
+        let len = bytes.len() as u64;
+        let mut head = Vec::new();
+        put_varint(&mut head, len << 1);
+        bytes.splice(..0, head);
+        bytes.shrink_to_fit();
+        Recipe {
+            ops: bytes,
+            len,
+            ..Recipe::default()
+        }
+    }
+
     /// Appends bytes that stand at `old_at` in the old file as `old`, but for what differs.
     pub fn copy(&mut self, old_at: u32, old: &[u8], new: &[u8]) {
         if self.copy.len == 0 || self.copy.old_at + self.copy.len != old_at {
@@ -53,9 +95,7 @@ impl Recipe {
                 j += 1;
             }
             let at = base + from as u32;
-            put_varint(&mut self.copy.patches, u64::from(at - self.copy.patched));
-            put_varint(&mut self.copy.patches, (to - from) as u64);
-            self.copy.patches.extend_from_slice(&new[from..to]);
+            put_patch(&mut self.copy.patches, at - self.copy.patched, &new[from..to]);
             self.copy.patched = base + to as u32;
             i = to;
         }
@@ -79,7 +119,9 @@ impl Recipe {
             return;
         }
         put_varint(&mut self.ops, u64::from(self.copy.len) << 1 | 1);
-        put_varint(&mut self.ops, u64::from(self.copy.old_at));
+        let away = i64::from(self.copy.old_at) - i64::from(self.old_end);
+        put_varint(&mut self.ops, ((away << 1) ^ (away >> 63)) as u64);
+        self.old_end = self.copy.old_at + self.copy.len;
         put_varint(&mut self.ops, self.copy.patches.len() as u64);
         self.ops.append(&mut self.copy.patches);
         self.copy.len = 0;
@@ -102,20 +144,11 @@ impl Recipe {
         (self.ops.len() + self.copy.patches.len()) as u64
     }
 
-    /// Fails where it holds more than `budget` bytes: more than the patch declared.
-    pub fn within(&self, budget: u64) -> Result<()> {
-        let declared = Error::DamagedPatch("it needs more memory than it declares");
-        if self.memory() <= budget {
-            Ok(())
-        } else {
-            Err(declared)
-        }
-    }
-
     /// Runs a finished script and hands the new bytes over piece by piece.
     pub fn run(&self, old: &FileView, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut ops = Cursor::new(&self.ops);
         let mut buffer = vec![0; 1 << 16];
+        let mut old_end = 0u64;
         while !ops.is_empty() {
             let op = ops.varint()?;
             if op & 1 == 0 {
@@ -125,7 +158,9 @@ impl Recipe {
                 continue;
             }
             let len = op >> 1;
-            let old_at = ops.varint()?;
+            let away = ops.varint()?;
+            let old_at = old_end.wrapping_add_signed((away >> 1) as i64 ^ -((away & 1) as i64));
+            old_end = old_at.wrapping_add(len);
             let patches_len = ops.varint()? as usize;
             let mut patches = Cursor::new(ops.take(patches_len)?);
             let mut next: Option<(u64, &[u8])> = None;
@@ -136,10 +171,9 @@ impl Recipe {
                 old.read(old_at + done, &mut buffer[..n as usize])?;
                 loop {
                     if next.is_none() && !patches.is_empty() {
-                        let at = patched + patches.varint()?;
-                        let size = patches.varint()? as usize;
-                        next = Some((at, patches.take(size)?));
-                        patched = at + size as u64;
+                        let (gap, bytes) = patch(&mut patches)?;
+                        next = Some((patched + gap, bytes));
+                        patched += gap + bytes.len() as u64;
                     }
                     let Some((at, bytes)) = next.filter(|p| p.0 < done + n) else {
                         break;
@@ -186,7 +220,8 @@ mod tests {
             }
             recipe.finish();
             let mut made = Vec::new();
-            let view = FileView::new(&old).unwrap();
+            let budget = crate::budget::Budget::default();
+            let view = FileView::new(&old, &budget).unwrap();
             recipe.run(&view, &mut |piece| { made.extend_from_slice(piece); Ok(()) }).unwrap();
             prop_assert_eq!(made, expected);
         }

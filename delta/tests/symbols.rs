@@ -131,7 +131,8 @@ const LIBRARIES: [&str; 4] = [
 fn real_tables_are_reproduced() {
     for path in LIBRARIES {
         let Ok(bytes) = std::fs::read(path) else { continue };
-        let view = FileView::new(&bytes).unwrap();
+        let budget = elfdelta::budget::Budget::default();
+        let view = FileView::new(&bytes, &budget).unwrap();
         let Some(elf) = Elf::read(&view).unwrap() else {
             continue;
         };

@@ -6,7 +6,8 @@ use elfdelta::file_view::FileView;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let view = FileView::new(&bytes).expect("memory has a size");
+    let budget = elfdelta::budget::Budget::default();
+    let view = FileView::new(&bytes, &budget).expect("memory has a size");
     if let Ok(Some(elf)) = Elf::read(&view) {
         let _ = elf.regions(bytes.len() as u64);
         for index in 0..elf.sections.len() {

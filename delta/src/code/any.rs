@@ -5,12 +5,11 @@ use super::{
 };
 
 /// A stream being read.
-#[derive(Debug)]
 pub enum StreamReader<'a> {
     /// Adaptive binary models.
     Modelled(ModelledReader<'a>),
     /// Columns behind a general compressor.
-    Columns(ColumnReader),
+    Columns(ColumnReader<'a>),
 }
 
 /// A stream being written.
@@ -61,6 +60,12 @@ macro_rules! forward {
                 match self {
                     Self::Modelled(s) => s.written(),
                     Self::Columns(s) => s.written(),
+                }
+            }
+            fn close(&mut self) {
+                match self {
+                    Self::Modelled(s) => s.close(),
+                    Self::Columns(s) => s.close(),
                 }
             }
             fn exhausted(&self) -> bool {

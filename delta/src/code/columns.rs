@@ -3,8 +3,10 @@
 use super::Symbols;
 use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
+use crate::budget::{Budget, Held};
 use crate::container::{Cursor, put_varint};
 use crate::{Error, error::Result};
+use std::borrow::Cow;
 
 const FLAGS: usize = 0;
 const BYTES: usize = 1;
@@ -35,46 +37,95 @@ impl ColumnWriter {
     }
 }
 
-/// Reads what a [`ColumnWriter`] wrote; past an end it reads zeros and is exhausted.
-#[derive(Debug, Default)]
-pub struct ColumnReader {
-    stream: Vec<u8>,
+/// Reads what a [`ColumnWriter`] wrote; past an end it reads zeros and is exhausted. The columns take memory
+/// from the first symbol until the stream is closed.
+pub struct ColumnReader<'a> {
+    /// What is not yet decompressed, with its length then.
+    frame: Option<(&'a [u8], u64)>,
+    stream: Cow<'a, [u8]>,
     /// Position and end of each column: flags, bytes, numbers.
     columns: [(usize, usize); 3],
     short: bool,
+    budget: &'a Budget<'a>,
+    held: Held<'a>,
 }
 
-impl ColumnReader {
-    /// Finds the columns.
-    pub fn new(stream: Vec<u8>) -> Result<Self> {
-        let mut reader = ColumnReader::default();
-        if stream.is_empty() {
-            return Ok(reader);
+impl<'a> ColumnReader<'a> {
+    /// Columns as they are.
+    pub fn stored(stream: &'a [u8], budget: &'a Budget<'a>) -> Result<Self> {
+        let mut reader = ColumnReader::zstd(&[], 0, budget);
+        reader.frame = None;
+        reader.stream = Cow::Borrowed(stream);
+        reader.find()?;
+        Ok(reader)
+    }
+
+    /// Columns in a zstd frame, `decoded` bytes long.
+    pub fn zstd(frame: &'a [u8], decoded: u64, budget: &'a Budget<'a>) -> Self {
+        ColumnReader {
+            frame: Some((frame, decoded)),
+            stream: Cow::Borrowed(&[]),
+            columns: [(0, 0); 3],
+            short: false,
+            budget,
+            held: budget.held(),
         }
-        let mut cursor = Cursor::new(&stream);
+    }
+
+    /// Finds the columns.
+    fn find(&mut self) -> Result<()> {
+        if self.stream.is_empty() {
+            return Ok(());
+        }
+        let mut cursor = Cursor::new(&self.stream);
         let mut lengths = [0usize; 3];
         for length in &mut lengths {
             *length =
                 usize::try_from(cursor.varint()?).map_err(|_| Error::DamagedPatch("a column is too long"))?;
         }
-        for (length, column) in lengths.iter().zip(&mut reader.columns) {
+        for (length, column) in lengths.iter().zip(&mut self.columns) {
             let from = cursor.position();
             cursor.take(*length)?;
             *column = (from, from + length);
         }
-        reader.stream = stream;
-        Ok(reader)
+        Ok(())
+    }
+
+    /// Decompresses the frame.
+    fn open(&mut self, frame: &[u8], decoded: u64) -> Result<()> {
+        let damaged = || Error::DamagedPatch("a zstd frame is damaged");
+        self.held.set(decoded)?;
+        self.budget.spend(decoded / 16);
+        let len = usize::try_from(decoded).map_err(|_| damaged())?;
+        let stream = zstd::bulk::decompress(frame, len).map_err(|_| damaged())?;
+        if stream.len() != len {
+            return Err(damaged());
+        }
+        self.stream = Cow::Owned(stream);
+        self.find()
     }
 
     /// The next byte of a column.
+    #[inline]
     fn next(&mut self, column: usize) -> u8 {
         let (at, end) = &mut self.columns[column];
         if at == end {
-            self.short = true;
-            return 0;
+            return self.first(column);
         }
         *at += 1;
         self.stream[*at - 1]
+    }
+
+    /// The first byte of all, or none.
+    #[cold]
+    fn first(&mut self, column: usize) -> u8 {
+        match self.frame.take() {
+            Some((frame, decoded)) if self.open(frame, decoded).is_ok() => self.next(column),
+            _ => {
+                self.short = true;
+                0
+            }
+        }
     }
 }
 
@@ -110,16 +161,19 @@ impl Symbols for ColumnWriter {
     }
 }
 
-impl Symbols for ColumnReader {
+impl Symbols for ColumnReader<'_> {
     const READS: bool = true;
     fn flag(&mut self, _: &mut Model, _: &[u32], _: bool) -> bool {
+        self.budget.spend(1);
         self.next(FLAGS) & 1 != 0
     }
     fn tree(&mut self, _: &mut Model, _: &[u32], width: u32, _: u32) -> u32 {
+        self.budget.spend(1);
         let value = (0..width.div_ceil(8)).fold(0, |value, _| value << 8 | u32::from(self.next(BYTES)));
         value & ((1 << width) - 1)
     }
     fn number(&mut self, _: &mut Model, _: &[u32], _: u64) -> u64 {
+        self.budget.spend(1);
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.next(NUMBERS);
@@ -131,12 +185,20 @@ impl Symbols for ColumnReader {
         value
     }
     fn raw(&mut self, _: u8) -> u8 {
+        self.budget.spend(1);
         self.next(BYTES)
     }
     fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, _: u8) -> u8 {
+        self.budget.spend(1);
         self.next(BYTES)
     }
     fn exhausted(&self) -> bool {
-        self.short
+        self.short || self.budget.is_over()
+    }
+    fn close(&mut self) {
+        self.frame = None;
+        self.columns = [(0, 0); 3];
+        self.stream = Cow::Borrowed(&[]);
+        let _ = self.held.set(0);
     }
 }

@@ -41,6 +41,8 @@ pub trait Symbols {
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8;
     /// Whether more symbols were read than the caller's work limit, or than the stream holds.
     fn exhausted(&self) -> bool;
+    /// Tells that nothing more is read, so that the memory of a stream need not be held.
+    fn close(&mut self) {}
 
     /// A signed number; near zero is cheap.
     fn signed(&mut self, model: &mut Model, contexts: &[u32], value: i64) -> i64 {

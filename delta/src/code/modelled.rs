@@ -4,6 +4,7 @@ use super::Symbols;
 use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use super::range::{BitReader, BitWriter, Bits};
+use crate::budget::Budget;
 
 /// Writes a modelled stream.
 #[derive(Debug, Default)]
@@ -27,21 +28,24 @@ impl ModelledWriter {
 }
 
 /// Reads a modelled stream.
-#[derive(Debug)]
 pub struct ModelledReader<'a> {
     bits: BitReader<'a>,
-    work: u64,
+    budget: &'a Budget<'a>,
 }
 
 impl<'a> ModelledReader<'a> {
-    /// Reads `bytes`, at most `work` symbols.
-    pub fn new(bytes: &'a [u8], work: u64) -> Self {
+    /// Reads `bytes`; every symbol is work.
+    pub fn new(bytes: &'a [u8], budget: &'a Budget<'a>) -> Self {
         ModelledReader {
             bits: BitReader::new(bytes),
-            work,
+            budget,
         }
     }
 }
+
+/// Units of work of one decision, and of a byte under a byte model.
+const FLAG_WORK: u64 = 1;
+const BYTE_WORK: u64 = 16;
 
 /// Mantissa bits of a number that are predicted from those above them.
 const PREFIX_BITS: u32 = 12;
@@ -141,26 +145,28 @@ impl Symbols for ModelledReader<'_> {
     const READS: bool = true;
     #[inline]
     fn flag(&mut self, model: &mut Model, contexts: &[u32], _value: bool) -> bool {
-        self.work = self.work.saturating_sub(1);
+        self.budget.spend(FLAG_WORK);
         code_flag(&mut self.bits, model, contexts, false)
     }
     fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, _value: u32) -> u32 {
-        self.work = self.work.saturating_sub(1);
+        self.budget.spend(1 + u64::from(width));
         code_tree(&mut self.bits, model, contexts, width, 0)
     }
     fn number(&mut self, model: &mut Model, contexts: &[u32], _value: u64) -> u64 {
-        self.work = self.work.saturating_sub(1);
-        code_number(&mut self.bits, model, contexts, 0)
+        let value = code_number(&mut self.bits, model, contexts, 0);
+        self.budget.spend(1 + 2 * u64::from(64 - value.leading_zeros()));
+        value
     }
     fn raw(&mut self, _value: u8) -> u8 {
+        self.budget.spend(FLAG_WORK);
         self.bits.raw(0)
     }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
-        self.work = self.work.saturating_sub(1);
+        self.budget.spend(BYTE_WORK);
         model.code(&mut self.bits, known, 0)
     }
     fn exhausted(&self) -> bool {
-        self.work == 0
+        self.budget.is_over() || self.bits.is_past_end()
     }
 }
 
@@ -203,7 +209,8 @@ mod tests {
             let mut writer = ModelledWriter::default();
             grammar(&mut writer, &values, &mut written);
             let bytes = writer.finish();
-            let mut reader = ModelledReader::new(&bytes, u64::MAX);
+            let budget = Budget::default();
+            let mut reader = ModelledReader::new(&bytes, &budget);
             grammar(&mut reader, &vec![0; values.len()], &mut read);
             prop_assert_eq!(written, read);
         }

@@ -2,6 +2,9 @@
 //!
 //! After the binary coders of the PAQ family (M. Mahoney), widened so that the interval never gets too narrow.
 
+/// Zeros at the end of a stream that are left out, at most; a reader is as many bytes ahead.
+const PADDED: usize = 8;
+
 /// One side of the coder: writes the bit it is given, or returns the one it reads.
 pub trait Bits {
     /// Codes one bit whose probability of being 1 is `p1 / 65536`, `1 <= p1 <= 65535`.
@@ -93,9 +96,14 @@ impl BitWriter {
                 break;
             }
         }
-        while self.out.last() == Some(&0) {
-            self.out.pop();
-        }
+        let zeros = self
+            .out
+            .iter()
+            .rev()
+            .take(PADDED)
+            .take_while(|&&b| b == 0)
+            .count();
+        self.out.truncate(self.out.len() - zeros);
         self.out
     }
 }
@@ -124,6 +132,11 @@ impl<'a> BitReader<'a> {
             reader.pull();
         }
         reader
+    }
+
+    /// Whether more was read than any stream of these bytes holds.
+    pub fn is_past_end(&self) -> bool {
+        self.at > self.bytes.len() + 2 * PADDED
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 use super::Cover;
 use super::corrections::Corrections;
 use super::literals::LiteralData;
+use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
@@ -34,7 +35,8 @@ const CHUNK: u32 = 1 << 16;
 /// Shorter pieces are never raw.
 const SHORTEST_RAW: usize = 128;
 
-/// Codes the new bytes `at..at + len` against their covers and appends them to `recipe`.
+/// Codes the new bytes `at..at + len` against their covers and appends them to `recipe`, whose memory is
+/// counted in `held`.
 #[allow(clippy::too_many_arguments)]
 pub fn code_bytes<S: Symbols>(
     s: &mut S,
@@ -45,7 +47,7 @@ pub fn code_bytes<S: Symbols>(
     known: &Known,
     truth: Option<&[u8]>,
     recipe: &mut Recipe,
-    budget: u64,
+    held: &mut Held,
 ) -> Result<()> {
     let mut cursor = at;
     let end = at + len;
@@ -61,7 +63,7 @@ pub fn code_bytes<S: Symbols>(
             m.literals(s, old, (cursor, n), &skip, truth, &mut buffer)?;
             recipe.literal(&buffer);
             cursor += n;
-            check(s, recipe, budget)?;
+            check(s, recipe, held)?;
         }
         let Some(cover) = cover else { break };
         let mut done = 0;
@@ -78,7 +80,7 @@ pub fn code_bytes<S: Symbols>(
             recipe.copy(cover.old_at + done, &base, &buffer);
             m.literals.skip(&buffer);
             done += n;
-            check(s, recipe, budget)?;
+            check(s, recipe, held)?;
         }
         m.literals.beside(u64::from(cover.old_at) + u64::from(cover.len));
         cursor = cover.new_at + cover.len;
@@ -86,11 +88,11 @@ pub fn code_bytes<S: Symbols>(
     Ok(())
 }
 
-fn check<S: Symbols>(s: &S, recipe: &Recipe, budget: u64) -> Result<()> {
+fn check<S: Symbols>(s: &S, recipe: &Recipe, held: &mut Held) -> Result<()> {
     if s.exhausted() {
         return Err(Error::DamagedPatch("a byte stream ends too early"));
     }
-    recipe.within(budget)
+    held.set(recipe.memory())
 }
 
 impl ByteModels {
@@ -155,11 +157,14 @@ fn is_noise(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Silent;
+    use crate::budget::Budget;
     use crate::code::{ModelledReader, ModelledWriter};
 
     fn code<S: Symbols>(s: &mut S, old: &[u8], covers: &[Cover], len: u32, truth: Option<&[u8]>) -> Recipe {
-        let (view, mut recipe) = (FileView::new(&old).unwrap(), Recipe::default());
-        let (models, known) = (&mut ByteModels::default(), Known::default());
+        let budget = Budget::unlimited(&Silent);
+        let (view, mut recipe) = (FileView::new(&old, &budget).unwrap(), Recipe::default());
+        let (models, known, held) = (&mut ByteModels::default(), Known::default(), &mut budget.held());
         code_bytes(
             s,
             models,
@@ -169,7 +174,7 @@ mod tests {
             &known,
             truth,
             &mut recipe,
-            u64::MAX,
+            held,
         )
         .unwrap();
         recipe.finish();
@@ -177,11 +182,12 @@ mod tests {
     }
 
     fn round_trip(old: &[u8], new: &[u8], covers: &[Cover]) -> usize {
+        let budget = Budget::unlimited(&Silent);
         let mut writer = ModelledWriter::default();
         let written = code(&mut writer, old, covers, new.len() as u32, Some(new));
         let stream = writer.finish();
         let read = code(
-            &mut ModelledReader::new(&stream, u64::MAX),
+            &mut ModelledReader::new(&stream, &budget),
             old,
             covers,
             new.len() as u32,
@@ -193,7 +199,7 @@ mod tests {
             made.extend_from_slice(piece);
             Ok(())
         };
-        read.run(&FileView::new(&old).unwrap(), sink).unwrap();
+        read.run(&FileView::new(&old, &budget).unwrap(), sink).unwrap();
         assert_eq!(made, new);
         stream.len()
     }

@@ -1,6 +1,7 @@
 //! The cover stream of one region: uncovered length, source, covered length, in turn.
 
 use super::Cover;
+use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
 
@@ -24,7 +25,12 @@ impl Default for CoverModels {
     }
 }
 
-/// Codes the covers of the new bytes `at..at + len`; `hint` is the old offset expected against `at`.
+/// Covers between two looks at how much memory they take.
+const CHECKED: usize = 1 << 12;
+
+/// Codes the covers of the new bytes `at..at + len`; `hint` is the old offset expected against `at`. The memory
+/// of all of `out` is counted in `held`.
+#[allow(clippy::too_many_arguments)]
 pub fn code_covers<S: Symbols>(
     s: &mut S,
     m: &mut CoverModels,
@@ -33,6 +39,7 @@ pub fn code_covers<S: Symbols>(
     hint: u32,
     truth: &[Cover],
     out: &mut Vec<Cover>,
+    held: &mut Held,
 ) -> Result<()> {
     let damaged = || Error::DamagedPatch("a cover reaches past its region");
     let end = at + len;
@@ -92,6 +99,9 @@ pub fn code_covers<S: Symbols>(
         expected = old_at + length as i64;
         out.push(cover);
         index += 1;
+        if index % CHECKED == 0 {
+            held.set((out.len() * size_of::<Cover>()) as u64)?;
+        }
     }
-    Ok(())
+    held.set((out.len() * size_of::<Cover>()) as u64)
 }

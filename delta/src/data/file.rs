@@ -4,19 +4,24 @@ use super::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
 use crate::code::Symbols;
 use crate::file_view::FileView;
 use crate::image::{Stream, Streams};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Scripts};
 use crate::tables::Known;
 use crate::{Error, error::Result};
 
+/// Memory of the models, in bytes.
+const MODELS: u64 = 8 << 20;
+
 /// Codes a new file of `len` bytes against the old one by covers and bytes alone. `truth` holds the new
-/// bytes and their covers on the writing side; `budget` bounds the recipe, in bytes.
-pub fn code_file<S: Symbols>(
+/// bytes and their covers on the writing side.
+pub fn code_file<'v, S: Symbols>(
     streams: &mut Streams<S>,
-    old: &FileView,
+    old: &'v FileView,
     len: u64,
     truth: Option<(&[u8], &[Cover])>,
-    budget: u64,
-) -> Result<Recipe> {
+) -> Result<Scripts<'v>> {
+    let budget = old.budget();
+    let (mut models, mut held_covers, mut held) = (budget.held(), budget.held(), budget.held());
+    models.set(MODELS)?;
     let too_long = |_| Error::DamagedPatch("a file of 4 GiB or more is not coded so");
     let (len, old_len) = (
         u32::try_from(len).map_err(too_long)?,
@@ -32,6 +37,7 @@ pub fn code_file<S: Symbols>(
         0,
         planned,
         &mut covers,
+        &mut held_covers,
     )?;
     let mut recipe = Recipe::default();
     let bytes = truth.map(|t| t.0);
@@ -45,8 +51,9 @@ pub fn code_file<S: Symbols>(
         &Known::default(),
         bytes,
         &mut recipe,
-        budget,
+        &mut held,
     )?;
     recipe.finish();
-    Ok(recipe)
+    held.set(recipe.memory())?;
+    Ok((vec![recipe], held))
 }

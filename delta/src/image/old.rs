@@ -24,6 +24,11 @@ pub struct OldImage<'a> {
 }
 
 impl<'a> OldImage<'a> {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        self.code.units.len() as u64 * 8 + self.parts.memory()
+    }
+
     /// Reads a file; `Ok(None)` where it is no ELF of the kind that is modelled.
     pub fn read(file: &'a FileView<'a>) -> Result<Option<OldImage<'a>>> {
         let Some(elf) = Elf::read(file)? else {

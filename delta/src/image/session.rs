@@ -3,13 +3,14 @@
 use super::pads::Pads;
 use super::skeleton::{Parts, SkeletonModels, checked_elf, code_skeleton};
 use super::{OldImage, Stream, Streams};
+use crate::budget::Held;
 use crate::code::Symbols;
 use crate::data::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
 use crate::elf::{Elf, Region, RegionKind, address::Addresses};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Scripts};
 use crate::tables::{Choices, Made, Unwind, World, go, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
@@ -73,15 +74,21 @@ pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec
     regions.iter().map(&mut hint).collect()
 }
 
-/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order. No recipe gets larger
-/// than `budget`, in bytes.
-pub fn code_image<S: Symbols>(
+/// Memory of the models of each step but those that count their own, in bytes.
+const SMALL_MODELS: u64 = 3 << 20;
+/// Memory of the models of bytes, and of the tables that are coded before them one by one.
+const BYTE_MODELS: u64 = 8 << 20;
+
+/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
+pub fn code_image<'v, S: Symbols>(
     streams: &mut Streams<S>,
-    old: &OldImage,
+    old: &OldImage<'v>,
     len: u64,
     plan: Option<&Plan>,
-    budget: u64,
-) -> Result<Vec<Recipe>> {
+) -> Result<Scripts<'v>> {
+    let budget = old.file.budget();
+    let mut held_models = budget.held();
+    held_models.set(SMALL_MODELS + old.memory())?;
     if len > u64::from(u32::MAX) {
         return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
     }
@@ -104,6 +111,7 @@ pub fn code_image<S: Symbols>(
     let mut code = code_sections(&elf, &addresses);
     let mut units: Vec<NewUnit> = Vec::new();
     let mut models = LayoutModels::default();
+    let mut held_layout = Vec::new();
     for section in &mut code.sections {
         let paired = pairs[section.section];
         let old_section = old.code.sections.iter().find(|s| Some(s.section) == paired);
@@ -115,6 +123,7 @@ pub fn code_image<S: Symbols>(
             &p.units[from..from + count]
         });
         let first = units.len() as u32;
+        let mut held = budget.held();
         units.extend(code_layout(
             streams.get(Stream::Layout),
             &mut models,
@@ -122,7 +131,9 @@ pub fn code_image<S: Symbols>(
             old_section,
             place,
             truth,
+            &mut held,
         )?);
+        held_layout.push(held);
         section.units = (first, units.len() as u32);
     }
     code.units = units
@@ -134,10 +145,16 @@ pub fn code_image<S: Symbols>(
         .collect();
 
     // Text: the code without its references.
-    let body = code_text(streams, old, &units, plan)?;
+    drop(models);
+    budget.stage("code", units.len() as u64);
+    let mut held_body = budget.held();
+    let body = code_text(streams, old, &units, plan, &mut held_body)?;
+    streams.get(Stream::Edits).close();
+    streams.get(Stream::Literals).close();
 
     // Covers of everything else.
     let mut covers = Vec::new();
+    let mut held_covers = budget.held();
     let mut models = CoverModels::default();
     let hints = hints(old, &pairs, &regions);
     let data = |r: &(&Region, u32)| is_data(r.0, &elf, &code, &choices);
@@ -157,8 +174,10 @@ pub fn code_image<S: Symbols>(
             hint,
             truth,
             &mut covers,
+            &mut held_covers,
         )?;
     }
+    streams.get(Stream::Covers).close();
 
     // The static projection.
     let old_code = OldCode {
@@ -168,9 +187,13 @@ pub fn code_image<S: Symbols>(
     };
     let place = |at: u32| code.addr(at).unwrap_or(0);
     let mut map = AddressMap::default();
+    let mut held_map = budget.held();
+    held_map
+        .set(AddressMap::memory_of(body.len() + units.len() + covers.len() + elf.sections.len()) * 3 / 2)?;
     CodePass::cover_map(old_code, &units, &body, place, &mut map);
     cover_map(old, &elf, &addresses, &pairs, &covers, &mut map);
     map.settle();
+    held_map.set(map.memory())?;
 
     // References of the code.
     let starts: Vec<u32> = units.iter().map(|u| place(u.at)).collect();
@@ -191,7 +214,8 @@ pub fn code_image<S: Symbols>(
     let mut unwind = Unwind::start(streams, &mut world)?;
     let mut pass = CodePass::new(old_code, &body);
     let mut models = TargetModels::default();
-    let mut recipes: Vec<Recipe> = Vec::new();
+    let mut held_code = budget.held();
+    budget.stage("references", len);
     let mut functions = go::Functions::begin(streams.get(Stream::Go), &world)?;
     for section in &code.sections {
         let mut recipe = Recipe::default();
@@ -227,7 +251,12 @@ pub fn code_image<S: Symbols>(
                 functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
             }
             unwind.unit(streams, &mut world, &mut view, index)?;
-            recipe.within(budget)?;
+            let go = functions.as_ref().map_or(0, |f| f.memory());
+            let tables = made.memory() + unwind.memory() + go;
+            let code = recipe.memory() + pass.memory() + world.targets.memory();
+            held_code.set(models.memory() + tables + code)?;
+            budget.go_on(1)?;
+            budget.at(u64::from(unit.at));
             cursor = unit.at + unit.size;
         }
         let end = section.at + section.len;
@@ -248,20 +277,46 @@ pub fn code_image<S: Symbols>(
         recipe.finish();
         made.sections.push((section.section, recipe));
     }
+    drop((pass, models, jump_models));
+    drop((body, held_body));
+    for stream in [Stream::Layout, Stream::Targets, Stream::Jumps] {
+        streams.get(stream).close();
+    }
+    budget.stage("tables", 0);
+    let go = functions.as_ref().map_or(0, |f| f.memory());
+    held_code.set(made.memory() + world.targets.memory() + unwind.memory() + go)?;
     unwind.finish(streams, &world, &mut made)?;
-
+    held_code.set(made.memory() + world.targets.memory() + go)?;
     if let Some(functions) = functions {
         functions.finish(streams.get(Stream::Go), &world, &mut made)?;
     }
+    held_code.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     go::words::code(streams.get(Stream::Go), &mut world, &mut made)?;
+    held_code.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+    held_code.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     symbols::code(streams.get(Stream::Symbols), &world, &mut made)?;
+    held_code.set(made.memory() + BYTE_MODELS)?;
+    for stream in [
+        Stream::Unwind,
+        Stream::Exceptions,
+        Stream::Go,
+        Stream::Pointers,
+        Stream::Symbols,
+    ] {
+        streams.get(stream).close();
+    }
+    drop(world);
+    drop((map, held_map));
 
     // Everything else, and all recipes in file order.
     made.known.settle();
     let mut models = ByteModels::default();
+    let (mut recipes, mut held_recipes) = (Vec::new(), budget.held());
+    let mut done = 0;
     for region in &regions {
         let mut recipe = Recipe::default();
+        let mut held = budget.held();
         let place = (region.offset as u32, region.len as u32);
         match region.kind {
             RegionKind::Head => recipe.literal(&parts.head),
@@ -284,14 +339,18 @@ pub fn code_image<S: Symbols>(
                     &made.known,
                     truth,
                     &mut recipe,
-                    budget,
+                    &mut held,
                 )?;
             }
         }
         recipe.finish();
+        drop(held);
+        held_code.set(made.memory() + BYTE_MODELS)?;
+        done += recipe.memory();
+        held_recipes.set(done)?;
         recipes.push(recipe);
     }
-    Ok(recipes)
+    Ok((recipes, held_recipes))
 }
 
 /// Whether a region goes through covers and bytes.
@@ -310,11 +369,13 @@ fn code_text<S: Symbols>(
     old: &OldImage,
     units: &[NewUnit],
     plan: Option<&Plan>,
+    held: &mut Held,
 ) -> Result<TextBody> {
     let mut coder = TextCoder::new(old.machine, old.file, &old.code);
     let (mut ops, mut literals) = (OpModels::default(), LiteralModels::default());
     let mut body = TextBody::default();
     let mut listing = Listing::new(old.machine);
+    let budget = old.file.budget();
     let coders = streams.two(Stream::Edits, Stream::Literals);
     for (index, unit) in units.iter().enumerate() {
         let mut truth = None;
@@ -338,7 +399,12 @@ fn code_text<S: Symbols>(
             truth,
             &mut body,
         )?;
+        let models = ops.memory() + literals.memory();
+        held.set(models + coder.memory() + body.memory())?;
+        budget.go_on(1)?;
+        budget.at(index as u64);
     }
+    held.set(body.memory())?;
     Ok(body)
 }
 

@@ -39,6 +39,11 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// Bytes of memory held, with the sections that they describe.
+    pub fn memory(&self) -> u64 {
+        2 * (self.head.len() + self.table.len() + self.names.len()) as u64
+    }
+
     /// Reads them from a file that [`Elf::read`] accepts.
     pub fn read(file: &FileView, elf: &Elf) -> Result<Parts> {
         let names = &elf.sections[elf.names];

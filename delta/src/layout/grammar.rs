@@ -1,6 +1,7 @@
 //! The layout stream: for each new unit its old unit, its size and the padding before it.
 
 use super::{CodeMap, CodeSection, NewUnit};
+use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
 
@@ -48,7 +49,12 @@ fn usual_alignment(old: &CodeMap, section: &CodeSection) -> u32 {
         .unwrap_or(1)
 }
 
-/// Codes the units of one new section; `truth` holds them on the writing side.
+/// Bytes that a unit takes: itself, its bounds and its address.
+const UNIT_MEMORY: u64 = 28;
+/// Units between two looks at how much memory they take.
+const CHECKED: usize = 1 << 12;
+
+/// Codes the units of one new section, counted in `held`; `truth` holds them on the writing side.
 pub fn code_layout<S: Symbols>(
     s: &mut S,
     m: &mut LayoutModels,
@@ -56,6 +62,7 @@ pub fn code_layout<S: Symbols>(
     old_section: Option<&CodeSection>,
     section: (u32, u32, u32),
     truth: &[NewUnit],
+    held: &mut Held,
 ) -> Result<Vec<NewUnit>> {
     let (at, len, addr) = section;
     let usual = old_section.map_or(16, |section| usual_alignment(old, section));
@@ -158,10 +165,14 @@ pub fn code_layout<S: Symbols>(
             whole,
         });
         cursor = end as u32;
+        if units.len() % CHECKED == 0 {
+            held.set(units.len() as u64 * UNIT_MEMORY)?;
+        }
         if source >= 0 {
             expected = source + 1;
         }
     }
+    held.set(units.len() as u64 * UNIT_MEMORY)?;
     Ok(units)
 }
 

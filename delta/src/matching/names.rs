@@ -1,5 +1,6 @@
 //! Names of the functions, where a symbol table tells them. Only the writing side looks at them.
 
+use crate::budget::Budget;
 use crate::elf::Elf;
 use crate::file_view::FileView;
 use crate::layout::CodeMap;
@@ -27,8 +28,9 @@ pub fn of_units(elf: &Elf, code: &CodeMap, bytes: &[u8], symbols: Option<&[u8]>)
         });
     };
     add(elf, bytes);
+    let budget = Budget::default();
     if let Some(debug) = symbols
-        && let Ok(view) = FileView::new(&debug)
+        && let Ok(view) = FileView::new(&debug, &budget)
         && let Ok(Some(elf)) = Elf::read(&view)
     {
         add(&elf, debug);

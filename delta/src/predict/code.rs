@@ -24,7 +24,11 @@ pub struct OldCode<'a> {
 pub struct CodePass<'a> {
     old: OldCode<'a>,
     body: &'a TextBody,
-    run: usize,
+    /// Runs of the units to come, and the next one.
+    ahead: Box<dyn Iterator<Item = Run> + 'a>,
+    next: Option<Run>,
+    /// Runs of the unit at hand.
+    runs: Vec<Run>,
     literal: usize,
     /// Old bytes where they are repeated, literals elsewhere; references become new ones as they are coded.
     bytes: Vec<u8>,
@@ -146,10 +150,13 @@ fn project(by_old: &[Run], old_at: u32) -> Option<u32> {
 impl<'a> CodePass<'a> {
     /// Before the first unit.
     pub fn new(old: OldCode<'a>, body: &'a TextBody) -> Self {
+        let mut ahead = Box::new(body.runs());
         CodePass {
             old,
             body,
-            run: 0,
+            next: ahead.next(),
+            ahead,
+            runs: Vec::new(),
             literal: 0,
             bytes: Vec::new(),
             base: Vec::new(),
@@ -174,7 +181,8 @@ impl<'a> CodePass<'a> {
                 map.add(addr, place(unit.at), 1);
             }
         }
-        for run in &body.runs {
+        map.reserve(body.len());
+        for run in body.runs() {
             if let Some(addr) = old.map.addr(run.old_at) {
                 map.add(addr, place(run.new_at), run.len);
             }
@@ -182,13 +190,13 @@ impl<'a> CodePass<'a> {
     }
 
     /// Collects the unit's bytes and runs, references still old.
-    fn gather(&mut self, unit: &NewUnit) -> Result<std::ops::Range<usize>> {
+    fn gather(&mut self, unit: &NewUnit) -> Result<()> {
         let end = unit.at + unit.size;
-        let first = self.run;
+        self.runs.clear();
         self.bytes.clear();
         while (self.bytes.len() as u32) < unit.size {
             let at = unit.at + self.bytes.len() as u32;
-            let run = self.body.runs.get(self.run).filter(|r| r.new_at < end);
+            let run = self.next.filter(|r| r.new_at < end);
             match run {
                 Some(run) if run.new_at == at && run.same => {
                     let from = self.bytes.len();
@@ -196,12 +204,12 @@ impl<'a> CodePass<'a> {
                     self.old
                         .file
                         .read(u64::from(run.old_at), &mut self.bytes[from..])?;
-                    self.run += 1;
+                    self.pass(run);
                 }
                 _ => {
                     let until = match run {
                         Some(run) if run.new_at == at => {
-                            self.run += 1;
+                            self.pass(run);
                             at + run.len
                         }
                         Some(run) => run.new_at,
@@ -219,7 +227,18 @@ impl<'a> CodePass<'a> {
             return Err(Error::DamagedPatch("code runs past its function"));
         }
         self.base.clone_from(&self.bytes);
-        Ok(first..self.run)
+        Ok(())
+    }
+
+    fn pass(&mut self, run: Run) {
+        self.runs.push(run);
+        self.next = self.ahead.next();
+    }
+
+    /// Bytes of memory held for the unit at hand.
+    pub fn memory(&self) -> u64 {
+        let runs = self.runs.len() + self.by_old.len() + self.pointers.len();
+        (self.bytes.len() + self.base.len() + 16 * runs) as u64 + self.locals.memory()
     }
 
     /// Codes the references of one unit at address `addr` and appends its bytes to `recipe`. `truth` holds
@@ -235,15 +254,15 @@ impl<'a> CodePass<'a> {
         truth: Option<&[u8]>,
         recipe: &mut Recipe,
     ) -> Result<()> {
-        let runs = self.gather(unit)?;
-        let runs = &self.body.runs[runs];
+        self.gather(unit)?;
+        let runs = std::mem::take(&mut self.runs);
         let machine = self.old.machine;
         self.locals.clear();
         self.by_old.clear();
         self.pointers.clear();
         if !unit.whole {
             self.locals.fill(machine, &self.bytes);
-            self.by_old.extend_from_slice(runs);
+            self.by_old.extend_from_slice(&runs);
             self.by_old.sort_by_key(|r| r.old_at);
         }
         let mut scanner = Scanner::new(machine);
@@ -331,7 +350,8 @@ impl<'a> CodePass<'a> {
                 return Err(Error::DamagedPatch("the target stream ends too early"));
             }
         }
-        self.emit(unit, runs, recipe);
+        self.emit(unit, &runs, recipe);
+        self.runs = runs;
         Ok(())
     }
 

@@ -37,6 +37,11 @@ impl Locals {
         self.starts.is_empty()
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.starts.len() * 4 + (self.leader.len() + self.labelled.len()) * 8) as u64
+    }
+
     /// Adds all instructions of a unit, without labels.
     pub fn fill(&mut self, machine: Machine, bytes: &[u8]) {
         let mut scanner = Scanner::new(machine);

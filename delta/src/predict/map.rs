@@ -25,6 +25,11 @@ impl AddressMap {
         }
     }
 
+    /// Sets memory aside for that many covers more.
+    pub fn reserve(&mut self, covers: usize) {
+        self.spans.reserve_exact(covers);
+    }
+
     /// Makes the map ready for [`AddressMap::project`] after covers were added.
     pub fn settle(&mut self) {
         // Stable: among spans that begin at one address the first added comes first.
@@ -34,7 +39,12 @@ impl AddressMap {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        self.spans.len() as u64 * 12
+        AddressMap::memory_of(self.spans.len())
+    }
+
+    /// Bytes of memory that so many covers take.
+    pub fn memory_of(covers: usize) -> u64 {
+        covers as u64 * 12
     }
 
     /// The new address of an old one, if a cover contains it.

@@ -11,87 +11,160 @@ pub struct Learned {
     pub confidence: u32,
 }
 
+/// Tables that grow on their own, so that growing never holds all of it twice; a power of two.
+const SHARDS: usize = 256;
+/// Bytes of a slot.
+const SLOT: u64 = 9;
+
+/// Open addressing from a key to a word and a byte.
+#[derive(Clone, Debug, Default)]
+struct Shard {
+    /// Key (0 for an empty slot) and word.
+    slots: Vec<(u32, u32)>,
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Shard {
+    /// The slot of a key, or the one where it would go; there is an empty one.
+    fn find(&self, key: u32, spread: u32) -> usize {
+        let len = self.slots.len();
+        let mut at = ((u64::from(spread) * len as u64) >> 32) as usize;
+        while self.slots[at].0 != 0 && self.slots[at].0 != key {
+            at = if at + 1 == len { 0 } else { at + 1 };
+        }
+        at
+    }
+
+    fn get(&self, key: u32) -> Option<usize> {
+        if self.used == 0 {
+            return None;
+        }
+        let at = self.find(key, spread(key));
+        (self.slots[at].0 == key).then_some(at)
+    }
+
+    /// The slot of a key, made if need be.
+    fn enter(&mut self, key: u32) -> (usize, bool) {
+        if let Some(at) = self.get(key) {
+            return (at, false);
+        }
+        if (self.used + 1) * 5 > self.slots.len() * 4 {
+            let size = self.slots.len() + self.slots.len() / 4 + 8;
+            let slots = std::mem::replace(&mut self.slots, vec![(0, 0); size]);
+            let bytes = std::mem::replace(&mut self.bytes, vec![0; size]);
+            for (slot, byte) in slots.into_iter().zip(bytes).filter(|(slot, _)| slot.0 != 0) {
+                let at = self.find(slot.0, spread(slot.0));
+                (self.slots[at], self.bytes[at]) = (slot, byte);
+            }
+        }
+        let at = self.find(key, spread(key));
+        self.slots[at].0 = key;
+        self.used += 1;
+        (at, true)
+    }
+}
+
+fn shard(key: u32) -> usize {
+    (key.wrapping_mul(0x9E37_79B1) >> 24) as usize & (SHARDS - 1)
+}
+
+/// Where in its shard a key belongs, as a part of 2^32.
+fn spread(key: u32) -> u32 {
+    key.wrapping_mul(0x9E37_79B1) << 8
+}
+
 /// A hash table with open addressing; deterministic and without a struct per reference.
 #[derive(Clone, Debug)]
 pub struct Remap {
-    /// Old target plus one; 0 for an empty slot. The low bits of `values` hold the confidence.
-    keys: Vec<u32>,
-    values: Vec<Learned>,
-    used: usize,
+    /// By old target plus one: the new one, and the confidence with [`CHANGED`].
+    targets: Vec<Shard>,
+    /// The one before, for those that changed.
+    previous: Shard,
+    /// Slots of all tables.
+    slots: usize,
 }
+
+/// Whether a target has another before it.
+const CHANGED: u8 = 4;
 
 impl Default for Remap {
     fn default() -> Self {
         Remap {
-            keys: vec![0; 1 << 10],
-            values: vec![Learned::default(); 1 << 10],
-            used: 0,
+            targets: vec![Shard::default(); SHARDS],
+            previous: Shard::default(),
+            slots: 0,
         }
     }
 }
 
 impl Remap {
-    fn slot(&self, key: u32) -> usize {
-        let mask = self.keys.len() - 1;
-        let mut at = (key.wrapping_mul(0x9E37_79B1) >> 7) as usize & mask;
-        while self.keys[at] != 0 && self.keys[at] != key {
-            at = (at + 1) & mask;
-        }
-        at
-    }
-
     /// What was learned of an old target.
     pub fn get(&self, old: u32) -> Option<Learned> {
         let key = old.checked_add(1)?;
-        let at = self.slot(key);
-        (self.keys[at] == key).then(|| self.values[at])
+        let shard = &self.targets[shard(key)];
+        let at = shard.get(key)?;
+        let (target, state) = (shard.slots[at].1, shard.bytes[at]);
+        let before = if state & CHANGED == 0 {
+            None
+        } else {
+            self.previous.get(key)
+        };
+        Some(Learned {
+            target,
+            previous: before.map_or(target, |at| self.previous.slots[at].1),
+            confidence: u32::from(state & 3),
+        })
     }
 
     /// Learns that a reference to `old` became one to `new`.
     pub fn learn(&mut self, old: u32, new: u32) {
         let Some(key) = old.checked_add(1) else { return };
-        let mut at = self.slot(key);
-        if self.keys[at] == 0 {
-            if self.used * 4 >= self.keys.len() * 3 {
-                self.grow();
-                at = self.slot(key);
-            }
-            self.used += 1;
-            self.keys[at] = key;
-            self.values[at] = Learned {
-                target: new,
-                previous: new,
-                confidence: 0,
-            };
-            return;
-        }
-        let value = &mut self.values[at];
-        if value.target == new {
-            value.confidence = (value.confidence + 1).min(3);
+        let shard = &mut self.targets[shard(key)];
+        let before = shard.slots.len() + self.previous.slots.len();
+        let (at, fresh) = shard.enter(key);
+        let (slot, state) = (&mut shard.slots[at].1, &mut shard.bytes[at]);
+        if fresh {
+            *slot = new;
+        } else if *slot == new {
+            *state = (*state & CHANGED) | ((*state & 3) + 1).min(3);
         } else {
-            *value = Learned {
-                target: new,
-                previous: value.target,
-                confidence: 0,
-            };
+            let (at, _) = self.previous.enter(key);
+            self.previous.slots[at].1 = std::mem::replace(slot, new);
+            *state = CHANGED;
         }
-    }
-
-    fn grow(&mut self) {
-        let size = self.keys.len() * 2;
-        let keys = std::mem::replace(&mut self.keys, vec![0; size]);
-        let values = std::mem::replace(&mut self.values, vec![Learned::default(); size]);
-        for (key, value) in keys.into_iter().zip(values) {
-            if key != 0 {
-                let at = self.slot(key);
-                self.keys[at] = key;
-                self.values[at] = value;
-            }
-        }
+        self.slots += shard.slots.len() + self.previous.slots.len() - before;
     }
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        self.keys.len() as u64 * 16
+        self.slots as u64 * SLOT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        #[test]
+        fn it_remembers_as_a_map_would(pairs in prop::collection::vec((0u32..400, 0u32..4), 0..3000)) {
+            let (mut remap, mut map) = (Remap::default(), HashMap::<u32, Learned>::new());
+            for (old, new) in pairs {
+                let old = old.wrapping_mul(0x0101_0001);
+                remap.learn(old, new);
+                match map.get_mut(&old) {
+                    Some(l) if l.target == new => l.confidence = (l.confidence + 1).min(3),
+                    Some(l) => *l = Learned { target: new, previous: l.target, confidence: 0 },
+                    None => { map.insert(old, Learned { target: new, previous: new, confidence: 0 }); }
+                }
+            }
+            for (old, learned) in map {
+                prop_assert_eq!(remap.get(old), Some(learned));
+            }
+            prop_assert_eq!(remap.get(7), None);
+        }
     }
 }

@@ -66,6 +66,21 @@ impl TargetModels {
         TargetModels::sized(16)
     }
 
+    /// Bytes of memory that the models hold.
+    pub fn memory(&self) -> u64 {
+        let models = [
+            &self.hit,
+            &self.second,
+            &self.way,
+            &self.ring,
+            &self.label,
+            &self.rank,
+            &self.unit,
+            &self.address,
+        ];
+        models.iter().map(|m| m.memory()).sum()
+    }
+
     fn sized(bits: u32) -> Self {
         TargetModels {
             hit: Model::new(4, bits.min(16), 255),
@@ -106,6 +121,11 @@ impl<'a> Targets<'a> {
             last_unit: 0,
             history: 0,
         }
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        self.remap.memory()
     }
 
     /// What was learned so far.

@@ -115,6 +115,12 @@ impl Exceptions {
         }
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let tables = self.entries.len() * size_of::<Entry>() + self.bytes.len() + self.types.len() * 4;
+        (tables + self.old.bytes.len() + self.old.starts.len() * 8) as u64
+    }
+
     /// The new section, on the writing side.
     pub fn truth(&self) -> Option<&ExceptionTable> {
         self.truth.as_ref()

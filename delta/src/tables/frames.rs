@@ -92,7 +92,7 @@ impl Default for FrameModels {
             count: Model::new(1, 8, 255),
             from_old: Model::new(2, 10, 255),
             byte: Model::new(2, 12, 255),
-            target: TargetModels::default(),
+            target: TargetModels::small(),
             null: Model::new(1, 6, 255),
             present: Model::new(3, 12, 255),
             kind: Model::new(3, 12, 255),
@@ -414,17 +414,25 @@ impl Unwind {
             let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
             let addr = world.elf.sections[section].addr as u32;
             let (bytes, found) = exceptions.finish(streams.get(Stream::Exceptions), addr, &order)?;
-            made.section(world, section, &bytes)?;
+            made.section(world, section, bytes)?;
             places = found;
         }
+        self.old = FrameTable::default();
         let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
-        made.section(world, section, &bytes)?;
         made.exceptions = places;
+        let addr = self.addr;
+        drop((self, rows));
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
             let header = &world.elf.sections[index];
-            let table = frame_index::build(&bytes, self.addr, header.addr as u32, header.size as usize);
-            made.section(world, index, &table)?;
+            let table = frame_index::build(&bytes, addr, header.addr as u32, header.size as usize);
+            made.section(world, index, table)?;
         }
-        Ok(())
+        made.section(world, section, bytes)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let exceptions = self.exceptions.as_ref().map_or(0, |(_, e)| e.memory());
+        (self.entries.len() * size_of::<Entry>() + self.bytes.len()) as u64 + self.old.memory() + exceptions
     }
 }

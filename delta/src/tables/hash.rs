@@ -155,5 +155,5 @@ pub fn code<S: Symbols>(
     let bytes = made_table
         .filter(right_size)
         .ok_or(Error::DamagedPatch("a hash table does not fit its symbols"))?;
-    made.section(world, section, &bytes)
+    made.section(world, section, bytes)
 }

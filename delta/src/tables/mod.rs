@@ -28,6 +28,9 @@ use crate::layout::{CodeMap, NewUnit};
 use crate::predict::Targets;
 use crate::recipe::Recipe;
 
+/// Bytes of an old section read at a time.
+const CHUNK: usize = 1 << 16;
+
 const SHT_RELA: u32 = 4;
 const SHF_ALLOC: u64 = 2;
 
@@ -177,18 +180,34 @@ pub struct Made {
 
 impl Made {
     /// Keeps the bytes of a whole section.
-    pub fn section(&mut self, world: &World, section: usize, bytes: &[u8]) -> Result<()> {
-        // The old section's bytes carry most of it; what differs is laid over.
+    pub fn section(&mut self, world: &World, section: usize, bytes: Vec<u8>) -> Result<()> {
+        let file = world.old.file;
+        file.budget().fits(self.memory() + bytes.len() as u64)?;
+        // The old section's bytes carry most of it; what differs is laid over, if that is less.
         let mut recipe = Recipe::default();
-        let old = world.old_bytes(section)?;
-        let n = old.len().min(bytes.len());
-        if let Some(from) = world.pairs[section].map(|i| world.old.elf.sections[i].offset) {
-            recipe.copy(from as u32, &old[..n], &bytes[..n]);
+        let old = world.pairs[section].map(|i| &world.old.elf.sections[i]);
+        let (from, len) = old.filter(|s| s.in_file()).map_or((0, 0), |s| (s.offset, s.size));
+        let len = bytes.len().min(len as usize);
+        let mut old = Vec::new();
+        let mut done = 0;
+        while done < len && recipe.memory() < bytes.len() as u64 {
+            file.read_up_to(from + done as u64, (len - done).min(CHUNK), &mut old)?;
+            recipe.copy((from + done as u64) as u32, &old, &bytes[done..done + old.len()]);
+            done += old.len();
         }
-        recipe.literal(&bytes[if world.pairs[section].is_some() { n } else { 0 }..]);
+        recipe.literal(&bytes[done..]);
         recipe.finish();
+        if recipe.memory() > bytes.len() as u64 {
+            recipe = Recipe::of(bytes);
+        }
         self.sections.push((section, recipe));
         Ok(())
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let sections: u64 = self.sections.iter().map(|(_, recipe)| recipe.memory()).sum();
+        sections + self.known.memory() + 8 * self.exceptions.len() as u64
     }
 
     /// Takes the recipe of a section out.

@@ -246,7 +246,8 @@ mod tests {
             let mut writer = ModelledWriter::default();
             prop_assert_eq!(&all(&mut writer, &groups, &old, &truth), &truth);
             let bytes = writer.finish();
-            let mut reader = ModelledReader::new(&bytes, u64::MAX);
+            let budget = crate::budget::Budget::default();
+            let mut reader = ModelledReader::new(&bytes, &budget);
             prop_assert_eq!(&all(&mut reader, &groups, &old, &[]), &truth);
         }
     }

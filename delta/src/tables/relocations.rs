@@ -197,7 +197,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
             truth.as_deref(),
             &mut put,
         )?;
-        made.section(world, table, &bytes)?;
+        made.section(world, table, bytes)?;
     }
     Ok(())
 }

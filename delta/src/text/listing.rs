@@ -79,6 +79,11 @@ impl Listing {
         Ok(true)
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.starts.len() * 4 + self.masked.len() + self.kinds.len()) as u64
+    }
+
     /// Number of instructions.
     pub fn len(&self) -> usize {
         self.kinds.len()

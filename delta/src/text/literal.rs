@@ -25,6 +25,13 @@ impl Default for LiteralModels {
     }
 }
 
+impl LiteralModels {
+    /// Bytes of memory that the models hold.
+    pub fn memory(&self) -> u64 {
+        self.byte.memory() + self.stray.memory()
+    }
+}
+
 /// What both sides know around a literal instruction.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {

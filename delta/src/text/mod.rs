@@ -1,5 +1,6 @@
 //! Code without its references: for each unit, which old instructions it repeats and which it brings.
 
+mod body;
 mod history;
 mod listing;
 mod literal;
@@ -7,12 +8,13 @@ mod ops;
 mod recall;
 mod shape;
 
+pub use body::TextBody;
 pub use listing::Listing;
 pub use literal::LiteralModels;
 pub use ops::{OpModels, TextCoder, Truth};
 
 /// New code that lines up with old code, instruction by instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// File offset in the new file.
     pub new_at: u32,
@@ -25,13 +27,14 @@ pub struct Run {
     pub same: bool,
 }
 
-/// All code of the new file, references blanked: what is in no `same` run is in `literals`, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TextBody {
-    /// By position in the new file.
-    pub runs: Vec<Run>,
-    /// Bytes of instructions that no run repeats.
-    pub literals: Vec<u8>,
+impl Run {
+    /// Where it ends in the new and in the old file.
+    fn ends(&self) -> (u32, u32) {
+        (
+            self.new_at.wrapping_add(self.len),
+            self.old_at.wrapping_add(self.len),
+        )
+    }
 }
 
 /// A planned stretch of aligned instructions, in tokens counted from the start of the units.

@@ -45,6 +45,14 @@ impl Default for OpModels {
     }
 }
 
+impl OpModels {
+    /// Bytes of memory that the models hold.
+    pub fn memory(&self) -> u64 {
+        let models = [&self.same, &self.kind, &self.near, &self.far_unit, &self.far_at];
+        models.iter().map(|m| m.memory()).sum()
+    }
+}
+
 /// The writing side's knowledge of a unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Truth<'a> {
@@ -82,6 +90,12 @@ impl<'a> TextCoder<'a> {
         }
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let listings = self.others.iter().chain([&self.near, &self.far]);
+        self.recall.memory() + listings.map(Listing::memory).sum::<u64>()
+    }
+
     fn load_far(&mut self, unit: u32) -> Result<()> {
         let found = self.map.units.get(unit as usize).copied();
         let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
@@ -107,7 +121,7 @@ impl<'a> TextCoder<'a> {
     ) -> Result<()> {
         if unit.whole {
             let source = self.map.units[unit.source as usize - 1];
-            body.runs.push(Run {
+            body.push(Run {
                 new_at: unit.at,
                 old_at: source.at,
                 len: unit.size,
@@ -155,8 +169,7 @@ impl<'a> TextCoder<'a> {
                     instruction.extend_from_slice(listing.token(index));
                     edit.coder.recall.pass(&instruction, edit.coder.old)?;
                     edit.advance()?;
-                    push(
-                        &mut body.runs,
+                    body.join(
                         unit.at,
                         Run {
                             new_at: at,
@@ -197,7 +210,7 @@ impl<'a> TextCoder<'a> {
                     }
                     if let Some(old_at) = old_at {
                         edit.advance()?;
-                        body.runs.push(Run {
+                        body.push(Run {
                             new_at: at,
                             old_at,
                             len: len as u32,
@@ -219,20 +232,6 @@ impl<'a> TextCoder<'a> {
         }
         Ok(())
     }
-}
-
-/// Joins runs of one unit that continue each other.
-fn push(runs: &mut Vec<Run>, unit_at: u32, run: Run) {
-    if let Some(last) = runs.last_mut()
-        && last.same
-        && last.new_at >= unit_at
-        && last.new_at + last.len == run.new_at
-        && last.old_at + last.len == run.old_at
-    {
-        last.len += run.len;
-        return;
-    }
-    runs.push(run);
 }
 
 enum Step {

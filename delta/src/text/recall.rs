@@ -89,6 +89,12 @@ impl Recall {
         }
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let words = self.old_index.len() + self.new_index.len();
+        (words * 4 + self.old_checks.len() + self.ring.len()) as u64
+    }
+
     fn index_old(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
         self.old_index = vec![0; 1 << OLD_BITS];
         self.old_checks = vec![0; 1 << OLD_BITS];

@@ -45,7 +45,7 @@ impl Default for LsdaModels {
             specs: Model::new(2, 12, 255),
             spec: Model::new(2, 12, 255),
             null: Model::new(2, 8, 255),
-            target: TargetModels::default(),
+            target: TargetModels::small(),
             width: Model::new(2, 10, 255),
             padding: Model::new(2, 12, 255),
             last: 0,

@@ -109,6 +109,11 @@ fn unit_of(code: &CodeMap, start: u32, size: u32) -> Option<usize> {
 }
 
 impl FrameTable {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.bytes.len() + self.rows.len() * size_of::<Row>() + self.of_unit.len() * 4) as u64
+    }
+
     /// Takes a section at `addr` apart.
     pub fn read(bytes: Vec<u8>, addr: u32, is_64: bool, code: &CodeMap) -> FrameTable {
         let mut table = FrameTable {

@@ -17,7 +17,8 @@ type Part = (Vec<u8>, u32);
 /// `.eh_frame`, `.eh_frame_hdr` and `.gcc_except_table` of the test program, and its code.
 fn program() -> (Part, Part, Part, CodeMap) {
     let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-    let file = FileView::new(&bytes).unwrap();
+    let budget = crate::budget::Budget::default();
+    let file = FileView::new(&bytes, &budget).unwrap();
     let image = OldImage::read(&file).unwrap().unwrap();
     let part = |name: &[u8]| {
         let s = &image.elf.sections[image.elf.section(name).unwrap()];

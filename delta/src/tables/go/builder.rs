@@ -102,6 +102,13 @@ impl Builder {
         self.names.len() + self.tables.len() + self.records.len() + self.entries.len() * 8 + data
     }
 
+    /// Bytes of memory held: contents stand in an index too, and an entry of one takes about as much as given.
+    pub fn memory(&self) -> u64 {
+        const INDEXED: usize = 96;
+        let entries = self.name_index.len() + self.table_index.len() + self.blob_index.len();
+        (2 * self.len() + entries * INDEXED + self.fixups.len() * 12) as u64
+    }
+
     /// Positions of the names that read so. Several symbols may share a name.
     pub fn names_like(&self, name: &[u8]) -> &[u32] {
         self.name_index.get(name).map_or(&[], Vec::as_slice)

@@ -248,6 +248,15 @@ impl Functions {
         Ok(Some(functions))
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        const MAPPED: usize = 24;
+        let mapped = self.places.len() + self.name_places.len() + self.masks.len() + self.elsewhere.len();
+        let named = self.first_lines.len() * 3;
+        let old = self.old.as_ref().map_or(0, |o| o.memory());
+        old + self.builder.memory() + ((mapped + named) * MAPPED) as u64 + self.names.memory()
+    }
+
     /// Tells all names at once, where the inline trees that hold most of them stand in another section.
     fn all_names<S: Symbols>(&mut self, s: &mut S) -> Result<()> {
         let part = |t: &GoTable| (t.head.names, t.head.units);
@@ -337,7 +346,7 @@ impl Functions {
         if bytes.len() != self.room {
             return Err(damaged());
         }
-        made.section(world, self.section, &bytes)
+        made.section(world, self.section, bytes)
     }
 
     fn function<S: Symbols>(

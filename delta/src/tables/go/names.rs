@@ -55,6 +55,11 @@ impl Names {
         }
     }
 
+    /// Bytes of memory held, models included.
+    pub fn memory(&self) -> u64 {
+        (self.old.len() * 4) as u64 + self.byte.memory() + self.prefix.memory()
+    }
+
     /// Position of the old string that was told last.
     pub fn last(&self) -> Option<u32> {
         self.old.get(usize::try_from(self.last).ok()?).copied()

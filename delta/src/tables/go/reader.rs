@@ -92,6 +92,11 @@ pub fn index_len(code: u32) -> usize {
 }
 
 impl GoTable {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.bytes.len() + self.entries.len() * 4 + self.blobs.len() * size_of::<Blob>()) as u64
+    }
+
     /// Reads a section; `None` where it makes no sense.
     pub fn read(bytes: Vec<u8>, data_start: Option<usize>) -> Option<GoTable> {
         let head = FunctionTable::read(&bytes)?;

@@ -51,5 +51,5 @@ pub fn code<S: Symbols>(
         last = u32::from(told);
         out.extend_from_slice(&told.to_le_bytes());
     }
-    made.section(world, section, &out)
+    made.section(world, section, out)
 }
