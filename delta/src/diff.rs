@@ -4,7 +4,7 @@ use crate::apply::WHOLE_MEMORY;
 use crate::budget::Budget;
 use crate::code::{ColumnWriter, ModelledWriter, StreamWriter};
 use crate::container::{self, Body, Coding, Header, Method};
-use crate::data::code_file;
+use crate::data::{Cover, code_file};
 use crate::file_view::FileView;
 use crate::image::{OldImage, Stream, Streams, code_image};
 use crate::matching::{bytes::ByteIndex, plan::plan};
@@ -46,7 +46,14 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
     go_on("match")?;
     // Where the reading as ELF files does not hold, the next plainer way takes its place.
     let files = (old, new, progress);
-    let mut bytes = sealed(image(&header, files, options)?, files)?;
+    let steady = sealed(steady(&header, files, options)?, files)?;
+    let mut bytes = match steady {
+        Some(patch) if old == new => Some(patch),
+        other => {
+            let modelled = sealed(image(&header, files, options)?, files)?;
+            [modelled, other].into_iter().flatten().min_by_key(Vec::len)
+        }
+    };
     if bytes.is_none() {
         go_on("match")?;
         bytes = sealed(plain(&header, files, options)?, files)?;
@@ -224,6 +231,29 @@ fn image(header: &Header, (old, new, progress): Files, options: &Options) -> Res
     }
 }
 
+/// Bytes that may differ in place before a file is not worth telling as the old one with corrections.
+const FEW: usize = 1 << 12;
+
+/// The patch of a file that is the old one but for a few bytes in place: such need no model of what they are.
+fn steady(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
+    let pieces = || old.chunks(FEW).zip(new.chunks(FEW)).filter(|(o, n)| o != n);
+    let differing = |(o, n): (&[u8], &[u8])| o.iter().zip(n).filter(|(o, n)| o != n).count();
+    if old.len() != new.len() || pieces().take(FEW).map(differing).sum::<usize>() > FEW {
+        return Ok(None);
+    }
+    let len = u32::try_from(new.len()).unwrap_or(0);
+    let cover = Cover {
+        len,
+        ..Cover::default()
+    };
+    covered(
+        header,
+        (old, new, progress),
+        options,
+        &[cover][..usize::from(len > 0)],
+    )
+}
+
 /// The patch by covers and bytes alone.
 fn plain(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
     if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
@@ -233,9 +263,22 @@ fn plain(header: &Header, (old, new, progress): Files, options: &Options) -> Res
     let index = ByteIndex::new(old, std::slice::from_ref(&whole));
     let covers = index.covers(new, 0..new.len(), Some(0));
     drop(index);
+    covered(header, (old, new, progress), options, &covers)
+}
+
+/// The patch that these covers make.
+fn covered(
+    header: &Header,
+    (old, new, progress): Files,
+    options: &Options,
+    covers: &[Cover],
+) -> Result<Option<Draft>> {
+    if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
+        return Ok(None);
+    }
     let budget = Budget::unlimited(progress);
     let view = FileView::new(&old, &budget)?;
     let mut streams = writers(options)?;
-    code_file(&mut streams, &view, header.new_len, Some((new, &covers)))?;
+    code_file(&mut streams, &view, header.new_len, Some((new, covers)))?;
     finish(header, Method::Bytes, streams).map(Some)
 }

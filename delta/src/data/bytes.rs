@@ -157,11 +157,14 @@ fn is_noise(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Silent;
+    use crate::budget::Budget;
     use crate::code::{ModelledReader, ModelledWriter};
 
     fn code<S: Symbols>(s: &mut S, old: &[u8], covers: &[Cover], len: u32, truth: Option<&[u8]>) -> Recipe {
-        let (view, mut recipe) = (FileView::new(&old).unwrap(), Recipe::default());
-        let (models, known) = (&mut ByteModels::default(), Known::default());
+        let budget = Budget::unlimited(&Silent);
+        let (view, mut recipe) = (FileView::new(&old, &budget).unwrap(), Recipe::default());
+        let (models, known, held) = (&mut ByteModels::default(), Known::default(), &mut budget.held());
         code_bytes(
             s,
             models,
@@ -171,7 +174,7 @@ mod tests {
             &known,
             truth,
             &mut recipe,
-            u64::MAX,
+            held,
         )
         .unwrap();
         recipe.finish();
@@ -179,11 +182,12 @@ mod tests {
     }
 
     fn round_trip(old: &[u8], new: &[u8], covers: &[Cover]) -> usize {
+        let budget = Budget::unlimited(&Silent);
         let mut writer = ModelledWriter::default();
         let written = code(&mut writer, old, covers, new.len() as u32, Some(new));
         let stream = writer.finish();
         let read = code(
-            &mut ModelledReader::new(&stream, u64::MAX),
+            &mut ModelledReader::new(&stream, &budget),
             old,
             covers,
             new.len() as u32,
@@ -195,7 +199,7 @@ mod tests {
             made.extend_from_slice(piece);
             Ok(())
         };
-        read.run(&FileView::new(&old).unwrap(), sink).unwrap();
+        read.run(&FileView::new(&old, &budget).unwrap(), sink).unwrap();
         assert_eq!(made, new);
         stream.len()
     }

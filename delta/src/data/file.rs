@@ -9,7 +9,7 @@ use crate::tables::Known;
 use crate::{Error, error::Result};
 
 /// Memory of the models, in bytes.
-const MODELS: u64 = 6 << 20;
+const MODELS: u64 = 8 << 20;
 
 /// Codes a new file of `len` bytes against the old one by covers and bytes alone. `truth` holds the new
 /// bytes and their covers on the writing side.

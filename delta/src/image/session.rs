@@ -77,7 +77,7 @@ pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec
 /// Memory of the models of each step but those that count their own, in bytes.
 const SMALL_MODELS: u64 = 3 << 20;
 /// Memory of the models of bytes, and of the tables that are coded before them one by one.
-const BYTE_MODELS: u64 = 6 << 20;
+const BYTE_MODELS: u64 = 8 << 20;
 
 /// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
 pub fn code_image<'v, S: Symbols>(

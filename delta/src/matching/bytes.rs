@@ -11,7 +11,7 @@ const DIFFERENT: i32 = -5;
 const DROP: i32 = 40;
 /// Least gain, in score, of a cover on the diagonal of the one before, and of any other.
 const NEAR: i32 = 8;
-const FAR: i32 = 20;
+const FAR: i32 = 28;
 const NONE: u32 = u32::MAX;
 
 /// An index over stretches of the old bytes.
