@@ -93,7 +93,7 @@ fn first(race: &Race, tool: &Tool, fresh: bool, shape: Shape) -> Row {
         if !tool.ours {
             eprintln!("{}: site, no limits", tool.name);
             let open = race.pull(tool, None)?;
-            row.computed = Some(report::computed(shape, tool.at_once, &open));
+            row.computed = Some(report::computed(shape, &open));
             row.open = Some(open);
         }
         Ok(())

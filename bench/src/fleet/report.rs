@@ -59,9 +59,9 @@ impl Row {
 }
 
 /// Seconds over the bad link of what was run without limits: the wire's bytes at its rate, a round trip for the
-/// first connection and one a request (shared by those that wait together), and what it took without limits.
-pub fn computed(shape: Shape, at_once: u64, open: &Pulled) -> f64 {
-    let trips = 1 + open.requests.max(1).div_ceil(at_once.max(1));
+/// first connection and one a request, and what it took without limits.
+pub fn computed(shape: Shape, open: &Pulled) -> f64 {
+    let trips = 1 + open.requests.max(1);
     shape.seconds(open.down.max(open.up)) + trips as f64 * shape.rtt() + open.usage.wall
 }
 
@@ -118,8 +118,7 @@ pub fn table(shape: Shape, rows: &[Row]) -> String {
 const METHOD: &str = "
 Every tool was run from the old release to the new one, and what it left was compared with the new release. Wire \
 bytes are those of the interface, both ways, headers included; content bytes and requests are the web server's. \
-Seconds marked as computed, and the model: wire bytes at the link's rate, a round trip a request (OSTree: for \
-eight), and the seconds of the same run without limits. Peak is that of the largest process, disk the most that \
+Seconds marked as computed, and the model: wire bytes at the link's rate, a round trip a request, and the seconds of the same run without limits. Peak is that of the largest process, disk the most that \
 was taken beyond the old release. Farm is what the new release took; served is all that the site can fetch.
 ";
 
@@ -161,9 +160,8 @@ mod tests {
             disk: 0,
         };
         open.usage.wall = 2.0;
-        assert_eq!(computed(shape, 1, &open), 10.0 + 10.0 * 0.6 + 2.0);
-        assert_eq!(computed(shape, 8, &open), 10.0 + 3.0 * 0.6 + 2.0);
+        assert_eq!(computed(shape, &open), 10.0 + 10.0 * 0.6 + 2.0);
         open.requests = 0;
-        assert_eq!(computed(shape, 1, &open), 10.0 + 2.0 * 0.6 + 2.0);
+        assert_eq!(computed(shape, &open), 10.0 + 2.0 * 0.6 + 2.0);
     }
 }

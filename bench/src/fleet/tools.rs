@@ -14,8 +14,6 @@ pub struct Tool {
     pub needs: &'static [(&'static str, &'static str)],
     /// Whether it is ours: run over the bad link whatever it takes.
     pub ours: bool,
-    /// Requests that wait at the same time, for the computed seconds.
-    pub at_once: u64,
     /// Says which build of the tool it is; when that changes, `make` is run again.
     pub version: &'static str,
     /// Farm, not measured: what was there before the new release came.
@@ -40,7 +38,6 @@ pub const TOOLS: [Tool; 7] = [
         about: "this project",
         needs: &[],
         ours: true,
-        at_once: 1,
         version: r#"sha256sum < "$ELFUP""#,
         before: r#"
             "$ELFUP" -q keys init "$FARM/keys"
@@ -64,7 +61,6 @@ pub const TOOLS: [Tool; 7] = [
         about: "tarballs of both releases, zstd --ultra -22 --long=31 --patch-from",
         needs: &[("zstd", "zstd"), ("curl", "curl")],
         ours: false,
-        at_once: 1,
         version: "zstd --version",
         before: TAR_OLD,
         make: r#"
@@ -82,28 +78,27 @@ pub const TOOLS: [Tool; 7] = [
     },
     Tool {
         name: "ostree",
-        about: "OSTree static delta, with its fall-back objects",
-        needs: &[("ostree", "ostree")],
+        about: "OSTree static delta in one file, fetched and applied with apply-offline",
+        needs: &[("ostree", "ostree"), ("curl", "curl")],
         ours: false,
-        at_once: 8,
         version: "ostree --version",
         before: r#"
-            ostree --repo="$WWW/repo" init --mode=archive
-            ostree --repo="$WWW/repo" commit -b site --tree=dir="$OLD" > "$FARM/from""#,
+            ostree --repo="$FARM/repo" init --mode=archive
+            ostree --repo="$FARM/repo" commit -b site --tree=dir="$OLD" > "$FARM/from""#,
         make: r#"
-            ostree --repo="$WWW/repo" commit -b site --tree=dir="$NEW" > "$FARM/to"
-            ostree --repo="$WWW/repo" static-delta generate --from="$(cat "$FARM/from")" --to="$(cat "$FARM/to")" >&2
-            ostree --repo="$WWW/repo" summary -u"#,
+            ostree --repo="$FARM/repo" commit -b site --tree=dir="$NEW" > "$FARM/to"
+            ostree --repo="$FARM/repo" static-delta generate --inline --min-fallback-size=0 --filename="$WWW/delta" \
+                --from="$(cat "$FARM/from")" --to="$(cat "$FARM/to")" >&2"#,
         ready: r#"
             from=$(cat "$FARM/from")
             ostree --repo="$SITE/repo" init --mode=bare
-            ostree --repo="$SITE/repo" remote add --no-gpg-verify origin "$URL/repo"
-            ostree --repo="$SITE/repo" pull-local --remote=origin "$WWW/repo" "$from" >&2
-            ostree --repo="$SITE/repo" refs --create=origin:site "$from"
+            ostree --repo="$SITE/repo" pull-local "$FARM/repo" "$from" >&2
             ostree --repo="$SITE/repo" checkout -H "$from" "$SITE/old""#,
         pull: r#"
-            ostree --repo="$SITE/repo" pull origin site >&2
-            ostree --repo="$SITE/repo" checkout -H origin:site "$SITE/new""#,
+            curl -sSf "$URL/delta" -o "$SITE/delta"
+            ostree --repo="$SITE/repo" static-delta apply-offline "$SITE/delta" >&2
+            rm "$SITE/delta"
+            ostree --repo="$SITE/repo" checkout -H "$(cat "$FARM/to")" "$SITE/new""#,
         check: SAME,
     },
     Tool {
@@ -111,7 +106,6 @@ pub const TOOLS: [Tool; 7] = [
         about: "each new content alone, zstd -19, over one connection",
         needs: &[("zstd", "zstd"), ("curl", "curl")],
         ours: false,
-        at_once: 1,
         version: "zstd --version",
         before: "",
         make: r#"
@@ -139,7 +133,6 @@ pub const TOOLS: [Tool; 7] = [
         about: "rsync -aHAXS -z --checksum, the old release as --link-dest",
         needs: &[("rsync", "rsync")],
         ours: false,
-        at_once: 1,
         version: "rsync --version | sed -n 1p",
         before: "",
         make: "",
@@ -152,7 +145,6 @@ pub const TOOLS: [Tool; 7] = [
         about: "the new release as a tarball, zstd -19",
         needs: &[("zstd", "zstd"), ("curl", "curl")],
         ours: false,
-        at_once: 1,
         version: "zstd --version",
         before: "",
         make: r#"tar -C "$NEW" $TAR -cf - . | zstd -q -19 -T1 > "$WWW/new.tar.zst""#,
@@ -167,7 +159,6 @@ pub const TOOLS: [Tool; 7] = [
         about: "casync, chunks of its default size, the old release as seed",
         needs: &[("casync", "casync")],
         ours: false,
-        at_once: 1,
         version: "casync --version",
         before: "",
         make: r#"casync make --with=unix --store="$WWW/store.castr" "$WWW/new.caidx" "$NEW" >&2"#,

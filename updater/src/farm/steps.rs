@@ -94,7 +94,9 @@ pub fn build(
         }
     }
     builder.close();
-    small.retain(|p| builder.content(p).is_some_and(|c| c.stored <= SMALL_STORED));
+    // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
+    let fits = |c: &Content| c.stored <= SMALL_STORED && c.size <= BUNDLE;
+    small.retain(|p| builder.content(p).is_some_and(fits));
     builder.add_bundles(&small)?;
     // Rarely fetched, so after everything else: the usual site reads the front of the pack in one go.
     for (pair, made) in faster {

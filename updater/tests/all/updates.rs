@@ -176,6 +176,24 @@ fn a_healthy_release_stays() {
 }
 
 #[test]
+fn a_large_file_that_packs_well_spoils_no_step() {
+    let world = World::new();
+    for (tree, end) in [("one", "1"), ("two", "2")] {
+        let file = fs::File::create(world.path(tree).join("share/sparse")).unwrap();
+        file.set_len(8 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, end.as_bytes(), 4 << 20).unwrap();
+    }
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |_| {});
+    let first = update(&site).unwrap();
+    assert!(first.fetched.bundled > 50, "the step is read: {first:?}");
+    world.publish("r2", "two").unwrap();
+    assert_eq!(stats(&world.repo(), &World::follow()).unwrap().len(), 4);
+    update(&site).unwrap();
+    assert_same(&world.path("two"), &world.path("site/current"));
+}
+
+#[test]
 fn reverse_deltas_lead_back_without_network() {
     let world = World::new();
     world.publish("r1", "one").unwrap();
