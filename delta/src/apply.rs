@@ -106,7 +106,6 @@ impl Patch<'_> {
         let entry = self.streams().iter().find(|s| s.id == id).unwrap_or(&absent);
         Ok(match entry.coding {
             Coding::Modelled => StreamReader::Modelled(ModelledReader::new(entry.bytes, budget)),
-            Coding::Light => StreamReader::Light(ModelledReader::new(entry.bytes, budget)),
             Coding::Stored => StreamReader::Columns(ColumnReader::stored(entry.bytes, budget)?),
             Coding::Zstd => StreamReader::Columns(ColumnReader::zstd(entry.bytes, entry.decoded, budget)),
         })

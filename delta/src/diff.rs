@@ -156,14 +156,12 @@ fn whole(header: &Header, new: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
-    let modelled = || StreamWriter::Modelled(ModelledWriter::default());
     Streams::new(|id| {
         Ok(match options.profile {
-            Profile::Fast if id == Stream::Literals as u8 => StreamWriter::Light(ModelledWriter::default()),
             Profile::Fast if !FAST_MODELS.iter().any(|&s| s as u8 == id) => {
                 StreamWriter::Columns(ColumnWriter::default())
             }
-            _ => modelled(),
+            _ => StreamWriter::Modelled(ModelledWriter::default()),
         })
     })
 }
@@ -179,16 +177,14 @@ const FAST_MODELS: [Stream; 5] = [
 
 fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Result<Draft> {
     let mut bodies: Vec<Body> = Vec::new();
-    let push = |bodies: &mut Vec<Body>, id, coding, writer: ModelledWriter| {
-        let bytes = writer.finish();
-        if !bytes.is_empty() {
-            bodies.push((id, coding, 0, bytes));
-        }
-    };
     for (id, writer) in streams.into_coders() {
         match writer {
-            StreamWriter::Modelled(writer) => push(&mut bodies, id, Coding::Modelled, writer),
-            StreamWriter::Light(writer) => push(&mut bodies, id, Coding::Light, writer),
+            StreamWriter::Modelled(writer) => {
+                let bytes = writer.finish();
+                if !bytes.is_empty() {
+                    bodies.push((id, Coding::Modelled, 0, bytes));
+                }
+            }
             StreamWriter::Columns(writer) => {
                 let columns = writer.finish();
                 if columns.is_empty() {

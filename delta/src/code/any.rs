@@ -8,8 +8,6 @@ use super::{
 pub enum StreamReader<'a> {
     /// Adaptive binary models.
     Modelled(ModelledReader<'a>),
-    /// The same with light models of bytes.
-    Light(ModelledReader<'a>),
     /// Columns behind a general compressor.
     Columns(ColumnReader<'a>),
 }
@@ -19,8 +17,6 @@ pub enum StreamReader<'a> {
 pub enum StreamWriter {
     /// Adaptive binary models.
     Modelled(ModelledWriter),
-    /// The same with light models of bytes.
-    Light(ModelledWriter),
     /// Columns for a general compressor.
     Columns(ColumnWriter),
 }
@@ -34,56 +30,51 @@ macro_rules! forward {
                 matches!(self, Self::Modelled(_))
             }
             #[inline]
-            fn is_light(&self) -> bool {
-                matches!(self, Self::Light(_))
-            }
-            #[inline]
             fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.flag(model, contexts, value),
+                    Self::Modelled(s) => s.flag(model, contexts, value),
                     Self::Columns(s) => s.flag(model, contexts, value),
                 }
             }
             fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32 {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.tree(model, contexts, width, value),
+                    Self::Modelled(s) => s.tree(model, contexts, width, value),
                     Self::Columns(s) => s.tree(model, contexts, width, value),
                 }
             }
             fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.number(model, contexts, value),
+                    Self::Modelled(s) => s.number(model, contexts, value),
                     Self::Columns(s) => s.number(model, contexts, value),
                 }
             }
             fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
                 match self {
                     Self::Modelled(s) => s.mixed_byte(model, known, value),
-                    Self::Light(s) => s.light_byte(model, known, value),
                     Self::Columns(s) => s.mixed_byte(model, known, value),
                 }
             }
             fn raw(&mut self, value: u8) -> u8 {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.raw(value),
+                    Self::Modelled(s) => s.raw(value),
                     Self::Columns(s) => s.raw(value),
                 }
             }
             fn written(&self) -> u64 {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.written(),
+                    Self::Modelled(s) => s.written(),
                     Self::Columns(s) => s.written(),
                 }
             }
             fn close(&mut self) {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.close(),
+                    Self::Modelled(s) => s.close(),
                     Self::Columns(s) => s.close(),
                 }
             }
             fn exhausted(&self) -> bool {
                 match self {
-                    Self::Modelled(s) | Self::Light(s) => s.exhausted(),
+                    Self::Modelled(s) => s.exhausted(),
                     Self::Columns(s) => s.exhausted(),
                 }
             }

@@ -5,7 +5,7 @@
 //! by one and the same byte, only remember that byte: a guess, like those that the caller brings.
 
 use super::logistic::{squash, stretch};
-use super::model::{Model, RECIPROCALS, hash};
+use super::model::{RECIPROCALS, hash};
 use super::range::Bits;
 use super::states::{NEXT, SEEN};
 
@@ -55,7 +55,7 @@ pub struct Guess {
 }
 
 /// What is known before a byte.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct ByteContext {
     /// Hashes, each of them predicting on its own.
     pub contexts: [u32; CONTEXTS],
@@ -98,12 +98,7 @@ pub struct ByteModel {
     rights: Vec<Chance>,
     by_class: Vec<[i32; INPUTS]>,
     by_node: Vec<[i32; INPUTS]>,
-    light: Model,
 }
-
-/// Contexts of the light part, and its counters as a power of two.
-const LIGHT_CONTEXTS: usize = 2;
-const LIGHT_BITS: u32 = 18;
 
 impl ByteModel {
     /// A model with contexts in `1 << bits` bytes, `bits` at most 30.
@@ -119,22 +114,7 @@ impl ByteModel {
             rights: vec![3 << 30; ALL_GUESSES * CONFIDENCES * 8],
             by_class: vec![[ONE / 10; INPUTS]; CLASSES * 8],
             by_node: vec![[ONE / 10; INPUTS]; 256],
-            light: Model::new(LIGHT_CONTEXTS, LIGHT_BITS, 255),
         }
-    }
-
-    /// Codes one byte by the first two contexts alone: a third of the bytes more, in a sixth of the time.
-    pub(super) fn code_light<B: Bits>(&mut self, bits: &mut B, known: &ByteContext, value: u8) -> u8 {
-        let contexts = &known.contexts[..LIGHT_CONTEXTS];
-        let mut node = 1u32;
-        for depth in (0..8).rev() {
-            let set = node.min(127) as usize;
-            let bit = self
-                .light
-                .code(bits, contexts, node, set, value >> depth & 1 != 0);
-            node = node << 1 | u32::from(bit);
-        }
-        node as u8
     }
 
     /// Bytes of memory that the model holds.

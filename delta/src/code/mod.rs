@@ -29,10 +29,6 @@ pub trait Symbols {
     fn is_modelled(&self) -> bool {
         true
     }
-    /// Whether a byte under a [`ByteModel`] has its first two contexts only, see [`ByteModel::code_light`].
-    fn is_light(&self) -> bool {
-        false
-    }
     /// A yes or no.
     fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool;
     /// A number below `1 << width` with few enough values for a tree of decisions (width at most 24).

@@ -21,10 +21,6 @@ impl ModelledWriter {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// A byte under the light part of a model.
-    pub fn light_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
-        model.code_light(&mut self.bits, known, value)
-    }
     /// The stream.
     pub fn finish(self) -> Vec<u8> {
         self.bits.finish()
@@ -44,14 +40,6 @@ impl<'a> ModelledReader<'a> {
             bits: BitReader::new(bytes),
             budget,
         }
-    }
-}
-
-impl ModelledReader<'_> {
-    /// A byte under the light part of a model.
-    pub fn light_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
-        self.budget.spend(BYTE_WORK / 2);
-        model.code_light(&mut self.bits, known, 0)
     }
 }
 

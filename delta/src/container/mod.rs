@@ -19,8 +19,6 @@ pub enum Coding {
     Zstd = 1,
     /// Adaptive binary models and a range coder; the stream's owner knows the grammar.
     Modelled = 2,
-    /// The same, with light models in place of those of bytes.
-    Light = 3,
 }
 
 /// One stream of the directory.
@@ -75,7 +73,6 @@ impl<'a> Patch<'a> {
                 0 => Coding::Stored,
                 1 => Coding::Zstd,
                 2 => Coding::Modelled,
-                3 => Coding::Light,
                 _ => return Err(Error::Unsupported("a stream coding".into())),
             };
             let id = tag & 0x3f;

@@ -14,7 +14,7 @@ const ADDRESS: u32 = 3;
 const RING: usize = 32;
 
 /// Candidates for a label that are asked about one by one; how many more to pass is told as a number.
-const SCANNED: u32 = 64;
+const SCANNED: u32 = 32;
 
 /// Where a reference stands, as far as prediction cares.
 #[derive(Clone, Copy, Debug, Default)]
@@ -237,22 +237,14 @@ impl<'a> Targets<'a> {
         (origin, key, known): (usize, u32, u32),
         wanted: u16,
     ) -> Result<u32> {
-        let damaged = Error::DamagedPatch("a reference goes nowhere");
+        let damaged = || Error::DamagedPatch("a reference goes nowhere");
         let mut candidates = locals.candidates(origin, key & 3, key & 4 != 0);
         let (last_key, last_index) = self.last_label;
         let mut rank = 0;
-        let mut rest = 0;
         let index = loop {
             let Some(index) = candidates.next() else {
-                return Err(damaged);
+                return Err(damaged());
             };
-            if rest > 0 {
-                rest -= 1;
-                if rest == 0 {
-                    break index;
-                }
-                continue;
-            }
             let (head, before) = locals.looks(index);
             let away = 32 - (index.abs_diff(origin) as u32).leading_zeros();
             let alike = match wanted {
@@ -277,15 +269,22 @@ impl<'a> Targets<'a> {
             if rank == SCANNED {
                 let known = u64::from(known.saturating_sub(SCANNED));
                 let contexts = [hash(1, key), hash(2, site.kind), hash(3, site.head)];
-                rest = s.number(&mut m.rank, &contexts, known).saturating_add(1);
+                let more = s.number(&mut m.rank, &contexts, known);
+                let label = Label {
+                    class: key & 3,
+                    back: key & 4 != 0,
+                    rank: u32::try_from(more).unwrap_or(u32::MAX).saturating_add(SCANNED),
+                };
+                let start = locals.resolve(origin, label);
+                break start.and_then(|s| locals.index(s)).ok_or_else(damaged)?;
             }
             if s.exhausted() {
-                return Err(damaged);
+                return Err(damaged());
             }
         };
         self.last_label = (key, index);
         let start = locals.starts().get(index).copied();
-        start.map(|start| site.unit.0 + start).ok_or(damaged)
+        start.map(|start| site.unit.0 + start).ok_or_else(damaged)
     }
 
     #[allow(clippy::too_many_arguments)]

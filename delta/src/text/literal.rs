@@ -107,11 +107,7 @@ pub fn code_instruction<S: Symbols>(
         };
         if blank != 0xff {
             let previous = n.checked_sub(1).map(|before| known.raw[place(before)]);
-            let (context, expected) = if s.is_light() {
-                known.light_context(around, &partner, &insn, at, previous)
-            } else {
-                known.context(around, &partner, &insn, at, previous, blank)
-            };
+            let (context, expected) = known.context(around, &partner, &insn, at, previous, blank);
             let byte = s.mixed_byte(&mut m.byte, &context, truth.get(at).copied().unwrap_or(0));
             known.raw[at] = byte;
             for (agrees, expected) in known.agrees.iter_mut().zip(expected) {
@@ -220,29 +216,6 @@ impl Progress {
             },
             expected,
         )
-    }
-
-    /// The two contexts of a light model, and what the partner expects.
-    fn light_context(
-        &self,
-        around: &Surroundings,
-        partner: &Partner,
-        insn: &Insn,
-        at: usize,
-        previous: Option<u8>,
-    ) -> (ByteContext, [Option<u8>; 3]) {
-        let part = part_of(around.machine, insn, self.n);
-        let old = match around.partner {
-            [] => None,
-            bytes => counterpart(around.machine, bytes, &partner.shape, part, at, insn),
-        };
-        let trusted = u32::from(self.agrees[0]) | u32::from(around.replaces) << 1;
-        let old_key = old.map_or(256, u32::from) | part << 9 | trusted << 14;
-        let before = previous.map_or(around.history.heads[0], u32::from);
-        let mut context = ByteContext::default();
-        context.contexts[0] = hash(hash(1, self.prefix), around.history.opcodes[0]);
-        context.contexts[1] = hash(hash(2, old_key), before);
-        (context, [old, None, None])
     }
 
     /// The opcode, as far as it is known.

@@ -151,7 +151,6 @@ impl<'a> TextCoder<'a> {
             forced: false,
         };
         let machine = edit.coder.machine;
-        let light = literals.is_light();
         let (recalls, remembers) = (
             literals.is_modelled(),
             literals.is_modelled() || ops.is_modelled(),
@@ -217,7 +216,7 @@ impl<'a> TextCoder<'a> {
                         room,
                     };
                     code_instruction(literals, lm, &around, known, &mut instruction);
-                    if remembers || light {
+                    if remembers {
                         before.pass(machine, &instruction, &machine.decode(&instruction));
                     }
                     if recalls {
