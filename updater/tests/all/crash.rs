@@ -97,7 +97,8 @@ fn with_fault(arguments: &[&str], calls: &str, fault: &str, n: usize, dropped: &
 }
 
 fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
+    let removed = fs::remove_dir_all(to);
+    assert!(removed.is_ok() || !to.exists(), "{removed:?}");
     assert!(
         Command::new("cp")
             .arg("-a")
@@ -325,13 +326,18 @@ fn publish_survives_every_point() {
 struct Disk {
     image: PathBuf,
     mount: PathBuf,
+    /// Attaching and losing loop devices from several tests at once went wrong now and then.
+    _alone: std::sync::MutexGuard<'static, ()>,
 }
+
+static LOOPS: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 impl Disk {
     fn make(world: &World, kind: &str) -> Option<Disk> {
         let disk = Disk {
             image: world.path(&format!("{kind}.img")),
             mount: world.path(&format!("{kind}.mnt")),
+            _alone: LOOPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
         };
         let file = fs::File::create(&disk.image).unwrap();
         file.set_len(400 << 20).unwrap();
