@@ -135,10 +135,16 @@ impl Recall {
         }
         self.tokens = [token(masked), self.tokens[0], self.tokens[1]];
         self.starts = [self.written, self.starts[0], self.starts[1]];
-        for &b in masked {
-            self.ring[self.written % RING] = b;
-            self.written += 1;
+        let at = self.written % RING;
+        match self.ring.get_mut(at..at + masked.len()) {
+            Some(room) => room.copy_from_slice(masked),
+            None => {
+                for (i, &b) in masked.iter().enumerate() {
+                    self.ring[(at + i) % RING] = b;
+                }
+            }
         }
+        self.written += masked.len();
         self.find_new();
         Ok(())
     }
@@ -161,8 +167,14 @@ impl Recall {
             }
         }
         if self.new.hits > 0 {
-            for (i, byte) in self.new.expected.iter_mut().enumerate() {
-                *byte = self.ring[(self.new.at + i) % RING];
+            let at = self.new.at % RING;
+            match self.ring[at..].first_chunk() {
+                Some(bytes) => self.new.expected = *bytes,
+                None => {
+                    for (i, byte) in self.new.expected.iter_mut().enumerate() {
+                        *byte = self.ring[(at + i) % RING];
+                    }
+                }
             }
         }
     }

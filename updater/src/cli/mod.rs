@@ -1,5 +1,7 @@
 //! Arguments, exit codes, and what both halves of the command share.
 
+#[cfg(feature = "dbus")]
+mod bus;
 mod farm;
 mod show;
 mod site;

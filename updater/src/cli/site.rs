@@ -71,6 +71,9 @@ enum Command {
         /// Go below the floor.
         #[arg(long)]
         below_floor: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// What runs, what is kept, what is waiting.
     Status {
@@ -79,7 +82,11 @@ enum Command {
         json: bool,
     },
     /// Compare the running tree with its release, byte by byte.
-    Verify,
+    Verify {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Put right what verify found, with whole files.
     Repair,
     /// Remove deployments and objects that are not kept.
@@ -113,6 +120,10 @@ enum Command {
         /// One round only.
         #[arg(long)]
         once: bool,
+        /// Announce on this bus what was found, and take requests from it.
+        #[cfg(feature = "dbus")]
+        #[arg(long, value_enum, conflicts_with = "once")]
+        bus: Option<super::bus::Which>,
     },
     /// Start trust afresh from a root file, after the stored state was lost.
     Recover {
@@ -141,12 +152,9 @@ struct Init {
     /// Disk that stays free, MiB.
     #[arg(long, default_value_t = 16)]
     reserve: u64,
-    /// Old deployments kept besides the running one.
-    #[arg(long, default_value_t = 1)]
-    keep: usize,
-    /// Keep reverse deltas instead of the whole previous deployment.
-    #[arg(long)]
-    keep_reverse: bool,
+    /// Way back: how many old deployments are kept whole, or `reverse` for a reverse delta instead.
+    #[arg(long, value_name = "N|reverse", value_parser = keep, default_value = "1")]
+    keep: Keep,
     /// Without root: record what cannot be set instead of failing.
     #[arg(long)]
     unprivileged: bool,
@@ -156,9 +164,28 @@ struct Init {
     /// Seconds until the health check has failed.
     #[arg(long, default_value_t = 60)]
     health_timeout: u64,
+    /// Absolute path where the running tree must be, on the same filesystem; otherwise it is behind `current`.
+    #[arg(long)]
+    fixed: Option<PathBuf>,
     /// Directory whose files may serve as bases, such as an older installation.
     #[arg(long)]
     seed: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy)]
+enum Keep {
+    Whole(usize),
+    Reverse,
+}
+
+fn keep(text: &str) -> std::result::Result<Keep, String> {
+    match text {
+        "reverse" => Ok(Keep::Reverse),
+        n => n
+            .parse()
+            .map(Keep::Whole)
+            .map_err(|_| "neither a number nor `reverse`".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -243,6 +270,8 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
         fetch,
         apply,
         once,
+        #[cfg(feature = "dbus")]
+        bus,
     } = args.command
     {
         let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
@@ -252,17 +281,26 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             fetch: fetch.into(),
             apply: apply.into(),
         };
-        let tell = |event: &Event| match event {
-            Event::UpToDate => println!("up to date"),
-            Event::Available(release) => println!("{release} is available"),
-            Event::Ready(release) => println!("{release} is fetched; `activate` switches to it"),
-            Event::Applied(release) => println!("{release} runs"),
-        };
         if once {
-            tell(&daemon::round(&args.site, &policy, watch)?);
-        } else {
-            daemon::run(&args.site, &policy, watch, &mut |event| tell(event))?;
+            say(&daemon::round(&args.site, &policy, watch)?);
+            return Ok(0);
         }
+        let (ask, asks) = std::sync::mpsc::channel();
+        #[cfg(feature = "dbus")]
+        let bus = bus.map(|which| super::bus::Bus::open(which, ask)).transpose()?;
+        #[cfg(not(feature = "dbus"))]
+        drop(ask);
+        let mut last: Option<Event> = None;
+        daemon::run(&args.site, &policy, watch, &asks, &mut |event| {
+            #[cfg(feature = "dbus")]
+            if let Some(Err(e)) = bus.as_ref().map(|bus| bus.tell(event)) {
+                elfup::Watch::note(watch, &e.to_string());
+            }
+            if last.as_ref() != Some(event) {
+                say(event);
+            }
+            last = Some(event.clone());
+        })?;
         return Ok(0);
     }
     let site = Site::open(&args.site)?;
@@ -321,7 +359,11 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             return told(&updated, as_json, watch);
         }
         Command::Rollback => println!("{} runs", site.rollback(watch)?),
-        Command::Downgrade { release, below_floor } => {
+        Command::Downgrade {
+            release,
+            below_floor,
+            json: as_json,
+        } => {
             let wanted = Wanted::Release {
                 id: release,
                 below_floor,
@@ -330,15 +372,19 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
                 wanted,
                 ..UpdateOptions::default()
             };
-            return told(&site.update(&options, watch)?, false, watch);
+            return told(&site.update(&options, watch)?, as_json, watch);
         }
         Command::Status { json: as_json } => return status(&site, as_json),
-        Command::Verify => {
+        Command::Verify { json: as_json } => {
             let differences = site.verify(watch)?;
+            let unset = site.unset()?;
+            if as_json {
+                json(&serde_json::json!({"differences": differences, "other_owner": unset}))?;
+                return Ok(if differences.is_empty() { 0 } else { 7 });
+            }
             differences
                 .iter()
                 .for_each(|d| println!("{}: {}", d.path, d.what));
-            let unset = site.unset()?;
             if !unset.is_empty() {
                 println!(
                     "{} paths have another owner, as root was needed to set it",
@@ -369,6 +415,20 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     Ok(0)
 }
 
+fn say(event: &Event) {
+    let mark = |urgent: &bool| if *urgent { ", urgent" } else { "" };
+    match event {
+        Event::UpToDate => println!("up to date"),
+        Event::Available { release, urgent } => println!("{release} is available{}", mark(urgent)),
+        Event::Ready { release, urgent } => {
+            println!("{release} is fetched{}; `activate` switches to it", mark(urgent));
+        }
+        Event::Applied(release) => println!("{release} runs"),
+        // The note on standard error has told it.
+        Event::Failed(_) => {}
+    }
+}
+
 fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
     let health = a.health.map(|command| Health {
         command: command.split_whitespace().map(str::to_owned).collect(),
@@ -378,10 +438,14 @@ fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
         objective: a.objective.into(),
         memory: a.memory << 20,
         reserve: a.reserve << 20,
-        keep: a.keep,
-        keep_reverse: a.keep_reverse,
+        keep: match a.keep {
+            Keep::Whole(n) => n,
+            Keep::Reverse => 0,
+        },
+        keep_reverse: matches!(a.keep, Keep::Reverse),
         unprivileged: a.unprivileged,
         health,
+        fixed: a.fixed,
         seeds: a.seed,
         ..Config::new(a.follow.get()?, a.source)
     };

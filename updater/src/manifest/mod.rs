@@ -6,7 +6,7 @@ mod scan;
 mod write;
 
 pub use escape::{escape, glob, unescape};
-pub use scan::{ScanOptions, join, scan, xattrs};
+pub use scan::{ScanOptions, file_xattrs, join, scan, xattrs};
 
 use crate::names::Follow;
 use crate::{Digest, Result};

@@ -229,9 +229,25 @@ fn carried(name: &[u8]) -> bool {
 
 /// Extended attributes of a path that is not a symlink; none where the filesystem has none.
 pub fn xattrs(full: &Path) -> Result<Xattrs> {
+    let list = |names: &mut [u8]| rustix::fs::llistxattr(full, names);
+    let get = |name: &[u8], value: &mut [u8]| rustix::fs::lgetxattr(full, name, value);
+    carried_xattrs(full, &list, &get)
+}
+
+/// The same of an open file, whatever its path leads to by now.
+pub fn file_xattrs(file: &File, shown: &Path) -> Result<Xattrs> {
+    let list = |names: &mut [u8]| rustix::fs::flistxattr(file, names);
+    let get = |name: &[u8], value: &mut [u8]| rustix::fs::fgetxattr(file, name, value);
+    carried_xattrs(shown, &list, &get)
+}
+
+type Listing<'a> = &'a dyn Fn(&mut [u8]) -> rustix::io::Result<usize>;
+type Getting<'a> = &'a dyn Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>;
+
+fn carried_xattrs(full: &Path, list: Listing, get: Getting) -> Result<Xattrs> {
     use rustix::io::Errno;
     let mut names = vec![0u8; 64 << 10];
-    let used = match rustix::fs::llistxattr(full, &mut names[..]) {
+    let used = match list(&mut names) {
         Ok(n) => n,
         Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(Xattrs::new()),
         Err(e) => return Err(e).doing("list attributes of", full),
@@ -239,7 +255,7 @@ pub fn xattrs(full: &Path) -> Result<Xattrs> {
     let mut all = Xattrs::new();
     for name in names[..used].split(|b| *b == 0).filter(|n| carried(n)) {
         let mut value = vec![0u8; 64 << 10];
-        match rustix::fs::lgetxattr(full, name, &mut value[..]) {
+        match get(name, &mut value) {
             Ok(n) => {
                 value.truncate(n);
                 all.insert(name.to_owned(), value);

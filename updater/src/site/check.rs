@@ -38,7 +38,7 @@ pub struct Checked {
     pub head: String,
     /// Whether the head is newer.
     pub available: bool,
-    /// Whether it is marked urgent.
+    /// Whether it, or a release between it and the running one, is marked as urgent.
     pub urgent: bool,
     /// When the signed metadata expires.
     pub expires: Option<String>,
@@ -135,6 +135,35 @@ impl Site {
         Ok(Target { release, channel })
     }
 
+    /// A release that is deployed here, at or above the floor of the last channel file that was accepted.
+    pub(super) fn kept_target(&self, id: &str, below_floor: bool) -> Result<Option<Target>> {
+        let stored = crate::disk::read(&self.root.join("state/channel"), CHANNEL_LIMIT)?;
+        let Some(channel) = stored
+            .map(|b| Channel::parse(&b, &self.config.follow))
+            .transpose()?
+        else {
+            return Ok(None);
+        };
+        let Some(deployment) = self.deployments()?.into_iter().find(|d| d.release == id) else {
+            return Ok(None);
+        };
+        if deployment.sequence < channel.floor && !below_floor {
+            return Err(Error::BelowFloor(id.into()));
+        }
+        let bytes = self.manifest_bytes(&deployment.manifest)?;
+        let release = Release {
+            release: deployment.release,
+            sequence: deployment.sequence,
+            urgent: false,
+            published: String::new(),
+            manifest: deployment.manifest,
+            manifest_size: bytes.len() as u64,
+            manifest_stored: 0,
+            steps: Vec::new(),
+        };
+        Ok(Some(Target { release, channel }))
+    }
+
     /// Looks for a newer release.
     ///
     /// Fails with [`Error::Stale`] where the metadata has expired: that is not "up to date".
@@ -150,12 +179,12 @@ impl Site {
             None => None,
         };
         let state = self.trust()?;
+        let running = current.as_ref().map(|c| c.sequence);
+        let newer = |r: &Release| running.is_none_or(|s| s < r.sequence);
         Ok(Checked {
-            available: current
-                .as_ref()
-                .is_none_or(|c| c.sequence < target.release.sequence),
+            available: newer(&target.release),
+            urgent: target.channel.releases.iter().any(|r| r.urgent && newer(r)),
             current: current.map(|c| c.release),
-            urgent: target.release.urgent,
             expires: state.expires(),
             clock_behind: state.clock_behind(),
             head: target.release.release,

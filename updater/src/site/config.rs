@@ -53,6 +53,9 @@ pub struct Config {
     pub unprivileged: bool,
     /// Health check after activation.
     pub health: Option<Health>,
+    /// Where the running tree must be, instead of behind the symlink `current`; on the site's filesystem.
+    #[serde(default)]
+    pub fixed: Option<PathBuf>,
     /// Seconds without an answer after which a source is given up.
     pub stall: u64,
     /// Least bytes per second of a source.
@@ -75,6 +78,7 @@ impl Config {
             keep_reverse: false,
             unprivileged: false,
             health: None,
+            fixed: None,
             stall: 60,
             least_rate: 64,
             seeds: Vec::new(),

@@ -1,10 +1,11 @@
-//! Run: check on a jittered schedule and after a resume from sleep, fetch and apply by policy.
+//! Run: check on a jittered schedule, after a resume from sleep and when asked; fetch and apply by policy.
 
-use super::Site;
 use super::update::UpdateOptions;
+use super::{Config, Site};
 use crate::{Error, Result, Watch};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// Which releases something is done with.
@@ -43,17 +44,40 @@ pub enum Event {
     /// The newest release runs.
     UpToDate,
     /// A release is there and was not fetched.
-    Available(String),
+    Available {
+        /// Its id.
+        release: String,
+        /// Whether it is marked as urgent.
+        urgent: bool,
+    },
     /// A release is fetched and waits for `activate`.
-    Ready(String),
+    Ready {
+        /// Its id.
+        release: String,
+        /// Whether it is marked as urgent.
+        urgent: bool,
+    },
     /// A release was applied.
     Applied(String),
+    /// The round failed; it is tried again sooner than the schedule says.
+    Failed(String),
+}
+
+/// What somebody asks of a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A round now, by policy.
+    Check,
+    /// A round now that applies whatever is newer.
+    Apply,
 }
 
 /// How often the daemon looks whether it should stop, or the machine has slept.
 const TICK: Duration = Duration::from_millis(500);
-/// Sleep shorter than this is not worth a check.
-const SLEPT: Duration = Duration::from_secs(10);
+/// A jump of the clock shorter than this is not worth a check.
+const JUMP: i64 = 10;
+/// Wait after a first failure; it doubles with every further one, up to the schedule's.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// One round: check, then fetch and apply as far as the policy goes. The lock is held only meanwhile.
 pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
@@ -63,11 +87,12 @@ pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
     if !checked.available {
         return Ok(Event::UpToDate);
     }
-    let apply = policy.apply.covers(checked.urgent);
-    if !apply && !policy.fetch.covers(checked.urgent) {
-        return Ok(Event::Available(checked.head));
+    let (release, urgent) = (checked.head, checked.urgent);
+    let apply = policy.apply.covers(urgent);
+    if !apply && !policy.fetch.covers(urgent) {
+        return Ok(Event::Available { release, urgent });
     }
-    if site.ready()?.is_none_or(|m| m.header.release != checked.head) {
+    if site.ready()?.is_none_or(|m| m.header.release != release) {
         let options = UpdateOptions {
             fetch_only: true,
             ..UpdateOptions::default()
@@ -75,61 +100,91 @@ pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
         site.update(&options, watch)?;
     }
     if !apply {
-        return Ok(Event::Ready(checked.head));
+        return Ok(Event::Ready { release, urgent });
     }
     site.activate(watch).map(Event::Applied)
 }
 
-/// Runs until `watch` says stop. Failures are noted and tried again at the next turn.
-pub fn run(dir: &Path, policy: &Policy, watch: &dyn Watch, tell: &mut dyn FnMut(&Event)) -> Result<()> {
-    let mut last: Option<Event> = None;
+/// Runs until `watch` says stop; `tell` hears of every round. Failures are noted and tried again.
+pub fn run(
+    dir: &Path,
+    policy: &Policy,
+    watch: &dyn Watch,
+    asks: &Receiver<Ask>,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<()> {
+    // Without a site there is nothing to try again.
+    Config::load(&dir.join("site.json"))?;
+    let (mut ask, mut failures) = (Ask::Check, 0u32);
     loop {
-        match round(dir, policy, watch) {
+        let now = Policy {
+            apply: if ask == Ask::Apply {
+                When::Always
+            } else {
+                policy.apply
+            },
+            ..*policy
+        };
+        let pause = match round(dir, &now, watch) {
             Ok(event) => {
-                if last.as_ref() != Some(&event) {
-                    tell(&event);
-                }
-                last = Some(event);
+                failures = 0;
+                tell(&event);
+                policy.every
             }
             Err(Error::Cancelled) => return Ok(()),
-            Err(e @ (Error::Usage(_) | Error::NotFound(_))) => return Err(e),
-            Err(e) => watch.note(&e.to_string()),
-        }
-        if !wait(policy.every + random_up_to(policy.jitter)?, policy.jitter, watch)? {
-            return Ok(());
+            Err(e) => {
+                watch.note(&e.to_string());
+                tell(&Event::Failed(e.to_string()));
+                failures = failures.saturating_add(1);
+                policy
+                    .every
+                    .min(RETRY * 2u32.saturating_pow(failures - 1).min(1 << 10))
+            }
+        };
+        let pause = pause + random_up_to(policy.jitter.min(pause))?;
+        match wait(pause, policy.jitter, watch, asks, &mut wall_clock)? {
+            Some(asked) => ask = asked,
+            None => return Ok(()),
         }
     }
 }
 
-/// Waits; ends early after a resume from sleep. `false`: asked to stop.
-fn wait(mut left: Duration, jitter: Duration, watch: &dyn Watch) -> Result<bool> {
-    let mut slept = asleep();
+/// Waits; ends early when asked, and soon after the clock has jumped. `None`: asked to stop.
+fn wait(
+    mut left: Duration,
+    jitter: Duration,
+    watch: &dyn Watch,
+    asks: &Receiver<Ask>,
+    clock: &mut dyn FnMut() -> i64,
+) -> Result<Option<Ask>> {
+    let mut before = clock();
     while !left.is_zero() {
         if watch.cancelled() {
-            return Ok(false);
+            return Ok(None);
         }
-        std::thread::sleep(TICK.min(left));
-        left = left.saturating_sub(TICK);
-        let now = asleep();
-        if now.saturating_sub(slept) > SLEPT {
+        let tick = TICK.min(left);
+        match asks.recv_timeout(tick) {
+            Ok(ask) => return Ok(Some(ask)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(tick),
+        }
+        left -= tick;
+        let now = clock();
+        if now.abs_diff(before) > JUMP.unsigned_abs() {
             // A school's laptops are opened together: a little spread here too.
             left = left.min(random_up_to(jitter.min(Duration::from_secs(60)))?);
         }
-        slept = now;
+        before = now;
     }
-    Ok(true)
+    Ok(Some(Ask::Check))
 }
 
-/// How long the machine has slept since it booted: the clock that counts sleep less the one that does not.
-fn asleep() -> Duration {
-    let read = |id| {
-        let t = clock_gettime(id);
-        Duration::new(
-            t.tv_sec.try_into().unwrap_or(0),
-            t.tv_nsec.try_into().unwrap_or(0),
-        )
-    };
-    read(ClockId::Boottime).saturating_sub(read(ClockId::Monotonic))
+/// Seconds by which the wall clock is ahead of the clock that stops while the machine sleeps.
+///
+/// It changes in a sleep, and when a dead clock is set right: both may have made signed metadata stale.
+fn wall_clock() -> i64 {
+    let read = |id| clock_gettime(id).tv_sec;
+    read(ClockId::Realtime).saturating_sub(read(ClockId::Monotonic))
 }
 
 fn random_up_to(most: Duration) -> Result<Duration> {
@@ -138,4 +193,62 @@ fn random_up_to(most: Duration) -> Result<Duration> {
     got.map_err(|e| Error::io("get randomness", e))?;
     let share = (u64::from_le_bytes(bytes) >> 11) as f64 / (1u64 << 53) as f64;
     Ok(most.mul_f64(share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+
+    /// Stops after so many looks.
+    struct Stop(AtomicU32);
+    impl Watch for Stop {
+        fn cancelled(&self) -> bool {
+            self.0.fetch_sub(1, Ordering::Relaxed) == 0
+        }
+    }
+
+    /// Waits five hours with the clock's offsets in turn; the last one stays.
+    fn waits(asks: &Receiver<Ask>, offsets: &[i64]) -> Option<Ask> {
+        let mut next = offsets.iter().copied();
+        let mut last = 0;
+        let mut clock = || {
+            last = next.next().unwrap_or(last);
+            last
+        };
+        let hours = Duration::from_secs(5 * 3600);
+        wait(hours, Duration::ZERO, &Stop(4.into()), asks, &mut clock).unwrap()
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_ends_the_wait() {
+        let (_keep, asks) = mpsc::channel();
+        for jump in [11, 100_000, -11, -1_700_000_000, i64::MIN] {
+            assert_eq!(waits(&asks, &[0, 0, jump]), Some(Ask::Check), "{jump}");
+        }
+        // Small steps are a clock being kept right.
+        assert_eq!(waits(&asks, &[0, 9, 0, -9, 0]), None);
+    }
+
+    #[test]
+    fn an_ask_ends_the_wait() {
+        let (ask, asks) = mpsc::channel();
+        ask.send(Ask::Apply).unwrap();
+        assert_eq!(waits(&asks, &[]), Some(Ask::Apply));
+        drop(ask);
+        assert_eq!(
+            waits(&asks, &[]),
+            None,
+            "nobody can ask any more, the schedule goes on"
+        );
+    }
+
+    #[test]
+    fn spread_stays_within_its_bounds() {
+        let most = Duration::from_secs(100);
+        let all: Vec<_> = (0..200).map(|_| random_up_to(most).unwrap()).collect();
+        assert!(all.iter().all(|d| *d <= most));
+        assert!(all.iter().any(|d| *d < most / 4) && all.iter().any(|d| *d > most * 3 / 4));
+    }
 }

@@ -2,12 +2,14 @@
 
 use super::Site;
 use super::files::{Beneath, set_attributes};
+use super::fixed::inode;
 use super::objects::Index;
 use crate::disk;
 use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind, Manifest, join};
 use crate::{Digest, Error, Result, Watch};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
@@ -17,9 +19,6 @@ use std::path::{Path, PathBuf};
 impl Site {
     pub(super) fn deployment(&self, digest: &Digest) -> PathBuf {
         self.path("deployments").join(digest.to_string())
-    }
-    pub(super) fn tree(&self, digest: &Digest) -> PathBuf {
-        self.deployment(digest).join("tree")
     }
 
     /// Builds the tree of a release, or finds it built. Configuration of the running tree is carried over.
@@ -69,6 +68,7 @@ impl Site {
     fn link_tree(&self, root: &Path, manifest: &Manifest, index: &Index, watch: &dyn Watch) -> Result<()> {
         let tree = Beneath::open(root)?;
         let kept = self.kept_config(manifest)?;
+        let running = kept.tree.as_ref();
         // Once the filesystem has refused a reflink, the rest is linked without asking.
         let mut reflinks = true;
         for entry in &manifest.entries {
@@ -81,8 +81,8 @@ impl Site {
                         .doing("make directory", name)?;
                 }
                 Kind::File(content) => {
-                    if let Some(local) = kept.changed.get(&entry.path) {
-                        self.keep_file(&tree, &entry.path, local)?;
+                    if let (Some(running), true) = (running, kept.changed.contains(&entry.path)) {
+                        self.keep_file(running, &tree, &entry.path)?;
                         if kept.new_default.contains(&entry.path) {
                             let mut beside = entry.path.clone();
                             beside.extend_from_slice(NEW_DEFAULT);
@@ -105,9 +105,12 @@ impl Site {
                 }
             }
         }
-        for (path, local) in &kept.added {
-            if tree.parent(path).is_ok() && tree.stat(path).is_err() {
-                self.keep_file(&tree, path, local)?;
+        for path in &kept.added {
+            if let Some(running) = running
+                && tree.parent(path).is_ok()
+                && tree.stat(path).is_err()
+            {
+                self.keep_file(running, &tree, path)?;
             }
         }
         // Directories last and deepest first: a read-only one can still be filled.
@@ -172,6 +175,10 @@ impl Site {
         if next.header.config.is_empty() && running.header.config.is_empty() {
             return Ok(kept);
         }
+        if inode(&root)?.is_none() {
+            return Ok(kept);
+        }
+        let tree = Beneath::open(&root)?;
         while let Some(dir) = todo.pop() {
             let full = join(&root, &dir);
             for child in disk::list(&full)? {
@@ -184,59 +191,65 @@ impl Site {
                 if kind.is_dir() {
                     todo.push(path);
                 } else if kind.is_file() && patterns(&path) {
-                    self.sort_config(next, &running, path, child.path(), &mut kept)?;
+                    sort_config(next, &running, &tree, path, &mut kept)?;
                 }
             }
         }
+        kept.tree = Some(tree);
         Ok(kept)
     }
 
-    fn sort_config(
-        &self,
-        next: &Manifest,
-        running: &Manifest,
-        path: Vec<u8>,
-        full: PathBuf,
-        kept: &mut Kept,
-    ) -> Result<()> {
-        let shipped = running.find(&path).and_then(|e| e.content());
-        let coming = next.find(&path).and_then(|e| e.content());
-        let (local, _) = File::open(&full)
-            .and_then(Digest::of_reader)
-            .doing("read", &full)?;
-        if shipped.is_some_and(|s| s.digest == local) {
-            return Ok(());
-        }
-        match coming {
-            Some(coming) if coming.digest == local => {}
-            Some(coming) => {
-                if shipped.is_some_and(|s| s.digest != coming.digest) {
-                    kept.new_default.insert(path.clone());
-                }
-                kept.changed.insert(path, full);
-            }
-            None => drop(kept.added.insert(path, full)),
-        }
-        Ok(())
-    }
-
-    /// Copies a local file with its own attributes.
-    fn keep_file(&self, tree: &Beneath, path: &[u8], local: &Path) -> Result<()> {
+    /// Copies a local file of the running tree with its own attributes.
+    fn keep_file(&self, running: &Beneath, tree: &Beneath, path: &[u8]) -> Result<()> {
         use std::os::unix::fs::MetadataExt;
-        let source = File::open(local).doing("open", local)?;
-        let meta = source.metadata().doing("read", local)?;
+        let shown = Path::new(OsStr::from_bytes(path));
+        let source = File::from(running.file(path, READ)?);
+        let meta = source.metadata().doing("read", shown)?;
         let mut file = tree.create(path)?;
-        std::io::copy(&mut &source, &mut file).doing("copy", local)?;
+        std::io::copy(&mut &source, &mut file).doing("copy", shown)?;
         let entry = Entry {
             path: path.to_owned(),
             kind: Kind::Dir,
             mode: meta.mode() & 0o7777,
             uid: meta.uid(),
             gid: meta.gid(),
-            xattrs: crate::manifest::xattrs(local)?,
+            xattrs: crate::manifest::file_xattrs(&source, shown)?,
         };
         set_attributes(&file, &entry, self.config.unprivileged)
     }
+}
+
+/// Decides about one configuration file of the running tree. It is opened as part of that tree and not by its path:
+/// others may write there, and a link planted meanwhile must not bring a foreign file in.
+fn sort_config(
+    next: &Manifest,
+    running: &Manifest,
+    tree: &Beneath,
+    path: Vec<u8>,
+    kept: &mut Kept,
+) -> Result<()> {
+    let shipped = running.find(&path).and_then(|e| e.content());
+    let coming = next.find(&path).and_then(|e| e.content());
+    let shown = Path::new(OsStr::from_bytes(&path));
+    let file = File::from(tree.file(&path, READ)?);
+    if !file.metadata().doing("read", shown)?.is_file() {
+        return Ok(());
+    }
+    let (local, _) = Digest::of_reader(file).doing("read", shown)?;
+    if shipped.is_some_and(|s| s.digest == local) {
+        return Ok(());
+    }
+    match coming {
+        Some(coming) if coming.digest == local => {}
+        Some(coming) => {
+            if shipped.is_some_and(|s| s.digest != coming.digest) {
+                kept.new_default.insert(path.clone());
+            }
+            kept.changed.insert(path);
+        }
+        None => drop(kept.added.insert(path)),
+    }
+    Ok(())
 }
 
 /// Suffix of a release's new default beside a locally changed file.
@@ -244,12 +257,14 @@ pub(super) const NEW_DEFAULT: &[u8] = b".elfup-new";
 
 #[derive(Default)]
 struct Kept {
-    /// Shipped and changed here: path to the local file.
-    changed: std::collections::BTreeMap<Vec<u8>, PathBuf>,
+    /// The running tree.
+    tree: Option<Beneath>,
+    /// Shipped and changed here.
+    changed: BTreeSet<Vec<u8>>,
     /// Those of them whose default changes too.
-    new_default: std::collections::BTreeSet<Vec<u8>>,
+    new_default: BTreeSet<Vec<u8>>,
     /// Only here.
-    added: std::collections::BTreeMap<Vec<u8>, PathBuf>,
+    added: BTreeSet<Vec<u8>>,
 }
 
 fn link(tree: &Beneath, object: &Path, path: &[u8]) -> Result<()> {

@@ -5,7 +5,7 @@
 //! | check | `check` | refresh trust, find the target release |
 //! | plan | `ways`, `cost`, `plan` | every option of every file, its predicted cost, the choice |
 //! | fetch | `pieces`, `rebuild`, `fetch` | pieces and blobs, resumable; objects verified by digest |
-//! | activate | `deploy`, `switch`, `health` | link farm, verification, one rename, health check |
+//! | activate | `deploy`, `switch`, `fixed`, `health` | link farm, verification, one rename, health check |
 //! | keep | `verify`, `gc`, `reverse` | look after what is there |
 
 mod check;
@@ -15,6 +15,7 @@ pub mod daemon;
 mod deploy;
 mod fetch;
 mod files;
+mod fixed;
 mod health;
 mod keep;
 mod measures;
@@ -65,6 +66,9 @@ impl Site {
         config.check()?;
         let state = State::from_root(root)?;
         disk::make_dirs(dir)?;
+        if let Some(fixed) = &config.fixed {
+            Site::check_fixed(dir, fixed)?;
+        }
         for sub in ["state", "objects", "partial", "built", "deployments"] {
             disk::make_dirs(&dir.join(sub))?;
         }

@@ -346,7 +346,7 @@ impl Planner<'_> {
             scratch: (piece.n as f64 * share).ceil() as u64 + content.size,
         };
         let what = match bundle.targets.len() {
-            1 => "patch".to_owned(),
+            1 => "zstd patch".to_owned(),
             n => format!("bundle of {n} files"),
         };
         let why = missing.map(|_| "a base is not on the site".to_owned());

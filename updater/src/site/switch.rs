@@ -1,6 +1,9 @@
 //! Switch: `current` and `previous` are symlinks, and one rename decides which tree runs.
+//!
+//! At a fixed path the deciding rename is the exchange there; `current` then only records it.
 
 use super::Site;
+use super::fixed::inode;
 use crate::disk;
 use crate::manifest::{Header, Manifest};
 use crate::step::MANIFEST_LIMIT;
@@ -27,8 +30,11 @@ pub struct Deployment {
 /// A switch under way.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Switch {
-    from: Digest,
+    from: Option<Digest>,
     to: Digest,
+    /// With a fixed path: the tree that arrives there, which tells whether it has.
+    #[serde(default)]
+    inode: Option<u64>,
 }
 
 impl Site {
@@ -41,7 +47,7 @@ impl Site {
         self.link("previous")
     }
 
-    fn link(&self, name: &str) -> Result<Option<Digest>> {
+    pub(super) fn link(&self, name: &str) -> Result<Option<Digest>> {
         let path = self.path(name);
         match std::fs::read_link(&path) {
             Ok(target) => {
@@ -74,23 +80,41 @@ impl Site {
         if from == Some(*to) {
             return Ok(());
         }
-        let Some(from) = from else {
+        if from.is_none() && self.config.fixed.is_none() {
             return self.set_link("current", to);
-        };
+        }
         // `current` before `previous`, or a kill between them would lose the way back; the note lets the next
         // command finish.
-        self.write_state("switch", &Switch { from, to: *to })?;
+        let inode = match &self.config.fixed {
+            Some(_) => inode(&self.slot(to))?,
+            None => None,
+        };
+        self.write_state("switch", &Switch { from, to: *to, inode })?;
+        if let Some(fixed) = &self.config.fixed {
+            self.swap_in(fixed, to)?;
+            self.put_away(from, to)?;
+        }
         self.set_link("current", to)?;
-        self.set_link("previous", &from)?;
+        if let Some(from) = from {
+            self.set_link("previous", &from)?;
+        }
         disk::remove(&self.path("state/switch"))
     }
 
-    /// Finishes a switch that was interrupted between its two renames.
+    /// Finishes a switch that was interrupted after the rename that decides it.
     pub(super) fn finish_switch(&self) -> Result<()> {
-        if let Some(switch) = self.read_state::<Switch>("switch")?
-            && self.link("current").ok().flatten() == Some(switch.to)
-        {
-            self.set_link("previous", &switch.from)?;
+        if let Some(switch) = self.read_state::<Switch>("switch")? {
+            let decided = match &self.config.fixed {
+                Some(fixed) => switch.inode.is_some() && inode(fixed)? == switch.inode,
+                None => self.link("current").ok().flatten() == Some(switch.to),
+            };
+            if decided && self.config.fixed.is_some() {
+                self.put_away(switch.from, &switch.to)?;
+                self.set_link("current", &switch.to)?;
+            }
+            if let (true, Some(from)) = (decided, switch.from) {
+                self.set_link("previous", &from)?;
+            }
         }
         disk::remove(&self.path("state/switch"))
     }

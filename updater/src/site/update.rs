@@ -8,7 +8,7 @@ use super::reserve::Reservation;
 use super::ways::Ways;
 use super::{Objective, Site};
 use crate::disk::{self, Sync};
-use crate::manifest::Manifest;
+use crate::manifest::{Content, Entry, Manifest};
 use crate::source::{Account, Sources};
 use crate::{Digest, Error, Result, Watch};
 use std::time::Instant;
@@ -83,7 +83,13 @@ impl Site {
     pub fn prepare(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Option<Planned>> {
         self.settle(watch)?;
         let sources = self.sources()?;
-        let target = self.target(&o.wanted, &sources, watch)?;
+        let target = match (&o.wanted, self.target(&o.wanted, &sources, watch)) {
+            // What is on the disk needs no network, and stays when a farm drops it.
+            (Wanted::Release { id, below_floor }, Err(e @ (Error::Network(_) | Error::NotFound(_)))) => {
+                self.kept_target(id, *below_floor)?.ok_or(e)?
+            }
+            (_, target) => target?,
+        };
         let current = self.current()?.map(|d| self.manifest_of(&d)).transpose()?;
         if self.current()? == Some(target.release.manifest) {
             return Ok(None);
@@ -118,6 +124,17 @@ impl Site {
 
     /// Goes to the wanted release.
     pub fn update(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
+        match self.update_once(o, watch) {
+            // Damaged objects were on the disk before; by now they are gone, and are fetched like others.
+            Err(e @ Error::Damaged(_)) => {
+                watch.note(&format!("{e}; once more without what is damaged"));
+                self.update_once(o, watch)
+            }
+            other => other,
+        }
+    }
+
+    fn update_once(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
         let Some(planned) = self.prepare(o, watch)? else {
             let release = self
                 .current()?
@@ -187,7 +204,13 @@ impl Site {
             .ok_or_else(|| Error::NotFound("a fetched release".into()))?;
         let digest = Digest::of(&manifest.to_bytes());
         let old = self.current()?.filter(|d| *d != digest);
-        self.deploy(&manifest, &digest, watch)?;
+        if let Err(e) = self.deploy(&manifest, &digest, watch) {
+            if matches!(e, Error::Damaged(_)) {
+                self.drop_damaged(&manifest, watch)?;
+                disk::remove(&self.path("state/ready"))?;
+            }
+            return Err(e);
+        }
         let result = self.activate_checked(&digest, watch);
         disk::remove(&self.path("state/ready"))?;
         result?;
@@ -197,6 +220,24 @@ impl Site {
         self.clear_partial()?;
         self.gc(false, watch)?;
         Ok(manifest.header.release)
+    }
+
+    /// Removes the release's objects that are not what they should be, so that they are fetched again.
+    fn drop_damaged(&self, manifest: &Manifest, watch: &dyn Watch) -> Result<u64> {
+        let index = self.index(watch)?;
+        let mut dropped = 0;
+        for (entry, content) in manifest.files() {
+            watch.check()?;
+            let Some(path) = index.exact(&content.digest, &entry.attributes()) else {
+                continue;
+            };
+            let whole = std::fs::File::open(path).and_then(Digest::of_reader);
+            if !whole.is_ok_and(|(d, _)| d == content.digest) {
+                disk::remove(path)?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
     }
 
     /// Goes back to the deployment that ran before, or through a kept reverse delta. Needs no network.
@@ -243,23 +284,10 @@ impl Site {
             }
         };
         let manifest = Manifest::parse(&bytes)?;
-        let mut index = self.index(watch)?;
-        let mut bad = 0;
-        let mut wanted = std::collections::HashSet::new();
-        for (entry, content) in manifest.files() {
-            watch.check()?;
-            let Some(path) = index.exact(&content.digest, &entry.attributes()) else {
-                wanted.insert(content.digest);
-                continue;
-            };
-            let whole = std::fs::File::open(path).and_then(Digest::of_reader);
-            if !whole.is_ok_and(|(d, _)| d == content.digest) {
-                bad += 1;
-                disk::remove(path)?;
-                index.forget(&content.digest);
-                wanted.insert(content.digest);
-            }
-        }
+        let bad = self.drop_damaged(&manifest, watch)?;
+        let index = self.index(watch)?;
+        let lacking = |(e, c): &(&Entry, &Content)| index.exact(&c.digest, &e.attributes()).is_none();
+        let wanted = manifest.files().filter(lacking).map(|(_, c)| c.digest).collect();
         let ways = Ways {
             digest: current,
             bytes,
@@ -268,7 +296,7 @@ impl Site {
         };
         let mut run = Run {
             ways: &ways,
-            index: self.index(watch)?,
+            index,
             sources: &sources,
             watch,
             reservation: Reservation::take(&self.path("partial"), 0, 0)?,
@@ -288,7 +316,11 @@ impl Site {
         let differences = self.differences(&self.tree(&current), &ways.target, watch)?.len() as u64;
         if bad + differences > 0 {
             let new = self.stage(&ways.target, &current, watch)?;
-            self.exchange(&new, &self.deployment(&current))?;
+            match &self.config.fixed {
+                Some(fixed) => self.exchange(&new.join("tree"), fixed)?,
+                None => self.exchange(&new, &self.deployment(&current))?,
+            }
+            disk::remove(&new)?;
         }
         self.clear_partial()?;
         Ok(bad.max(differences) + torn)
@@ -297,13 +329,12 @@ impl Site {
     /// Puts a good deployment in the place of a damaged one: at once where the kernel can.
     fn exchange(&self, new: &std::path::Path, old: &std::path::Path) -> Result<()> {
         use rustix::fs::{CWD, RenameFlags};
-        if rustix::fs::renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_ok() {
-            disk::sync_dir(&self.path("deployments"))?;
-            return disk::remove(new);
+        if rustix::fs::renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_err() {
+            disk::remove(old)?;
+            disk::rename(new, old)?;
         }
-        disk::remove(old)?;
-        disk::rename(new, old)?;
-        disk::sync_dir(&self.path("deployments"))
+        disk::sync_dir(disk::parent(new))?;
+        disk::sync_dir(disk::parent(old))
     }
 
     fn whole_manifest_by_digest(&self, digest: &Digest, sources: &Sources) -> Result<Vec<u8>> {

@@ -34,11 +34,8 @@ const MAX_ROOTS: u64 = 256;
 pub fn refresh(state: &mut State, source: &dyn Fetch) -> Result<()> {
     let root = update_root(state, source)?;
     let timestamp = update_timestamp(state, &root, source)?;
-    timestamp.common.fresh("timestamp", state.now())?;
     let snapshot = update_snapshot(state, &root, &timestamp, source)?;
-    snapshot.common.fresh("snapshot", state.now())?;
-    let targets = update_targets(state, &root, &snapshot, source)?;
-    targets.common.fresh("targets", state.now())
+    update_targets(state, &root, &snapshot, source)
 }
 
 fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
@@ -96,16 +93,20 @@ fn update_timestamp(state: &mut State, root: &Root, source: &dyn Fetch) -> Resul
         not_below("timestamp", new.common.version, old.common.version)?;
         not_below("snapshot", named, meta(&old.meta, "snapshot.json")?.version)?;
         if new.common.version == old.common.version {
+            old.common.fresh("timestamp", state.now())?;
             return Ok(old);
         }
     }
-    if let Some(issued) = new.issued.as_deref().and_then(clock::parse) {
-        // Believed only within its own life: a time beyond the expiry would lock the site out.
-        let expires = clock::parse(&new.common.expires).unwrap_or(Seconds::MIN);
-        if issued < expires {
-            state.time = state.time.max(issued);
-        }
-    }
+    // Believed only within its own life: a time beyond the expiry would lock the site out.
+    let expires = clock::parse(&new.common.expires).unwrap_or(Seconds::MIN);
+    let issued = new.issued.as_deref().and_then(clock::parse);
+    let time = issued
+        .filter(|t| *t < expires)
+        .unwrap_or(state.time)
+        .max(state.time);
+    // Like everything below the root, what has expired is not kept.
+    new.common.fresh("timestamp", clock::now().max(time))?;
+    state.time = time;
     state.timestamp = Some(text(bytes)?);
     Ok(new)
 }
@@ -121,6 +122,7 @@ fn update_snapshot(
         && stored.common.version == meta.version
         && meta.matches(text.as_bytes())
     {
+        stored.common.fresh("snapshot", state.now())?;
         return Ok(stored);
     }
     let bytes = described(source, "snapshot", meta, SNAPSHOT_LIMIT)?;
@@ -133,16 +135,12 @@ fn update_snapshot(
             not_below(name, has.version, had.version)?;
         }
     }
+    new.common.fresh("snapshot", state.now())?;
     state.snapshot = Some(text(bytes)?);
     Ok(new)
 }
 
-fn update_targets(
-    state: &mut State,
-    root: &Root,
-    snapshot: &Snapshot,
-    source: &dyn Fetch,
-) -> Result<Targets> {
+fn update_targets(state: &mut State, root: &Root, snapshot: &Snapshot, source: &dyn Fetch) -> Result<()> {
     let meta = meta(&snapshot.meta, "targets.json")?;
     if let (Some(stored), Some(text)) = (state.targets()?, &state.targets)
         && stored.common.version == meta.version
@@ -150,11 +148,12 @@ fn update_targets(
         // A rotated targets key must also disown what it signed before.
         && Envelope::parse(text.as_bytes(), "targets")?.verify::<Targets>(&root.keys, root.role("targets")?).is_ok()
     {
-        return Ok(stored);
+        return stored.common.fresh("targets", state.now());
     }
     let bytes = described(source, "targets", meta, TARGETS_LIMIT)?;
     let new: Targets = Envelope::parse(&bytes, "targets")?.verify(&root.keys, root.role("targets")?)?;
     same_version("targets", new.common.version, meta.version)?;
+    new.common.fresh("targets", state.now())?;
     let delegations = |t: &Targets| {
         let d = t.delegations.as_ref();
         d.map(|d| (d.roles.clone(), d.keys.clone()))
@@ -167,7 +166,7 @@ fn update_targets(
         state.delegated.clear();
     }
     state.targets = Some(text(bytes)?);
-    Ok(new)
+    Ok(())
 }
 
 /// Finds a signed file by its target path, through the delegated roles that may speak for it.

@@ -97,6 +97,24 @@ impl State {
         stored(&self.targets, "targets")
     }
 
+    /// Every accepted metadata file by role, byte for byte as it came.
+    pub fn files(&self) -> Vec<(&str, &str)> {
+        let top = [
+            ("root", Some(&self.root)),
+            ("timestamp", self.timestamp.as_ref()),
+            ("snapshot", self.snapshot.as_ref()),
+            ("targets", self.targets.as_ref()),
+        ];
+        let top = top
+            .into_iter()
+            .filter_map(|(role, text)| Some((role, text?.as_str())));
+        let delegated = self
+            .delegated
+            .iter()
+            .map(|(role, text)| (role.as_str(), text.as_str()));
+        top.chain(delegated).collect()
+    }
+
     /// When the accepted metadata expires; `None` before the first refresh.
     pub fn expires(&self) -> Option<String> {
         self.timestamp().ok().flatten().map(|t| t.common.expires)

@@ -40,6 +40,21 @@ fn strace_works() -> bool {
     works
 }
 
+/// The site of a fixed-path test and the directory that it fills, in one place.
+fn fixed_site(world: &World, place: &str) -> (PathBuf, PathBuf) {
+    let place = world.path(place);
+    fs::create_dir_all(&place).unwrap();
+    let (site, app) = (place.join("site"), place.join("app"));
+    let site_name = site
+        .strip_prefix(world.path(""))
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    update(&world.site(&site_name, |c| c.fixed = Some(app.clone()))).unwrap();
+    (site, app)
+}
+
 /// Two releases of few files, so that a whole sweep takes minutes.
 fn small() -> World {
     let world = World::new();
@@ -82,7 +97,8 @@ fn with_fault(arguments: &[&str], calls: &str, fault: &str, n: usize, dropped: &
 }
 
 fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
+    let removed = fs::remove_dir_all(to);
+    assert!(removed.is_ok() || !to.exists(), "{removed:?}");
     assert!(
         Command::new("cp")
             .arg("-a")
@@ -158,6 +174,59 @@ fn update_survives_every_point() {
     );
 }
 
+/// The tree at the fixed path is a whole release at every point, looked at before any command of ours puts it right.
+#[test]
+fn update_and_rollback_at_a_fixed_path_survive_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = small();
+    world.publish("r1", "one").unwrap();
+    let (site, app) = fixed_site(&world, "place");
+    world.publish("r2", "two").unwrap();
+    let whole_tree = |at: &str| {
+        let same = |tree: &str| {
+            let mut diff = Command::new("diff");
+            diff.args(["-r", "--no-dereference"])
+                .arg(world.path(tree))
+                .arg(&app);
+            diff.stdout(Stdio::null()).status().unwrap().success()
+        };
+        assert!(same("one") || same("two"), "{at}");
+    };
+    for (command, from, to) in [("update", "r1", "r2"), ("rollback", "r2", "r1")] {
+        let (place, saved) = (world.path("place"), world.path("saved"));
+        let open = Site::open(&site).unwrap();
+        if runs(&open) != from {
+            update(&open).unwrap();
+        }
+        assert_eq!(runs(&open), from);
+        drop(open);
+        copy(&place, &saved);
+        sweep(
+            &["site", "--site", site.to_str().unwrap(), command],
+            &|| copy(&saved, &place),
+            &|at| {
+                whole_tree(at);
+                let site = old_or_new(&site, at);
+                whole_tree(at);
+                if runs(&site) == from {
+                    let again = match command {
+                        "update" => update(&site).map(drop),
+                        _ => site.rollback(&Quiet).map(drop),
+                    };
+                    again.unwrap_or_else(|e| panic!("{at}: again: {e}"));
+                }
+                assert_eq!(runs(&site), to, "{at}");
+                site.rollback(&Quiet)
+                    .unwrap_or_else(|e| panic!("{at}: back: {e}"));
+                assert_eq!(runs(&site), from, "{at}");
+            },
+        );
+        copy(&saved, &place);
+    }
+}
+
 #[test]
 fn rollback_and_gc_survive_every_point() {
     if !strace_works() {
@@ -196,6 +265,27 @@ fn rollback_and_gc_survive_every_point() {
     });
 }
 
+fn publish_arguments<'a>(repo: &'a str, keys: &'a str, tree: &'a str) -> [&'a str; 16] {
+    [
+        "publish",
+        "--repo",
+        repo,
+        "--keys",
+        keys,
+        "--product",
+        "demo",
+        "--arch",
+        "x86_64",
+        "--config",
+        "etc/**",
+        "--release",
+        "r2",
+        "--threads",
+        "1",
+        tree,
+    ]
+}
+
 #[test]
 fn publish_survives_every_point() {
     if !strace_works() {
@@ -211,24 +301,7 @@ fn publish_survives_every_point() {
         text(world.path("two")),
         text(repo.clone()),
     );
-    let arguments = [
-        "publish",
-        "--repo",
-        &r,
-        "--keys",
-        &keys,
-        "--product",
-        "demo",
-        "--arch",
-        "x86_64",
-        "--config",
-        "etc/**",
-        "--release",
-        "r2",
-        "--threads",
-        "1",
-        &tree,
-    ];
+    let arguments = publish_arguments(&r, &keys, &tree);
     let number = std::cell::Cell::new(0);
     let check = |at: &str| {
         let fresh = |name: &str| {
@@ -253,13 +326,18 @@ fn publish_survives_every_point() {
 struct Disk {
     image: PathBuf,
     mount: PathBuf,
+    /// Attaching and losing loop devices from several tests at once went wrong now and then.
+    _alone: std::sync::MutexGuard<'static, ()>,
 }
+
+static LOOPS: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 impl Disk {
     fn make(world: &World, kind: &str) -> Option<Disk> {
         let disk = Disk {
             image: world.path(&format!("{kind}.img")),
             mount: world.path(&format!("{kind}.mnt")),
+            _alone: LOOPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
         };
         let file = fs::File::create(&disk.image).unwrap();
         file.set_len(400 << 20).unwrap();
@@ -319,88 +397,213 @@ impl Drop for Disk {
     }
 }
 
-/// Sweeps an update on a disk that loses its unsynced data; returns what went wrong.
-fn lose_everywhere(kind: &str, dropped: &str) -> Option<Vec<String>> {
+/// One command on a disk that loses its unsynced data; returns what went wrong.
+///
+/// `judge` gets the point, and whether the command had ended well, so that only its result will do.
+fn lose_at_every_point(
+    disk: &Disk,
+    arguments: &[&str],
+    dropped: &str,
+    reset: &dyn Fn(),
+    judge: &dyn Fn(&str, bool) -> Result<(), String>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let reset = || {
+        reset();
+        let mut sync = Command::new("sync");
+        assert!(sync.arg("-f").arg(&disk.mount).status().unwrap().success());
+    };
+    let mut lose = |at: String, ended: bool| {
+        disk.lose();
+        wrong.extend(judge(&at, ended).err().map(|e| format!("{at}: {e}")));
+    };
+    for call in ["syncfs", "fsync", "rename,renameat,renameat2", "unlink,unlinkat"] {
+        let mut n = 1;
+        loop {
+            reset();
+            if with_fault(arguments, call, "signal=KILL", n, dropped).is_none() {
+                break;
+            }
+            lose(format!("{arguments:?}: {call} {n}"), false);
+            n += if whole() { 1 } else { 3 };
+        }
+    }
+    reset();
+    let mut plain = Command::new(ELFUP);
+    let plain = plain
+        .args(arguments)
+        .env("ELFUP_DROP_SYNC", dropped)
+        .stdout(Stdio::null());
+    assert!(plain.status().unwrap().success());
+    lose(format!("{arguments:?}: done, then the power went"), true);
+    wrong
+}
+
+/// The release that a site runs, with its tree compared.
+fn whole_release(site: &Site) -> Result<String, String> {
+    let differences = site.verify(&Quiet).map_err(|e| e.to_string())?;
+    let deployments = site.deployments().map_err(|e| e.to_string())?;
+    let release = deployments.into_iter().find(|d| d.current);
+    let release = release.map_or(String::new(), |d| d.release);
+    match differences.is_empty() {
+        true => Ok(release),
+        false => Err(format!("{release} runs with {differences:?}")),
+    }
+}
+
+/// A command that takes a site from one release to the other, on a disk of its own.
+fn lose_everywhere(kind: &str, dropped: &str, command: &str, fixed: bool) -> Option<Vec<String>> {
     if !strace_works() {
         return None;
     }
     let world = small();
     let disk = Disk::make(&world, kind)?;
     world.publish("r1", "one").unwrap();
-    update(&world.site("base", |_| {})).unwrap();
+    let mount = disk.mount.file_name().unwrap().to_str().unwrap();
+    let dir = if fixed {
+        fixed_site(&world, &format!("{mount}/place")).0
+    } else {
+        let site = world.site(&format!("{mount}/place/site"), |_| {});
+        update(&site).unwrap();
+        site.root().to_owned()
+    };
     world.publish("r2", "two").unwrap();
-    let (base, dir) = (world.path("base"), disk.mount.join("site"));
-    let mut wrong = Vec::new();
-    let arguments = ["site", "--site", dir.to_str().unwrap(), "update"];
-    let reset = || {
-        copy(&base, &dir);
-        assert!(
-            Command::new("sync")
-                .arg("-f")
-                .arg(&dir)
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    let judge = |at: String, must_be_new: bool| -> Result<(), String> {
-        disk.lose();
-        let site = Site::open(&dir).map_err(|e| format!("{at}: {e}"))?;
-        let differences = site.verify(&Quiet).map_err(|e| format!("{at}: {e}"))?;
-        let release = site
-            .deployments()
-            .map_err(|e| format!("{at}: {e}"))?
-            .into_iter()
-            .find(|d| d.current);
-        let release = release.map_or(String::new(), |d| d.release);
-        if !differences.is_empty() || !(release == "r2" || release == "r1" && !must_be_new) {
-            return Err(format!("{at}: {release} runs with {differences:?}"));
-        }
-        update(&site).map_err(|e| format!("{at}: again: {e}"))?;
-        let differences = site.verify(&Quiet).map_err(|e| format!("{at}: {e}"))?;
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{at}: after: {differences:?}"))
-        }
-    };
-    for call in ["syncfs", "fsync", "rename,renameat,renameat2", "unlink,unlinkat"] {
-        let mut n = 1;
-        loop {
-            reset();
-            if with_fault(&arguments, call, "signal=KILL", n, dropped).is_none() {
-                break;
-            }
-            wrong.extend(judge(format!("{kind}: {call} {n}"), false).err());
-            n += if whole() { 1 } else { 3 };
-        }
+    if command == "rollback" {
+        update(&Site::open(&dir).unwrap()).unwrap();
     }
-    reset();
-    let mut plain = Command::new(ELFUP);
-    assert!(
-        plain
-            .args(arguments)
-            .env("ELFUP_DROP_SYNC", dropped)
-            .stdout(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    );
-    wrong.extend(judge(format!("{kind}: done, then the power went"), true).err());
-    Some(wrong)
+    let (place, saved) = (disk.mount.join("place"), world.path("saved"));
+    copy(&place, &saved);
+    let new = if command == "update" { "r2" } else { "r1" };
+    let judge = |_: &str, ended: bool| -> Result<(), String> {
+        let site = Site::open(&dir).map_err(|e| e.to_string())?;
+        let release = whole_release(&site)?;
+        if !(release == new || !ended && (release == "r1" || release == "r2")) {
+            return Err(format!("{release} runs"));
+        }
+        if release != new {
+            let again = match command {
+                "update" => update(&site).map(drop),
+                _ => site.rollback(&Quiet).map(drop),
+            };
+            again.map_err(|e| format!("again: {e}"))?;
+        }
+        match whole_release(&site)? {
+            release if release == new => Ok(()),
+            other => Err(format!("after: {other}")),
+        }
+    };
+    let arguments = ["site", "--site", dir.to_str().unwrap(), command];
+    let reset = || copy(&saved, &place);
+    Some(lose_at_every_point(&disk, &arguments, dropped, &reset, &judge))
+}
+
+fn nothing_is_lost(wrong: Option<Vec<String>>) {
+    if let Some(wrong) = wrong {
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 }
 
 #[test]
 fn lost_data_on_ext4() {
-    if let Some(wrong) = lose_everywhere("ext4", "") {
-        assert!(wrong.is_empty(), "{wrong:#?}");
-    }
+    nothing_is_lost(lose_everywhere("ext4", "", "update", false));
+    nothing_is_lost(lose_everywhere("ext4", "", "rollback", false));
 }
 
 #[test]
 fn lost_data_on_xfs() {
-    if let Some(wrong) = lose_everywhere("xfs", "") {
-        assert!(wrong.is_empty(), "{wrong:#?}");
+    nothing_is_lost(lose_everywhere("xfs", "", "update", false));
+    nothing_is_lost(lose_everywhere("xfs", "", "rollback", false));
+}
+
+#[test]
+fn lost_data_at_a_fixed_path() {
+    for kind in ["ext4", "xfs"] {
+        nothing_is_lost(lose_everywhere(kind, "", "update", true));
+        nothing_is_lost(lose_everywhere(kind, "", "rollback", true));
+    }
+}
+
+#[test]
+fn lost_data_of_gc() {
+    for kind in ["ext4", "xfs"] {
+        if !strace_works() {
+            return;
+        }
+        let world = small();
+        let Some(disk) = Disk::make(&world, kind) else {
+            return;
+        };
+        let mount = disk.mount.file_name().unwrap().to_str().unwrap();
+        world.publish("r1", "one").unwrap();
+        let site = world.site(&format!("{mount}/site"), |_| {});
+        update(&site).unwrap();
+        world.publish("r2", "two").unwrap();
+        update(&site).unwrap();
+        let (dir, saved) = (site.root().to_owned(), world.path("saved"));
+        drop(site);
+        let mut config = elfup::site::Config::load(&dir.join("site.json")).unwrap();
+        config.keep = 0;
+        config.save(&dir.join("site.json")).unwrap();
+        copy(&dir, &saved);
+        let judge = |_: &str, _: bool| -> Result<(), String> {
+            let site = Site::open(&dir).map_err(|e| e.to_string())?;
+            site.gc(true, &Quiet).map_err(|e| format!("again: {e}"))?;
+            match (
+                whole_release(&site)?.as_str(),
+                site.deployments().map_err(|e| e.to_string())?.len(),
+            ) {
+                ("r2", 1) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        let arguments = ["site", "--site", dir.to_str().unwrap(), "gc"];
+        let reset = || copy(&saved, &dir);
+        nothing_is_lost(Some(lose_at_every_point(&disk, &arguments, "", &reset, &judge)));
+    }
+}
+
+#[test]
+fn lost_data_of_publish() {
+    for kind in ["ext4", "xfs"] {
+        if !strace_works() {
+            return;
+        }
+        let world = small();
+        let Some(disk) = Disk::make(&world, kind) else {
+            return;
+        };
+        world.publish("r1", "one").unwrap();
+        let saved = world.path("saved");
+        copy(&world.repo(), &saved);
+        let repo = disk.mount.join("repo");
+        let publishing = || {
+            let mut publishing = world.publishing("r2", "two");
+            publishing.repo = repo.clone();
+            publishing
+        };
+        let reader = || -> Result<String, String> {
+            let dir = world.path("reader");
+            let _ = fs::remove_dir_all(&dir);
+            let site = world.site("reader", |c| c.sources = vec![repo.to_str().unwrap().into()]);
+            update(&site).map_err(|e| e.to_string())?;
+            whole_release(&site)
+        };
+        let judge = |_: &str, ended: bool| -> Result<(), String> {
+            let seen = reader()?;
+            if !(seen == "r2" || seen == "r1" && !ended) {
+                return Err(format!("a reader sees {seen:?}"));
+            }
+            elfup::farm::publish(&publishing(), &Quiet).map_err(|e| format!("again: {e}"))?;
+            match reader()?.as_str() {
+                "r2" => Ok(()),
+                other => Err(format!("after: a reader sees {other:?}")),
+            }
+        };
+        let text = |p: &Path| p.to_str().unwrap().to_owned();
+        let [r, keys, tree] = [text(&repo), text(&world.path("keys")), text(&world.path("two"))];
+        let arguments = publish_arguments(&r, &keys, &tree);
+        let reset = || copy(&saved, &repo);
+        nothing_is_lost(Some(lose_at_every_point(&disk, &arguments, "", &reset, &judge)));
     }
 }
 
@@ -409,7 +612,7 @@ fn lost_data_on_xfs() {
 #[test]
 fn a_dropped_sync_is_noticed() {
     for name in ["tree", "directory"] {
-        if let Some(wrong) = lose_everywhere("ext4", name) {
+        if let Some(wrong) = lose_everywhere("ext4", name, "update", false) {
             assert!(!wrong.is_empty(), "nothing went wrong without {name}");
         }
     }

@@ -1,9 +1,13 @@
 //! One test binary: whole updates, attacks, faults, bad input, crashes.
 
 mod attacks;
+#[cfg(feature = "dbus")]
+mod bus;
 mod crash;
 mod faults;
+mod fixed;
 mod hostile;
 mod server;
+mod thief;
 mod updates;
 mod world;

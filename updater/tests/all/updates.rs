@@ -273,6 +273,30 @@ fn downgrades_stop_at_the_floor() {
 }
 
 #[test]
+fn a_release_on_the_disk_needs_no_repository() {
+    let (world, site) = World::ready();
+    update(&site).unwrap();
+    site.pin("r1", true).unwrap();
+    write(world.path("two/share/third"), "third");
+    let mut third = world.publishing("r3", "two");
+    third.floor = Some("r2".into());
+    publish(&third, &Quiet).unwrap();
+    update(&site).unwrap();
+    fs::rename(world.repo(), world.path("away")).unwrap();
+    site.update(&to("r2", false), &Quiet).unwrap();
+    assert_eq!(runs(&site), "r2");
+    // The floor is the one that was signed last, network or not.
+    let error = site.update(&to("r1", false), &Quiet).unwrap_err();
+    assert!(matches!(error, Error::BelowFloor(_)), "{error}");
+    site.update(&to("r1", true), &Quiet).unwrap();
+    assert_eq!(runs(&site), "r1");
+    assert!(matches!(
+        site.update(&to("r7", false), &Quiet),
+        Err(Error::Network(_))
+    ));
+}
+
+#[test]
 fn a_stick_with_the_needed_part_is_enough() {
     let (world, site) = World::ready();
     let stick = world.path("stick");
@@ -381,7 +405,11 @@ fn repair_never_needs_a_delta() {
 fn an_older_installation_serves_as_seed() {
     let world = World::new();
     world.publish("r1", "one").unwrap();
-    let site = world.site("site", |c| c.seeds = vec![world.path("one")]);
+    // By time, bytes of a directory may cost less than a copy.
+    let site = world.site("site", |c| {
+        c.seeds = vec![world.path("one")];
+        c.objective = elfup::site::Objective::Bytes;
+    });
     let updated = update(&site).unwrap();
     assert_eq!(runs(&site), "r1");
     assert!(
@@ -422,15 +450,23 @@ fn the_daemon_goes_as_far_as_its_policy() {
         apply,
     };
     let go = |fetch, apply| round(&dir, &policy(fetch, apply), &Quiet).unwrap();
-    assert_eq!(go(When::Never, When::Never), Event::Available("r2".into()));
-    assert_eq!(go(When::Urgent, When::Urgent), Event::Available("r2".into()));
-    assert_eq!(go(When::Always, When::Urgent), Event::Ready("r2".into()));
+    let (release, urgent) = ("r2".to_owned(), false);
+    let available = Event::Available {
+        release: release.clone(),
+        urgent,
+    };
+    assert_eq!(go(When::Never, When::Never), available);
+    assert_eq!(go(When::Urgent, When::Urgent), available);
+    assert_eq!(go(When::Always, When::Urgent), Event::Ready { release, urgent });
     assert_eq!(go(When::Always, When::Always), Event::Applied("r2".into()));
     assert_eq!(go(When::Always, When::Always), Event::UpToDate);
     write(world.path("two/share/fix"), "fix");
     let mut urgent = world.publishing("r3", "two");
     urgent.urgent = true;
     publish(&urgent, &Quiet).unwrap();
-    assert_eq!(go(When::Never, When::Urgent), Event::Applied("r3".into()));
-    assert_eq!(runs(&Site::open(&dir).unwrap()), "r3");
+    // A later release that is not urgent does not hide it.
+    write(world.path("two/share/more"), "more");
+    world.publish("r4", "two").unwrap();
+    assert_eq!(go(When::Never, When::Urgent), Event::Applied("r4".into()));
+    assert_eq!(runs(&Site::open(&dir).unwrap()), "r4");
 }

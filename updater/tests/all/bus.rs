@@ -1,0 +1,168 @@
+//! The daemon on a real session bus: it announces a fetched release and applies it when asked.
+
+use crate::world::{World, runs, write};
+use elfup::farm::publish;
+use elfup::{Quiet, site::Site};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use zbus::blocking::{Connection, Proxy, connection::Builder};
+use zbus::proxy::CacheProperties;
+
+/// A bus that ends with the test: `dbus-run-session` lasts as long as its command, and that reads our end of a pipe.
+struct Session {
+    child: Child,
+    input: Option<ChildStdin>,
+    address: String,
+}
+
+impl Session {
+    fn start() -> Option<Session> {
+        let mut run = Command::new("dbus-run-session");
+        run.args(["--", "sh", "-c", "echo $DBUS_SESSION_BUS_ADDRESS; exec cat"]);
+        let Ok(mut child) = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+            eprintln!("skipped: dbus-run-session is not installed");
+            return None;
+        };
+        let mut address = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut address).unwrap();
+        Some(Session {
+            input: child.stdin.take(),
+            child,
+            address: address.trim().to_owned(),
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// `elfup site run` on that bus, ended by SIGTERM.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(world: &World, session: &Session, apply: &str) -> Daemon {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        run.arg("site").arg("--site").arg(world.path("site"));
+        run.args([
+            "run", "--bus", "session", "--every", "100000", "--jitter", "0", "--apply", apply,
+        ]);
+        run.env("DBUS_SESSION_BUS_ADDRESS", &session.address);
+        Daemon(run.stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const NAME: &str = "org.elfdelta.Updater1";
+const PATH: &str = "/org/elfdelta/Updater1";
+
+fn proxy(connection: &Connection) -> Proxy<'static> {
+    // A cache would be filled before the daemon is there.
+    let builder = zbus::blocking::proxy::Builder::new(connection).cache_properties(CacheProperties::No);
+    let builder = builder
+        .destination(NAME)
+        .and_then(|b| b.path(PATH))
+        .and_then(|b| b.interface(NAME));
+    builder.and_then(|b| b.build()).unwrap()
+}
+
+fn get<T>(proxy: &Proxy, name: &str) -> Option<T>
+where
+    T: TryFrom<zbus::zvariant::OwnedValue>,
+    T::Error: Into<zbus::Error>,
+{
+    proxy.get_property(name).ok()
+}
+
+/// Waits for the end of a round that leaves this state.
+fn wait_for(proxy: &Proxy, state: &str) {
+    for _ in 0..600 {
+        if get::<String>(proxy, "State").as_deref() == Some(state) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{:?} instead of {state}", get::<String>(proxy, "State"));
+}
+
+#[test]
+fn a_release_is_announced_and_applied_on_request() {
+    let Some(session) = Session::start() else { return };
+    let (world, site) = World::ready();
+    drop(site);
+    let address = session.address.as_str();
+    let connection = Builder::address(address).unwrap().build().unwrap();
+    let proxy = proxy(&connection);
+    let mut signals = proxy.receive_signal("UpdateReady").unwrap();
+    let daemon = Daemon::start(&world, &session, "never");
+    // By policy it is fetched, and announced; nothing is switched.
+    let signal = signals.next().unwrap();
+    let said: (String, bool) = signal.body().deserialize().unwrap();
+    assert_eq!(said, ("r2".into(), false));
+    wait_for(&proxy, "ready");
+    assert_eq!(get::<String>(&proxy, "Release").unwrap(), "r2");
+    assert!(get::<u64>(&proxy, "LastCheck").unwrap() > 0);
+    assert_eq!(runs(&Site::open(&world.path("site")).unwrap()), "r1");
+    proxy.call_method("Apply", &()).unwrap();
+    wait_for(&proxy, "applied");
+    assert_eq!(runs(&Site::open(&world.path("site")).unwrap()), "r2");
+    proxy.call_method("Check", &()).unwrap();
+    wait_for(&proxy, "up-to-date");
+    // An urgent one is told as such.
+    write(world.path("two/share/fix"), "fix");
+    let mut urgent = world.publishing("r3", "two");
+    urgent.urgent = true;
+    publish(&urgent, &Quiet).unwrap();
+    proxy.call_method("Check", &()).unwrap();
+    let said: (String, bool) = signals.next().unwrap().body().deserialize().unwrap();
+    assert_eq!(said, ("r3".into(), true));
+    // A failure has its reason.
+    std::fs::rename(world.repo(), world.path("away")).unwrap();
+    proxy.call_method("Check", &()).unwrap();
+    wait_for(&proxy, "failed");
+    assert!(get::<String>(&proxy, "Problem").unwrap().contains("no source"));
+    daemon.stop();
+}
+
+#[test]
+fn a_policy_applies_without_being_asked() {
+    let Some(session) = Session::start() else { return };
+    let (world, site) = World::ready();
+    drop(site);
+    let address = session.address.as_str();
+    let connection = Builder::address(address).unwrap().build().unwrap();
+    let daemon = Daemon::start(&world, &session, "always");
+    wait_for(&proxy(&connection), "applied");
+    daemon.stop();
+    assert_eq!(runs(&Site::open(&world.path("site")).unwrap()), "r2");
+}
+
+#[test]
+fn a_second_daemon_does_not_get_the_name() {
+    let Some(session) = Session::start() else { return };
+    let (world, site) = World::ready();
+    drop(site);
+    let address = session.address.as_str();
+    let connection = Builder::address(address).unwrap().build().unwrap();
+    let first = Daemon::start(&world, &session, "never");
+    wait_for(&proxy(&connection), "ready");
+    let mut second = Daemon::start(&world, &session, "never");
+    assert!(!second.0.wait().unwrap().success());
+    first.stop();
+}
