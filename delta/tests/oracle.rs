@@ -106,7 +106,7 @@ fn difference(
     }
     if field(theirs, &offsets)
         != ours
-            .field
+            .field()
             .map(|f| (f.kind, usize::from(f.at), target(machine, ours, bytes, address)))
     {
         return Some("field");
