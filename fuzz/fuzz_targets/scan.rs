@@ -14,7 +14,10 @@ fuzz_target!(|data: &[u8]| {
     while at < code.len() {
         let (rest, address) = (&code[at..], 0x1000 + at as u64);
         let (insn, field) = scanner.look(rest, address);
-        assert!(insn.len() >= 1 && usize::from(insn.len()) <= rest.len(), "{insn:?}");
+        assert!(
+            insn.len() >= 1 && usize::from(insn.len()) <= rest.len(),
+            "{insn:?}"
+        );
         if let Some((field, _)) = field {
             assert!(field.at < insn.len(), "{insn:?}");
         }
