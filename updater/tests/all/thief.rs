@@ -202,7 +202,7 @@ fn decompression_bomb_in_a_bundle() {
 #[test]
 fn memory_bomb_behind_a_modest_table() {
     let (world, site) = frugal();
-    let site = configure(site, |c| c.memory = 24 << 20);
+    let site = configure(site, |c| c.memory = 11 << 20);
     forge_step(&world, |_, _| {});
     let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     let delta_first = |i: &&Item| matches!(i.options[0].way, Way::Delta { .. });
