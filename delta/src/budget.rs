@@ -9,6 +9,9 @@ use std::cell::Cell;
 /// Units of work between two looks at whether the caller wants to go on.
 const SLICE: u64 = 1 << 14;
 
+/// How often in a stage the caller is told how far it is, about.
+const WORDS: u64 = 256;
+
 /// The account of one run, on one thread.
 pub struct Budget<'p> {
     memory: u64,
@@ -20,6 +23,9 @@ pub struct Budget<'p> {
     slice: Cell<u64>,
     over: Cell<bool>,
     cancelled: Cell<bool>,
+    /// Where in the stage the caller is next told, and how far apart.
+    next: Cell<u64>,
+    step: Cell<u64>,
     progress: &'p dyn Progress,
 }
 
@@ -35,6 +41,8 @@ impl<'p> Budget<'p> {
             slice: Cell::new(0),
             over: Cell::new(false),
             cancelled: Cell::new(false),
+            next: Cell::new(0),
+            step: Cell::new(0),
             progress,
         }
     }
@@ -100,12 +108,17 @@ impl<'p> Budget<'p> {
 
     /// Names the stage that begins and its length in bytes.
     pub fn stage(&self, name: &'static str, total: u64) {
+        self.next.set(0);
+        self.step.set(total / WORDS);
         self.progress.stage(name, total);
     }
 
     /// Tells how many bytes of the stage are done.
     pub fn at(&self, done: u64) {
-        self.progress.at(done);
+        if done >= self.next.get() {
+            self.next.set(done + self.step.get());
+            self.progress.at(done);
+        }
     }
 
     /// An account of its own, of nothing yet.

@@ -4,8 +4,8 @@ use crate::budget::{Budget, Held};
 use crate::{Error, ReadAt, error::Result};
 use std::cell::RefCell;
 
-const BLOCK: usize = 16 << 10;
-const BLOCKS: usize = 256;
+const BLOCK: usize = 4 << 10;
+const BLOCKS: usize = 1024;
 
 /// Bytes copied for one unit of work.
 const COPIED: u64 = 64;

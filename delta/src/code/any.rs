@@ -30,19 +30,19 @@ macro_rules! forward {
                 matches!(self, Self::Modelled(_))
             }
             #[inline]
-            fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool {
+            fn flag<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: bool) -> bool {
                 match self {
                     Self::Modelled(s) => s.flag(model, contexts, value),
                     Self::Columns(s) => s.flag(model, contexts, value),
                 }
             }
-            fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32 {
+            fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, value: u32) -> u32 {
                 match self {
                     Self::Modelled(s) => s.tree(model, contexts, width, value),
                     Self::Columns(s) => s.tree(model, contexts, width, value),
                 }
             }
-            fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64 {
+            fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64 {
                 match self {
                     Self::Modelled(s) => s.number(model, contexts, value),
                     Self::Columns(s) => s.number(model, contexts, value),

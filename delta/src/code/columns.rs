@@ -134,17 +134,17 @@ impl Symbols for ColumnWriter {
     fn is_modelled(&self) -> bool {
         false
     }
-    fn flag(&mut self, _: &mut Model, _: &[u32], value: bool) -> bool {
+    fn flag<const N: usize>(&mut self, _: &mut Model, _: &[u32; N], value: bool) -> bool {
         self.flags.push(u8::from(value));
         value
     }
-    fn tree(&mut self, _: &mut Model, _: &[u32], width: u32, value: u32) -> u32 {
+    fn tree<const N: usize>(&mut self, _: &mut Model, _: &[u32; N], width: u32, value: u32) -> u32 {
         for byte in (0..width.div_ceil(8)).rev() {
             self.bytes.push((value >> (8 * byte)) as u8);
         }
         value
     }
-    fn number(&mut self, _: &mut Model, _: &[u32], value: u64) -> u64 {
+    fn number<const N: usize>(&mut self, _: &mut Model, _: &[u32; N], value: u64) -> u64 {
         put_varint(&mut self.numbers, value);
         value
     }
@@ -169,16 +169,16 @@ impl Symbols for ColumnReader<'_> {
     fn is_modelled(&self) -> bool {
         false
     }
-    fn flag(&mut self, _: &mut Model, _: &[u32], _: bool) -> bool {
+    fn flag<const N: usize>(&mut self, _: &mut Model, _: &[u32; N], _: bool) -> bool {
         self.budget.spend(1);
         self.next(FLAGS) & 1 != 0
     }
-    fn tree(&mut self, _: &mut Model, _: &[u32], width: u32, _: u32) -> u32 {
+    fn tree<const N: usize>(&mut self, _: &mut Model, _: &[u32; N], width: u32, _: u32) -> u32 {
         self.budget.spend(1);
         let value = (0..width.div_ceil(8)).fold(0, |value, _| value << 8 | u32::from(self.next(BYTES)));
         value & ((1 << width) - 1)
     }
-    fn number(&mut self, _: &mut Model, _: &[u32], _: u64) -> u64 {
+    fn number<const N: usize>(&mut self, _: &mut Model, _: &[u32; N], _: u64) -> u64 {
         self.budget.spend(1);
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

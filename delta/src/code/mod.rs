@@ -30,11 +30,11 @@ pub trait Symbols {
         true
     }
     /// A yes or no.
-    fn flag(&mut self, model: &mut Model, contexts: &[u32], value: bool) -> bool;
+    fn flag<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: bool) -> bool;
     /// A number below `1 << width` with few enough values for a tree of decisions (width at most 24).
-    fn tree(&mut self, model: &mut Model, contexts: &[u32], width: u32, value: u32) -> u32;
+    fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, value: u32) -> u32;
     /// A number of any size; small ones are cheap.
-    fn number(&mut self, model: &mut Model, contexts: &[u32], value: u64) -> u64;
+    fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64;
     /// A byte that no model can foresee: eight bits at their face value.
     fn raw(&mut self, value: u8) -> u8;
     /// Bytes written so far, about; 0 on the reading side.
@@ -49,12 +49,12 @@ pub trait Symbols {
     fn close(&mut self) {}
 
     /// A signed number; near zero is cheap.
-    fn signed(&mut self, model: &mut Model, contexts: &[u32], value: i64) -> i64 {
+    fn signed<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: i64) -> i64 {
         let folded = self.number(model, contexts, ((value << 1) ^ (value >> 63)) as u64);
         (folded >> 1) as i64 ^ -((folded & 1) as i64)
     }
     /// A byte.
-    fn byte(&mut self, model: &mut Model, contexts: &[u32], value: u8) -> u8 {
+    fn byte<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u8) -> u8 {
         self.tree(model, contexts, 8, u32::from(value)) as u8
     }
 }

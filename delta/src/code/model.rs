@@ -75,55 +75,53 @@ impl Model {
     #[cold]
     fn open(&mut self) {
         self.slots = vec![1 << 31; 1 << (32 - self.shift)];
-        self.weights = vec![self.weight; SETS * (MAX_CONTEXTS + 1)];
+        self.weights = vec![self.weight; SETS * MAX_CONTEXTS];
     }
 
     /// Codes one decision: `node` tells decisions of one symbol apart, `set` picks the mixer's weights.
     #[inline]
-    pub(super) fn code<B: Bits>(
+    pub(super) fn code<const N: usize, B: Bits>(
         &mut self,
         bits: &mut B,
-        contexts: &[u32],
+        contexts: &[u32; N],
         node: u32,
         set: usize,
         bit: bool,
     ) -> bool {
-        let n = self.contexts;
-        debug_assert_eq!(contexts.len(), n);
+        debug_assert_eq!(N, self.contexts);
         if self.slots.is_empty() {
             self.open();
         }
         let set = set & (SETS - 1);
-        let mut at = [0usize; MAX_CONTEXTS];
-        let mut inputs = [0i32; MAX_CONTEXTS];
-        let weights = &mut self.weights[set * (MAX_CONTEXTS + 1)..][..MAX_CONTEXTS + 1];
-        let mut dot = 0i64;
-        for i in 0..n {
+        let weights = &mut self.weights[set * MAX_CONTEXTS..][..N];
+        let (mut at, mut inputs) = ([0usize; N], [0i32; N]);
+        for i in 0..N {
             let spread = (contexts[i] ^ (node + ((i as u32) << 24)).wrapping_mul(0x9E37_79B1))
                 .wrapping_mul(0xC2B2_AE35);
             at[i] = (spread >> self.shift) as usize;
             inputs[i] = stretch(self.slots[at[i]] >> 16);
+        }
+        let mut dot = 0i64;
+        for i in 0..N {
             dot += i64::from(inputs[i]) * i64::from(weights[i]);
         }
         let mixed = squash((dot >> 16) as i32);
         let bit = bits.bit(mixed, bit);
-        if n > 1 {
+        if N > 1 {
             let trained = u32::from(self.trained[set]);
             let rate = 12 + (trained >> 6).min(4);
             self.trained[set] = (trained + 1).min(1 << 15) as u16;
             let error = ((i32::from(bit)) << 16) - mixed as i32;
-            for i in 0..n {
+            for i in 0..N {
                 weights[i] += ((i64::from(inputs[i]) * i64::from(error)) >> rate) as i32;
             }
         }
-        for &slot in &at[..n] {
-            let state = self.slots[slot];
-            let count = state & 1023;
-            let p = state >> 10;
-            let target = if bit { (1 << 22) - 1 } else { 0 };
-            let step = (i64::from(target - p as i32) * i64::from(RECIPROCALS[count as usize])) >> 16;
-            let p = (i64::from(p) + step) as u32;
-            self.slots[slot] = p << 10 | (count + u32::from(count < self.limit));
+        let target = if bit { (1 << 22) - 1 } else { 0 };
+        for i in 0..N {
+            let state = &mut self.slots[at[i]];
+            let (p, count) = ((*state >> 10) as i32, *state & 1023);
+            let step = (i64::from(target - p) * i64::from(RECIPROCALS[count as usize])) >> 16;
+            *state = ((p + step as i32) as u32) << 10 | (count + u32::from(count < self.limit));
         }
         bit
     }

@@ -207,7 +207,7 @@ pub fn code_image<'v, S: Symbols>(
         code: &code,
         units: &units,
         truth: plan.map(|p| p.bytes),
-        targets: Targets::new(&map, &starts),
+        targets: Targets::new(old_code, &map, &starts),
     };
     let mut made = Made::default();
     let mut jump_models = jumps::JumpModels::default();

@@ -5,7 +5,7 @@
 //! only for their operands are accepted.
 
 use super::x86_tables::{self as tables, Op, special};
-use super::{Field, FieldKind, Flow, Insn, Shape};
+use super::{FieldKind, Flow, Insn, Shape, packed};
 
 /// Most bytes an instruction may take.
 const LONGEST: usize = 15;
@@ -30,13 +30,13 @@ mod prefix {
 #[inline]
 pub(super) fn decode<const WIDE: bool>(bytes: &[u8]) -> Insn {
     if let Some(window) = bytes.first_chunk::<WINDOW>() {
-        return decode_window::<WIDE>(window).pack();
+        return decode_window::<WIDE>(window);
     }
     let mut window = [0; WINDOW];
     for (to, from) in window.iter_mut().zip(bytes) {
         *to = *from;
     }
-    let insn = decode_window::<WIDE>(&window).pack();
+    let insn = decode_window::<WIDE>(&window);
     if usize::from(insn.len()) <= bytes.len() {
         insn
     } else {
@@ -50,7 +50,7 @@ fn byte(window: &Window, at: usize) -> u8 {
 }
 
 #[inline(always)]
-fn decode_window<const WIDE: bool>(window: &Window) -> Shape {
+fn decode_window<const WIDE: bool>(window: &Window) -> Insn {
     let one = if WIDE { &tables::ONE_64 } else { &tables::ONE_32 };
     let mut at = 0;
     let mut prefixes = 0;
@@ -65,7 +65,7 @@ fn decode_window<const WIDE: bool>(window: &Window) -> Shape {
     if matches!(op & tables::SPECIAL, special::PREFIX | special::REX) {
         (at, prefixes) = skip_prefixes::<WIDE>(window);
         if at >= LONGEST {
-            return Shape::raw(1);
+            return Insn::raw(1);
         }
         op = one[usize::from(byte(window, at))];
     }
@@ -75,7 +75,7 @@ fn decode_window<const WIDE: bool>(window: &Window) -> Shape {
     match op & tables::SPECIAL {
         special::ESCAPE => escaped::<WIDE>(window, at, prefixes),
         special::OFFSET => offset::<WIDE>(at, prefixes),
-        special::INVALID => Shape::raw(1),
+        special::INVALID => Insn::raw(1),
         special::VEX2 | special::VEX3 | special::EVEX | special::XOP => {
             vector::<WIDE>(window, op, at, prefixes)
         }
@@ -108,7 +108,7 @@ fn skip_prefixes<const WIDE: bool>(window: &Window) -> (usize, u8) {
 
 /// Decodes from the 0F at `at`.
 #[inline(always)]
-fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Shape {
+fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Insn {
     let second = byte(window, at + 1);
     let mut op = tables::TWO[usize::from(second)];
     match op & tables::SPECIAL {
@@ -134,7 +134,7 @@ fn escaped<const WIDE: bool>(window: &Window, at: usize, prefixes: u8) -> Shape 
             let pair = prefixes & (prefix::OPERAND | prefix::REPNE) != 0;
             op = tables::MODRM | if pair { tables::PAIR } else { 0 };
         }
-        _ => return Shape::raw(1),
+        _ => return Insn::raw(1),
     }
     finish::<WIDE>(window, op, at + 1, at, prefixes)
 }
@@ -157,7 +157,7 @@ fn by_modrm(op: Op, modrm: u8) -> Op {
 
 /// A `mov` between the accumulator and an address that stands in the instruction.
 #[cold]
-fn offset<const WIDE: bool>(at: usize, prefixes: u8) -> Shape {
+fn offset<const WIDE: bool>(at: usize, prefixes: u8) -> Insn {
     let short = prefixes & prefix::ADDRESS != 0;
     let disp_len = match (WIDE, short) {
         (true, false) => 8,
@@ -175,7 +175,7 @@ fn offset<const WIDE: bool>(at: usize, prefixes: u8) -> Shape {
 
 /// VEX, EVEX and XOP instructions (Intel SDM volume 2, sections 2.3 and 2.7; AMD64 manual volume 3, section
 /// 1.8), or the older instructions that share their first byte.
-fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) -> Shape {
+fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) -> Insn {
     const IMM8: Op = tables::MODRM | tables::ONE_BYTE;
     const IMM32: Op = tables::MODRM | tables::DWORD;
     let payload = byte(window, at + 1);
@@ -189,11 +189,11 @@ fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) ->
         return finish::<WIDE>(window, tables::MODRM, at, at, prefixes);
     }
     if prefixes & prefix::NOT_BEFORE_VEX != 0 {
-        return Shape::raw(1);
+        return Insn::raw(1);
     }
     let (map, opcode_at) = match kind {
         special::VEX2 => (1, at + 2),
-        special::EVEX if payload & 8 != 0 || byte(window, at + 2) & 4 == 0 => return Shape::raw(1),
+        special::EVEX if payload & 8 != 0 || byte(window, at + 2) & 4 == 0 => return Insn::raw(1),
         special::EVEX => (payload & 7, at + 4),
         _ => (payload & 0x1f, at + 3),
     };
@@ -203,74 +203,62 @@ fn vector<const WIDE: bool>(window: &Window, op: Op, at: usize, prefixes: u8) ->
         (3 | 8, _) => IMM8,
         (7 | 10, _) => IMM32,
         (1 | 2 | 5 | 6 | 9, _) => tables::MODRM,
-        _ => return Shape::raw(1),
+        _ => return Insn::raw(1),
     };
     finish::<WIDE>(window, op, opcode_at, opcode_at, prefixes)
 }
 
-/// Adds what follows the opcode, whose last byte is at `last`.
+/// Adds what follows the opcode, whose last byte is at `last`. What is there and what is not is chosen without
+/// branches: hardly anything about the next instruction can be guessed.
 #[inline(always)]
-fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usize, prefixes: u8) -> Shape {
-    let mut at = last + 1;
-    let mut insn = Shape {
-        opcode_at: opcode_at as u8,
-        flow: tables::flow_of(op),
-        ..Shape::raw(1)
+fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usize, prefixes: u8) -> Insn {
+    let modrm_at = last + 1;
+    let has_modrm = op & tables::MODRM != 0;
+    let small = !WIDE && prefixes & prefix::ADDRESS != 0;
+    let modrm = usize::from(byte(window, modrm_at));
+    let shape = if small {
+        tables::MODRM_16[modrm]
+    } else {
+        tables::MODRM_32[modrm]
     };
-    if op & tables::MODRM != 0 {
-        insn.modrm_at = at as u8;
-        let modrm = usize::from(byte(window, at));
-        let small = !WIDE && prefixes & prefix::ADDRESS != 0;
-        let shape = if small {
-            tables::MODRM_16[modrm]
-        } else {
-            tables::MODRM_32[modrm]
-        };
-        at += 1;
-        let mut disp_len = shape & tables::DISP;
-        if shape & tables::SIB != 0 {
-            if shape & tables::SIB_MOD0 != 0 && byte(window, at) & 7 == 5 {
-                disp_len = 4;
-            }
-            at += 1;
-        }
-        if disp_len != 0 {
-            insn.disp_at = at as u8;
-            insn.disp_len = disp_len;
-            // Under a 67 prefix the sum is cut to 32 bits; too rare to be worth a field.
-            if WIDE && shape & tables::NO_BASE != 0 && prefixes & prefix::ADDRESS == 0 {
-                insn.field = Some(Field {
-                    kind: FieldKind::Rip32,
-                    at: at as u8,
-                });
-            }
-            at += usize::from(disp_len);
-        }
-    }
+    let shape = if has_modrm { shape } else { 0 };
+    let sib = usize::from(shape & tables::SIB != 0);
+    let no_index_base = (shape & tables::SIB_MOD0 != 0) & (byte(window, modrm_at + 1) & 7 == 5);
+    let disp_len = if no_index_base { 4 } else { shape & tables::DISP };
+    let disp_at = modrm_at + usize::from(has_modrm) + sib;
+    let imm_at = disp_at + usize::from(disp_len);
     let kind = op & tables::IMM;
-    if kind != 0 {
-        let class = operand_class::<WIDE>(prefixes);
-        let imm_len = tables::IMM_LEN[class][usize::from(kind)];
-        insn.imm_at = at as u8;
-        insn.imm_len = imm_len;
-        if op & tables::BRANCH != 0 {
-            // In 32-bit code a 66 prefix cuts the target to 16 bits: no field.
-            insn.field = match imm_len {
-                _ if class == 3 => None,
-                1 => Some(Field {
-                    kind: FieldKind::Rel8,
-                    at: at as u8,
-                }),
-                4 => Some(Field {
-                    kind: FieldKind::Rel32,
-                    at: at as u8,
-                }),
-                _ => None,
-            };
-        }
-        at += usize::from(imm_len);
+    let class = operand_class::<WIDE>(prefixes);
+    let imm_len = tables::IMM_LEN[class][usize::from(kind)];
+    let len = imm_at + usize::from(imm_len);
+
+    // Under a 67 prefix the sum is cut to 32 bits; too rare to be worth a field.
+    let rip = WIDE & (shape & tables::NO_BASE != 0) & (prefixes & prefix::ADDRESS == 0);
+    // In 32-bit code a 66 prefix cuts the target to 16 bits: no field.
+    let branch = (op & tables::BRANCH != 0) & (class != 3);
+    let (field_kind, field_at) = match imm_len {
+        1 if branch => (1 + FieldKind::Rel8 as u64, imm_at),
+        4 if branch => (1 + FieldKind::Rel32 as u64, imm_at),
+        _ if rip => (1 + FieldKind::Rip32 as u64, disp_at),
+        _ => (0, 0),
+    };
+    if len > LONGEST {
+        return Insn::raw(1);
     }
-    bounded(insn, at)
+    let offset = |there: bool, at: usize| if there { at as u64 } else { 15 };
+    Insn(
+        len as u64
+            | field_kind << packed::FIELD_KIND
+            | (field_at as u64) << packed::FIELD_AT
+            | u64::from(tables::flow_bits(op)) << packed::FLOW
+            | 1 << packed::KNOWN
+            | (opcode_at as u64 & 15) << packed::OPCODE_AT
+            | offset(has_modrm, modrm_at) << packed::MODRM_AT
+            | offset(disp_len != 0, disp_at) << packed::DISP_AT
+            | u64::from(disp_len) << packed::DISP_LEN
+            | offset(kind != 0, imm_at) << packed::IMM_AT
+            | u64::from(imm_len) << packed::IMM_LEN,
+    )
 }
 
 /// Row of [`tables::IMM_LEN`].
@@ -290,14 +278,14 @@ fn operand_class<const WIDE: bool>(prefixes: u8) -> usize {
 
 /// Completes an instruction, unless it is longer than any may be.
 #[inline(always)]
-fn bounded(insn: Shape, len: usize) -> Shape {
-    if len <= LONGEST {
-        Shape {
-            len: len as u8,
-            known: true,
-            ..insn
-        }
-    } else {
-        Shape::raw(1)
+fn bounded(insn: Shape, len: usize) -> Insn {
+    if len > LONGEST {
+        return Insn::raw(1);
     }
+    let known = Shape {
+        len: len as u8,
+        known: true,
+        ..insn
+    };
+    known.pack()
 }

@@ -85,17 +85,10 @@ pub(super) const fn flow(flow: Flow) -> Op {
     (flow as Op) << FLOW_SHIFT
 }
 
-/// Unpacks the flow class of an opcode.
+/// The flow class of an opcode, as a number.
 #[inline(always)]
-pub(super) const fn flow_of(op: Op) -> Flow {
-    match (op >> FLOW_SHIFT) & 7 {
-        1 => Flow::Call,
-        2 => Flow::Jump,
-        3 => Flow::CondJump,
-        4 => Flow::Return,
-        5 => Flow::Trap,
-        _ => Flow::Next,
-    }
+pub(super) const fn flow_bits(op: Op) -> Op {
+    op >> FLOW_SHIFT & 7
 }
 
 const fn op(letter: u8) -> Op {

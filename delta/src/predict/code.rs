@@ -1,6 +1,5 @@
 //! The references of the code, unit by unit: old bytes in, new bytes out.
 
-use super::locals::look;
 use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
 use crate::code::{Symbols, hash};
 use crate::file_view::FileView;
@@ -389,9 +388,10 @@ impl<'a> CodePass<'a> {
             return none;
         };
         let target_at = section.at.wrapping_add(target.wrapping_sub(section.addr));
-        let Some(old_unit) = self.old.map.unit_at(old_at).map(|i| self.old.map.units[i]) else {
-            return none;
-        };
+        let source = unit.source.checked_sub(1).map(|i| self.old.map.units[i as usize]);
+        let near = source.filter(|s| s.at <= old_at && old_at < s.end());
+        let found = near.or_else(|| self.old.map.unit_at(old_at).map(|i| self.old.map.units[i]));
+        let Some(old_unit) = found else { return none };
         if target_at < old_unit.at || target_at >= old_unit.end() {
             return none;
         }
@@ -400,18 +400,9 @@ impl<'a> CodePass<'a> {
                 old_target: None,
                 local: Some(addr + (target_at - old_unit.at)),
                 inside: true,
-                wanted: 0,
+                old_at: None,
             };
         }
-        let mut first = [0; 16];
-        let room = (old_unit.end() - target_at).min(16) as usize;
-        let wanted = match self.old.file.read(u64::from(target_at), &mut first[..room]) {
-            Ok(()) => {
-                let insn = self.old.machine.decode(&first[..room]);
-                look(self.old.machine, &first[..room], &insn)
-            }
-            Err(_) => 0,
-        };
         // A target in the same old unit: where this unit's own runs put it.
         let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
         let local = aligned.filter(|l| l.wrapping_sub(addr) < unit.size);
@@ -419,7 +410,7 @@ impl<'a> CodePass<'a> {
             old_target: Some(target),
             local,
             inside: true,
-            wanted,
+            old_at: Some((target_at, old_unit.end())),
         }
     }
 

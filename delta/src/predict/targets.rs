@@ -1,6 +1,7 @@
 //! The grammar of reference targets: the learned map, the static projection, or the target spelled out.
 
-use super::locals::{Label, Locals};
+use super::code::OldCode;
+use super::locals::{Label, Locals, look};
 use super::{AddressMap, Remap};
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
@@ -42,8 +43,8 @@ pub struct Guess {
     pub local: Option<u32>,
     /// Whether the old target is inside the old unit.
     pub inside: bool,
-    /// What the instruction at the old target looks like; 0 if that is not known.
-    pub wanted: u16,
+    /// Where the old target lies in the old file, with the end of its unit, if it is inside the old unit.
+    pub old_at: Option<(u32, u32)>,
 }
 
 /// Models of the target stream.
@@ -104,6 +105,7 @@ impl TargetModels {
 
 /// Codes targets one after the other and learns from each.
 pub struct Targets<'a> {
+    old: OldCode<'a>,
     map: &'a AddressMap,
     /// Addresses of the new units, ascending.
     units: &'a [u32],
@@ -119,8 +121,9 @@ pub struct Targets<'a> {
 
 impl<'a> Targets<'a> {
     /// With nothing learned yet.
-    pub fn new(map: &'a AddressMap, units: &'a [u32]) -> Self {
+    pub fn new(old: OldCode<'a>, map: &'a AddressMap, units: &'a [u32]) -> Self {
         Targets {
+            old,
             map,
             units,
             remap: Remap::default(),
@@ -165,16 +168,17 @@ impl<'a> Targets<'a> {
             .old_target
             .filter(|_| !guess.inside)
             .and_then(|t| self.map.project(t));
-        let loose = guess
-            .old_target
-            .filter(|_| !guess.inside)
-            .map(|t| self.map.guess(t));
+        let map = self.map;
+        let loose = || {
+            let outside = guess.old_target.filter(|_| !guess.inside);
+            outside.map(|t| map.guess(t))
+        };
         let (first, from) = match (guess.local.or(projected), learned) {
             (Some(p), Some(l)) if l.target == p => (Some(p), 2 + l.confidence),
             (Some(_), Some(l)) => (Some(l.target), 6 + l.confidence),
             (None, Some(l)) => (Some(l.target), 10 + l.confidence),
             (Some(p), None) => (Some(p), 14),
-            (None, None) => (loose, 15),
+            (None, None) => (loose(), 15),
         };
         let from = from | u32::from(guess.inside) << 4;
         let same = u32::from(site.same);
@@ -211,7 +215,7 @@ impl<'a> Targets<'a> {
         let target = match found {
             Some(target) => target,
             None => {
-                let near = (guess.local.or(loose), guess.wanted);
+                let near = (guess.local.or_else(loose), guess.old_at);
                 self.spell(s, m, site, from, near, locals, truth)?
             }
         };
@@ -227,6 +231,16 @@ impl<'a> Targets<'a> {
         Ok(target)
     }
 
+    /// What the old instruction at a place looks like; 0 if that is not known.
+    fn old_look(&self, (at, end): (u32, u32)) -> u16 {
+        let (machine, mut first) = (self.old.machine, [0; 16]);
+        let bytes = &mut first[..(end - at).min(16) as usize];
+        match self.old.file.read(u64::from(at), bytes) {
+            Ok(()) => look(machine, bytes, &machine.decode(bytes)),
+            Err(_) => 0,
+        }
+    }
+
     /// Tells which of the instructions that a label's class and direction leave is meant, nearest first.
     fn stop<S: Symbols>(
         &mut self,
@@ -235,8 +249,9 @@ impl<'a> Targets<'a> {
         site: &Site,
         locals: &Locals,
         (origin, key, known): (usize, u32, u32),
-        wanted: u16,
+        old_at: Option<(u32, u32)>,
     ) -> Result<u32> {
+        let wanted = old_at.map_or(0, |at| self.old_look(at));
         let damaged = || Error::DamagedPatch("a reference goes nowhere");
         let mut candidates = locals.candidates(origin, key & 3, key & 4 != 0);
         let (last_key, last_index) = self.last_label;
@@ -294,24 +309,27 @@ impl<'a> Targets<'a> {
         m: &mut TargetModels,
         site: &Site,
         from: u32,
-        (loose, wanted): (Option<u32>, u16),
+        (loose, old_at): (Option<u32>, Option<(u32, u32)>),
         locals: &Locals,
         truth: u32,
     ) -> Result<u32> {
-        let in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
         // A wrong guess inside the unit is often not far off: labels count from there.
         let near = loose
             .map(|l| l.wrapping_sub(site.unit.0))
             .filter(|&o| o < site.unit.1);
         let origin = near.map_or(site.index, |offset| locals.at(offset));
-        let label = locals.label(origin, truth.wrapping_sub(site.unit.0));
-        let unit = self.units.binary_search(&truth).ok();
-        let way = match (label, in_ring, unit) {
-            (Some(_), ..) if truth.wrapping_sub(site.unit.0) < site.unit.1 => LOCAL,
-            (_, Some(_), _) => RECENT,
-            (_, _, Some(_)) => UNIT,
-            _ => ADDRESS,
-        };
+        let (mut label, mut in_ring, mut unit, mut way) = (None, None, None, ADDRESS);
+        if !S::READS {
+            label = locals.label(origin, truth.wrapping_sub(site.unit.0));
+            in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
+            unit = self.units.binary_search(&truth).ok();
+            way = match (label, in_ring, unit) {
+                (Some(_), ..) if truth.wrapping_sub(site.unit.0) < site.unit.1 => LOCAL,
+                (_, Some(_), _) => RECENT,
+                (_, _, Some(_)) => UNIT,
+                _ => ADDRESS,
+            };
+        }
         let contexts = [
             hash(1, site.kind | from << 8),
             hash(2, site.head),
@@ -344,7 +362,7 @@ impl<'a> Targets<'a> {
                 ];
                 let key = s.tree(&mut m.label, &contexts, 3, key);
                 if s.is_modelled() {
-                    return self.stop(s, m, site, locals, (origin, key, label.rank), wanted);
+                    return self.stop(s, m, site, locals, (origin, key, label.rank), old_at);
                 }
                 let contexts = [
                     hash(1, key),

@@ -79,7 +79,8 @@ pub fn code_instruction<S: Symbols>(
     // Words are told highest byte first: the opcode, then the fields in the order in which they lie.
     let word = machine == Machine::AArch64 && room >= 4;
     let place = |n: usize| if word && n < 4 { 3 - n } else { n };
-    let partner = Partner::new(around);
+    let partner = s.is_modelled().then(|| Partner::new(around));
+    let (mut insn, mut field) = (around.scanner.look(&[], 0).0, None);
     let mut known = Progress {
         raw: [0; 16],
         n: 0,
@@ -87,40 +88,48 @@ pub fn code_instruction<S: Symbols>(
         bytes: around.history.bytes,
         agrees: [true; 3],
     };
-    loop {
+    let field = loop {
         let (n, at) = (known.n, place(known.n));
-        let (insn, field) = around.scanner.look(&known.raw[..room], 0);
+        // The first byte of the operands is no part of the shape, nor is what follows it.
+        let settled = machine != Machine::AArch64 && insn.known();
+        if n == 0 || !(settled && n > usize::from(insn.disp_at().min(insn.imm_at()))) {
+            (insn, field) = around.scanner.look(&known.raw[..room], 0);
+        }
         if n == 1 && !word {
             // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
-            let unknown = !machine.decode(truth).known();
+            let unknown = !S::READS && !machine.decode(truth).known();
             if s.flag(&mut m.stray, &[u32::from(known.raw[0])], unknown) {
                 stray = if machine == Machine::AArch64 { room } else { 1 };
             }
         }
         let complete = n == stray || stray == 0 && insn.known() && n >= usize::from(insn.len());
         if n > 0 && (n >= room.min(15) || complete) {
-            break;
+            break field.filter(|_| complete && stray == 0);
         }
         let blank = match field {
             Some((field, _)) if n > 0 => blank_bits(machine, field, at),
             _ => 0,
         };
         if blank != 0xff {
-            let previous = n.checked_sub(1).map(|before| known.raw[place(before)]);
-            let (context, expected) = known.context(around, &partner, &insn, at, previous, blank);
-            let byte = s.mixed_byte(&mut m.byte, &context, truth.get(at).copied().unwrap_or(0));
-            known.raw[at] = byte;
-            for (agrees, expected) in known.agrees.iter_mut().zip(expected) {
-                *agrees &= expected == Some(byte);
+            let truth = truth.get(at).copied().unwrap_or(0);
+            if let Some(partner) = &partner {
+                let previous = n.checked_sub(1).map(|before| known.raw[place(before)]);
+                let (context, expected) = known.context(around, partner, &insn, at, previous, blank);
+                let byte = s.mixed_byte(&mut m.byte, &context, truth);
+                known.raw[at] = byte;
+                for (agrees, expected) in known.agrees.iter_mut().zip(expected) {
+                    *agrees &= expected == Some(byte);
+                }
+            } else {
+                known.raw[at] = s.raw(truth);
             }
         }
         known.prefix = hash(known.prefix, 0x100 | u32::from(known.raw[at]));
         known.bytes = known.bytes << 8 | u64::from(known.raw[at]);
         known.n += 1;
-    }
+    };
     out.clear();
     out.extend_from_slice(&known.raw[..known.n]);
-    let (_, field) = around.scanner.look(out, 0);
     if let Some((field, _)) = field {
         machine.blank(field.kind, out, field.at);
     }

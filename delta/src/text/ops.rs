@@ -306,9 +306,9 @@ impl Edit<'_, '_> {
         let end = near.len().min(self.hint + HINT_REACH);
         let equal = (self.hint..end).find(|&i| near.token(i) == inserted);
         let alike = || {
-            let opcode = |bytes| opcode(machine, bytes, &machine.decode(bytes));
-            let wanted = opcode(inserted);
-            (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| opcode(near.token(i)) == wanted)
+            let wanted = opcode(machine, inserted, &machine.decode(inserted));
+            let at = |i: usize| opcode(machine, near.token(i), &near.shapes[i]);
+            (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| at(i) == wanted)
         };
         if let Some(found) = equal.or_else(alike) {
             self.hint = found + 1;
@@ -362,7 +362,10 @@ impl Edit<'_, '_> {
                         new.token(token) == bytes && new.kinds[token] == listing.kinds[index]
                     });
                 let head = hash(u32::from(bytes[0]), bytes.len() as u32);
-                let full = bytes.iter().fold(head, |h, &b| hash(h, u32::from(b)));
+                let full = match s.is_modelled() {
+                    true => bytes.iter().fold(head, |h, &b| hash(h, u32::from(b))),
+                    false => 0,
+                };
                 here_looks = full;
                 let (at, len) = (listing.at + listing.starts[index], bytes.len());
                 let h = self.history;

@@ -126,7 +126,7 @@ impl SiteModels {
         let index = landmarks.index(truth);
         let locals = view.locals();
         let near = |back| index.filter(|&i| pads(locals, landmarks, from, back).any(|k| k == i));
-        let label = locals.label(from, truth);
+        let label = if S::READS { None } else { locals.label(from, truth) };
         let way = match (near(false), near(true), label) {
             (Some(_), ..) => ONWARD,
             (_, Some(_), _) => BACK,
