@@ -45,6 +45,12 @@ const STRETCH: usize = 16 << 10;
 /// Length of a patch that stands with the gap before it; 0 where it stands behind, as a number of its own.
 const SHORT: u64 = 4;
 
+/// How many bytes two slices begin with that are equal, in whole words.
+fn equal(a: &[u8], b: &[u8]) -> usize {
+    let words = a.chunks_exact(8).zip(b.chunks_exact(8));
+    8 * words.take_while(|(a, b)| a == b).count()
+}
+
 fn put_patch(out: &mut Vec<u8>, gap: u32, bytes: &[u8]) {
     let len = bytes.len() as u64;
     let short = if len < SHORT { len } else { 0 };
@@ -99,7 +105,7 @@ impl Recipe {
         let mut i = 0;
         while i < new.len() {
             if old[i] == new[i] {
-                i += 1;
+                i += 1 + equal(&old[i + 1..], &new[i + 1..]);
                 continue;
             }
             let from = i;

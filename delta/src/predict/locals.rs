@@ -164,42 +164,8 @@ impl Locals {
 
     /// The target that a label names.
     pub fn resolve(&self, from: usize, label: Label) -> Option<u32> {
-        let mut rank = label.rank;
-        let words = self.leader.len();
-        let from = from.min(self.starts.len().checked_sub(1)?);
-        let order: Box<dyn Iterator<Item = usize>> = match label.back {
-            true => Box::new((0..=from / 64).rev()),
-            false => Box::new((from + 1) / 64..words),
-        };
-        for word in order {
-            let mut members = self.members(label.class, word);
-            if label.back && word == from / 64 {
-                members &= u64::MAX >> (63 - from % 64);
-            }
-            if !label.back && word == (from + 1) / 64 {
-                members &= u64::MAX << ((from + 1) % 64);
-            }
-            let count = members.count_ones();
-            if rank >= count {
-                rank -= count;
-                continue;
-            }
-            for _ in 0..rank {
-                let bit = if label.back {
-                    63 - members.leading_zeros()
-                } else {
-                    members.trailing_zeros()
-                };
-                members &= !(1 << bit);
-            }
-            let bit = if label.back {
-                63 - members.leading_zeros()
-            } else {
-                members.trailing_zeros()
-            };
-            return Some(self.starts[word * 64 + bit as usize]);
-        }
-        None
+        let mut candidates = self.candidates(from, label.class, label.back);
+        candidates.nth(label.rank as usize).map(|i| self.starts[i])
     }
 }
 
@@ -217,28 +183,43 @@ impl Iterator for Candidates<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
+        self.nth(0)
+    }
+
+    /// Passes `n` members, counted a word at a time, and gives the next.
+    fn nth(&mut self, n: usize) -> Option<usize> {
         let locals = self.locals;
-        if self.back {
-            while self.at > 0 {
-                let (word, bit) = ((self.at - 1) / 64, (self.at - 1) % 64);
-                let members = locals.members(self.class, word) & (u64::MAX >> (63 - bit));
-                if members != 0 {
-                    self.at = word * 64 + 63 - members.leading_zeros() as usize;
-                    return Some(self.at);
-                }
+        let mut left = n;
+        while self.back && self.at > 0 {
+            let (word, bit) = ((self.at - 1) / 64, (self.at - 1) % 64);
+            let mut members = locals.members(self.class, word) & (u64::MAX >> (63 - bit));
+            let count = members.count_ones() as usize;
+            if left >= count {
+                left -= count;
                 self.at = word * 64;
+                continue;
             }
-            return None;
+            for _ in 0..left {
+                members ^= 1 << (63 - members.leading_zeros());
+            }
+            self.at = word * 64 + 63 - members.leading_zeros() as usize;
+            return Some(self.at);
         }
-        while self.at < locals.starts.len() {
+        while !self.back && self.at < locals.starts.len() {
             let (word, bit) = (self.at / 64, self.at % 64);
-            let members = locals.members(self.class, word) & (u64::MAX << bit);
-            if members != 0 {
-                let found = word * 64 + members.trailing_zeros() as usize;
-                self.at = found + 1;
-                return Some(found);
+            let mut members = locals.members(self.class, word) & (u64::MAX << bit);
+            let count = members.count_ones() as usize;
+            if left >= count {
+                left -= count;
+                self.at = (word + 1) * 64;
+                continue;
             }
-            self.at = (word + 1) * 64;
+            for _ in 0..left {
+                members &= members - 1;
+            }
+            let found = word * 64 + members.trailing_zeros() as usize;
+            self.at = found + 1;
+            return Some(found);
         }
         None
     }
@@ -257,8 +238,12 @@ pub fn look(machine: Machine, bytes: &[u8], insn: &Insn) -> u16 {
             ABSENT => from + 1,
             at => usize::from(at) + 1,
         };
-        let shown = bytes.get(from..to.min(bytes.len())).unwrap_or(&[]);
-        shown.iter().fold(7, |h, &b| hash(h, u32::from(b)))
+        // At most four bytes: 0F, 38, opcode, ModRM.
+        let mut shown = [0; 4];
+        for (to, from) in shown.iter_mut().zip(bytes.iter().take(to).skip(from)) {
+            *to = *from;
+        }
+        hash(7, u32::from_le_bytes(shown))
     };
     (fold ^ fold >> 16) as u16 | 1
 }

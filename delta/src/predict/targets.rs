@@ -15,7 +15,7 @@ const ADDRESS: u32 = 3;
 const RING: usize = 32;
 
 /// Candidates for a label that are asked about one by one; how many more to pass is told as a number.
-const SCANNED: u32 = 32;
+const SCANNED: u32 = 8;
 
 /// Where a reference stands, as far as prediction cares.
 #[derive(Clone, Copy, Debug, Default)]
@@ -285,13 +285,8 @@ impl<'a> Targets<'a> {
                 let known = u64::from(known.saturating_sub(SCANNED));
                 let contexts = [hash(1, key), hash(2, site.kind), hash(3, site.head)];
                 let more = s.number(&mut m.rank, &contexts, known);
-                let label = Label {
-                    class: key & 3,
-                    back: key & 4 != 0,
-                    rank: u32::try_from(more).unwrap_or(u32::MAX).saturating_add(SCANNED),
-                };
-                let start = locals.resolve(origin, label);
-                break start.and_then(|s| locals.index(s)).ok_or_else(damaged)?;
+                let far = usize::try_from(more).ok().and_then(|n| candidates.nth(n));
+                break far.ok_or_else(damaged)?;
             }
             if s.exhausted() {
                 return Err(damaged());
