@@ -10,7 +10,7 @@ use super::range::Bits;
 use super::states::{NEXT, SEEN};
 
 /// Contexts of one byte.
-pub const CONTEXTS: usize = 9;
+pub const CONTEXTS: usize = 7;
 /// Contexts of one byte that only remember what followed.
 pub const RUNS: usize = 3;
 /// Guesses that the caller brings.
@@ -42,6 +42,8 @@ const LONG_RUN: u32 = 4;
 const ONE: i32 = 1 << 27;
 /// How far a weight moves: the product of input (1/256) and error (1/16384), shifted down.
 const RATE: u32 = 3;
+/// An error (in 1/16384) too small to move weights.
+const SLIGHT: u16 = 256;
 /// A chance moves by one part in this many in the end.
 const LIMIT: u32 = 255;
 
@@ -306,7 +308,9 @@ impl ByteModel {
         let p = squash(dot >> (ONE.trailing_zeros() - 16));
         let bit = bits.bit(p, bit);
         let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
-        for i in 0..INPUTS {
+        // Where nothing was wrong there is nothing to learn about the weights.
+        let taught = if error.unsigned_abs() < SLIGHT { 0 } else { INPUTS };
+        for i in 0..taught {
             let step = (i32::from(inputs[i]) * i32::from(error)) >> RATE;
             a[i] = a[i].wrapping_add(step);
             b[i] = b[i].wrapping_add(step);

@@ -161,10 +161,8 @@ impl Corrections {
                 let known = ByteContext {
                     contexts: [
                         two(1, o(0), 0),
-                        two(2, o(0), n(1)),
                         two(3, o(0) | o(1) << 9, phase),
                         two(4, self.last & 0xffff, phase),
-                        two(5, o(0), self.last & 0xff),
                         two(6, n(1) | n(2) << 9, phase),
                         two(7, n(4) | n(8) << 9, phase),
                         two(8, o(0) | o(-1) << 9, n(1)),

@@ -58,10 +58,8 @@ impl LiteralData {
         };
         let contexts = [
             tail(1),
-            tail(2),
             tail(3),
             tail(4),
-            two(5, tail(4), (l >> 32) as u32 & 0xffff),
             two(6, self.word, byte(0)),
             two(7, byte(7) | byte(3) << 8, phase & 3),
             two(8, byte(7) | byte(15) << 8, phase | byte(0) << 3),

@@ -2,7 +2,7 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use super::shape::{counterpart, part, part_of};
+use super::shape::{counterpart, part_of};
 use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, hash};
 use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
 
@@ -14,6 +14,8 @@ const CONTEXT_BITS: u32 = 23;
 pub struct LiteralModels {
     byte: ByteModel,
     stray: Model,
+    /// Whether the instruction is what a long trail says.
+    whole: Model,
 }
 
 impl Default for LiteralModels {
@@ -21,6 +23,7 @@ impl Default for LiteralModels {
         LiteralModels {
             byte: ByteModel::new(CONTEXT_BITS),
             stray: Model::new(1, 8, 255),
+            whole: Model::new(3, 14, 255),
         }
     }
 }
@@ -28,7 +31,7 @@ impl Default for LiteralModels {
 impl LiteralModels {
     /// Bytes of memory that the models hold.
     pub fn memory(&self) -> u64 {
-        self.byte.memory() + self.stray.memory()
+        self.byte.memory() + self.stray.memory() + self.whole.memory()
     }
 }
 
@@ -81,12 +84,27 @@ pub fn code_instruction<S: Symbols>(
     let place = |n: usize| if word && n < 4 { 3 - n } else { n };
     let partner = s.is_modelled().then(|| Partner::new(around));
     let (mut insn, mut field) = (around.scanner.look(&[], 0).0, None);
+    let mut missed = false;
+    if s.is_modelled()
+        && let Some((bytes, len, hits)) = around.recall.likely(around.scanner, room)
+    {
+        let equal = around.partner == &bytes[..len];
+        let known = truth == &bytes[..len];
+        let h = hits.min(31) | u32::from(equal) << 6 | u32::from(around.replaces) << 7;
+        let contexts = [hash(1, h), hash(hash(2, h), around.history.opcodes[0]), hash(hash(3, hits.min(3)), u32::from(bytes[0]) | (len as u32) << 8)];
+        if s.flag(&mut m.whole, &contexts, known) {
+            out.clear();
+            out.extend_from_slice(&bytes[..len]);
+            return;
+        }
+        missed = true;
+    }
     let mut known = Progress {
         raw: [0; 16],
         n: 0,
         prefix: 0,
         bytes: around.history.bytes,
-        agrees: [true; 3],
+        agrees: [true, !missed, !missed],
     };
     let field = loop {
         let (n, at) = (known.n, place(known.n));
@@ -173,7 +191,6 @@ impl Progress {
         let old_key = old.map_or(256, u32::from) | part << 9 | trusted << 14;
         let opcode = self.opcode(machine, insn) | part << 16;
         let before = previous.map_or(history.heads[0], u32::from);
-        let memory = self.memory(machine, insn);
         let prefix = hash(self.prefix, u32::from(blank));
         let [o0, o1, o2, o3] = history.opcodes;
         let [f0, f1] = history.full;
@@ -182,14 +199,9 @@ impl Progress {
         let last_five = hash(self.bytes as u32, (self.bytes >> 32) as u32 & 0xff);
         let contexts: [u32; CONTEXTS] = [
             hash(opcode, history.written & 0xffff),
-            hash(
-                hash(memory, part),
-                if part >= part::SHORT_DISP { before } else { 0 },
-            ),
             hash(hash(old_key, before), part),
             // The same substitution, and the same operands, in this function.
             hash(unit, old_key),
-            hash(hash(unit, opcode), before),
             hash(last_two, self.n as u32),
             last_five,
             opcode,
@@ -239,24 +251,6 @@ impl Progress {
         } else {
             first
         }
-    }
-
-    /// The memory operand, or the fields of a word, as far as they are known.
-    fn memory(&self, machine: Machine, insn: &Insn) -> u32 {
-        let at = usize::from(insn.modrm_at());
-        if machine == Machine::AArch64 {
-            return u32::from(self.raw[3]) | u32::from(self.raw[2]) << 8;
-        }
-        if self.n <= at {
-            return 0;
-        }
-        let modrm = self.raw[at & 15];
-        let sib = if modrm & 7 == 4 {
-            self.raw[(at + 1) & 15]
-        } else {
-            0
-        };
-        u32::from(modrm & 0xc7) | u32::from(sib) << 8 | u32::from(self.raw[0] & 1) << 16
     }
 }
 

@@ -180,7 +180,7 @@ impl<'a> TextCoder<'a> {
                     if recalls {
                         instruction.clear();
                         instruction.extend_from_slice(listing.token(index));
-                        edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                        edit.coder.recall.pass(&instruction, true, edit.coder.old)?;
                     }
                     edit.advance()?;
                     body.join(
@@ -220,7 +220,7 @@ impl<'a> TextCoder<'a> {
                         before.pass(machine, &instruction, &machine.decode(&instruction));
                     }
                     if recalls {
-                        edit.coder.recall.pass(&instruction, edit.coder.old)?;
+                        edit.coder.recall.pass(&instruction, false, edit.coder.old)?;
                     }
                     scanner.pass(&instruction, p as u64);
                     body.literals.extend_from_slice(&instruction);

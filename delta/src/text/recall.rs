@@ -13,6 +13,8 @@ const OLD_GRAM: usize = 3;
 const NEW_GRAM: usize = 2;
 const OLD_BITS: u32 = 20;
 const NEW_BITS: u32 = 18;
+/// Instructions in a row that make a trail a long one.
+const LONG: u32 = 8;
 /// Bytes of new code remembered.
 const RING: usize = 1 << 20;
 /// Literal instructions before the old file is worth an index.
@@ -47,8 +49,6 @@ pub struct Recall {
     written: usize,
     /// Where the last instructions start, newest first.
     starts: [usize; OLD_GRAM],
-    /// Hashes of the last instructions, newest first.
-    tokens: [u32; OLD_GRAM],
     literals: u32,
     /// A trail in the old file.
     pub old: Trail,
@@ -82,7 +82,6 @@ impl Recall {
             ring: Vec::new(),
             written: 0,
             starts: [0; OLD_GRAM],
-            tokens: [0; OLD_GRAM],
             literals: 0,
             old: Trail::default(),
             new: Trail::default(),
@@ -115,8 +114,8 @@ impl Recall {
         Ok(())
     }
 
-    /// Goes past an instruction.
-    pub fn pass(&mut self, masked: &[u8], file: &FileView) -> Result<()> {
+    /// Goes past an instruction, which is old code that is repeated, or new.
+    pub fn pass(&mut self, masked: &[u8], repeated: bool, file: &FileView) -> Result<()> {
         if self.ring.is_empty() {
             self.ring = vec![0; RING];
             self.new_index = vec![0; 1 << NEW_BITS];
@@ -133,7 +132,6 @@ impl Recall {
         if self.old.hits > 0 {
             self.foresee_old(file)?;
         }
-        self.tokens = [token(masked), self.tokens[0], self.tokens[1]];
         self.starts = [self.written, self.starts[0], self.starts[1]];
         let at = self.written % RING;
         match self.ring.get_mut(at..at + masked.len()) {
@@ -145,16 +143,34 @@ impl Recall {
             }
         }
         self.written += masked.len();
-        self.find_new();
+        self.find_new(repeated);
         Ok(())
     }
 
+    /// Hashes of the last instructions, newest first.
+    fn tokens(&self) -> [u32; OLD_GRAM] {
+        let mut end = self.written;
+        self.starts.map(|start| {
+            let mut bytes = [0u8; 16];
+            let len = (end - start).min(16);
+            for (i, byte) in bytes[..len].iter_mut().enumerate() {
+                *byte = self.ring[(start + i) % RING];
+            }
+            end = start;
+            token(&bytes[..len])
+        })
+    }
+
     /// Follows new code, or finds where in it the last instructions stood before.
-    fn find_new(&mut self) {
-        let slot = &mut self.new_index[(key(&self.tokens[..NEW_GRAM]) >> (32 - NEW_BITS)) as usize];
-        let before = *slot as usize;
-        *slot = self.written as u32;
-        let here = self.written;
+    fn find_new(&mut self, repeated: bool) {
+        // What is repeated can be found where it stands in the old file.
+        let (mut before, here) = (0, self.written);
+        if !repeated {
+            let key = key(&self.tokens()[..NEW_GRAM]);
+            let slot = &mut self.new_index[(key >> (32 - NEW_BITS)) as usize];
+            before = *slot as usize;
+            *slot = here as u32;
+        }
         let in_ring = before > 0 && here.wrapping_sub(before) < RING - 2 * LOOK_BACK;
         if self.new.hits == 0 && in_ring {
             let back = |at: usize, k: usize| self.ring[(at - 1 - k) % RING];
@@ -195,6 +211,24 @@ impl Recall {
         Ok(())
     }
 
+    /// The blanked instruction that a long trail says comes next, its length, and how long the trail is.
+    pub fn likely(&self, scanner: &Scanner, room: usize) -> Option<([u8; 16], usize, u32)> {
+        let trail = if self.old.hits >= self.new.hits { &self.old } else { &self.new };
+        if trail.hits < LONG {
+            return None;
+        }
+        let mut bytes = trail.expected;
+        let (insn, field) = scanner.look(&bytes, 0);
+        let len = usize::from(insn.len());
+        if len > room || !insn.known() {
+            return None;
+        }
+        if let Some((field, _)) = field {
+            self.machine.blank(field.kind, &mut bytes[..len], field.at);
+        }
+        Some((bytes, len, trail.hits))
+    }
+
     /// Before a literal instruction: finds where in the old file the last instructions stand, unless there is a
     /// trail already.
     pub fn find(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
@@ -205,7 +239,7 @@ impl Recall {
         if self.old.hits > 0 || self.old_index.is_empty() {
             return Ok(());
         }
-        let key = key(&self.tokens);
+        let key = key(&self.tokens());
         let slot = (key >> (32 - OLD_BITS)) as usize;
         let place = self.old_index[slot];
         if place == 0 || self.old_checks[slot] != key as u8 {
