@@ -21,8 +21,10 @@ const CONFIDENCES: usize = 64;
 /// Values of the class that picks mixing weights.
 const CLASSES: usize = 64;
 const ALL_GUESSES: usize = GUESSES + RUNS;
-/// What is mixed: the contexts, the guesses and a constant.
-const INPUTS: usize = CONTEXTS + ALL_GUESSES + 1;
+/// What is mixed: the contexts, the guesses and a constant, and zeros that make it fill a line of the cache.
+const INPUTS: usize = 16;
+const CONSTANT: usize = CONTEXTS + ALL_GUESSES;
+const _: () = assert!(CONSTANT < INPUTS);
 
 const LINE: usize = 64;
 /// Slots of a line; their check bytes stand first.
@@ -73,6 +75,35 @@ pub struct ByteContext {
 #[repr(align(64))]
 struct Line([u8; LINE]);
 
+/// One set of mixing weights.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Weights([i32; INPUTS]);
+
+/// The inputs under the sum of two sets of weights. On its own, so that it is compiled to vector instructions.
+#[inline(never)]
+fn mix(inputs: &[i16; INPUTS], a: &Weights, b: &Weights) -> i32 {
+    let mut weights = [0i16; INPUTS];
+    for i in 0..INPUTS {
+        weights[i] = (a.0[i].wrapping_add(b.0[i]) >> 16) as i16;
+    }
+    let mut dot = 0i32;
+    for i in 0..INPUTS {
+        dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from(weights[i]));
+    }
+    dot
+}
+
+/// Moves weights by an error, likewise.
+#[inline(never)]
+fn teach(inputs: &[i16; INPUTS], error: i16, a: &mut Weights, b: &mut Weights) {
+    for i in 0..INPUTS {
+        let step = (i32::from(inputs[i]) * i32::from(error)) >> RATE;
+        a.0[i] = a.0[i].wrapping_add(step);
+        b.0[i] = b.0[i].wrapping_add(step);
+    }
+}
+
 /// Histories of the contexts at hand, from index 1.
 type Slots = [[u8; STATES + 1]; CONTEXTS];
 
@@ -98,8 +129,8 @@ pub struct ByteModel {
     histories: Vec<Chance>,
     /// By guess, confidence and position in the byte: chance that the guess is right.
     rights: Vec<Chance>,
-    by_class: Vec<[i32; INPUTS]>,
-    by_node: Vec<[i32; INPUTS]>,
+    by_class: Vec<Weights>,
+    by_node: Vec<Weights>,
 }
 
 impl ByteModel {
@@ -114,8 +145,8 @@ impl ByteModel {
             runs: vec![0; 1 << RUN_BITS],
             histories: (0..CONTEXTS * 256).map(expected).collect(),
             rights: vec![3 << 30; ALL_GUESSES * CONFIDENCES * 8],
-            by_class: vec![[ONE / 10; INPUTS]; CLASSES * 8],
-            by_node: vec![[ONE / 10; INPUTS]; 256],
+            by_class: vec![Weights([ONE / 10; INPUTS]); CLASSES * 8],
+            by_node: vec![Weights([ONE / 10; INPUTS]); 256],
         }
     }
 
@@ -295,25 +326,17 @@ impl ByteModel {
                 agreeing |= usize::from(g < GUESSES) << (g % GUESSES);
             }
         }
-        inputs[INPUTS - 1] = 256;
+        inputs[CONSTANT] = 256;
         let (a, b) = (
             &mut self.by_class[class + agreeing],
             &mut self.by_node[node as usize & 255],
         );
-        let mut dot = 0i32;
-        for i in 0..INPUTS {
-            let weight = (a[i].wrapping_add(b[i]) >> 16) as i16;
-            dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from(weight));
-        }
-        let p = squash(dot >> (ONE.trailing_zeros() - 16));
+        let p = squash(mix(&inputs, a, b) >> (ONE.trailing_zeros() - 16));
         let bit = bits.bit(p, bit);
         let error = (((i32::from(bit) << 16) - p as i32) >> 2) as i16;
         // Where nothing was wrong there is nothing to learn about the weights.
-        let taught = if error.unsigned_abs() < SLIGHT { 0 } else { INPUTS };
-        for i in 0..taught {
-            let step = (i32::from(inputs[i]) * i32::from(error)) >> RATE;
-            a[i] = a[i].wrapping_add(step);
-            b[i] = b[i].wrapping_add(step);
+        if error.unsigned_abs() >= SLIGHT {
+            teach(&inputs, error, a, b);
         }
         for (i, slot) in slots.iter_mut().enumerate() {
             let state = &mut slot[inner & 15];

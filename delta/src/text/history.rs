@@ -1,7 +1,6 @@
 //! What precedes an instruction in new code, for prediction.
 
-use super::shape::{opcode, written};
-use crate::code::hash;
+use super::shape::{digest, head, opcode, written};
 use crate::machine::{Insn, Machine};
 
 /// The instructions that came before.
@@ -35,16 +34,8 @@ impl History {
         self.written = self.written << 8 | written(machine, masked, shape);
         let [a, b, c, _] = self.opcodes;
         self.opcodes = [opcode(machine, masked, shape), a, b, c];
-        let mut head = masked.len() as u32;
-        for &b in masked.iter().take(3) {
-            head = hash(head, u32::from(b));
-        }
-        let mut full = head;
-        for &b in masked.iter().skip(3) {
-            full = hash(full, u32::from(b));
-        }
-        self.heads = [head, self.heads[0], self.heads[1], self.heads[2]];
-        self.full = [full, self.full[0]];
+        self.heads = [head(masked), self.heads[0], self.heads[1], self.heads[2]];
+        self.full = [digest(masked), self.full[0]];
         for &b in masked {
             self.bytes = self.bytes << 8 | u64::from(b);
         }

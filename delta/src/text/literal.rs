@@ -2,7 +2,7 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use super::shape::{counterpart, part_of};
+use super::shape::{counterpart, digest, part_of};
 use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, hash};
 use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
 
@@ -161,10 +161,9 @@ struct Partner {
 
 impl Partner {
     fn new(around: &Surroundings) -> Self {
-        let hash = around.partner.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1));
         Partner {
             shape: around.machine.decode(around.partner),
-            hash,
+            hash: digest(around.partner),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::history::History;
 use super::literal::{LiteralModels, Surroundings, code_instruction};
 use super::marks::Marks;
 use super::recall::Recall;
-use super::shape::opcode;
+use super::shape::{digest, opcode};
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
@@ -363,7 +363,7 @@ impl Edit<'_, '_> {
                     });
                 let head = hash(u32::from(bytes[0]), bytes.len() as u32);
                 let full = match s.is_modelled() {
-                    true => bytes.iter().fold(head, |h, &b| hash(h, u32::from(b))),
+                    true => digest(bytes),
                     false => 0,
                 };
                 here_looks = full;

@@ -1,6 +1,7 @@
 //! Where the last instructions stood before, in the old file or in new code, and what followed them there.
 
 use super::Listing;
+use super::shape::digest;
 use crate::code::hash;
 use crate::error::Result;
 use crate::file_view::FileView;
@@ -56,15 +57,6 @@ pub struct Recall {
     pub new: Trail,
 }
 
-fn token(masked: &[u8]) -> u32 {
-    let mut bytes = [0u8; 16];
-    let len = masked.len().min(16);
-    bytes[..len].copy_from_slice(&masked[..len]);
-    let value = u128::from_le_bytes(bytes) ^ (masked.len() as u128) << 120;
-    let mix = |x: u64| (x ^ x >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mix(mix(value as u64) ^ (value >> 64) as u64) >> 32) as u32
-}
-
 fn key(tokens: &[u32]) -> u32 {
     tokens
         .iter()
@@ -102,7 +94,7 @@ impl Recall {
             listing.load(self.machine, file, i as u32, *unit)?;
             let mut tokens = [0; OLD_GRAM];
             for k in 0..listing.len() {
-                tokens = [token(listing.token(k)), tokens[0], tokens[1]];
+                tokens = [digest(listing.token(k)), tokens[0], tokens[1]];
                 if k + 1 >= OLD_GRAM {
                     let start = listing.at + listing.starts[k + 1 - OLD_GRAM];
                     let key = key(&tokens);
@@ -157,7 +149,7 @@ impl Recall {
                 *byte = self.ring[(start + i) % RING];
             }
             end = start;
-            token(&bytes[..len])
+            digest(&bytes[..len])
         })
     }
 

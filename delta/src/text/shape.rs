@@ -1,5 +1,6 @@
 //! What part of an instruction a byte is, known before the rest of it.
 
+use crate::code::hash;
 use crate::machine::{ABSENT, Insn, Machine};
 
 /// Parts of an x86 instruction; on AArch64 the parts are the bytes of a word, highest first.
@@ -89,6 +90,29 @@ pub fn counterpart(
         _ if part < part::SHORT_IMM => from(shape.disp_at(), shape.disp_len(), part - part::DISP),
         _ => from(shape.imm_at(), shape.imm_len(), part - part::IMM),
     }
+}
+
+/// A hash of at most 16 bytes.
+pub fn digest(bytes: &[u8]) -> u32 {
+    let mix = |x: u64| (x ^ x >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let len = bytes.len();
+    let (first, last) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some(first), Some(last)) => (
+                u64::from(u32::from_le_bytes(*first)),
+                u64::from(u32::from_le_bytes(*last)),
+            ),
+            _ => (bytes.iter().fold(0, |w, &b| w << 8 | u64::from(b)), 0),
+        },
+    };
+    (mix(mix(first ^ (len as u64) << 56) ^ last) >> 32) as u32
+}
+
+/// A hash of the length of an instruction and its leading bytes, at most three.
+pub fn head(bytes: &[u8]) -> u32 {
+    let leading = bytes.iter().take(3).fold(0, |w, &b| w << 8 | u32::from(b));
+    hash(bytes.len() as u32, leading)
 }
 
 /// The opcode of an instruction, registers and operands left out.
