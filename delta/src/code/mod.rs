@@ -15,7 +15,7 @@ mod states;
 pub use any::{StreamReader, StreamWriter};
 pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
-pub use model::{Model, hash};
+pub use model::{Model, digest, hash};
 pub use modelled::{ModelledReader, ModelledWriter};
 
 /// A stream of symbols, being written or being read.

@@ -1,7 +1,7 @@
 //! The references of the code, unit by unit: old bytes in, new bytes out.
 
 use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
-use crate::code::{Symbols, hash};
+use crate::code::{Symbols, digest};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit, Unit};
 use crate::machine::{FieldKind, Insn, Machine, Scanner};
@@ -315,10 +315,7 @@ impl<'a> CodePass<'a> {
             };
             if let Some((field, from)) = field {
                 let bytes = &self.bytes[p..end.min(self.bytes.len())];
-                let head = bytes
-                    .iter()
-                    .take(usize::from(field.at).max(1))
-                    .fold(7, |h, &b| hash(h, u32::from(b)));
+                let head = digest(&bytes[..usize::from(field.at).max(1).min(bytes.len())]);
                 let site = Site {
                     kind: field.kind as u32,
                     head: if machine == Machine::AArch64 {

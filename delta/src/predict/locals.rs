@@ -3,7 +3,7 @@
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
 
-use crate::code::hash;
+use crate::code::{digest, hash};
 use crate::machine::{ABSENT, Flow, Insn, Machine};
 
 /// The instruction starts of one unit. Sets of instructions are bits, 64 to a word.
@@ -238,12 +238,7 @@ pub fn look(machine: Machine, bytes: &[u8], insn: &Insn) -> u16 {
             ABSENT => from + 1,
             at => usize::from(at) + 1,
         };
-        // At most four bytes: 0F, 38, opcode, ModRM.
-        let mut shown = [0; 4];
-        for (to, from) in shown.iter_mut().zip(bytes.iter().take(to).skip(from)) {
-            *to = *from;
-        }
-        hash(7, u32::from_le_bytes(shown))
+        digest(bytes.get(from..to.min(bytes.len())).unwrap_or(&[]))
     };
     (fold ^ fold >> 16) as u16 | 1
 }

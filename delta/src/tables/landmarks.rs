@@ -1,6 +1,6 @@
 //! The instructions that unwind tables talk about: calls, and what moves the stack pointer or ends a block.
 
-use crate::code::hash;
+use crate::code::{digest, hash};
 use crate::machine::{Flow, Insn, Machine, Scanner};
 use crate::predict::UnitView;
 
@@ -93,8 +93,7 @@ fn head(machine: Machine, insn: &Insn, bytes: &[u8]) -> u32 {
     } else {
         insn.modrm_at()
     };
-    let bytes = &bytes[..bytes.len().min(usize::from(last) + 1)];
-    bytes.iter().fold(7, |h, &b| hash(h, u32::from(b)))
+    digest(&bytes[..bytes.len().min(usize::from(last) + 1)])
 }
 
 impl Landmarks {

@@ -1,6 +1,7 @@
 //! What precedes an instruction in new code, for prediction.
 
-use super::shape::{digest, head, opcode, written};
+use super::shape::{head, opcode, written};
+use crate::code::digest;
 use crate::machine::{Insn, Machine};
 
 /// The instructions that came before.

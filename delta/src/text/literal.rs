@@ -2,8 +2,8 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use super::shape::{counterpart, digest, part_of};
-use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, hash};
+use super::shape::{counterpart, part_of};
+use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, digest, hash};
 use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
 
 /// Memory of the contexts, as a power of two.

@@ -1,8 +1,7 @@
 //! Where the last instructions stood before, in the old file or in new code, and what followed them there.
 
 use super::Listing;
-use super::shape::digest;
-use crate::code::hash;
+use crate::code::{digest, hash};
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::CodeMap;

@@ -336,12 +336,12 @@ impl SiteModels {
         (from, back): (usize, bool),
         truth: u32,
     ) -> Option<usize> {
-        let candidates: Vec<usize> = pads(view.locals(), landmarks, from, back).collect();
-        for (passed, index) in candidates.into_iter().enumerate() {
+        let locals = &*view.locals();
+        for (passed, index) in pads(locals, landmarks, from, back).enumerate() {
             let head = landmarks.heads[index];
             let next = landmarks.heads.get(index + 1).copied().unwrap_or(0);
             let before = index.checked_sub(1).map_or(0, |i| u32::from(landmarks.roles[i]));
-            let open = u32::from(view.locals().is_open(index));
+            let open = u32::from(locals.is_open(index));
             let state = before | open << 6 | u32::from(back) << 7;
             let contexts = [
                 hash(hash(1, head), state),
