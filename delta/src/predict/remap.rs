@@ -9,6 +9,8 @@ pub struct Learned {
     pub previous: u32,
     /// How often in a row `target` was right, at most 3.
     pub confidence: u32,
+    /// Its slot, until something new is learned.
+    slot: usize,
 }
 
 /// Tables that grow on their own, so that growing never holds all of it twice; a power of two.
@@ -114,15 +116,16 @@ impl Remap {
             target,
             previous: before.map_or(target, |at| self.previous.slots[at].1),
             confidence: u32::from(state & 3),
+            slot: at,
         })
     }
 
-    /// Learns that a reference to `old` became one to `new`.
-    pub fn learn(&mut self, old: u32, new: u32) {
+    /// Learns that a reference to `old`, of which `known` was just got, became one to `new`.
+    pub fn learn(&mut self, old: u32, known: Option<Learned>, new: u32) {
         let Some(key) = old.checked_add(1) else { return };
         let shard = &mut self.targets[shard(key)];
         let before = shard.slots.len() + self.previous.slots.len();
-        let (at, fresh) = shard.enter(key);
+        let (at, fresh) = known.map_or_else(|| shard.enter(key), |known| (known.slot, false));
         let (slot, state) = (&mut shard.slots[at].1, &mut shard.bytes[at]);
         if fresh {
             *slot = new;
@@ -154,15 +157,15 @@ mod tests {
             let (mut remap, mut map) = (Remap::default(), HashMap::<u32, Learned>::new());
             for (old, new) in pairs {
                 let old = old.wrapping_mul(0x0101_0001);
-                remap.learn(old, new);
+                remap.learn(old, remap.get(old), new);
                 match map.get_mut(&old) {
                     Some(l) if l.target == new => l.confidence = (l.confidence + 1).min(3),
-                    Some(l) => *l = Learned { target: new, previous: l.target, confidence: 0 },
-                    None => { map.insert(old, Learned { target: new, previous: new, confidence: 0 }); }
+                    Some(l) => *l = Learned { target: new, previous: l.target, confidence: 0, slot: 0 },
+                    None => { map.insert(old, Learned { target: new, previous: new, confidence: 0, slot: 0 }); }
                 }
             }
             for (old, learned) in map {
-                prop_assert_eq!(remap.get(old), Some(learned));
+                prop_assert_eq!(remap.get(old).map(|l| Learned { slot: 0, ..l }), Some(learned));
             }
             prop_assert_eq!(remap.get(7), None);
         }

@@ -162,8 +162,8 @@ impl<'a> Targets<'a> {
         truth: u32,
     ) -> Result<u32> {
         let inside = |t: u32| t.wrapping_sub(site.unit.0) < site.unit.1;
-        let learned = guess.old_target.and_then(|t| self.remap.get(t));
-        let learned = learned.filter(|l| !guess.inside || inside(l.target));
+        let known = guess.old_target.and_then(|t| self.remap.get(t));
+        let learned = known.filter(|l| !guess.inside || inside(l.target));
         let projected = guess
             .old_target
             .filter(|_| !guess.inside)
@@ -220,7 +220,7 @@ impl<'a> Targets<'a> {
             }
         };
         if let Some(old) = guess.old_target {
-            self.remap.learn(old, target);
+            self.remap.learn(old, known, target);
         }
         if inside(target) {
             locals.mark(target - site.unit.0);
