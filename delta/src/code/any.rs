@@ -36,7 +36,13 @@ macro_rules! forward {
                     Self::Columns(s) => s.flag(model, contexts, value),
                 }
             }
-            fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, value: u32) -> u32 {
+            fn tree<const N: usize>(
+                &mut self,
+                model: &mut Model,
+                contexts: &[u32; N],
+                width: u32,
+                value: u32,
+            ) -> u32 {
                 match self {
                     Self::Modelled(s) => s.tree(model, contexts, width, value),
                     Self::Columns(s) => s.tree(model, contexts, width, value),

@@ -32,7 +32,8 @@ pub trait Symbols {
     /// A yes or no.
     fn flag<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: bool) -> bool;
     /// A number below `1 << width` with few enough values for a tree of decisions (width at most 24).
-    fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, value: u32) -> u32;
+    fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, value: u32)
+    -> u32;
     /// A number of any size; small ones are cheap.
     fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64;
     /// A byte that no model can foresee: eight bits at their face value.

@@ -51,11 +51,22 @@ const BYTE_WORK: u64 = 16;
 const PREFIX_BITS: u32 = 12;
 
 #[inline]
-fn code_flag<const N: usize, B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32; N], value: bool) -> bool {
+fn code_flag<const N: usize, B: Bits>(
+    bits: &mut B,
+    model: &mut Model,
+    contexts: &[u32; N],
+    value: bool,
+) -> bool {
     model.code(bits, contexts, 0, 0, value)
 }
 
-fn code_tree<const N: usize, B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32; N], width: u32, value: u32) -> u32 {
+fn code_tree<const N: usize, B: Bits>(
+    bits: &mut B,
+    model: &mut Model,
+    contexts: &[u32; N],
+    width: u32,
+    value: u32,
+) -> u32 {
     let mut node = 1u32;
     for i in (0..width).rev() {
         let bit = model.code(
@@ -70,7 +81,12 @@ fn code_tree<const N: usize, B: Bits>(bits: &mut B, model: &mut Model, contexts:
     node & ((1 << width) - 1)
 }
 
-fn code_number<const N: usize, B: Bits>(bits: &mut B, model: &mut Model, contexts: &[u32; N], value: u64) -> u64 {
+fn code_number<const N: usize, B: Bits>(
+    bits: &mut B,
+    model: &mut Model,
+    contexts: &[u32; N],
+    value: u64,
+) -> u64 {
     // The bit length in unary, then the bits below the leading one.
     let length = 64 - value.leading_zeros();
     let mut read = 0;
@@ -121,7 +137,13 @@ impl Symbols for ModelledWriter {
     fn flag<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: bool) -> bool {
         code_flag(&mut self.bits, model, contexts, value)
     }
-    fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, value: u32) -> u32 {
+    fn tree<const N: usize>(
+        &mut self,
+        model: &mut Model,
+        contexts: &[u32; N],
+        width: u32,
+        value: u32,
+    ) -> u32 {
         code_tree(&mut self.bits, model, contexts, width, value)
     }
     fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64 {
@@ -148,7 +170,13 @@ impl Symbols for ModelledReader<'_> {
         self.budget.spend(FLAG_WORK);
         code_flag(&mut self.bits, model, contexts, false)
     }
-    fn tree<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], width: u32, _value: u32) -> u32 {
+    fn tree<const N: usize>(
+        &mut self,
+        model: &mut Model,
+        contexts: &[u32; N],
+        width: u32,
+        _value: u32,
+    ) -> u32 {
         self.budget.spend(1 + u64::from(width));
         code_tree(&mut self.bits, model, contexts, width, 0)
     }

@@ -91,7 +91,11 @@ pub fn code_instruction<S: Symbols>(
         let equal = around.partner == &bytes[..len];
         let known = truth == &bytes[..len];
         let h = hits.min(31) | u32::from(equal) << 6 | u32::from(around.replaces) << 7;
-        let contexts = [hash(1, h), hash(hash(2, h), around.history.opcodes[0]), hash(hash(3, hits.min(3)), u32::from(bytes[0]) | (len as u32) << 8)];
+        let contexts = [
+            hash(1, h),
+            hash(hash(2, h), around.history.opcodes[0]),
+            hash(hash(3, hits.min(3)), u32::from(bytes[0]) | (len as u32) << 8),
+        ];
         if s.flag(&mut m.whole, &contexts, known) {
             out.clear();
             out.extend_from_slice(&bytes[..len]);

@@ -204,7 +204,11 @@ impl Recall {
 
     /// The blanked instruction that a long trail says comes next, its length, and how long the trail is.
     pub fn likely(&self, scanner: &Scanner, room: usize) -> Option<([u8; 16], usize, u32)> {
-        let trail = if self.old.hits >= self.new.hits { &self.old } else { &self.new };
+        let trail = if self.old.hits >= self.new.hits {
+            &self.old
+        } else {
+            &self.new
+        };
         if trail.hits < LONG {
             return None;
         }

@@ -5,8 +5,9 @@ use crate::manifest::Content;
 use crate::watch::ForEngine;
 use crate::{Digest, Error, Result, Watch};
 use elfdelta::{Limits, Options, Patch, Profile, Silent};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::time::Duration;
 
 /// What a job found out; stored beside the delta, so that a job is never done twice.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct Measured {
     pub pays: bool,
     /// Length of the delta in bytes.
     pub size: u64,
-    /// Apply time on one thread, microseconds.
+    /// CPU time of applying on one thread, microseconds: what other jobs do beside it must not count.
     pub us: u64,
     /// Memory that applying declares, which the engine enforces, bytes.
     pub memory: u64,
@@ -84,6 +85,15 @@ pub fn make(
     Ok(pays.then_some(Made { bytes, measured }))
 }
 
+/// CPU time that this thread has taken so far.
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap_or(0),
+        time.tv_nsec.try_into().unwrap_or(0),
+    )
+}
+
 /// Applies the delta as a site would and compares every byte.
 fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measured> {
     let limits = Limits {
@@ -92,11 +102,11 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
         threads: 1,
         ..Limits::default()
     };
-    let begin = Instant::now();
+    let begin = thread_cpu();
     let patch = Patch::parse(delta, &limits)?;
     let mut rebuilt = Vec::with_capacity(target.len());
     patch.apply(&base, &mut rebuilt, &limits, &Silent)?;
-    let us = begin.elapsed().as_micros() as u64;
+    let us = thread_cpu().saturating_sub(begin).as_micros() as u64;
     if rebuilt != target {
         return Err(Error::Engine(elfdelta::Error::SelfCheck(
             "the delta does not rebuild its target",
