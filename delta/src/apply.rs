@@ -7,7 +7,7 @@ use crate::data::code_file;
 use crate::file_view::FileView;
 use crate::image::{OldImage, Streams, code_image};
 use crate::recipe::Scripts;
-use crate::{Error, Limits, Patch, Progress, ReadAt, error::Result};
+use crate::{Error, Limits, Part, Patch, Progress, ReadAt, error::Result};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 
@@ -17,6 +17,14 @@ pub(crate) const WHOLE_MEMORY: u64 = 10 << 20;
 
 /// Work allowed for each byte of the two files counts as if they had this many more.
 const LEAST_LENGTH: u64 = 1 << 16;
+
+/// What one run took.
+pub(crate) struct Run {
+    /// The most memory held at once, in bytes.
+    pub memory: u64,
+    /// Bytes of the patch by section, but for what no section took.
+    pub sections: Vec<Part>,
+}
 
 impl Patch<'_> {
     /// Rebuilds the new file into `sink`. On an error what was written is not the new file.
@@ -33,14 +41,21 @@ impl Patch<'_> {
         self.run(old, sink, limits, progress).map(drop)
     }
 
-    /// Applies the patch; gives the most memory that it held and the work that it took.
+    /// Bytes of the patch for each section of the new file, the most expensive first: the patch is applied for
+    /// it, into nothing. None for a file that is not told as an ELF file.
+    pub fn sections(&self, old: &dyn ReadAt, limits: &Limits, progress: &dyn Progress) -> Result<Vec<Part>> {
+        let run = self.run(old, &mut std::io::sink(), limits, progress)?;
+        Ok(self.with_rest(run.sections))
+    }
+
+    /// Applies the patch; tells what that took.
     pub(crate) fn run(
         &self,
         old: &dyn ReadAt,
         sink: &mut dyn Write,
         limits: &Limits,
         progress: &dyn Progress,
-    ) -> Result<(u64, u64)> {
+    ) -> Result<Run> {
         self.check_old(old, progress)?;
         let header = self.header();
         let lengths = header.old_len.saturating_add(header.new_len);
@@ -53,11 +68,27 @@ impl Patch<'_> {
         match (done, budget.cause()) {
             (Err(Error::Io(error)), _) => Err(Error::Io(error)),
             (Err(_), Some(cause)) => Err(cause),
-            (done, _) => done.map(|()| (budget.peak(), budget.spent())),
+            (done, _) => done.map(|sections| Run {
+                memory: budget.peak(),
+                sections,
+            }),
         }
     }
 
-    fn rebuild(&self, old: &dyn ReadAt, sink: &mut dyn Write, budget: &Budget) -> Result<()> {
+    /// Accounts for what no section took: header, directory, ends of streams.
+    pub(crate) fn with_rest(&self, mut sections: Vec<Part>) -> Vec<Part> {
+        if self.header().method == Method::Image {
+            let told: u64 = sections.iter().map(|p| p.bytes).sum();
+            sections.push(Part {
+                name: "(container)".into(),
+                bytes: self.report().total.saturating_sub(told),
+            });
+        }
+        sections
+    }
+
+    fn rebuild(&self, old: &dyn ReadAt, sink: &mut dyn Write, budget: &Budget) -> Result<Vec<Part>> {
+        let mut sections = Vec::new();
         let mut output = Output {
             sink,
             digest: Sha256::new(),
@@ -69,7 +100,7 @@ impl Patch<'_> {
             Method::Whole => self.whole(&mut output)?,
             Method::Bytes | Method::Image => {
                 let view = FileView::new(old, budget)?;
-                let (recipes, _held) = self.recipes(&view)?;
+                let (recipes, _held) = self.recipes(&view, &mut sections)?;
                 budget.stage("write", self.header().new_len);
                 for recipe in recipes {
                     recipe.run(&view, &mut |piece| output.write(piece))?;
@@ -79,11 +110,11 @@ impl Patch<'_> {
         if output.left != 0 || <[u8; 32]>::from(output.digest.finalize()) != self.header().new_digest {
             return Err(Error::DamagedPatch("the rebuilt file has another digest"));
         }
-        Ok(())
+        Ok(sections)
     }
 
     /// Phase one: everything that the streams say, as scripts in file order.
-    fn recipes<'v>(&self, view: &'v FileView) -> Result<Scripts<'v>> {
+    fn recipes<'v>(&self, view: &'v FileView, sections: &mut Vec<Part>) -> Result<Scripts<'v>> {
         let header = self.header();
         let mut streams = Streams::new(|id| self.reader(id, view.budget()))?;
         if header.method == Method::Bytes {
@@ -93,7 +124,9 @@ impl Patch<'_> {
         let old = old.ok_or(Error::DamagedPatch(
             "it takes the old file for an ELF file that it is not",
         ))?;
-        code_image(&mut streams, &old, header.new_len, None)
+        let scripts = code_image(&mut streams, &old, header.new_len, None)?;
+        *sections = streams.take_parts();
+        Ok(scripts)
     }
 
     fn reader<'b>(&'b self, id: u8, budget: &'b Budget<'b>) -> Result<StreamReader<'b>> {

@@ -1,6 +1,6 @@
 //! Old and new file in, patch out.
 
-use crate::apply::WHOLE_MEMORY;
+use crate::apply::{Run, WHOLE_MEMORY};
 use crate::budget::Budget;
 use crate::code::{ColumnWriter, ModelledWriter, StreamWriter};
 use crate::container::{self, Body, Coding, Header, Method};
@@ -8,7 +8,7 @@ use crate::data::{Cover, code_file};
 use crate::file_view::FileView;
 use crate::image::{OldImage, Stream, Streams, code_image};
 use crate::matching::{bytes::ByteIndex, plan::plan};
-use crate::{Error, Limits, Options, Patch, Profile, Progress, Report, error::Result};
+use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, error::Result};
 use sha2::{Digest, Sha256};
 
 /// A finished patch and the account of its bytes.
@@ -47,27 +47,32 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
     // Where the reading as ELF files does not hold, the next plainer way takes its place.
     let files = (old, new, progress);
     let steady = sealed(steady(&header, files, options)?, files)?;
-    let mut bytes = match steady {
+    let mut best = match steady {
         Some(patch) if old == new => Some(patch),
         other => {
             let modelled = sealed(image(&header, files, options)?, files)?;
-            [modelled, other].into_iter().flatten().min_by_key(Vec::len)
+            [modelled, other].into_iter().flatten().min_by_key(|s| s.0.len())
         }
     };
-    if bytes.is_none() {
+    if best.is_none() {
         go_on("match")?;
-        bytes = sealed(plain(&header, files, options)?, files)?;
+        best = sealed(plain(&header, files, options)?, files)?;
     }
     go_on("compare")?;
-    if bytes.as_ref().is_none_or(|patch| may_lose(patch.len(), new)) {
+    if best.as_ref().is_none_or(|(patch, _)| may_lose(patch.len(), new)) {
         let whole = whole(&header, new)?;
-        if bytes.as_ref().is_none_or(|patch| whole.len() < patch.len()) {
-            checked(&whole, files)?;
-            bytes = Some(whole);
+        if best.as_ref().is_none_or(|(patch, _)| whole.len() < patch.len()) {
+            let run = checked(&whole, files)?;
+            best = Some((whole, run.sections));
         }
     }
-    let bytes = bytes.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
-    let report = Patch::parse(&bytes, &unlimited())?.report();
+    let best = best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
+    let (bytes, sections) = best;
+    let patch = Patch::parse(&bytes, &unlimited())?;
+    let report = Report {
+        sections: patch.with_rest(sections),
+        ..patch.report()
+    };
     Ok(Delta { bytes, report })
 }
 
@@ -86,28 +91,31 @@ type Files<'f> = (&'f [u8], &'f [u8], &'f dyn Progress);
 /// A patch without its declared memory.
 type Draft = (Header, Vec<Body>);
 
-/// Applies the patch and compares; gives the most memory that was held.
-fn checked(patch: &[u8], (old, new, progress): Files) -> Result<u64> {
+/// A patch that gives the new file back, and its bytes by section.
+type Sealed = (Vec<u8>, Vec<Part>);
+
+/// Applies the patch and compares.
+fn checked(patch: &[u8], (old, new, progress): Files) -> Result<Run> {
     let limits = unlimited();
     let mut rebuilt = Compare { expected: new };
-    let (memory, _) = Patch::parse(patch, &limits)?.run(&old, &mut rebuilt, &limits, progress)?;
+    let run = Patch::parse(patch, &limits)?.run(&old, &mut rebuilt, &limits, progress)?;
     if rebuilt.expected.is_empty() {
-        Ok(memory)
+        Ok(run)
     } else {
         Err(Error::SelfCheck("the rebuilt file is too short"))
     }
 }
 
 /// Checks a patch and declares the memory that this took; `None` where it does not give the new file back.
-fn sealed(draft: Option<Draft>, files: Files) -> Result<Option<Vec<u8>>> {
+fn sealed(draft: Option<Draft>, files: Files) -> Result<Option<Sealed>> {
     let Some((mut header, bodies)) = draft else {
         return Ok(None);
     };
     header.memory = u64::MAX >> 1;
     match checked(&container::write(&header, &bodies), files) {
-        Ok(memory) => {
-            header.memory = memory + memory / SPARE_PART + SPARE;
-            Ok(Some(container::write(&header, &bodies)))
+        Ok(run) => {
+            header.memory = run.memory + run.memory / SPARE_PART + SPARE;
+            Ok(Some((container::write(&header, &bodies), run.sections)))
         }
         Err(Error::Cancelled) => Err(Error::Cancelled),
         Err(_) => Ok(None),

@@ -103,6 +103,7 @@ fn json_reports_are_json() {
         &["apply", "old", "p", "-o", "out", "--json"],
         &["diff", "old", "new", "-o", "q", "--json", "--symbols", "old,new"],
         &["inspect", "p", "--json"],
+        &["inspect", "p", "old", "--json"],
     ] {
         let output = bench.run(args);
         assert_eq!(code(&output), 0);

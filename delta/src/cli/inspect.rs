@@ -1,8 +1,8 @@
 //! `elfdelta inspect`: what a patch says of itself.
 
-use super::{InspectArgs, exit::Failure};
+use super::{InspectArgs, exit::Failure, progress::Bar};
 use elfdelta::{Limits, Part, Patch, container};
-use std::fs;
+use std::fs::{self, File};
 
 #[derive(serde::Serialize)]
 struct Summary {
@@ -20,14 +20,18 @@ struct Summary {
 
 pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
-    // Nothing is decoded here, so nothing needs limiting.
+    // The directory alone needs no limits.
     let limits = Limits {
         memory: u64::MAX,
         output: u64::MAX,
         ..Limits::default()
     };
     let patch = Patch::parse(&bytes, &limits)?;
-    let (header, report) = (patch.header(), patch.report());
+    let (header, mut report) = (patch.header(), patch.report());
+    if let Some(path) = &args.old {
+        let old = File::open(path).map_err(Failure::at(path))?;
+        report.sections = patch.sections(&old, &Limits::default(), &Bar::new())?;
+    }
     let summary = Summary {
         format_version: container::VERSION,
         features: header.features,

@@ -41,7 +41,8 @@ enum Action {
     /// then says not to use what came out.
     #[command(after_help = EXIT_CODES)]
     Apply(ApplyArgs),
-    /// Show what a patch says of itself: versions, sizes, digests, memory, bytes per stream and section.
+    /// Show what a patch says of itself: versions, sizes, digests, memory, bytes per stream and, with
+    /// the old file at hand, per section.
     #[command(after_help = EXIT_CODES)]
     Inspect(InspectArgs),
 }
@@ -96,6 +97,8 @@ struct ApplyArgs {
 struct InspectArgs {
     /// The patch.
     patch: PathBuf,
+    /// The file that the patch was made from: with it, bytes are also told per section of the new file.
+    old: Option<PathBuf>,
     /// As JSON.
     #[arg(long)]
     json: bool,

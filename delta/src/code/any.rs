@@ -66,10 +66,10 @@ macro_rules! forward {
                     Self::Columns(s) => s.raw(value),
                 }
             }
-            fn written(&self) -> u64 {
+            fn position(&self) -> u64 {
                 match self {
-                    Self::Modelled(s) => s.written(),
-                    Self::Columns(s) => s.written(),
+                    Self::Modelled(s) => s.position(),
+                    Self::Columns(s) => s.position(),
                 }
             }
             fn close(&mut self) {

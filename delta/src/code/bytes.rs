@@ -84,23 +84,23 @@ struct Weights([i32; INPUTS]);
 #[inline(never)]
 fn mix(inputs: &[i16; INPUTS], a: &Weights, b: &Weights) -> i32 {
     let mut weights = [0i16; INPUTS];
-    for i in 0..INPUTS {
-        weights[i] = (a.0[i].wrapping_add(b.0[i]) >> 16) as i16;
+    for (weight, (a, b)) in weights.iter_mut().zip(a.0.iter().zip(&b.0)) {
+        *weight = (a.wrapping_add(*b) >> 16) as i16;
     }
-    let mut dot = 0i32;
-    for i in 0..INPUTS {
-        dot = dot.wrapping_add(i32::from(inputs[i]) * i32::from(weights[i]));
-    }
-    dot
+    let products = inputs
+        .iter()
+        .zip(&weights)
+        .map(|(&i, &w)| i32::from(i) * i32::from(w));
+    products.fold(0, i32::wrapping_add)
 }
 
 /// Moves weights by an error, likewise.
 #[inline(never)]
 fn teach(inputs: &[i16; INPUTS], error: i16, a: &mut Weights, b: &mut Weights) {
-    for i in 0..INPUTS {
-        let step = (i32::from(inputs[i]) * i32::from(error)) >> RATE;
-        a.0[i] = a.0[i].wrapping_add(step);
-        b.0[i] = b.0[i].wrapping_add(step);
+    for (&input, (a, b)) in inputs.iter().zip(a.0.iter_mut().zip(&mut b.0)) {
+        let step = (i32::from(input) * i32::from(error)) >> RATE;
+        *a = a.wrapping_add(step);
+        *b = b.wrapping_add(step);
     }
 }
 

@@ -42,6 +42,8 @@ impl ColumnWriter {
 pub struct ColumnReader<'a> {
     /// What is not yet decompressed, with its length then.
     frame: Option<(&'a [u8], u64)>,
+    /// Bytes of the patch that all columns take.
+    coded: u64,
     stream: Cow<'a, [u8]>,
     /// Position and end of each column: flags, bytes, numbers.
     columns: [(usize, usize); 3],
@@ -55,6 +57,7 @@ impl<'a> ColumnReader<'a> {
     pub fn stored(stream: &'a [u8], budget: &'a Budget<'a>) -> Result<Self> {
         let mut reader = ColumnReader::zstd(&[], 0, budget);
         reader.frame = None;
+        reader.coded = stream.len() as u64;
         reader.stream = Cow::Borrowed(stream);
         reader.find()?;
         Ok(reader)
@@ -64,6 +67,7 @@ impl<'a> ColumnReader<'a> {
     pub fn zstd(frame: &'a [u8], decoded: u64, budget: &'a Budget<'a>) -> Self {
         ColumnReader {
             frame: Some((frame, decoded)),
+            coded: frame.len() as u64,
             stream: Cow::Borrowed(&[]),
             columns: [(0, 0); 3],
             short: false,
@@ -152,7 +156,7 @@ impl Symbols for ColumnWriter {
         self.bytes.push(value);
         value
     }
-    fn written(&self) -> u64 {
+    fn position(&self) -> u64 {
         (self.flags.len() / 8 + self.bytes.len() + self.numbers.len()) as u64
     }
     fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, value: u8) -> u8 {
@@ -193,6 +197,15 @@ impl Symbols for ColumnReader<'_> {
     fn raw(&mut self, _: u8) -> u8 {
         self.budget.spend(1);
         self.next(BYTES)
+    }
+    fn position(&self) -> u64 {
+        // The columns are packed together: each symbol counts as what its column's bytes come to on average.
+        let left: usize = self.columns.iter().map(|(at, end)| end - at).sum();
+        match self.stream.len() as u64 {
+            0 if self.frame.is_some() => 0,
+            0 => self.coded,
+            all => (u128::from(self.coded) * u128::from(all - left as u64) / u128::from(all)) as u64,
+        }
     }
     fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, _: u8) -> u8 {
         self.budget.spend(1);

@@ -134,8 +134,8 @@ impl Model {
             }
         }
         let target = if bit { (1 << 22) - 1 } else { 0 };
-        for i in 0..N {
-            let state = &mut self.slots[at[i]];
+        for slot in at {
+            let state = &mut self.slots[slot];
             let (p, count) = ((*state >> 10) as i32, *state & 1023);
             let step = (i64::from(target - p) * i64::from(RECIPROCALS[count as usize])) >> 16;
             *state = ((p + step as i32) as u32) << 10 | (count + u32::from(count < self.limit));

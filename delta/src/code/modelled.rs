@@ -152,7 +152,7 @@ impl Symbols for ModelledWriter {
     fn raw(&mut self, value: u8) -> u8 {
         self.bits.raw(value)
     }
-    fn written(&self) -> u64 {
+    fn position(&self) -> u64 {
         self.bits.len() as u64
     }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
@@ -188,6 +188,9 @@ impl Symbols for ModelledReader<'_> {
     fn raw(&mut self, _value: u8) -> u8 {
         self.budget.spend(FLAG_WORK);
         self.bits.raw(0)
+    }
+    fn position(&self) -> u64 {
+        self.bits.position()
     }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, _value: u8) -> u8 {
         self.budget.spend(BYTE_WORK);

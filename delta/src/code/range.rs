@@ -139,6 +139,11 @@ impl<'a> BitReader<'a> {
         self.at > self.bytes.len() + 2 * PADDED
     }
 
+    /// Bytes that the symbols read so far took, about.
+    pub fn position(&self) -> u64 {
+        self.at.saturating_sub(PADDED).min(self.bytes.len()) as u64
+    }
+
     #[inline]
     fn pull(&mut self) {
         let byte = self.bytes.get(self.at).copied().unwrap_or(0);

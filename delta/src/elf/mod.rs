@@ -44,6 +44,11 @@ pub struct Section {
 }
 
 impl Section {
+    /// The name, for people.
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
+
     /// Whether the section has bytes in the file.
     pub fn in_file(&self) -> bool {
         self.kind != SHT_NOBITS && self.kind != SHT_NULL && self.size > 0

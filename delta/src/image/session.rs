@@ -8,10 +8,10 @@ use crate::code::Symbols;
 use crate::data::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
 use crate::elf::{Elf, Region, RegionKind, address::Addresses};
 use crate::file_view::FileView;
-use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
+use crate::layout::{CodeMap, CodeSection, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::{Recipe, Scripts};
-use crate::tables::{Choices, Made, Unwind, World, go, jumps, relocations, symbols};
+use crate::tables::{Choices, Made, Table, Unwind, World, go, jumps, relocations, symbols};
 use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
 use crate::{Error, error::Result};
 
@@ -106,6 +106,7 @@ pub fn code_image<'v, S: Symbols>(
     let regions = elf.regions(len).ok_or_else(damaged)?;
     let pairs = pair_sections(&old.elf, &elf);
     let choices = Choices::code(streams.get(Stream::Skeleton), &elf, plan.map(|p| &p.choices));
+    streams.account(&[Stream::Skeleton], HEADERS);
 
     // Layout: the units of every executable section.
     let mut code = code_sections(&elf, &addresses);
@@ -133,6 +134,7 @@ pub fn code_image<'v, S: Symbols>(
             truth,
             &mut held,
         )?);
+        streams.account(&[Stream::Layout], &elf.sections[section.section].shown());
         held_layout.push(held);
         section.units = (first, units.len() as u32);
     }
@@ -148,7 +150,7 @@ pub fn code_image<'v, S: Symbols>(
     drop(models);
     budget.stage("code", units.len() as u64);
     let mut held_body = budget.held();
-    let body = code_text(streams, old, &units, plan, &mut held_body)?;
+    let body = code_text(streams, old, (&elf, &code), &units, plan, &mut held_body)?;
     streams.get(Stream::Edits).close();
     streams.get(Stream::Literals).close();
 
@@ -176,6 +178,7 @@ pub fn code_image<'v, S: Symbols>(
             &mut covers,
             &mut held_covers,
         )?;
+        streams.account(&[Stream::Covers], &shown(region, &elf));
     }
     streams.get(Stream::Covers).close();
 
@@ -274,11 +277,14 @@ pub fn code_image<'v, S: Symbols>(
             plan,
             &mut recipe,
         )?;
+        let name = elf.sections[section.section].shown();
+        streams.account(&[Stream::Layout, Stream::Targets], &name);
         recipe.finish();
         made.sections.push((section.section, recipe));
     }
     drop((pass, models, jump_models));
     drop((body, held_body));
+    streams.account(&[Stream::Jumps], "(jump tables)");
     for stream in [Stream::Layout, Stream::Targets, Stream::Jumps] {
         streams.get(stream).close();
     }
@@ -286,16 +292,24 @@ pub fn code_image<'v, S: Symbols>(
     let go = functions.as_ref().map_or(0, |f| f.memory());
     held_code.set(made.memory() + world.targets.memory() + unwind.memory() + go)?;
     unwind.finish(streams, &world, &mut made)?;
+    let names = |tables: &[Table]| choices.shown(tables, &elf);
+    streams.account(&[Stream::Unwind], &names(&[Table::Frames, Table::FrameIndex]));
+    streams.account(&[Stream::Exceptions], &names(&[Table::Exceptions]));
     held_code.set(made.memory() + world.targets.memory() + go)?;
     if let Some(functions) = functions {
         functions.finish(streams.get(Stream::Go), &world, &mut made)?;
+        streams.account(&[Stream::Go], &names(&[Table::Functions]));
     }
     held_code.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     go::words::code(streams.get(Stream::Go), &mut world, &mut made)?;
+    streams.account(&[Stream::Go], "(words of Go's data)");
     held_code.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     relocations::code(streams.get(Stream::Pointers), &mut world, &mut made)?;
+    streams.account(&[Stream::Pointers], &names(&[Table::Relocations]));
     held_code.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     symbols::code(streams.get(Stream::Symbols), &world, &mut made)?;
+    let tables = [Table::Symbols, Table::Names, Table::Hash, Table::Versions];
+    streams.account(&[Stream::Symbols], &names(&tables));
     held_code.set(made.memory() + BYTE_MODELS)?;
     for stream in [
         Stream::Unwind,
@@ -341,6 +355,7 @@ pub fn code_image<'v, S: Symbols>(
                     &mut recipe,
                     &mut held,
                 )?;
+                streams.account(&[Stream::Bytes], &shown(region, &elf));
             }
         }
         recipe.finish();
@@ -364,9 +379,21 @@ pub fn is_data(region: &Region, elf: &Elf, code: &CodeMap, choices: &Choices) ->
     }
 }
 
+/// What the parts of a file are called that are in no section, in reports.
+const HEADERS: &str = "(headers)";
+
+fn shown(region: &Region, elf: &Elf) -> String {
+    match region.kind {
+        RegionKind::Section(i) => elf.sections[i].shown(),
+        RegionKind::Head | RegionKind::Table => HEADERS.into(),
+        RegionKind::Gap => "(gaps)".into(),
+    }
+}
+
 fn code_text<S: Symbols>(
     streams: &mut Streams<S>,
     old: &OldImage,
+    (elf, code): (&Elf, &CodeMap),
     units: &[NewUnit],
     plan: Option<&Plan>,
     held: &mut Held,
@@ -376,7 +403,6 @@ fn code_text<S: Symbols>(
     let mut body = TextBody::default();
     let mut listing = Listing::new(old.machine);
     let budget = old.file.budget();
-    let coders = streams.two(Stream::Edits, Stream::Literals);
     for (index, unit) in units.iter().enumerate() {
         let mut truth = None;
         if let Some(plan) = plan
@@ -393,7 +419,7 @@ fn code_text<S: Symbols>(
             });
         }
         coder.code(
-            (coders.0, coders.1),
+            streams.two(Stream::Edits, Stream::Literals),
             (&mut ops, &mut literals),
             unit,
             truth,
@@ -403,6 +429,11 @@ fn code_text<S: Symbols>(
         held.set(models + coder.memory() + body.memory())?;
         budget.go_on(1)?;
         budget.at(index as u64);
+        let ended = |s: &&CodeSection| s.units.1 as usize == index + 1;
+        if let Some(section) = code.sections.iter().find(ended) {
+            let name = elf.sections[section.section].shown();
+            streams.account(&[Stream::Edits, Stream::Literals], &name);
+        }
     }
     held.set(body.memory())?;
     Ok(body)

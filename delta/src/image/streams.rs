@@ -1,5 +1,8 @@
 //! The streams of an image, by name.
 
+use crate::Part;
+use crate::code::Symbols;
+
 /// What a stream holds. The number is its identifier in the patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -49,9 +52,14 @@ pub const STREAMS: [(Stream, &str); 13] = [
     (Stream::Bytes, "bytes"),
 ];
 
-/// One coder for each stream.
+/// One coder for each stream, and what the bytes of the patch were spent on.
 #[derive(Debug)]
-pub struct Streams<S>([S; STREAMS.len()]);
+pub struct Streams<S> {
+    coders: [S; STREAMS.len()],
+    /// Up to where each stream is accounted for.
+    counted: [u64; STREAMS.len()],
+    parts: Vec<Part>,
+}
 
 impl<S> Streams<S> {
     /// Makes each coder from its identifier.
@@ -61,25 +69,55 @@ impl<S> Streams<S> {
             coders.push(make(stream as u8)?);
         }
         let coders = <[S; STREAMS.len()]>::try_from(coders);
-        Ok(Streams(coders.unwrap_or_else(|_| {
-            unreachable!("one coder was made for each stream")
-        })))
+        Ok(Streams {
+            coders: coders.unwrap_or_else(|_| unreachable!("one coder was made for each stream")),
+            counted: [0; STREAMS.len()],
+            parts: Vec::new(),
+        })
     }
 
     /// The coder of a stream.
     pub fn get(&mut self, stream: Stream) -> &mut S {
-        &mut self.0[stream as usize - 1]
+        &mut self.coders[stream as usize - 1]
     }
 
     /// The coders of two different streams.
     pub fn two(&mut self, a: Stream, b: Stream) -> (&mut S, &mut S) {
-        let pair = self.0.get_disjoint_mut([a as usize - 1, b as usize - 1]);
+        let pair = self.coders.get_disjoint_mut([a as usize - 1, b as usize - 1]);
         let [a, b] = pair.unwrap_or_else(|_| unreachable!("two names are two streams"));
         (a, b)
     }
 
     /// The coders with their identifiers.
     pub fn into_coders(self) -> impl Iterator<Item = (u8, S)> {
-        STREAMS.iter().map(|(stream, _)| *stream as u8).zip(self.0)
+        STREAMS.iter().map(|(stream, _)| *stream as u8).zip(self.coders)
+    }
+
+    /// What was accounted for, the most expensive first.
+    pub fn take_parts(&mut self) -> Vec<Part> {
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.retain(|p| p.bytes > 0);
+        parts.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        parts
+    }
+}
+
+impl<S: Symbols> Streams<S> {
+    /// Says that what these streams coded since the last word about them went into a part of the new file.
+    pub fn account(&mut self, streams: &[Stream], name: &str) {
+        let mut bytes = 0;
+        for &stream in streams {
+            let at = stream as usize - 1;
+            let position = self.coders[at].position();
+            bytes += position.saturating_sub(self.counted[at]);
+            self.counted[at] = position;
+        }
+        match self.parts.iter_mut().find(|p| p.name == name) {
+            Some(part) => part.bytes += bytes,
+            None => self.parts.push(Part {
+                name: name.into(),
+                bytes,
+            }),
+        }
     }
 }

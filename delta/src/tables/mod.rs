@@ -108,6 +108,15 @@ impl Choices {
         (0..self.chosen.len()).filter(move |&i| self.chosen[i] == Some(table))
     }
 
+    /// The names of the sections with these models, for reports.
+    pub fn shown(&self, tables: &[Table], elf: &Elf) -> String {
+        let among = |&i: &usize| self.chosen[i].is_some_and(|t| tables.contains(&t));
+        let names = (0..self.chosen.len())
+            .filter(among)
+            .map(|i| elf.sections[i].shown());
+        names.collect::<Vec<_>>().join(" ")
+    }
+
     /// Sends the choice.
     pub fn code<S: Symbols>(s: &mut S, elf: &Elf, truth: Option<&Choices>) -> Choices {
         let mut model = Model::new(1, 6, 255);
