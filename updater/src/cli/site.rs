@@ -50,7 +50,11 @@ enum Command {
         json: bool,
     },
     /// Switch to the fetched release; needs no network.
-    Activate,
+    Activate {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Fetch the newest release and switch to it.
     Update {
         #[command(flatten)]
@@ -63,7 +67,11 @@ enum Command {
         json: bool,
     },
     /// Go back to the release that ran before; needs no network.
-    Rollback,
+    Rollback {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Go to a release by name, older or newer, at or above the signed floor.
     Downgrade {
         /// Release id.
@@ -88,12 +96,19 @@ enum Command {
         json: bool,
     },
     /// Put right what verify found, with whole files.
-    Repair,
+    Repair {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove deployments and objects that are not kept.
     Gc {
         /// Give up an unfinished fetch too.
         #[arg(long)]
         forget_fetched: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Keep a release whatever gc does.
     Pin {
@@ -345,7 +360,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             let updated = site.update(&options, watch)?;
             return told(&updated, as_json, watch);
         }
-        Command::Activate => println!("{} runs", site.activate(watch)?),
+        Command::Activate { json: as_json } => return runs(&site.activate(watch)?, as_json),
         Command::Update {
             weigh,
             again,
@@ -358,7 +373,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             let updated = site.update(&options, watch)?;
             return told(&updated, as_json, watch);
         }
-        Command::Rollback => println!("{} runs", site.rollback(watch)?),
+        Command::Rollback { json: as_json } => return runs(&site.rollback(watch)?, as_json),
         Command::Downgrade {
             release,
             below_floor,
@@ -399,9 +414,21 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             }
             println!("the tree is as its release has it");
         }
-        Command::Repair => println!("{} repaired", site.repair(watch)?),
-        Command::Gc { forget_fetched } => {
+        Command::Repair { json: as_json } => {
+            let repaired = site.repair(watch)?;
+            if as_json {
+                return json(&serde_json::json!({"repaired": repaired}));
+            }
+            println!("{repaired} repaired");
+        }
+        Command::Gc {
+            forget_fetched,
+            json: as_json,
+        } => {
             let r = site.gc(forget_fetched, watch)?;
+            if as_json {
+                return json(&r);
+            }
             println!(
                 "{} deployments and {} objects gone, {}",
                 r.deployments,
@@ -412,6 +439,15 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
         Command::Pin { release, remove } => site.pin(&release, !remove)?,
         Command::Recover { root } => site.recover(&read(&root)?)?,
     }
+    Ok(0)
+}
+
+/// Which release runs now.
+fn runs(release: &str, as_json: bool) -> Result<u8> {
+    if as_json {
+        return json(&serde_json::json!({"runs": release}));
+    }
+    println!("{release} runs");
     Ok(0)
 }
 

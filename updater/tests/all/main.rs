@@ -3,6 +3,7 @@
 mod attacks;
 #[cfg(feature = "dbus")]
 mod bus;
+mod cli;
 mod crash;
 mod faults;
 mod fixed;
