@@ -45,7 +45,9 @@ impl Site {
             .filter(|e| !matches!(e.kind, Kind::Hard(_)))
         {
             // What is missing is `verify`'s to tell.
-            let Ok(stat) = tree.stat(&entry.path) else { continue };
+            let Ok(stat) = tree.stat(&entry.path) else {
+                continue;
+            };
             if (stat.st_uid, stat.st_gid) != (entry.uid, entry.gid) {
                 all.push(entry.shown());
             }
