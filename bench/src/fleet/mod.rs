@@ -16,6 +16,7 @@ use link::Shape;
 use race::Race;
 use report::Row;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tools::{TOOLS, Tool};
 
 /// The command line of `bench fleet`.
@@ -47,10 +48,22 @@ pub struct Fleet {
     json: Option<PathBuf>,
 }
 
+/// Whether the user wants no more. The running tool is in the same group of processes and ends by itself; the
+/// namespace and the servers go as on any other way out.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn go_on() -> Result<(), String> {
+    match INTERRUPTED.load(Ordering::Relaxed) {
+        true => Err("interrupted".into()),
+        false => Ok(()),
+    }
+}
+
 /// `bench fleet`.
 pub fn run(cache: &Cache, args: &Fleet) -> Result<(), String> {
     let chosen = select(&args.tools)?;
     able()?;
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(crate::text)?;
     let shape = Shape {
         kbit: args.kbit.max(1),
         rtt_ms: args.rtt,
@@ -67,6 +80,7 @@ pub fn run(cache: &Cache, args: &Fleet) -> Result<(), String> {
         .map(|tool| first(&race, tool, args.fresh, shape))
         .collect();
     slowly(&race, &chosen, &mut rows, shape, args.budget);
+    go_on()?;
     println!("{}", report::table(shape, &rows));
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&rows).map_err(crate::text)?;
@@ -87,7 +101,7 @@ fn first(race: &Race, tool: &Tool, fresh: bool, shape: Shape) -> Row {
         return row;
     }
     eprintln!("{}: farm", tool.name);
-    let made = race.make(tool, fresh);
+    let made = go_on().and_then(|()| race.make(tool, fresh));
     let result = made.and_then(|made| {
         row.made = Some(made);
         if !tool.ours {
@@ -116,7 +130,7 @@ fn slowly(race: &Race, tools: &[&Tool], rows: &mut [Row], shape: Shape, budget: 
         }
         left -= needs;
         eprintln!("{}: site, {} kbit/s, about {needs:.0} s", tool.name, shape.kbit);
-        match race.pull(tool, Some(shape)) {
+        match go_on().and_then(|()| race.pull(tool, Some(shape))) {
             Ok(real) => row.real = Some(real),
             Err(error) => row.missing = Some(error),
         }

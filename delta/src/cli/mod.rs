@@ -85,7 +85,7 @@ struct ApplyArgs {
     /// Size that the new file may have, such as 1G.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "16G")]
     max_output: u64,
-    /// Worker threads; 0 is one for each core.
+    /// Worker threads at most; patches of this format version keep one busy.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Report on standard output as JSON.
@@ -130,7 +130,7 @@ enum Profile {
     Fast,
     /// Few bytes at moderate time.
     Default,
-    /// More time for fewer bytes.
+    /// No more bytes than the default, at whatever time; the same as the default in this version.
     Max,
 }
 
