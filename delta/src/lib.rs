@@ -19,8 +19,9 @@
 //!
 //! # Making a patch
 //! [`diff()`] takes both files as bytes, with [`Options`]: the [`Profile`] trades bytes of the patch against
-//! time to apply it. It applies the patch once before handing it out as a [`Delta`], whose [`Report`] tells in
-//! one [`Part`] for each stream where the bytes went. The same inputs give the same patch.
+//! time to apply it. It applies the patch once before handing it out as a [`Delta`], whose [`Report`] tells where
+//! the bytes went: in one [`Part`] for each stream, and in one for each section of the new file. The same inputs
+//! give the same patch.
 //!
 //! # Applying one
 //! [`Patch::parse`] reads header and directory of a patch and refuses what is damaged, too new, or above the

@@ -4,12 +4,12 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// zstd streams: apply runs near disk speed.
+    /// zstd streams where models would be slow: quick to apply.
     Fast,
     /// Modelled streams: the fewest bytes at moderate time.
     #[default]
     Default,
-    /// More encoder time for fewer bytes; applies like the default.
+    /// No more bytes than the default, at whatever encoder time; in this version the same patch.
     Max,
 }
 
