@@ -87,6 +87,7 @@ impl Patch<'_> {
         sections
     }
 
+    /// Writes the new file; gives the bytes of the patch by section.
     fn rebuild(&self, old: &dyn ReadAt, sink: &mut dyn Write, budget: &Budget) -> Result<Vec<Part>> {
         let mut sections = Vec::new();
         let mut output = Output {
@@ -100,7 +101,8 @@ impl Patch<'_> {
             Method::Whole => self.whole(&mut output)?,
             Method::Bytes | Method::Image => {
                 let view = FileView::new(old, budget)?;
-                let (recipes, _held) = self.recipes(&view, &mut sections)?;
+                let ((recipes, _held), parts) = self.recipes(&view)?;
+                sections = parts;
                 budget.stage("write", self.header().new_len);
                 for recipe in recipes {
                     recipe.run(&view, &mut |piece| output.write(piece))?;
@@ -113,20 +115,19 @@ impl Patch<'_> {
         Ok(sections)
     }
 
-    /// Phase one: everything that the streams say, as scripts in file order.
-    fn recipes<'v>(&self, view: &'v FileView, sections: &mut Vec<Part>) -> Result<Scripts<'v>> {
+    /// Phase one: everything that the streams say, as scripts in file order, and what its bytes went into.
+    fn recipes<'v>(&self, view: &'v FileView) -> Result<(Scripts<'v>, Vec<Part>)> {
         let header = self.header();
         let mut streams = Streams::new(|id| self.reader(id, view.budget()))?;
         if header.method == Method::Bytes {
-            return code_file(&mut streams, view, header.new_len, None);
+            return Ok((code_file(&mut streams, view, header.new_len, None)?, Vec::new()));
         }
         let old = OldImage::read(view)?;
         let old = old.ok_or(Error::DamagedPatch(
             "it takes the old file for an ELF file that it is not",
         ))?;
         let scripts = code_image(&mut streams, &old, header.new_len, None)?;
-        *sections = streams.take_parts();
-        Ok(scripts)
+        Ok((scripts, streams.take_parts()))
     }
 
     fn reader<'b>(&'b self, id: u8, budget: &'b Budget<'b>) -> Result<StreamReader<'b>> {

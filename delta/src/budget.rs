@@ -76,7 +76,8 @@ impl<'p> Budget<'p> {
     }
 
     /// Work spent so far, in units.
-    pub fn spent(&self) -> u64 {
+    #[cfg(test)]
+    fn spent(&self) -> u64 {
         self.taken.get() - self.slice.get()
     }
 

@@ -156,9 +156,6 @@ impl Symbols for ColumnWriter {
         self.bytes.push(value);
         value
     }
-    fn position(&self) -> u64 {
-        (self.flags.len() / 8 + self.bytes.len() + self.numbers.len()) as u64
-    }
     fn mixed_byte(&mut self, _: &mut ByteModel, _: &ByteContext, value: u8) -> u8 {
         self.bytes.push(value);
         value

@@ -38,8 +38,10 @@ pub trait Symbols {
     fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64;
     /// A byte that no model can foresee: eight bits at their face value.
     fn raw(&mut self, value: u8) -> u8;
-    /// Bytes of the coded stream so far, about: written, or read.
-    fn position(&self) -> u64;
+    /// Bytes of the stream read so far, about; 0 on the writing side.
+    fn position(&self) -> u64 {
+        0
+    }
     /// A byte under a [`ByteModel`].
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8;
     /// Whether more symbols were read than the caller's work limit, or than the stream holds.

@@ -13,14 +13,6 @@ pub struct ModelledWriter {
 }
 
 impl ModelledWriter {
-    /// Bytes so far, about.
-    pub fn len(&self) -> usize {
-        self.bits.len()
-    }
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
     /// The stream.
     pub fn finish(self) -> Vec<u8> {
         self.bits.finish()
@@ -151,9 +143,6 @@ impl Symbols for ModelledWriter {
     }
     fn raw(&mut self, value: u8) -> u8 {
         self.bits.raw(value)
-    }
-    fn position(&self) -> u64 {
-        self.bits.len() as u64
     }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
         model.code(&mut self.bits, known, value)

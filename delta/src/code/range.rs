@@ -76,11 +76,6 @@ impl Bits for BitWriter {
 }
 
 impl BitWriter {
-    /// Bytes written so far.
-    pub fn len(&self) -> usize {
-        self.out.len()
-    }
-
     /// Ends the stream with as few bytes as a reader that pads with zeros needs.
     pub fn finish(mut self) -> Vec<u8> {
         for bytes in 0..=8 {

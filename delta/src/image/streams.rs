@@ -103,7 +103,7 @@ impl<S> Streams<S> {
 }
 
 impl<S: Symbols> Streams<S> {
-    /// Says that what these streams coded since the last word about them went into a part of the new file.
+    /// Says that what was read of these streams since the last word about them went into a part of the new file.
     pub fn account(&mut self, streams: &[Stream], name: &str) {
         let mut bytes = 0;
         for &stream in streams {

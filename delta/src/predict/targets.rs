@@ -164,15 +164,9 @@ impl<'a> Targets<'a> {
         let inside = |t: u32| t.wrapping_sub(site.unit.0) < site.unit.1;
         let known = guess.old_target.and_then(|t| self.remap.get(t));
         let learned = known.filter(|l| !guess.inside || inside(l.target));
-        let projected = guess
-            .old_target
-            .filter(|_| !guess.inside)
-            .and_then(|t| self.map.project(t));
-        let map = self.map;
-        let loose = || {
-            let outside = guess.old_target.filter(|_| !guess.inside);
-            outside.map(|t| map.guess(t))
-        };
+        let (map, outside) = (self.map, guess.old_target.filter(|_| !guess.inside));
+        let projected = outside.and_then(|t| map.project(t));
+        let loose = || outside.map(|t| map.guess(t));
         let (first, from) = match (guess.local.or(projected), learned) {
             (Some(p), Some(l)) if l.target == p => (Some(p), 2 + l.confidence),
             (Some(_), Some(l)) => (Some(l.target), 6 + l.confidence),

@@ -138,17 +138,22 @@ impl Recall {
         Ok(())
     }
 
+    /// Sixteen bytes of new code from a position on.
+    fn new_code(&self, at: usize) -> [u8; 16] {
+        let at = at % RING;
+        match self.ring[at..].first_chunk() {
+            Some(bytes) => *bytes,
+            None => std::array::from_fn(|i| self.ring[(at + i) % RING]),
+        }
+    }
+
     /// Hashes of the last instructions, newest first.
     fn tokens(&self) -> [u32; OLD_GRAM] {
         let mut end = self.written;
         self.starts.map(|start| {
-            let mut bytes = [0u8; 16];
             let len = (end - start).min(16);
-            for (i, byte) in bytes[..len].iter_mut().enumerate() {
-                *byte = self.ring[(start + i) % RING];
-            }
             end = start;
-            digest(&bytes[..len])
+            digest(&self.new_code(start)[..len])
         })
     }
 
@@ -174,15 +179,7 @@ impl Recall {
             }
         }
         if self.new.hits > 0 {
-            let at = self.new.at % RING;
-            match self.ring[at..].first_chunk() {
-                Some(bytes) => self.new.expected = *bytes,
-                None => {
-                    for (i, byte) in self.new.expected.iter_mut().enumerate() {
-                        *byte = self.ring[(at + i) % RING];
-                    }
-                }
-            }
+            self.new.expected = self.new_code(self.new.at);
         }
     }
 

@@ -523,8 +523,8 @@ fn lost_data_at_a_fixed_path() {
     }
 }
 
-#[test]
-fn lost_data_of_gc() {
+/// A small world with each kind of filesystem in turn, as far as they can be had here.
+fn on_each_disk(test: impl Fn(&World, &Disk)) {
     for kind in ["ext4", "xfs"] {
         if !strace_works() {
             return;
@@ -533,6 +533,13 @@ fn lost_data_of_gc() {
         let Some(disk) = Disk::make(&world, kind) else {
             return;
         };
+        test(&world, &disk);
+    }
+}
+
+#[test]
+fn lost_data_of_gc() {
+    on_each_disk(|world, disk| {
         let mount = disk.mount.file_name().unwrap().to_str().unwrap();
         world.publish("r1", "one").unwrap();
         let site = world.site(&format!("{mount}/site"), |_| {});
@@ -558,20 +565,13 @@ fn lost_data_of_gc() {
         };
         let arguments = ["site", "--site", dir.to_str().unwrap(), "gc"];
         let reset = || copy(&saved, &dir);
-        nothing_is_lost(Some(lose_at_every_point(&disk, &arguments, "", &reset, &judge)));
-    }
+        nothing_is_lost(Some(lose_at_every_point(disk, &arguments, "", &reset, &judge)));
+    });
 }
 
 #[test]
 fn lost_data_of_publish() {
-    for kind in ["ext4", "xfs"] {
-        if !strace_works() {
-            return;
-        }
-        let world = small();
-        let Some(disk) = Disk::make(&world, kind) else {
-            return;
-        };
+    on_each_disk(|world, disk| {
         world.publish("r1", "one").unwrap();
         let saved = world.path("saved");
         copy(&world.repo(), &saved);
@@ -603,8 +603,8 @@ fn lost_data_of_publish() {
         let [r, keys, tree] = [text(&repo), text(&world.path("keys")), text(&world.path("two"))];
         let arguments = publish_arguments(&r, &keys, &tree);
         let reset = || copy(&saved, &repo);
-        nothing_is_lost(Some(lose_at_every_point(&disk, &arguments, "", &reset, &judge)));
-    }
+        nothing_is_lost(Some(lose_at_every_point(disk, &arguments, "", &reset, &judge)));
+    });
 }
 
 /// The suite must notice a sync that is left out. Run with `--features drop-sync`.
