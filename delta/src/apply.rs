@@ -182,8 +182,13 @@ impl Patch<'_> {
                 return Err(Error::Cancelled);
             }
             let n = (len - at).min(buffer.len() as u64) as usize;
-            old.read_at(at, &mut buffer[..n])?;
-            digest.update(&buffer[..n]);
+            match old.in_memory().and_then(|all| all.get(at as usize..at as usize + n)) {
+                Some(piece) => digest.update(piece),
+                None => {
+                    old.read_at(at, &mut buffer[..n])?;
+                    digest.update(&buffer[..n]);
+                }
+            }
             at += n as u64;
             progress.at(at);
         }

@@ -13,6 +13,8 @@ const COPIED: u64 = 64;
 /// Positioned, checked reads, counted as work; each thread has its own.
 pub struct FileView<'a> {
     source: &'a dyn ReadAt,
+    /// The source, if it is in memory.
+    bytes: Option<&'a [u8]>,
     len: u64,
     budget: &'a Budget<'a>,
     _held: Held<'a>,
@@ -27,6 +29,7 @@ impl<'a> FileView<'a> {
         held.set(len.next_multiple_of(BLOCK as u64).min((BLOCK * BLOCKS) as u64))?;
         Ok(FileView {
             source,
+            bytes: source.in_memory().filter(|bytes| bytes.len() as u64 == len),
             len,
             budget,
             _held: held,
@@ -56,6 +59,10 @@ impl<'a> FileView<'a> {
             return Err(Error::DamagedPatch("it refers past the end of a file"));
         }
         self.budget.spend(1 + out.len() as u64 / COPIED);
+        if let Some(bytes) = self.bytes {
+            out.copy_from_slice(&bytes[at as usize..][..out.len()]);
+            return Ok(());
+        }
         if out.len() >= BLOCK {
             return Ok(self.source.read_at(at, out)?);
         }

@@ -1,5 +1,5 @@
 //! The `elfdelta` command: make a patch, apply it, look into it.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cli;
 

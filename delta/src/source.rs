@@ -8,6 +8,10 @@ pub trait ReadAt: Sync {
     fn size(&self) -> io::Result<u64>;
     /// Fills `buf` from `offset`, or fails with `UnexpectedEof` where the file is too short.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// All of it, where it lies in memory: then nothing is read twice.
+    fn in_memory(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 impl ReadAt for &[u8] {
@@ -25,6 +29,9 @@ impl ReadAt for &[u8] {
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+    fn in_memory(&self) -> Option<&[u8]> {
+        Some(self)
+    }
 }
 
 impl ReadAt for Vec<u8> {
@@ -33,6 +40,9 @@ impl ReadAt for Vec<u8> {
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.as_slice().read_at(offset, buf)
+    }
+    fn in_memory(&self) -> Option<&[u8]> {
+        Some(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `elfdelta apply`: the old file by position, the patch in memory, the new file forward.
 
-use super::{ApplyArgs, exit::Failure, output::Target, progress::Bar};
+use super::{ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar};
 use elfdelta::{Limits, Patch, ReadAt};
 use std::{
     fs::{self, File, Permissions},
@@ -34,6 +34,7 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
     // A program stays runnable; set-id bits are not handed on to a file that others may own.
     let permissions = Permissions::from_mode(mode & 0o777);
     let bar = Bar::new();
+    let old = Mapped::new(old).map_err(Failure::at(&args.old))?;
     args.output.write(Some(permissions), |sink| {
         patch.apply(&old as &dyn ReadAt, sink, &limits, &bar)
     })?;

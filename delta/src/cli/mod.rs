@@ -4,6 +4,7 @@ mod apply;
 mod diff;
 mod exit;
 mod inspect;
+mod mapped;
 mod output;
 mod progress;
 mod size;
