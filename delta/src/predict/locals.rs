@@ -14,17 +14,39 @@ pub struct Locals {
     heads: Vec<u16>,
     leader: Vec<u64>,
     labelled: Vec<u64>,
+    /// The first instruction known to jump to each, or [`NOBODY`].
+    sources: Vec<u32>,
+    /// The one that was jumped to last.
+    last: Option<usize>,
 }
+
+/// No jump to an instruction is known.
+const NOBODY: u32 = u32::MAX;
 
 /// A target as class, direction and rank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Label {
-    /// 0: a leader without a label, 1: an existing label, 2: any other start.
+    /// 0: a leader without a label, 1: an existing label, 2: any other start, 3: any start at all.
     pub class: u32,
-    /// Whether it lies before the jump.
+    /// Whether it lies before the place that the label counts from.
     pub back: bool,
-    /// Starts of that class between the jump and the target.
+    /// Starts of that class between that place and the target.
     pub rank: u32,
+}
+
+/// The class of all instructions.
+pub const ANY: u32 = 3;
+
+/// The place that a label counts from: instructions below the first number lie back from it, nearest first,
+/// those from the second number on lie ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin(usize, usize);
+
+impl Origin {
+    /// At an instruction, which counts as the first going back.
+    pub fn at(index: usize) -> Origin {
+        Origin(index + 1, index + 1)
+    }
 }
 
 impl Locals {
@@ -34,6 +56,8 @@ impl Locals {
         self.heads.clear();
         self.leader.clear();
         self.labelled.clear();
+        self.sources.clear();
+        self.last = None;
     }
 
     /// Whether no instruction is known.
@@ -43,7 +67,7 @@ impl Locals {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        (self.starts.len() * 6 + (self.leader.len() + self.labelled.len()) * 8) as u64
+        (self.starts.len() * 10 + (self.leader.len() + self.labelled.len()) * 8) as u64
     }
 
     /// Adds all instructions of a unit, without labels.
@@ -69,6 +93,7 @@ impl Locals {
             *word |= u64::from(leader) << bit;
         }
         self.starts.push(start);
+        self.sources.push(NOBODY);
     }
 
     /// Where the instructions start.
@@ -86,11 +111,37 @@ impl Locals {
         self.starts.partition_point(|&s| s <= offset).saturating_sub(1)
     }
 
-    /// Notes that something jumps to an instruction.
-    pub fn mark(&mut self, start: u32) {
+    /// Notes that something jumps to an instruction, and which one it is if it stands in the unit.
+    pub fn mark(&mut self, start: u32, source: Option<usize>) {
         if let Some(index) = self.index(start) {
             self.labelled[index / 64] |= 1 << (index % 64);
+            if let Some(source) = source {
+                self.last = Some(index);
+                if self.sources[index] == NOBODY {
+                    self.sources[index] = source as u32;
+                }
+            }
         }
+    }
+
+    /// The instruction that was jumped to last.
+    pub fn last(&self) -> Option<usize> {
+        self.last
+    }
+
+    /// The jump that leads to the block of an instruction, going by the nearest label.
+    pub fn home(&self, index: usize) -> Option<usize> {
+        let label = self.candidates(Origin::at(index), 1, true).next()?;
+        Some(self.sources[label]).filter(|&s| s != NOBODY).map(|s| s as usize)
+    }
+
+    /// The instruction `index` as an origin, without all that a jump of one byte would reach from it (Intel SDM
+    /// volume 2, JMP and Jcc): assemblers take the long form only for what lies beyond.
+    pub fn beyond_short(&self, index: usize) -> Origin {
+        let start = self.starts.get(index).copied().unwrap_or(0);
+        let end = self.starts.get(index + 1).copied().unwrap_or(u32::MAX - 127);
+        let back = self.starts.partition_point(|&s| s + 126 < start);
+        Origin(back, self.starts.partition_point(|&s| s <= end + 127))
     }
 
     /// Whether only jumps reach an instruction and none is known to.
@@ -107,7 +158,8 @@ impl Locals {
             & match class {
                 0 => leader & !labelled,
                 1 => labelled,
-                _ => !leader & !labelled,
+                2 => !leader & !labelled,
+                _ => u64::MAX,
             }
     }
 
@@ -137,33 +189,39 @@ impl Locals {
     }
 
     /// The instructions that a label's class and direction leave, nearest first.
-    pub fn candidates(&self, from: usize, class: u32, back: bool) -> Candidates<'_> {
+    pub fn candidates(&self, from: Origin, class: u32, back: bool) -> Candidates<'_> {
+        let at = if back { from.0 } else { from.1 };
         Candidates {
             locals: self,
             class,
             back,
-            at: (from + 1).min(self.starts.len()),
+            at: at.min(self.starts.len()),
         }
     }
 
-    /// Names the target of a jump that stands at instruction `from`; `None` if it is no instruction start.
-    pub fn label(&self, from: usize, target: u32) -> Option<Label> {
+    /// Names a target; `None` if it is no instruction start, or none that can be told from there.
+    pub fn label(&self, from: Origin, target: u32) -> Option<Label> {
         let to = self.index(target)?;
-        let class = self.class(to);
-        let back = to <= from;
-        let rank = self.count(
-            class,
-            if back {
-                to + 1..(from + 1).min(self.starts.len())
-            } else {
-                from + 1..to
-            },
-        );
+        self.label_as(self.class(to), from, to)
+    }
+
+    /// Names an instruction as one of a class.
+    pub fn label_as(&self, class: u32, from: Origin, to: usize) -> Option<Label> {
+        let back = to < from.0;
+        if !back && to < from.1 {
+            return None;
+        }
+        let between = if back {
+            to + 1..from.0.min(self.starts.len())
+        } else {
+            from.1..to
+        };
+        let rank = self.count(class, between);
         Some(Label { class, back, rank })
     }
 
     /// The target that a label names.
-    pub fn resolve(&self, from: usize, label: Label) -> Option<u32> {
+    pub fn resolve(&self, from: Origin, label: Label) -> Option<u32> {
         let mut candidates = self.candidates(from, label.class, label.back);
         candidates.nth(label.rank as usize).map(|i| self.starts[i])
     }
@@ -263,16 +321,20 @@ mod tests {
             let starts = locals.starts.clone();
             for (start, (_, _, marked)) in starts.iter().zip(&kinds) {
                 if *marked {
-                    locals.mark(*start);
+                    locals.mark(*start, None);
                 }
             }
             let from = from.index(starts.len());
-            for &target in &starts {
-                let label = locals.label(from, target).unwrap();
-                prop_assert_eq!(locals.resolve(from, label), Some(target));
-                let mut candidates = locals.candidates(from, label.class, label.back);
-                let found = candidates.nth(label.rank as usize).map(|i| locals.starts[i]);
-                prop_assert_eq!(found, Some(target));
+            for (index, &target) in starts.iter().enumerate() {
+                let label = locals.label(Origin::at(from), target).unwrap();
+                prop_assert_eq!(locals.resolve(Origin::at(from), label), Some(target));
+                let any = locals.label_as(ANY, Origin::at(from), index).unwrap();
+                prop_assert_eq!(locals.resolve(Origin::at(from), any), Some(target));
+                let beyond = locals.beyond_short(from);
+                match locals.label(beyond, target) {
+                    Some(label) => prop_assert_eq!(locals.resolve(beyond, label), Some(target)),
+                    None => prop_assert!((beyond.0..beyond.1).contains(&index)),
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ mod remap;
 mod targets;
 
 pub use code::{CodePass, OldCode, Pointer, UnitView};
-pub use locals::{Label, Locals};
+pub use locals::{Label, Locals, Origin};
 pub use map::AddressMap;
 pub use remap::Remap;
 pub use targets::{Guess, Site, TargetModels, Targets};

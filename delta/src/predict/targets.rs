@@ -1,8 +1,9 @@
 //! The grammar of reference targets: the learned map, the static projection, or the target spelled out.
 
 use super::code::OldCode;
-use super::locals::{Label, Locals, look};
+use super::locals::{ANY, Label, Locals, Origin, look};
 use super::{AddressMap, Remap};
+use crate::machine::FieldKind;
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
 
@@ -13,6 +14,11 @@ const UNIT: u32 = 2;
 const ADDRESS: u32 = 3;
 
 const RING: usize = 32;
+
+/// Bits of a label but its rank: which place it counts from, back or ahead, class.
+const KEY_BITS: u32 = 5;
+const BACK: u32 = 4;
+const PLACE: u32 = 3;
 
 /// Candidates for a label that are asked about one by one; how many more to pass is told as a number.
 const SCANNED: u32 = 8;
@@ -94,7 +100,7 @@ impl TargetModels {
             second: Model::new(2, 12, 255),
             way: Model::new(3, bits.min(14), 255),
             ring: Model::new(2, 12, 255),
-            label: Model::new(6, 14, 255),
+            label: Model::new(7, 16, 255),
             rank: Model::new(3, 16, 255),
             stop: Model::new(6, bits.min(18), 255),
             unit: Model::new(4, bits, 255),
@@ -217,7 +223,7 @@ impl<'a> Targets<'a> {
             self.remap.learn(old, known, target);
         }
         if inside(target) {
-            locals.mark(target - site.unit.0);
+            locals.mark(target - site.unit.0, Some(site.index));
         } else if !self.ring.contains(&target) {
             self.ring[self.ring_at % RING] = target;
             self.ring_at += 1;
@@ -242,12 +248,12 @@ impl<'a> Targets<'a> {
         m: &mut TargetModels,
         site: &Site,
         locals: &Locals,
-        (origin, key, known): (usize, u32, u32),
+        (origin, key, known): (Origin, u32, u32),
         old_at: Option<(u32, u32)>,
     ) -> Result<u32> {
         let wanted = old_at.map_or(0, |at| self.old_look(at));
         let damaged = || Error::DamagedPatch("a reference goes nowhere");
-        let mut candidates = locals.candidates(origin, key & 3, key & 4 != 0);
+        let mut candidates = locals.candidates(origin, key & ANY, key & BACK != 0);
         let (last_key, last_index) = self.last_label;
         let mut rank = 0;
         let index = loop {
@@ -255,21 +261,21 @@ impl<'a> Targets<'a> {
                 return Err(damaged());
             };
             let (head, before) = locals.looks(index);
-            let away = 32 - (index.abs_diff(origin) as u32).leading_zeros();
+            let away = 32 - (index.abs_diff(site.index) as u32).leading_zeros();
             let alike = match wanted {
                 0 => 0,
                 w if w == head => 1,
                 _ => 2,
             };
             let near = index.abs_diff(last_index).min(3) as u32;
-            let state = key | alike << 3;
+            let state = key | alike << KEY_BITS;
             let contexts = [
-                hash(1, state | site.kind << 5 | rank << 12),
+                hash(1, state | site.kind << 7 | rank << 14),
                 hash(hash(2, state | u32::from(head) << 8), u32::from(before)),
                 hash(hash(3, state), site.head ^ rank.min(7)),
-                hash(4, state | away << 5 | rank.min(3) << 10),
-                hash(5, state | near << 5 | last_key << 7 | rank.min(7) << 10),
-                hash(hash(6, state | away << 5), u32::from(head)),
+                hash(4, state | away << 7 | rank.min(3) << 12),
+                hash(5, state | near << 7 | last_key << 9 | rank.min(7) << 14),
+                hash(hash(6, state | away << 7), u32::from(head)),
             ];
             if s.flag(&mut m.stop, &contexts, rank == known) {
                 break index;
@@ -277,7 +283,7 @@ impl<'a> Targets<'a> {
             rank += 1;
             if rank == SCANNED {
                 let known = u64::from(known.saturating_sub(SCANNED));
-                let contexts = [hash(1, key), hash(2, site.kind), hash(3, site.head)];
+                let contexts = [hash(1, key), hash(2, key | site.kind << 8), hash(3, site.head)];
                 let more = s.number(&mut m.rank, &contexts, known);
                 let far = usize::try_from(more).ok().and_then(|n| candidates.nth(n));
                 break far.ok_or_else(damaged)?;
@@ -306,10 +312,9 @@ impl<'a> Targets<'a> {
         let near = loose
             .map(|l| l.wrapping_sub(site.unit.0))
             .filter(|&o| o < site.unit.1);
-        let origin = near.map_or(site.index, |offset| locals.at(offset));
         let (mut label, mut in_ring, mut unit, mut way) = (None, None, None, ADDRESS);
         if !S::READS {
-            label = locals.label(origin, truth.wrapping_sub(site.unit.0));
+            label = shortest(locals, site, near, truth.wrapping_sub(site.unit.0));
             in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
             unit = self.units.binary_search(&truth).ok();
             way = match (label, in_ring, unit) {
@@ -336,39 +341,36 @@ impl<'a> Targets<'a> {
                 Ok(self.ring[(self.ring_at + RING - 1 - k as usize) % RING])
             }
             LOCAL => {
-                let label = label.unwrap_or_default();
-                let key = label.class | u32::from(label.back) << 2;
-                let ahead = locals.candidates(origin, 0, false).next();
-                let open = ahead.map_or(15, |i| 32 - ((i - origin) as u32).leading_zeros());
+                let (place, label) = label.unwrap_or_default();
+                let key = label.class | u32::from(label.back) << 2 | place << PLACE;
+                let home = locals.home(site.index);
+                let ahead = locals.candidates(Origin::at(site.index), 0, false).next();
+                let away = |i: usize| 32 - (i.abs_diff(site.index) as u32).leading_zeros();
+                let open = ahead.map_or(15, away);
                 let last = self.last_label.0;
                 let contexts = [
-                    hash(1, site.kind),
+                    hash(1, site.kind | u32::from(near.is_some()) << 8),
                     hash(2, site.head),
                     hash(3, from),
                     hash(hash(4, site.head), open),
                     hash(hash(5, open), last),
                     hash(hash(6, from), u32::from(near.is_some()) | last << 1),
+                    hash(7, site.kind | home.map_or(0, |h| 1 + away(h)) << 8),
                 ];
-                let key = s.tree(&mut m.label, &contexts, 3, key);
+                let key = s.tree(&mut m.label, &contexts, KEY_BITS, key);
+                let class = key & ANY;
+                let origin = origin(locals, site, near, key >> PLACE, class).ok_or(damaged)?;
+                let chosen = (origin, key, label.rank);
                 if s.is_modelled() {
-                    return self.stop(s, m, site, locals, (origin, key, label.rank), old_at);
+                    return self.stop(s, m, site, locals, chosen, old_at);
                 }
-                let contexts = [
-                    hash(1, key),
-                    hash(2, key << 8 | site.kind),
-                    hash(hash(3, key), site.head),
-                ];
-                let rank = s.number(&mut m.rank, &contexts, u64::from(label.rank));
+                let rank = s.number(&mut m.rank, &[0; 3], u64::from(label.rank));
                 let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-                let label = Label {
-                    class: key & 3,
-                    back: key & 4 != 0,
-                    rank,
-                };
-                locals
-                    .resolve(origin, label)
+                let back = key & BACK != 0;
+                let start = locals.resolve(origin, Label { class, back, rank });
+                start
                     .map(|start| site.unit.0 + start)
-                    .ok_or(damaged)
+                    .ok_or(Error::DamagedPatch("a reference goes nowhere"))
             }
             UNIT => {
                 let width = 32 - (self.units.len() as u32).leading_zeros();
@@ -392,4 +394,39 @@ impl<'a> Targets<'a> {
             }
         }
     }
+}
+
+/// The places that a label may count from, by number: where the reference was expected or else where it stands,
+/// the jump that leads to its block, and where the last jump went.
+fn origin(
+    locals: &Locals,
+    site: &Site,
+    near: Option<u32>,
+    place: u32,
+    class: u32,
+) -> Option<Origin> {
+    match place {
+        0 => Some(match near {
+            Some(offset) => Origin::at(locals.at(offset)),
+            None if site.kind == FieldKind::Rel32 as u32 && class != ANY => locals.beyond_short(site.index),
+            None => Origin::at(site.index),
+        }),
+        1 => locals.home(site.index).map(Origin::at),
+        2 => locals.last().map(Origin::at),
+        _ => None,
+    }
+}
+
+/// The label of a target with the lowest rank, and the place that it counts from.
+fn shortest(locals: &Locals, site: &Site, near: Option<u32>, target: u32) -> Option<(u32, Label)> {
+    let from = |place| {
+        let label = locals.label(origin(locals, site, near, place, 0)?, target)?;
+        Some((place, label))
+    };
+    let bits = |&(_, label): &(u32, Label)| 32 - label.rank.leading_zeros();
+    let any = || {
+        let label = locals.label_as(ANY, origin(locals, site, near, 0, ANY)?, locals.index(target)?)?;
+        Some((0, label))
+    };
+    (0..3).filter_map(from).min_by_key(bits).or_else(any)
 }

@@ -3,7 +3,7 @@
 use super::sites::{Around, Guess, REMEMBERED, SiteModels};
 use crate::code::{Symbols, hash};
 use crate::elf::exceptions::Site;
-use crate::predict::{Label, Locals, UnitView};
+use crate::predict::{Label, Origin, Locals, UnitView};
 use crate::tables::landmarks::{CALL, Landmarks};
 use crate::{Error, error::Result};
 
@@ -126,7 +126,8 @@ impl SiteModels {
         let index = landmarks.index(truth);
         let locals = view.locals();
         let near = |back| index.filter(|&i| pads(locals, landmarks, from, back).any(|k| k == i));
-        let label = if S::READS { None } else { locals.label(from, truth) };
+        let origin = Origin::at(from);
+        let label = if S::READS { None } else { locals.label(origin, truth) };
         let way = match (near(false), near(true), label) {
             (Some(_), ..) => ONWARD,
             (_, Some(_), _) => BACK,
@@ -159,7 +160,7 @@ impl SiteModels {
                     back: key & 4 != 0,
                     rank: u32::try_from(rank).unwrap_or(u32::MAX),
                 };
-                view.locals().resolve(from, label).ok_or_else(damaged)
+                view.locals().resolve(origin, label).ok_or_else(damaged)
             }
             _ => {
                 let raw = s.number(&mut self.raw, &[1, 2], u64::from(truth));

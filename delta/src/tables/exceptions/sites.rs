@@ -160,7 +160,7 @@ pub fn code_sites<S: Symbols>(
     }
     landmarks.fill(view);
     for guess in guesses.iter().filter(|g| g.solid && g.site.pad > 0) {
-        view.locals().mark(guess.site.pad);
+        view.locals().mark(guess.site.pad, None);
     }
     let mut around = Around {
         sites: Vec::new(),
@@ -259,7 +259,7 @@ impl Around {
     fn take(&mut self, view: &mut UnitView, site: Site) {
         if site.pad > 0 {
             let locals = view.locals();
-            locals.mark(site.pad);
+            locals.mark(site.pad, None);
             self.recent.retain(|&p| p != site.pad);
             if self.recent.len() == REMEMBERED {
                 self.recent.remove(0);
