@@ -182,7 +182,10 @@ impl Patch<'_> {
                 return Err(Error::Cancelled);
             }
             let n = (len - at).min(buffer.len() as u64) as usize;
-            match old.in_memory().and_then(|all| all.get(at as usize..at as usize + n)) {
+            match old
+                .in_memory()
+                .and_then(|all| all.get(at as usize..at as usize + n))
+            {
                 Some(piece) => digest.update(piece),
                 None => {
                     old.read_at(at, &mut buffer[..n])?;

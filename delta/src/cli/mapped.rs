@@ -11,7 +11,8 @@ use std::{
 };
 
 /// What is said where a page of the mapping cannot be had.
-const GONE: &[u8] = b"elfdelta: the old file became shorter or unreadable while it was read; nothing was replaced\n";
+const GONE: &[u8] =
+    b"elfdelta: the old file became shorter or unreadable while it was read; nothing was replaced\n";
 
 /// A file that is read through a mapping, or by position where it cannot be mapped.
 pub struct Mapped {

@@ -47,6 +47,11 @@ impl Origin {
     pub fn at(index: usize) -> Origin {
         Origin(index + 1, index + 1)
     }
+
+    /// The first instruction that lies ahead.
+    pub fn first_ahead(self) -> usize {
+        self.1
+    }
 }
 
 impl Locals {
@@ -132,7 +137,9 @@ impl Locals {
     /// The jump that leads to the block of an instruction, going by the nearest label.
     pub fn home(&self, index: usize) -> Option<usize> {
         let label = self.candidates(Origin::at(index), 1, true).next()?;
-        Some(self.sources[label]).filter(|&s| s != NOBODY).map(|s| s as usize)
+        Some(self.sources[label])
+            .filter(|&s| s != NOBODY)
+            .map(|s| s as usize)
     }
 
     /// The instruction `index` as an origin, without all that a jump of one byte would reach from it (Intel SDM

@@ -3,8 +3,8 @@
 use super::code::OldCode;
 use super::locals::{ANY, Label, Locals, Origin, look};
 use super::{AddressMap, Remap};
-use crate::machine::FieldKind;
 use crate::code::{Model, Symbols, hash};
+use crate::machine::FieldKind;
 use crate::{Error, error::Result};
 
 /// How a target is spelled out when no guess is right.
@@ -20,7 +20,7 @@ const KEY_BITS: u32 = 5;
 const BACK: u32 = 4;
 const PLACE: u32 = 3;
 
-/// Candidates for a label that are asked about one by one; how many more to pass is told as a number.
+/// Candidates for a label that are asked about one by one.
 const SCANNED: u32 = 8;
 
 /// Where a reference stands, as far as prediction cares.
@@ -62,6 +62,7 @@ pub struct TargetModels {
     ring: Model,
     label: Model,
     rank: Model,
+    far: Model,
     stop: Model,
     unit: Model,
     address: Model,
@@ -88,6 +89,8 @@ impl TargetModels {
             &self.ring,
             &self.label,
             &self.rank,
+            &self.far,
+            &self.stop,
             &self.unit,
             &self.address,
         ];
@@ -102,6 +105,7 @@ impl TargetModels {
             ring: Model::new(2, 12, 255),
             label: Model::new(7, 16, 255),
             rank: Model::new(3, 16, 255),
+            far: Model::new(4, 16, 255),
             stop: Model::new(6, bits.min(18), 255),
             unit: Model::new(4, bits, 255),
             address: Model::new(2, bits.min(18), 255),
@@ -241,7 +245,8 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Tells which of the instructions that a label's class and direction leave is meant, nearest first.
+    /// Tells which of the instructions that a label's class and direction leave is meant, nearest first: the first
+    /// few are asked about one by one, how many more to pass is told as a number.
     fn stop<S: Symbols>(
         &mut self,
         s: &mut S,
@@ -251,45 +256,51 @@ impl<'a> Targets<'a> {
         (origin, key, known): (Origin, u32, u32),
         old_at: Option<(u32, u32)>,
     ) -> Result<u32> {
-        let wanted = old_at.map_or(0, |at| self.old_look(at));
         let damaged = || Error::DamagedPatch("a reference goes nowhere");
         let mut candidates = locals.candidates(origin, key & ANY, key & BACK != 0);
         let (last_key, last_index) = self.last_label;
-        let mut rank = 0;
-        let index = loop {
-            let Some(index) = candidates.next() else {
-                return Err(damaged());
-            };
-            let (head, before) = locals.looks(index);
-            let away = 32 - (index.abs_diff(site.index) as u32).leading_zeros();
-            let alike = match wanted {
-                0 => 0,
-                w if w == head => 1,
-                _ => 2,
-            };
-            let near = index.abs_diff(last_index).min(3) as u32;
-            let state = key | alike << KEY_BITS;
-            let contexts = [
-                hash(1, state | site.kind << 7 | rank << 14),
-                hash(hash(2, state | u32::from(head) << 8), u32::from(before)),
-                hash(hash(3, state), site.head ^ rank.min(7)),
-                hash(4, state | away << 7 | rank.min(3) << 12),
-                hash(5, state | near << 7 | last_key << 9 | rank.min(7) << 14),
-                hash(hash(6, state | away << 7), u32::from(head)),
-            ];
-            if s.flag(&mut m.stop, &contexts, rank == known) {
-                break index;
-            }
-            rank += 1;
-            if rank == SCANNED {
-                let known = u64::from(known.saturating_sub(SCANNED));
-                let contexts = [hash(1, key), hash(2, key | site.kind << 8), hash(3, site.head)];
-                let more = s.number(&mut m.rank, &contexts, known);
-                let far = usize::try_from(more).ok().and_then(|n| candidates.nth(n));
-                break far.ok_or_else(damaged)?;
-            }
-            if s.exhausted() {
-                return Err(damaged());
+        let away = |index: usize| 32 - (index.abs_diff(site.index) as u32).leading_zeros();
+        let length = 32 - (locals.starts().len() as u32).leading_zeros();
+        let contexts = [
+            hash(1, key | site.kind << 7),
+            hash(hash(2, key), site.head),
+            hash(hash(3, key), last_key | length << 8),
+            hash(4, key | away(origin.first_ahead()) << 7),
+        ];
+        let index = if s.flag(&mut m.far, &contexts, known >= SCANNED) {
+            let known = u64::from(known.saturating_sub(SCANNED));
+            let contexts = [hash(1, key), hash(2, key | site.kind << 8), hash(3, site.head)];
+            let more = s.number(&mut m.rank, &contexts, known);
+            let passed = usize::try_from(more.saturating_add(u64::from(SCANNED))).ok();
+            passed.and_then(|n| candidates.nth(n)).ok_or_else(damaged)?
+        } else {
+            let wanted = old_at.map_or(0, |at| self.old_look(at));
+            let mut rank = 0;
+            loop {
+                let index = candidates.next().ok_or_else(damaged)?;
+                let (head, before) = locals.looks(index);
+                let alike = match wanted {
+                    0 => 0,
+                    w if w == head => 1,
+                    _ => 2,
+                };
+                let near = index.abs_diff(last_index).min(3) as u32;
+                let state = key | alike << KEY_BITS;
+                let contexts = [
+                    hash(1, state | site.kind << 7 | rank << 14),
+                    hash(hash(2, state | u32::from(head) << 8), u32::from(before)),
+                    hash(hash(3, state), site.head ^ rank.min(7)),
+                    hash(4, state | away(index) << 7 | rank.min(3) << 12),
+                    hash(5, state | near << 7 | last_key << 9 | rank.min(7) << 14),
+                    hash(hash(6, state | away(index) << 7), u32::from(head)),
+                ];
+                if rank + 1 == SCANNED || s.flag(&mut m.stop, &contexts, rank == known) {
+                    break index;
+                }
+                rank += 1;
+                if s.exhausted() {
+                    return Err(damaged());
+                }
             }
         };
         self.last_label = (key, index);
@@ -398,13 +409,7 @@ impl<'a> Targets<'a> {
 
 /// The places that a label may count from, by number: where the reference was expected or else where it stands,
 /// the jump that leads to its block, and where the last jump went.
-fn origin(
-    locals: &Locals,
-    site: &Site,
-    near: Option<u32>,
-    place: u32,
-    class: u32,
-) -> Option<Origin> {
+fn origin(locals: &Locals, site: &Site, near: Option<u32>, place: u32, class: u32) -> Option<Origin> {
     match place {
         0 => Some(match near {
             Some(offset) => Origin::at(locals.at(offset)),

@@ -3,7 +3,7 @@
 use super::sites::{Around, Guess, REMEMBERED, SiteModels};
 use crate::code::{Symbols, hash};
 use crate::elf::exceptions::Site;
-use crate::predict::{Label, Origin, Locals, UnitView};
+use crate::predict::{Label, Locals, Origin, UnitView};
 use crate::tables::landmarks::{CALL, Landmarks};
 use crate::{Error, error::Result};
 
@@ -127,7 +127,11 @@ impl SiteModels {
         let locals = view.locals();
         let near = |back| index.filter(|&i| pads(locals, landmarks, from, back).any(|k| k == i));
         let origin = Origin::at(from);
-        let label = if S::READS { None } else { locals.label(origin, truth) };
+        let label = if S::READS {
+            None
+        } else {
+            locals.label(origin, truth)
+        };
         let way = match (near(false), near(true), label) {
             (Some(_), ..) => ONWARD,
             (_, Some(_), _) => BACK,
