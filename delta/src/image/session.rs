@@ -105,7 +105,7 @@ pub fn code_image<'v, S: Symbols>(
     let addresses = Addresses::of(&elf).ok_or_else(damaged)?;
     let regions = elf.regions(len).ok_or_else(damaged)?;
     let pairs = pair_sections(&old.elf, &elf);
-    let choices = Choices::code(streams.get(Stream::Skeleton), &elf, plan.map(|p| &p.choices));
+    let choices = Choices::code(streams.get(Stream::Skeleton), &elf, plan.map(|p| &p.choices))?;
     streams.account(&[Stream::Skeleton], HEADERS);
 
     // Layout: the units of every executable section.

@@ -80,6 +80,11 @@ impl UnitView<'_> {
         self.locals
     }
 
+    /// Where its instructions start; none before [`UnitView::locals`] was asked for.
+    pub fn starts(&self) -> &[u32] {
+        self.locals.starts()
+    }
+
     /// Instruction set.
     pub fn machine(&self) -> Machine {
         self.old.machine

@@ -22,17 +22,20 @@ pub use known::Known;
 use crate::code::{Model, Symbols};
 use crate::data::Cover;
 use crate::elf::{Elf, address::Addresses};
-use crate::error::Result;
 use crate::image::OldImage;
 use crate::layout::{CodeMap, NewUnit};
 use crate::predict::Targets;
 use crate::recipe::Recipe;
+use crate::{Error, error::Result};
 
 /// Bytes of an old section read at a time.
 const CHUNK: usize = 1 << 16;
 
 const SHT_RELA: u32 = 4;
 const SHF_ALLOC: u64 = 2;
+
+/// The one predictor that each kind of table has so far; a later one takes the next number.
+const PREDICTOR: u64 = 1;
 
 /// The models there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,12 +120,20 @@ impl Choices {
         names.collect::<Vec<_>>().join(" ")
     }
 
-    /// Sends the choice.
-    pub fn code<S: Symbols>(s: &mut S, elf: &Elf, truth: Option<&Choices>) -> Choices {
+    /// Sends the choice: for each candidate the number of its predictor, 0 for none.
+    pub fn code<S: Symbols>(s: &mut S, elf: &Elf, truth: Option<&Choices>) -> Result<Choices> {
         let mut model = Model::new(1, 6, 255);
-        Choices::new(elf, |i, t| {
-            s.flag(&mut model, &[t as u32], truth.is_some_and(|c| c.of(i).is_some()))
-        })
+        let mut unknown = None;
+        let choices = Choices::new(elf, |i, table| {
+            let known = truth.and_then(|c| c.of(i)).map_or(0, |_| PREDICTOR);
+            let predictor = s.number(&mut model, &[table as u32], known);
+            if predictor > PREDICTOR {
+                unknown = Some(predictor);
+            }
+            predictor == PREDICTOR
+        });
+        let refused = |n| Error::Unsupported(format!("predictor {n} of a table"));
+        unknown.map_or(Ok(choices), |n| Err(refused(n)))
     }
 }
 

@@ -80,7 +80,7 @@ pub fn code_lsda<S: Symbols>(
     lsda.sites_encoding = s.byte(&mut m.byte, &[hash(3, was), 4], known);
 
     let mut guesses = std::mem::take(&mut m.guesses);
-    project(view, landmarks, old.map_or(&[], |o| &o.sites), &mut guesses);
+    project(view, old.map_or(&[], |o| &o.sites), &mut guesses);
     let sites = truth.map(|t| &t.sites[..]);
     lsda.sites = code_sites(s, &mut m.sites, view, landmarks, &guesses, sites, limit / 4)?;
     m.guesses = guesses;

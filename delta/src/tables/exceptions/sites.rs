@@ -69,22 +69,22 @@ pub struct Guess {
 }
 
 /// Where the sites of an old function are in the new one, in order of their starts.
-pub fn project(view: &UnitView, landmarks: &mut Landmarks, old: &[Site], guesses: &mut Vec<Guess>) {
+pub fn project(view: &mut UnitView, old: &[Site], guesses: &mut Vec<Guess>) {
     guesses.clear();
-    if !view.unit.whole {
-        landmarks.fill(view);
+    if view.unit.whole {
+        let solid = |site: &Site| Guess {
+            site: *site,
+            solid: true,
+        };
+        guesses.extend(old.iter().map(solid));
+        return;
     }
+    view.locals();
     for site in old {
-        if view.unit.whole {
-            guesses.push(Guess {
-                site: *site,
-                solid: true,
-            });
-            continue;
-        }
+        let starts = view.starts();
         let place = |offset| {
             let (at, held) = view.line_up(offset)?;
-            let index = landmarks.starts.partition_point(|&s| s <= at).checked_sub(1)?;
+            let index = starts.partition_point(|&s| s <= at).checked_sub(1)?;
             Some((index, held))
         };
         let (Some(first), Some(last)) = (place(site.start), place(site.end.wrapping_sub(1))) else {
@@ -92,13 +92,11 @@ pub fn project(view: &UnitView, landmarks: &mut Landmarks, old: &[Site], guesses
         };
         let pad = match site.pad {
             0 => Some((0, true)),
-            pad => place(pad).map(|(i, held)| (landmarks.starts[i], held)),
+            pad => place(pad).map(|(i, held)| (starts[i], held)),
         };
         let (pad, held) = pad.unwrap_or((0, false));
-        let (start, end) = (
-            landmarks.starts[first.0],
-            landmarks.starts.get(last.0 + 1).copied().unwrap_or(0),
-        );
+        let behind = starts.get(last.0 + 1).copied();
+        let (start, end) = (starts[first.0], behind.unwrap_or(view.bytes.len() as u32));
         if end > start {
             guesses.push(Guess {
                 site: Site {
@@ -111,9 +109,7 @@ pub fn project(view: &UnitView, landmarks: &mut Landmarks, old: &[Site], guesses
             });
         }
     }
-    if !view.unit.whole {
-        guesses.sort_by_key(|g| g.site.start);
-    }
+    guesses.sort_by_key(|g| g.site.start);
 }
 
 /// The sites coded so far, and what is known around the next one.
