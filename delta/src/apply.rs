@@ -5,7 +5,7 @@ use crate::code::{ColumnReader, ModelledReader, StreamReader};
 use crate::container::{Coding, Method, Stream as Entry, WHOLE};
 use crate::data::code_file;
 use crate::file_view::FileView;
-use crate::image::{OldImage, Streams, code_image};
+use crate::image::{OldImage, SEGMENTED, Segments, Streams, code_image};
 use crate::recipe::Scripts;
 use crate::{Error, Limits, Part, Patch, Progress, ReadAt, error::Result};
 use sha2::{Digest, Sha256};
@@ -63,7 +63,7 @@ impl Patch<'_> {
             .work_per_byte
             .saturating_mul(lengths.saturating_add(LEAST_LENGTH));
         let budget = Budget::new(header.memory.min(limits.memory), work, progress);
-        let done = self.rebuild(old, sink, &budget);
+        let done = self.rebuild(old, sink, &budget, limits.threads);
         // A loop that ended because work or patience did may have called it damage.
         match (done, budget.cause()) {
             (Err(Error::Io(error)), _) => Err(Error::Io(error)),
@@ -88,7 +88,13 @@ impl Patch<'_> {
     }
 
     /// Writes the new file; gives the bytes of the patch by section.
-    fn rebuild(&self, old: &dyn ReadAt, sink: &mut dyn Write, budget: &Budget) -> Result<Vec<Part>> {
+    fn rebuild(
+        &self,
+        old: &dyn ReadAt,
+        sink: &mut dyn Write,
+        budget: &Budget,
+        threads: usize,
+    ) -> Result<Vec<Part>> {
         let mut sections = Vec::new();
         let mut output = Output {
             sink,
@@ -101,7 +107,7 @@ impl Patch<'_> {
             Method::Whole => self.whole(&mut output)?,
             Method::Bytes | Method::Image => {
                 let view = FileView::new(old, budget)?;
-                let ((recipes, _held), parts) = self.recipes(&view)?;
+                let ((recipes, _held), parts) = self.recipes(&view, threads)?;
                 sections = parts;
                 budget.stage("write", self.header().new_len);
                 for recipe in recipes {
@@ -116,9 +122,9 @@ impl Patch<'_> {
     }
 
     /// Phase one: everything that the streams say, as scripts in file order, and what its bytes went into.
-    fn recipes<'v>(&self, view: &'v FileView) -> Result<(Scripts<'v>, Vec<Part>)> {
+    fn recipes<'v>(&self, view: &'v FileView, threads: usize) -> Result<(Scripts<'v>, Vec<Part>)> {
         let header = self.header();
-        let mut streams = Streams::new(|id| self.reader(id, view.budget()))?;
+        let mut streams = Streams::new(1, |id| self.reader(id, 0, view.budget()))?;
         if header.method == Method::Bytes {
             return Ok((code_file(&mut streams, view, header.new_len, None)?, Vec::new()));
         }
@@ -126,18 +132,21 @@ impl Patch<'_> {
         let old = old.ok_or(Error::DamagedPatch(
             "it takes the old file for an ELF file that it is not",
         ))?;
-        let scripts = code_image(&mut streams, &old, header.new_len, None)?;
+        let segments = PatchSegments { patch: self, threads };
+        let scripts = code_image(&mut streams, Some(&segments), &old, header.new_len, None)?;
         Ok((scripts, streams.take_parts()))
     }
 
-    fn reader<'b>(&'b self, id: u8, budget: &'b Budget<'b>) -> Result<StreamReader<'b>> {
+    /// A reader of a stream, of which there is one for each segment if it is of that kind.
+    fn reader<'b>(&'b self, id: u8, segment: usize, budget: &'b Budget<'b>) -> Result<StreamReader<'b>> {
         let absent = Entry {
             id,
             coding: Coding::Modelled,
             decoded: 0,
             bytes: &[],
         };
-        let entry = self.streams().iter().find(|s| s.id == id).unwrap_or(&absent);
+        let entry = self.streams().iter().filter(|s| s.id == id).nth(segment);
+        let entry = entry.unwrap_or(&absent);
         Ok(match entry.coding {
             Coding::Modelled => StreamReader::Modelled(ModelledReader::new(entry.bytes, budget)),
             Coding::Stored => StreamReader::Columns(ColumnReader::stored(entry.bytes, budget)?),
@@ -199,6 +208,25 @@ impl Patch<'_> {
             return Err(Error::WrongOldFile("its SHA-256 differs".into()));
         }
         Ok(())
+    }
+}
+
+/// The segments of a patch.
+struct PatchSegments<'p> {
+    patch: &'p Patch<'p>,
+    threads: usize,
+}
+
+impl Segments for PatchSegments<'_> {
+    fn count(&self) -> usize {
+        self.patch.segments()
+    }
+    fn threads(&self) -> usize {
+        self.threads
+    }
+    fn open<'b>(&'b self, segment: usize, budget: &'b Budget<'b>) -> Result<[StreamReader<'b>; 2]> {
+        let [edits, literals] = SEGMENTED.map(|s| self.patch.reader(s as u8, segment, budget));
+        Ok([edits?, literals?])
     }
 }
 

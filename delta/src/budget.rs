@@ -76,8 +76,7 @@ impl<'p> Budget<'p> {
     }
 
     /// Work spent so far, in units.
-    #[cfg(test)]
-    fn spent(&self) -> u64 {
+    pub fn spent(&self) -> u64 {
         self.taken.get() - self.slice.get()
     }
 
@@ -138,6 +137,19 @@ impl<'p> Budget<'p> {
         }
         self.peak.set(self.peak.get().max(now));
         Ok(())
+    }
+
+    /// Bytes of memory and units of work that are left.
+    pub fn left(&self) -> (u64, u64) {
+        (
+            self.memory.saturating_sub(self.held.get()),
+            self.work - self.spent(),
+        )
+    }
+
+    /// Who hears of progress.
+    pub fn progress(&self) -> &'p dyn Progress {
+        self.progress
     }
 
     /// The most that was held at once, in bytes.

@@ -6,7 +6,7 @@ use crate::code::{ColumnWriter, ModelledWriter, StreamWriter};
 use crate::container::{self, Body, Coding, Header, Method};
 use crate::data::{Cover, code_file};
 use crate::file_view::FileView;
-use crate::image::{OldImage, Stream, Streams, code_image};
+use crate::image::{MAX_SEGMENTS, OldImage, SEGMENTED, Stream, Streams, code_image};
 use crate::matching::{bytes::ByteIndex, plan::plan};
 use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, error::Result};
 use sha2::{Digest, Sha256};
@@ -164,7 +164,7 @@ fn whole(header: &Header, new: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
-    Streams::new(|id| {
+    Streams::new(options.segments.clamp(1, MAX_SEGMENTS), |id| {
         Ok(match options.profile {
             Profile::Fast if !FAST_MODELS.iter().any(|&s| s as u8 == id) => {
                 StreamWriter::Columns(ColumnWriter::default())
@@ -185,17 +185,20 @@ const FAST_MODELS: [Stream; 5] = [
 
 fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Result<Draft> {
     let mut bodies: Vec<Body> = Vec::new();
+    let segmented = streams.segments() > 1;
     for (id, writer) in streams.into_coders() {
+        // Segments are counted by their rows.
+        let counts = segmented && SEGMENTED.iter().any(|&s| s as u8 == id);
         match writer {
             StreamWriter::Modelled(writer) => {
                 let bytes = writer.finish();
-                if !bytes.is_empty() {
+                if counts || !bytes.is_empty() {
                     bodies.push((id, Coding::Modelled, 0, bytes));
                 }
             }
             StreamWriter::Columns(writer) => {
                 let columns = writer.finish();
-                if columns.is_empty() {
+                if columns.is_empty() && !counts {
                     continue;
                 }
                 let frame = zstd::bulk::compress(&columns, 19)?;
@@ -209,6 +212,7 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Re
     }
     let header = Header {
         method,
+        features: if segmented { container::SEGMENTS } else { 0 },
         ..header.clone()
     };
     Ok((header, bodies))
@@ -225,7 +229,7 @@ fn image(header: &Header, (old, new, progress): Files, options: &Options) -> Res
         return Ok(None);
     };
     let mut streams = writers(options)?;
-    let done = code_image(&mut streams, &old_image, header.new_len, Some(&plan)).map(drop);
+    let done = code_image(&mut streams, None, &old_image, header.new_len, Some(&plan)).map(drop);
     drop((plan, old_image));
     match (done, budget.cause()) {
         (_, Some(cause)) => Err(cause),
@@ -282,7 +286,11 @@ fn covered(
     }
     let budget = Budget::unlimited(progress);
     let view = FileView::new(&old, &budget)?;
-    let mut streams = writers(options)?;
+    let one = Options {
+        segments: 1,
+        ..options.clone()
+    };
+    let mut streams = writers(&one)?;
     code_file(&mut streams, &view, header.new_len, Some((new, covers)))?;
     finish(header, Method::Bytes, streams).map(Some)
 }

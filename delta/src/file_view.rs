@@ -42,6 +42,11 @@ impl<'a> FileView<'a> {
         self.len
     }
 
+    /// What it reads.
+    pub fn source(&self) -> &'a dyn ReadAt {
+        self.source
+    }
+
     /// The account of the run that reads it.
     pub fn budget(&self) -> &'a Budget<'a> {
         self.budget

@@ -20,6 +20,9 @@ pub struct Options {
     pub profile: Profile,
     /// Worker threads; 0 means one for each core. The patch bytes do not depend on it.
     pub threads: usize,
+    /// Segments that the code is cut into, at most 16; 0 is one. Each costs bytes and memory, and lets apply use
+    /// one more core.
+    pub segments: usize,
     /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
     pub symbols: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -33,8 +36,7 @@ pub struct Limits {
     pub output: u64,
     /// Work per byte of old and new file together: symbols of all streams, bytes read and written. Default 256.
     pub work_per_byte: u64,
-    /// Worker threads; 0 means one for each core. Unused so far: learned targets make phase one sequential, and
-    /// phase two is bound by memory.
+    /// Worker threads; 0 means one for each core. Only segments of code are decoded at once.
     pub threads: usize,
 }
 

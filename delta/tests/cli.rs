@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -274,6 +275,40 @@ fn an_interrupted_diff_leaves_nothing() {
     }
     assert_eq!(bench.read("out"), BEFORE);
     assert_eq!(bench.names(), before);
+}
+
+#[test]
+fn an_old_file_that_shrinks_is_1() {
+    let bench = Bench::new();
+    // So much that the pipe holds it up long before the end of the old file is needed.
+    let old = noise(4 << 20);
+    let new = [&old[..], b"more"].concat();
+    fs::write(bench.path("long"), &old).unwrap();
+    fs::write(bench.path("longer"), &new).unwrap();
+    assert_eq!(code(&bench.run(&["diff", "long", "longer", "-o", "q"])), 0);
+    let mut child = bench
+        .command(&["apply", "long", "q", "-o", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut start = [0; 100];
+    out.read_exact(&mut start).unwrap();
+    assert_eq!(start, old[..100]);
+    fs::File::options()
+        .write(true)
+        .open(bench.path("long"))
+        .unwrap()
+        .set_len(4096)
+        .unwrap();
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(code(&ended), 1, "an error, not a signal");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("the old file became shorter"), "{said}");
+    assert!(rest.len() < new.len() - 100, "nothing came from what was gone");
 }
 
 #[test]

@@ -23,6 +23,17 @@ fn diff(old: &[u8], new: &[u8], profile: Profile, threads: usize) -> Vec<u8> {
         .bytes
 }
 
+fn segmented(new: &[u8], segments: usize, profile: Profile, threads: usize) -> Vec<u8> {
+    let options = Options {
+        profile,
+        threads,
+        segments,
+        ..Options::default()
+    };
+    let delta = elfdelta::diff(TINY[0], new, &options, &Silent);
+    delta.expect("every pair has a patch").bytes
+}
+
 fn apply(old: &[u8], patch: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
     let mut new = Vec::new();
     Patch::parse(patch, limits)?.apply(&old, &mut new, limits, &Silent)?;
@@ -122,6 +133,17 @@ proptest! {
     }
 
     #[test]
+    fn segments_decode_alike_at_any_thread_count(edits in vec(edit(), 0..12), segments in 2..=16usize, profile in profile()) {
+        let new = edited(TINY[1], &edits);
+        let patch = segmented(&new, segments, profile, 1);
+        prop_assert_eq!(&patch, &segmented(&new, segments, profile, 3));
+        for threads in [1, 4] {
+            let limits = Limits { threads, ..Limits::default() };
+            prop_assert!(apply(TINY[0], &patch, &limits).expect("our own patch applies") == new);
+        }
+    }
+
+    #[test]
     fn any_bytes_are_a_patch_or_an_error(tail in vec(any::<u8>(), 0..400), keep in 0..120usize) {
         // The start of a good patch, so that some get past the header.
         let mut patch = diff(TINY[0], TINY[1], Profile::Default, 1);
@@ -149,9 +171,20 @@ fn every_truncation_is_noticed() {
 }
 
 #[test]
+fn code_is_cut_into_as_many_segments_as_asked_for() {
+    for segments in [1, 2, 5, 16] {
+        let bytes = segmented(TINY[1], segments, Profile::Default, 0);
+        let patch = Patch::parse(&bytes, &Limits::default()).unwrap();
+        assert_eq!(patch.segments(), segments);
+        assert_eq!(patch.header().features, u64::from(segments > 1));
+    }
+}
+
+#[test]
 fn every_flipped_byte_is_noticed_or_harmless() {
-    for profile in PROFILES {
-        let good = diff(TINY[0], TINY[1], profile, 1);
+    let plain = PROFILES.map(|profile| (profile, diff(TINY[0], TINY[1], profile, 1)));
+    let several = PROFILES.map(|profile| (profile, segmented(TINY[1], 3, profile, 1)));
+    for (profile, good) in plain.into_iter().chain(several) {
         for at in 0..good.len() {
             for flip in [0x01, 0x80, 0xff] {
                 let mut patch = good.clone();

@@ -26,6 +26,7 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
     let options = Options {
         profile: args.profile.into(),
         threads: args.threads,
+        segments: usize::from(args.segments),
         symbols,
     };
     let delta = elfdelta::diff(&old, &new, &options, &Bar::new())?;

@@ -60,6 +60,10 @@ struct DiffArgs {
     /// Trade between bytes and time.
     #[arg(long, value_enum, default_value = "default")]
     profile: Profile,
+    /// Segments that the code is cut into. Apply decodes as many at once as it has cores; each costs bytes and
+    /// some 20 MB of apply's memory.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    segments: u8,
     /// Separate debug files whose symbols help the matcher; applying never needs them.
     #[arg(long, value_name = "OLD.debug,NEW.debug")]
     symbols: Option<DebugFiles>,
@@ -86,7 +90,7 @@ struct ApplyArgs {
     /// Size that the new file may have, such as 1G.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "16G")]
     max_output: u64,
-    /// Worker threads at most; patches of this format version keep one busy.
+    /// Worker threads at most, 0 being one for each core: segments of code are decoded at once.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// Report on standard output as JSON.

@@ -7,8 +7,10 @@ use crate::{Error, error::Result};
 pub const MAGIC: [u8; 4] = *b"eldp";
 /// Format version; 0 may change without notice.
 pub const VERSION: u8 = 0;
+/// Feature bit: the code is told in several segments.
+pub const SEGMENTS: u64 = 1;
 /// Feature bits this reader knows.
-const KNOWN_FEATURES: u64 = 0;
+const KNOWN_FEATURES: u64 = SEGMENTS;
 
 /// How the new file is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ mod cursor;
 mod header;
 
 pub use cursor::{Cursor, put_varint};
-pub use header::{Header, MAGIC, Method, VERSION};
+pub use header::{Header, MAGIC, Method, SEGMENTS, VERSION};
 
-use crate::image::STREAMS;
+use crate::image::{MAX_SEGMENTS, SEGMENTED, STREAMS};
 use crate::{Error, Limits, Report, error::Result, report::Part};
 
 /// How a stream's bytes are coded.
@@ -76,7 +76,9 @@ impl<'a> Patch<'a> {
                 _ => return Err(Error::Unsupported("a stream coding".into())),
             };
             let id = tag & 0x3f;
-            if rows.iter().any(|row: &(u8, Coding, u64, u64)| row.0 >= id) {
+            let last = rows.last().map(|row: &(u8, Coding, u64, u64)| row.0);
+            let again = header.features & SEGMENTS != 0 && SEGMENTED.iter().any(|&s| s as u8 == id);
+            if last.is_some_and(|last| last > id || last == id && !again) {
                 return Err(Error::DamagedPatch("its streams are out of order"));
             }
             let decoded = if coding == Coding::Zstd {
@@ -87,6 +89,10 @@ impl<'a> Patch<'a> {
             rows.push((id, coding, decoded, cursor.varint()?));
         }
         let header_len = cursor.position();
+        let [edits, literals] = SEGMENTED.map(|s| rows.iter().filter(|row| row.0 == s as u8).count());
+        if header.features & SEGMENTS != 0 && (edits != literals || !(2..=MAX_SEGMENTS).contains(&edits)) {
+            return Err(Error::DamagedPatch("its segments do not fit together"));
+        }
         let mut streams = Vec::with_capacity(rows.len());
         for (id, coding, decoded, coded) in rows {
             let len = usize::try_from(coded).map_err(|_| Error::DamagedPatch("stream too long"))?;
@@ -117,6 +123,12 @@ impl<'a> Patch<'a> {
         &self.streams
     }
 
+    /// How many segments the code is told in.
+    pub fn segments(&self) -> usize {
+        let edits = |s: &&Stream| s.id == SEGMENTED[0] as u8;
+        self.streams.iter().filter(edits).count().max(1)
+    }
+
     /// Sizes by stream.
     pub fn report(&self) -> Report {
         let mut streams = vec![Part {
@@ -124,10 +136,14 @@ impl<'a> Patch<'a> {
             bytes: self.header_len as u64,
         }];
         for s in &self.streams {
-            streams.push(Part {
-                name: stream_name(s.id).into(),
-                bytes: s.bytes.len() as u64,
-            });
+            let (name, bytes) = (stream_name(s.id), s.bytes.len() as u64);
+            match streams.iter_mut().find(|part: &&mut Part| part.name == name) {
+                Some(part) => part.bytes += bytes,
+                None => streams.push(Part {
+                    name: name.into(),
+                    bytes,
+                }),
+            }
         }
         let total = streams.iter().map(|p| p.bytes).sum();
         Report {

@@ -1,18 +1,18 @@
 //! The order of the stages, and what each hands to the next.
 
 use super::pads::Pads;
+use super::segments::{Segments, code_text};
 use super::skeleton::{Parts, SkeletonModels, checked_elf, code_skeleton};
 use super::{OldImage, Stream, Streams};
-use crate::budget::Held;
 use crate::code::Symbols;
 use crate::data::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
 use crate::elf::{Elf, Region, RegionKind, address::Addresses};
 use crate::file_view::FileView;
-use crate::layout::{CodeMap, CodeSection, LayoutModels, NewUnit, Unit, code_layout};
+use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::{Recipe, Scripts};
 use crate::tables::{Choices, Made, Table, Unwind, World, go, jumps, relocations, symbols};
-use crate::text::{Listing, LiteralModels, OpModels, PlanRun, TextBody, TextCoder, Truth};
+use crate::text::PlanRun;
 use crate::{Error, error::Result};
 
 /// What the writing side knows of the new file.
@@ -79,9 +79,11 @@ const SMALL_MODELS: u64 = 3 << 20;
 /// Memory of the models of bytes, and of the tables that are coded before them one by one.
 const BYTE_MODELS: u64 = 8 << 20;
 
-/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order.
+/// Codes a new file of `len` bytes and leaves the recipes that make it, in file order. A decoder may give
+/// `segments` of code to be decoded at once.
 pub fn code_image<'v, S: Symbols>(
     streams: &mut Streams<S>,
+    segments: Option<&dyn Segments>,
     old: &OldImage<'v>,
     len: u64,
     plan: Option<&Plan>,
@@ -150,9 +152,15 @@ pub fn code_image<'v, S: Symbols>(
     drop(models);
     budget.stage("code", units.len() as u64);
     let mut held_body = budget.held();
-    let body = code_text(streams, old, (&elf, &code), &units, plan, &mut held_body)?;
-    streams.get(Stream::Edits).close();
-    streams.get(Stream::Literals).close();
+    let body = code_text(
+        streams,
+        segments,
+        old,
+        (&elf, &code),
+        &units,
+        plan,
+        &mut held_body,
+    )?;
 
     // Covers of everything else.
     let mut covers = Vec::new();
@@ -388,55 +396,6 @@ fn shown(region: &Region, elf: &Elf) -> String {
         RegionKind::Head | RegionKind::Table => HEADERS.into(),
         RegionKind::Gap => "(gaps)".into(),
     }
-}
-
-fn code_text<S: Symbols>(
-    streams: &mut Streams<S>,
-    old: &OldImage,
-    (elf, code): (&Elf, &CodeMap),
-    units: &[NewUnit],
-    plan: Option<&Plan>,
-    held: &mut Held,
-) -> Result<TextBody> {
-    let mut coder = TextCoder::new(old.machine, old.file, &old.code);
-    let (mut ops, mut literals) = (OpModels::default(), LiteralModels::default());
-    let mut body = TextBody::default();
-    let mut listing = Listing::new(old.machine);
-    let budget = old.file.budget();
-    for (index, unit) in units.iter().enumerate() {
-        let mut truth = None;
-        if let Some(plan) = plan
-            && !unit.whole
-        {
-            let bounds = Unit {
-                at: unit.at,
-                size: unit.size,
-            };
-            listing.load(old.machine, plan.file, index as u32, bounds)?;
-            truth = Some(Truth {
-                listing: &listing,
-                plan: &plan.runs[index],
-            });
-        }
-        coder.code(
-            streams.two(Stream::Edits, Stream::Literals),
-            (&mut ops, &mut literals),
-            unit,
-            truth,
-            &mut body,
-        )?;
-        let models = ops.memory() + literals.memory();
-        held.set(models + coder.memory() + body.memory())?;
-        budget.go_on(1)?;
-        budget.at(index as u64);
-        let ended = |s: &&CodeSection| s.units.1 as usize == index + 1;
-        if let Some(section) = code.sections.iter().find(ended) {
-            let name = elf.sections[section.section].shown();
-            streams.account(&[Stream::Edits, Stream::Literals], &name);
-        }
-    }
-    held.set(body.memory())?;
-    Ok(body)
 }
 
 /// Adds what the covers, and failing them the section pairs, say of old and new addresses.

@@ -52,25 +52,35 @@ pub const STREAMS: [(Stream, &str); 13] = [
     (Stream::Bytes, "bytes"),
 ];
 
+/// Those of which each segment has its own.
+pub const SEGMENTED: [Stream; 2] = [Stream::Edits, Stream::Literals];
+
 /// One coder for each stream, and what the bytes of the patch were spent on.
 #[derive(Debug)]
 pub struct Streams<S> {
     coders: [S; STREAMS.len()],
+    /// Edits and literals of the segments behind the first.
+    more: Vec<(S, S)>,
     /// Up to where each stream is accounted for.
     counted: [u64; STREAMS.len()],
     parts: Vec<Part>,
 }
 
 impl<S> Streams<S> {
-    /// Makes each coder from its identifier.
-    pub fn new<E>(mut make: impl FnMut(u8) -> Result<S, E>) -> Result<Self, E> {
+    /// Makes each coder from its identifier, for so many segments.
+    pub fn new<E>(segments: usize, mut make: impl FnMut(u8) -> Result<S, E>) -> Result<Self, E> {
         let mut coders = Vec::with_capacity(STREAMS.len());
         for (stream, _) in STREAMS {
             coders.push(make(stream as u8)?);
         }
+        let mut more = Vec::new();
+        for _ in 1..segments {
+            more.push((make(Stream::Edits as u8)?, make(Stream::Literals as u8)?));
+        }
         let coders = <[S; STREAMS.len()]>::try_from(coders);
         Ok(Streams {
             coders: coders.unwrap_or_else(|_| unreachable!("one coder was made for each stream")),
+            more,
             counted: [0; STREAMS.len()],
             parts: Vec::new(),
         })
@@ -81,6 +91,22 @@ impl<S> Streams<S> {
         &mut self.coders[stream as usize - 1]
     }
 
+    /// How many segments there are.
+    pub fn segments(&self) -> usize {
+        1 + self.more.len()
+    }
+
+    /// The coders of edits and literals of a segment.
+    pub fn segment(&mut self, segment: usize) -> (&mut S, &mut S) {
+        match segment.checked_sub(1) {
+            Some(behind) => {
+                let (edits, literals) = &mut self.more[behind];
+                (edits, literals)
+            }
+            None => self.two(SEGMENTED[0], SEGMENTED[1]),
+        }
+    }
+
     /// The coders of two different streams.
     pub fn two(&mut self, a: Stream, b: Stream) -> (&mut S, &mut S) {
         let pair = self.coders.get_disjoint_mut([a as usize - 1, b as usize - 1]);
@@ -88,9 +114,17 @@ impl<S> Streams<S> {
         (a, b)
     }
 
-    /// The coders with their identifiers.
+    /// The coders with their identifiers, in the order of a patch.
     pub fn into_coders(self) -> impl Iterator<Item = (u8, S)> {
-        STREAMS.iter().map(|(stream, _)| *stream as u8).zip(self.coders)
+        let first = STREAMS.iter().map(|(stream, _)| *stream as u8).zip(self.coders);
+        let [edits, literals] = SEGMENTED.map(|stream| stream as u8);
+        let more = self
+            .more
+            .into_iter()
+            .flat_map(move |(e, l)| [(edits, e), (literals, l)]);
+        let mut all: Vec<_> = first.chain(more).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all.into_iter()
     }
 
     /// What was accounted for, the most expensive first.
@@ -112,6 +146,13 @@ impl<S: Symbols> Streams<S> {
             bytes += position.saturating_sub(self.counted[at]);
             self.counted[at] = position;
         }
+        self.spent(bytes, name);
+    }
+}
+
+impl<S> Streams<S> {
+    /// Says that so many bytes went into a part of the new file.
+    pub fn spent(&mut self, bytes: u64, name: &str) {
         match self.parts.iter_mut().find(|p| p.name == name) {
             Some(part) => part.bytes += bytes,
             None => self.parts.push(Part {

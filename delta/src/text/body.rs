@@ -49,6 +49,14 @@ impl TextBody {
         self.count += 1;
     }
 
+    /// Appends the code of units that come later in the file.
+    pub fn append(&mut self, later: TextBody) {
+        for run in later.runs() {
+            self.push(run);
+        }
+        self.literals.extend_from_slice(&later.literals);
+    }
+
     /// Number of runs.
     pub fn len(&self) -> usize {
         self.count + usize::from(self.last.is_some())

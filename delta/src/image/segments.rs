@@ -1,0 +1,207 @@
+//! The code of the new file, in segments: each has streams, models and memory of its own, so that a decoder can
+//! take several at once.
+
+use super::{OldImage, Plan, Streams};
+use crate::budget::{Budget, Held};
+use crate::code::{StreamReader, Symbols};
+use crate::elf::Elf;
+use crate::file_view::FileView;
+use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
+use crate::machine::Machine;
+use crate::text::{Listing, LiteralModels, OpModels, TextBody, TextCoder, Truth};
+use crate::{Error, Progress, error::Result};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Most segments of a patch.
+pub const MAX_SEGMENTS: usize = 16;
+
+/// Where a decoder gets the streams of segments from.
+pub trait Segments: Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// How many to decode at once; 0 is one for each core.
+    fn threads(&self) -> usize;
+    /// Edits and literals of one.
+    fn open<'b>(&'b self, segment: usize, budget: &'b Budget<'b>) -> Result<[StreamReader<'b>; 2]>;
+}
+
+/// Cuts the units, in file order, so that each segment tells about as much code.
+fn cut(units: &[NewUnit], count: usize) -> Vec<Range<usize>> {
+    let told = |u: &NewUnit| if u.whole { 0 } else { u64::from(u.size) };
+    let total: u64 = units.iter().map(told).sum();
+    let (mut from, mut done) = (0, 0);
+    let mut segment = |k: usize| {
+        let until = total * k as u64 / count as u64;
+        let mut to = from;
+        while to < units.len() && (done < until || k == count) {
+            done += told(&units[to]);
+            to += 1;
+        }
+        std::mem::replace(&mut from, to)..to
+    };
+    (1..=count).map(&mut segment).collect()
+}
+
+/// The code of both files, as far as a segment needs it.
+#[derive(Clone, Copy)]
+struct Code<'c> {
+    machine: Machine,
+    old: &'c CodeMap,
+    sections: &'c [CodeSection],
+    units: &'c [NewUnit],
+}
+
+/// Bytes of the patch by index of the code section that they told.
+type Spent = Vec<(usize, u64)>;
+
+/// Codes the text of all units: one segment after the other, or those of `segments` at once.
+pub fn code_text<S: Symbols>(
+    streams: &mut Streams<S>,
+    segments: Option<&dyn Segments>,
+    old: &OldImage,
+    (elf, code): (&Elf, &CodeMap),
+    units: &[NewUnit],
+    plan: Option<&Plan>,
+    held: &mut Held,
+) -> Result<TextBody> {
+    let text = Code {
+        machine: old.machine,
+        old: &old.code,
+        sections: &code.sections,
+        units,
+    };
+    let mut body = TextBody::default();
+    let mut all = Vec::new();
+    match segments.filter(|s| s.count() > 1) {
+        Some(segments) => all = at_once(segments, text, old.file, &mut body)?,
+        None => {
+            for (k, range) in cut(units, streams.segments()).into_iter().enumerate() {
+                all.extend(text.segment(range, streams.segment(k), old.file, plan, &mut body, held)?);
+            }
+        }
+    }
+    for (section, bytes) in all {
+        streams.spent(bytes, &elf.sections[code.sections[section].section].shown());
+    }
+    held.set(body.memory())?;
+    Ok(body)
+}
+
+impl Code<'_> {
+    /// Codes the units of one segment into `body`.
+    fn segment<S: Symbols>(
+        self,
+        range: Range<usize>,
+        (ops, literals): (&mut S, &mut S),
+        old: &FileView,
+        plan: Option<&Plan>,
+        body: &mut TextBody,
+        held: &mut Held,
+    ) -> Result<Spent> {
+        let mut coder = TextCoder::new(self.machine, old, self.old);
+        let (mut op_models, mut literal_models) = (OpModels::default(), LiteralModels::default());
+        let mut listing = Listing::new(self.machine);
+        let budget = old.budget();
+        let (mut spent, mut counted) = (Spent::new(), 0);
+        for index in range.clone() {
+            let unit = &self.units[index];
+            let mut truth = None;
+            if let Some(plan) = plan
+                && !unit.whole
+            {
+                let bounds = Unit {
+                    at: unit.at,
+                    size: unit.size,
+                };
+                listing.load(self.machine, plan.file, index as u32, bounds)?;
+                truth = Some(Truth {
+                    listing: &listing,
+                    plan: &plan.runs[index],
+                });
+            }
+            let models = (&mut op_models, &mut literal_models);
+            coder.code((&mut *ops, &mut *literals), models, unit, truth, body)?;
+            let models = op_models.memory() + literal_models.memory();
+            held.set(models + coder.memory() + body.memory())?;
+            budget.go_on(1)?;
+            budget.at(index as u64);
+            let ended = |s: &CodeSection| s.units.1 as usize == index + 1 || index + 1 == range.end;
+            let here = |s: &CodeSection| (s.units.0..s.units.1).contains(&(index as u32));
+            if let Some(section) = self.sections.iter().position(|s| here(s) && ended(s)) {
+                let position = ops.position() + literals.position();
+                spent.push((section, position - counted));
+                counted = position;
+            }
+        }
+        ops.close();
+        literals.close();
+        Ok(spent)
+    }
+}
+
+/// One segment decoded.
+struct Decoded {
+    body: TextBody,
+    spent: Spent,
+    /// The most memory that it held, and its work.
+    peak: u64,
+    work: u64,
+}
+
+/// Hears only whether the caller wants to go on.
+struct Heard<'p>(&'p dyn Progress);
+
+impl Progress for Heard<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+/// Decodes all segments, each with an equal share of the memory and work that are left.
+fn at_once(segments: &dyn Segments, text: Code, old: &FileView, body: &mut TextBody) -> Result<Spent> {
+    let count = segments.count();
+    let (budget, source) = (old.budget(), old.source());
+    let (memory, work) = budget.left();
+    let (memory, work) = (memory / count as u64, work / count as u64);
+    let heard = Heard(budget.progress());
+    let decode = |(k, range): (usize, Range<usize>)| {
+        let budget = Budget::new(memory, work, &heard);
+        let run = || {
+            let view = FileView::new(source, &budget)?;
+            let [mut ops, mut literals] = segments.open(k, &budget)?;
+            let (mut body, mut held) = (TextBody::default(), budget.held());
+            let coders = (&mut ops, &mut literals);
+            let spent = text.segment(range, coders, &view, None, &mut body, &mut held)?;
+            Ok((body, spent))
+        };
+        match (run(), budget.cause()) {
+            (Err(Error::Io(error)), _) => Err(Error::Io(error)),
+            (Err(_), Some(cause)) => Err(cause),
+            (Err(error), None) => Err(error),
+            (Ok((body, spent)), _) => Ok(Decoded {
+                body,
+                spent,
+                peak: budget.peak(),
+                work: budget.spent(),
+            }),
+        }
+    };
+    let ranges: Vec<_> = cut(text.units, count).into_iter().enumerate().collect();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(segments.threads())
+        .build()
+        .map_err(|e| Error::Io(std::io::Error::other(e)))?;
+    let decoded: Vec<Result<Decoded>> = pool.install(|| ranges.into_par_iter().map(decode).collect());
+    let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
+    // Counted as if all ran at once, however many do.
+    let most = decoded.iter().map(|d| d.peak).max().unwrap_or(0);
+    budget.fits(most.saturating_mul(count as u64))?;
+    let mut spent = Spent::new();
+    for segment in decoded {
+        budget.go_on(segment.work)?;
+        body.append(segment.body);
+        spent.extend(segment.spent);
+    }
+    Ok(spent)
+}
