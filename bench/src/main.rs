@@ -1,5 +1,5 @@
 //! Engines side by side on real release pairs: bytes, seconds, memory.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cases;
 mod child;

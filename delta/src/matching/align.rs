@@ -21,9 +21,9 @@ pub mod cost {
     /// A byte in which a replaced instruction differs.
     pub const REPLACED_BYTE: u32 = 64;
     /// Going on elsewhere in the mapped unit.
-    pub const NEAR: u32 = 200;
+    pub const NEAR: u32 = 640;
     /// Going on in another unit.
-    pub const FAR: u32 = 560;
+    pub const FAR: u32 = 1000;
     /// A reference that no old one predicts.
     pub const REFERENCE: u32 = 150;
 }
