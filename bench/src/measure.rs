@@ -18,7 +18,8 @@ use std::{
 
 /// How the figures come about; printed under every table.
 pub const METHOD: &str = "\
-CPU: user and system seconds of the child process (getrusage). Peak: its ru_maxrss, which counts mapped file \
+CPU: user and system seconds of the child process (getrusage); of three runs of apply the one with the least \
+counts. Peak: its ru_maxrss, which counts mapped file \
 pages too. Anon: the largest RssAnon of /proc/PID/status, sampled every millisecond. MB are 10^6 bytes.";
 
 /// What one command used.

@@ -152,6 +152,9 @@ pub fn case(
     })
 }
 
+/// How often a delta is applied: a third of a second is too short to be measured once.
+const APPLIES: usize = 3;
+
 fn one(tools: &Tools, case: &Case, engine: &Engine) -> Result<Done, String> {
     let work = tempfile::Builder::new()
         .prefix("elfdelta-bench-")
@@ -176,7 +179,17 @@ fn one(tools: &Tools, case: &Case, engine: &Engine) -> Result<Done, String> {
         .into_iter()
         .min_by_key(|(bytes, _)| *bytes)
         .ok_or("no delta was made")?;
-    let apply = measure::steps(apply)?;
+    let applied = || -> Result<_, String> {
+        // Some tools refuse to write over a file.
+        let _ = fs::remove_file(&paths.out);
+        measure::steps(apply)
+    };
+    let mut usage = applied()?;
+    for _ in 1..APPLIES {
+        let again = applied()?;
+        usage = if again.cpu < usage.cpu { again } else { usage };
+    }
+    let apply = usage;
     if !same(&paths.new, &paths.out).map_err(crate::text)? {
         return Err("the file that came back differs".into());
     }

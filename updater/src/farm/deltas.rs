@@ -72,6 +72,7 @@ pub fn make(
         profile,
         threads: 1,
         symbols: None,
+        segments: 1,
     };
     let delta = elfdelta::diff(&base, &target, &options, &ForEngine(watch))?;
     let measured = measure(&delta.bytes, &base, &target, new.stored)?;
