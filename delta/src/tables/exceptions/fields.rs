@@ -125,19 +125,18 @@ impl SiteModels {
         let damaged = || Error::DamagedPatch("a landing pad is unknown");
         let index = landmarks.index(truth);
         let locals = view.locals();
-        let near = |back| index.filter(|&i| pads(locals, landmarks, from, back).any(|k| k == i));
+        let near = |back| index.is_some_and(|i| pads(locals, landmarks, from, back).any(|k| k == i));
         let origin = Origin::at(from);
-        let label = if S::READS {
-            None
-        } else {
-            locals.label(origin, truth)
-        };
-        let way = match (near(false), near(true), label) {
-            (Some(_), ..) => ONWARD,
-            (_, Some(_), _) => BACK,
-            (_, _, Some(_)) => LABEL,
-            _ => RAW,
-        };
+        let (mut way, mut label) = (RAW, None);
+        if !S::READS {
+            label = locals.label(origin, truth);
+            way = match label {
+                _ if near(false) => ONWARD,
+                _ if near(true) => BACK,
+                Some(_) => LABEL,
+                None => RAW,
+            };
+        }
         let contexts = [hash(1, u32::from(first)), hash(2, state), 3];
         let way = s.tree(&mut self.way, &contexts, 2, way);
         match way {
