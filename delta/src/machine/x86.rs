@@ -4,7 +4,7 @@
 //! immediate. Neither operands nor mnemonics are worked out, and encodings that a processor would refuse
 //! only for their operands are accepted.
 
-use super::x86_tables::{self as tables, Op, special};
+use super::x86_tables::{self as tables, Forms, Op, special};
 use super::{FieldKind, Flow, Insn, Shape, packed};
 
 /// Most bytes an instruction may take.
@@ -51,6 +51,65 @@ fn byte(window: &Window, at: usize) -> u8 {
 
 #[inline(always)]
 fn decode_window<const WIDE: bool>(window: &Window) -> Insn {
+    common::<WIDE>(window).unwrap_or_else(|| general::<WIDE>(window))
+}
+
+/// Decodes an instruction of at most one legacy prefix (66, F2 or F3), a REX prefix, and an opcode whose shape
+/// needs no closer look: one look-up for the opcode and one for the ModRM byte. [`general`] says the same.
+#[inline(always)]
+fn common<const WIDE: bool>(window: &Window) -> Option<Insn> {
+    let word = window.first_chunk().map_or(0, |w| u64::from_le_bytes(*w));
+    match word & 0xff {
+        0x66 => after_legacy::<WIDE>(word >> 8, 1, if WIDE { 1 } else { 3 }),
+        0xf2 | 0xf3 => after_legacy::<WIDE>(word >> 8, 1, 0),
+        _ => after_legacy::<WIDE>(word, 0, 0),
+    }
+}
+
+/// The instruction of operand class `class` that begins with `word`, behind `legacy` prefixes.
+#[inline(always)]
+fn after_legacy<const WIDE: bool>(word: u64, legacy: u64, class: usize) -> Option<Insn> {
+    let forms = if WIDE {
+        &tables::FORMS_64
+    } else {
+        &tables::FORMS_32
+    };
+    // Half of the instructions have one, so that it is hard to guess: no branch.
+    let rex = WIDE & (word & 0xf0 == 0x40);
+    let class = if rex & (word & 8 != 0) { 2 } else { class };
+    let opcode = if rex { word >> 8 } else { word };
+    let prefixes = legacy + u64::from(rex);
+    if opcode & 0xff == 0x0f {
+        with_operands::<WIDE>(&forms[class][1], opcode >> 8, prefixes)
+    } else {
+        with_operands::<WIDE>(&forms[class][0], opcode, prefixes)
+    }
+}
+
+/// Adds what the ModRM byte says to the form of an opcode, whose last byte is the lowest of `last`.
+#[inline(always)]
+fn with_operands<const WIDE: bool>(forms: &Forms, last: u64, prefixes: u64) -> Option<Insn> {
+    let operands = if WIDE {
+        &tables::OPERANDS_64
+    } else {
+        &tables::OPERANDS_32
+    };
+    let opcode = (last & 0xff) as usize;
+    let base = forms.base[opcode];
+    let operand = operands[(last >> 8 & 0xff) as usize] & forms.open[opcode];
+    // [`tables::SIB_MOD0`], with no base register.
+    let no_base = (operand & packed::ASK_SIB != 0) & (last >> 16 & 7 == 5);
+    if no_base | (base == 0) {
+        return None;
+    }
+    let insn = base + forms.step[opcode] * prefixes + (operand & packed::ADDED);
+    let absent = (operand >> packed::NO_DISP & 15) << packed::DISP_AT;
+    let field_at = (insn >> packed::DISP_AT & operand >> packed::FIELD_AT & 15) << packed::FIELD_AT;
+    Some(Insn(insn | absent | field_at))
+}
+
+/// Decodes any instruction.
+fn general<const WIDE: bool>(window: &Window) -> Insn {
     let one = if WIDE { &tables::ONE_64 } else { &tables::ONE_32 };
     let mut at = 0;
     let mut prefixes = 0;
@@ -288,4 +347,42 @@ fn bounded(insn: Shape, len: usize) -> Insn {
         ..insn
     };
     known.pack()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BEFORE: &[&[u8]] = &[
+        &[],
+        &[0x66],
+        &[0xf2],
+        &[0xf3],
+        &[0x48],
+        &[0x41],
+        &[0x66, 0x4c],
+        &[0xf3, 0x45],
+        &[0x0f],
+        &[0x48, 0x0f],
+        &[0x66, 0x0f],
+        &[0xf2, 0x49, 0x0f],
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200_000))]
+        #[test]
+        fn common_and_general_say_the_same(
+            before in prop::sample::select(BEFORE),
+            mut window: Window,
+        ) {
+            window[..before.len()].copy_from_slice(before);
+            if let Some(insn) = common::<true>(&window) {
+                prop_assert_eq!(insn, general::<true>(&window));
+            }
+            if let Some(insn) = common::<false>(&window) {
+                prop_assert_eq!(insn, general::<false>(&window));
+            }
+        }
+    }
 }

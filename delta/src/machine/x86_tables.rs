@@ -20,7 +20,7 @@
 //! | `x` | a REX prefix | `E` | escape to the 0F maps |
 //! | `V` `W` `X` `P` | VEX2, VEX3, EVEX, XOP, or the older instruction | `!` | not an instruction |
 
-use super::Flow;
+use super::{FieldKind, Flow, packed};
 
 /// One opcode's packed description.
 pub(super) type Op = u16;
@@ -253,6 +253,116 @@ const fn modrm_16() -> [u8; 256] {
             (1, _) => 1,
             _ => 0,
         };
+        byte += 1;
+    }
+    table
+}
+
+/// What each opcode makes of an instruction, packed as an [`super::Insn`].
+#[derive(Clone, Copy)]
+pub(super) struct Forms {
+    /// The instruction without prefixes, displacement and SIB byte; 0 if it takes a closer look.
+    pub base: [u64; 256],
+    /// What each byte of prefixes adds.
+    pub step: [u64; 256],
+    /// The parts that operands add to.
+    pub open: [u64; 256],
+}
+
+/// By operand class, and whether 0F precedes the opcode.
+pub(super) static FORMS_64: [[Forms; 2]; 4] = all_forms(&ONE_64);
+pub(super) static FORMS_32: [[Forms; 2]; 4] = all_forms(&ONE_32);
+
+/// What a ModRM byte adds, if it comes with the opcode. The field's place is 15 for a field at the displacement.
+pub(super) static OPERANDS_64: [u64; 256] = operands(true);
+pub(super) static OPERANDS_32: [u64; 256] = operands(false);
+
+/// Base, step and open parts of one opcode.
+const fn form(op: Op, class: usize, escape: u64) -> [u64; 3] {
+    if op & SPECIAL != 0 {
+        return [0; 3];
+    }
+    let imm_len = IMM_LEN[class][(op & IMM) as usize] as u64;
+    let (has_modrm, has_imm) = (op & MODRM != 0, op & IMM != 0);
+    let (modrm, imm) = (has_modrm as u64, has_imm as u64);
+    let end = 1 + escape + modrm;
+    let field = match imm_len {
+        1 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel8 as u64,
+        4 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel32 as u64,
+        _ => 0,
+    };
+    let branch = (field != 0) as u64;
+    let modrm_at = if has_modrm { 1 + escape } else { 15 };
+    let disp_at = if has_modrm { end } else { 15 };
+    let imm_at = if has_imm { end } else { 15 };
+    let base = (end + imm_len)
+        | field << packed::FIELD_KIND
+        | (end * branch) << packed::FIELD_AT
+        | (flow_bits(op) as u64) << packed::FLOW
+        | 1 << packed::KNOWN
+        | modrm_at << packed::MODRM_AT
+        | disp_at << packed::DISP_AT
+        | imm_at << packed::IMM_AT
+        | imm_len << packed::IMM_LEN;
+    let step = 1
+        | branch << packed::FIELD_AT
+        | 1 << packed::OPCODE_AT
+        | modrm << packed::MODRM_AT
+        | modrm << packed::DISP_AT
+        | imm << packed::IMM_AT;
+    let open = 15
+        | 15 << packed::FIELD_KIND
+        | 15 << packed::FIELD_AT
+        | 15 << packed::DISP_AT
+        | 15 << packed::DISP_LEN
+        | (15 * imm) << packed::IMM_AT
+        | 15 << packed::NO_DISP
+        | packed::ASK_SIB;
+    [base, step, if has_modrm { open } else { 0 }]
+}
+
+const fn forms(ops: &[Op; 256], class: usize, escape: u64) -> Forms {
+    let mut forms = Forms {
+        base: [0; 256],
+        step: [0; 256],
+        open: [0; 256],
+    };
+    let mut opcode = 0;
+    while opcode < 256 {
+        [forms.base[opcode], forms.step[opcode], forms.open[opcode]] = form(ops[opcode], class, escape);
+        opcode += 1;
+    }
+    forms
+}
+
+const fn all_forms(one: &[Op; 256]) -> [[Forms; 2]; 4] {
+    let mut all = [[forms(one, 0, 0); 2]; 4];
+    let mut class = 0;
+    while class < 4 {
+        all[class] = [forms(one, class, 0), forms(&TWO, class, 1)];
+        class += 1;
+    }
+    all
+}
+
+const fn operands(wide: bool) -> [u64; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let shape = MODRM_32[byte];
+        let (sib, disp) = ((shape & SIB != 0) as u64, (shape & DISP) as u64);
+        let mut added =
+            (sib + disp) | sib << packed::DISP_AT | disp << packed::DISP_LEN | (sib + disp) << packed::IMM_AT;
+        if disp == 0 {
+            added |= 15 << packed::NO_DISP;
+        }
+        if shape & SIB_MOD0 != 0 {
+            added |= packed::ASK_SIB;
+        }
+        if wide && shape & NO_BASE != 0 {
+            added |= (1 + FieldKind::Rip32 as u64) << packed::FIELD_KIND | 15 << packed::FIELD_AT;
+        }
+        table[byte] = added;
         byte += 1;
     }
     table
