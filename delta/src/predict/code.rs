@@ -294,16 +294,18 @@ impl<'a> CodePass<'a> {
                 run += 1;
             }
             let here = addr + p as u32;
-            let field = scanner.field(&insn, &self.bytes[p..], u64::from(here));
             let end = p + usize::from(insn.len());
+            let field = scanner.field(&insn, &self.bytes[p..], u64::from(here));
+            if field.is_none() && machine != Machine::AArch64 {
+                p = end;
+                continue;
+            }
             let source = runs.get(run).filter(|r| r.new_at <= at);
             let old_at = source.map(|r| r.old_at + if r.same { at - r.new_at } else { 0 });
             let old_addr = old_at.and_then(|a| self.old.map.addr(a));
             let same = source.is_some_and(|r| r.same);
             // The old instruction: the bytes themselves, or the one that was replaced.
-            let old_field = if let (Some(old_at), Some(old_addr)) = (old_at, old_addr)
-                && (field.is_some() || machine == Machine::AArch64)
-            {
+            let old_field = if let (Some(old_at), Some(old_addr)) = (old_at, old_addr) {
                 let (old_bytes, old_insn) = if same {
                     (&self.base[p..], insn)
                 } else {

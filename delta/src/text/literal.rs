@@ -83,7 +83,7 @@ pub fn code_instruction<S: Symbols>(
     let word = machine == Machine::AArch64 && room >= 4;
     let place = |n: usize| if word && n < 4 { 3 - n } else { n };
     let partner = s.is_modelled().then(|| Partner::new(around));
-    let (mut insn, mut field) = (around.scanner.look(&[], 0).0, None);
+    let (mut insn, mut field) = (Insn::default(), None);
     let mut missed = false;
     if s.is_modelled()
         && let Some((bytes, len, hits)) = around.recall.likely(around.scanner, room)
@@ -113,8 +113,12 @@ pub fn code_instruction<S: Symbols>(
     let field = loop {
         let (n, at) = (known.n, place(known.n));
         // The first byte of the operands is no part of the shape, nor is what follows it.
-        let settled = machine != Machine::AArch64 && insn.known();
-        if n == 0 || !(settled && n > usize::from(insn.disp_at().min(insn.imm_at()))) {
+        let settled = match n {
+            0 => partner.is_none(),
+            _ if machine == Machine::AArch64 || !insn.known() => false,
+            _ => n > usize::from(insn.disp_at().min(insn.imm_at())),
+        };
+        if !settled {
             (insn, field) = around.scanner.look(&known.raw[..room], 0);
         }
         if n == 1 && !word {

@@ -304,7 +304,13 @@ impl Edit<'_, '_> {
         let machine = self.coder.machine;
         let near = &self.coder.near;
         let end = near.len().min(self.hint + HINT_REACH);
-        let equal = (self.hint..end).find(|&i| near.token(i) == inserted);
+        let starts = near.starts[self.hint..=end].windows(2);
+        let len = inserted.len() as u32;
+        let first = inserted.first();
+        let equal = (self.hint..end).zip(starts).find(|&(i, s)| {
+            s[1] - s[0] == len && near.masked.get(s[0] as usize) == first && near.token(i) == inserted
+        });
+        let equal = equal.map(|(i, _)| i);
         let alike = || {
             let wanted = opcode(machine, inserted, &machine.decode(inserted));
             let at = |i: usize| opcode(machine, near.token(i), &near.shapes[i]);
@@ -361,16 +367,12 @@ impl Edit<'_, '_> {
                     && truth.is_some_and(|(new, token)| {
                         new.token(token) == bytes && new.kinds[token] == listing.kinds[index]
                     });
-                let head = hash(u32::from(bytes[0]), bytes.len() as u32);
-                let full = match s.is_modelled() {
-                    true => digest(bytes),
-                    false => 0,
-                };
-                here_looks = full;
                 let (at, len) = (listing.at + listing.starts[index], bytes.len());
-                let h = self.history;
-                let same = self.forced || {
-                    let contexts = [
+                let mut contexts = [0; 7];
+                if s.is_modelled() {
+                    let head = hash(u32::from(bytes[0]), bytes.len() as u32);
+                    let (h, full) = (self.history, digest(bytes));
+                    contexts = [
                         hash(1, h & 0xff),
                         hash(2, h & 0xffff),
                         hash(hash(3, h & 0xf), head),
@@ -379,14 +381,15 @@ impl Edit<'_, '_> {
                         hash(6, full),
                         hash(hash(7, full), before.full[0]),
                     ];
-                    s.flag(&mut m.same, &contexts, equal)
-                };
+                    here_looks = full;
+                }
+                let same = self.forced || s.flag(&mut m.same, &contexts, equal);
                 self.forced = false;
                 if same {
                     if len > room {
                         return Err(Error::DamagedPatch("an instruction reaches past its function"));
                     }
-                    self.history = h << 2;
+                    self.history <<= 2;
                     return Ok(Step::Same(at, len));
                 }
                 op = REPLACE;
