@@ -401,15 +401,18 @@ impl Edit<'_, '_> {
                 None => INSERT,
             };
             let h = self.history;
-            let room_class = (room as u32).min(8);
-            let contexts = [
-                hash(1, h & 0xf | op << 8),
-                hash(2, h & 0xff | op << 8),
-                hash(3, before.heads[0]),
-                hash(hash(4, h & 0xf), room_class | op << 8),
-                hash(hash(5, here_looks), op),
-                hash(hash(6, here_looks), before.heads[0]),
-            ];
+            let mut contexts = [0; 6];
+            if s.is_modelled() {
+                let room_class = (room as u32).min(8);
+                contexts = [
+                    hash(1, h & 0xf | op << 8),
+                    hash(2, h & 0xff | op << 8),
+                    hash(3, before.heads[0]),
+                    hash(hash(4, h & 0xf), room_class | op << 8),
+                    hash(hash(5, here_looks), op),
+                    hash(hash(6, here_looks), before.heads[0]),
+                ];
+            }
             op = s.tree(&mut m.kind, &contexts, 2, known);
             self.history = (h << 2) | (1 + (op & 1) + u32::from(op >= GO_NEAR));
             match op {
