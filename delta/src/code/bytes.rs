@@ -107,6 +107,50 @@ fn teach(inputs: &[i16; INPUTS], error: i16, a: &mut Weights, b: &mut Weights) {
 /// Histories of the contexts at hand, from index 1.
 type Slots = [[u8; STATES + 1]; CONTEXTS];
 
+/// The guesses that the bits of a byte did not refute yet.
+struct Standing {
+    /// One bit for each that stands.
+    mask: u32,
+    /// The bytes expected, the first lowest.
+    bytes: u64,
+    /// Where each guess's chances are, by depth.
+    places: [usize; ALL_GUESSES],
+}
+
+impl Standing {
+    fn new(guesses: &[Guess; ALL_GUESSES]) -> Self {
+        let mut standing = Standing {
+            mask: 0,
+            bytes: 0,
+            places: [0; ALL_GUESSES],
+        };
+        for (g, guess) in guesses.iter().enumerate() {
+            standing.mask |= u32::from(guess.confidence != 0) << g;
+            standing.bytes |= u64::from(guess.byte) << (8 * g);
+            standing.places[g] = (g * CONFIDENCES + (usize::from(guess.confidence) & (CONFIDENCES - 1))) * 8;
+        }
+        standing
+    }
+
+    /// The bit that each guess expects at a depth, by number of the guess.
+    #[inline(always)]
+    fn ones(&self, depth: usize) -> u32 {
+        let lowest = self.bytes >> (7 - depth) & 0x0101_0101_0101_0101;
+        (lowest.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32
+    }
+
+    /// Calls `f` with the number and the place of each guess that stands.
+    #[inline(always)]
+    fn each(&self, mut f: impl FnMut(usize, usize)) {
+        let mut left = self.mask;
+        while left != 0 {
+            let g = left.trailing_zeros() as usize;
+            f(g, self.places[g]);
+            left &= left - 1;
+        }
+    }
+}
+
 /// An adaptive probability: 22 bits, and 10 bits of count.
 type Chance = u32;
 
@@ -267,6 +311,7 @@ impl ByteModel {
                 confidence: run as u8,
             };
         }
+        let mut standing = Standing::new(&guesses);
         let mut starts = [0usize; CONTEXTS];
         let mut slots: Slots = [[0; STATES + 1]; CONTEXTS];
         let class = (known.class as usize & (CLASSES - 1)) * 8;
@@ -282,7 +327,7 @@ impl ByteModel {
             let mut inner = 1usize;
             for depth in half * 4..half * 4 + 4 {
                 let bit = value >> (7 - depth) & 1 != 0;
-                let bit = self.decide(bits, &mut slots, &guesses, (node, inner, depth), class, bit);
+                let bit = self.decide(bits, &mut slots, &mut standing, (node, inner, depth), class, bit);
                 node = node << 1 | u32::from(bit);
                 inner = inner << 1 | usize::from(bit);
             }
@@ -303,7 +348,7 @@ impl ByteModel {
         &mut self,
         bits: &mut B,
         slots: &mut Slots,
-        guesses: &[Guess; ALL_GUESSES],
+        standing: &mut Standing,
         (node, inner, depth): (u32, usize, usize),
         class: usize,
         bit: bool,
@@ -313,19 +358,12 @@ impl ByteModel {
             let state = usize::from(slots[i][inner & 15]);
             inputs[i] = stretch(self.histories[i * 256 + state] >> 16) as i16;
         }
-        // Which guesses still stand, and which bit they expect.
-        let mut agreeing = 0;
-        let mut expects = [None; ALL_GUESSES];
-        for (g, guess) in guesses.iter().enumerate() {
-            if guess.confidence != 0 && (u32::from(guess.byte) | 256) >> (8 - depth) == node {
-                let at = (g * CONFIDENCES + (usize::from(guess.confidence) & (CONFIDENCES - 1))) * 8 + depth;
-                let one = guess.byte >> (7 - depth) & 1 != 0;
-                let p = stretch(self.rights[at] >> 16) as i16;
-                inputs[CONTEXTS + g] = if one { p } else { -p };
-                expects[g] = Some((at, one));
-                agreeing |= usize::from(g < GUESSES) << (g % GUESSES);
-            }
-        }
+        let ones = standing.ones(depth);
+        standing.each(|g, at| {
+            let p = stretch(self.rights[at + depth] >> 16) as i16;
+            inputs[CONTEXTS + g] = if ones >> g & 1 != 0 { p } else { -p };
+        });
+        let agreeing = standing.mask as usize & ((1 << GUESSES) - 1);
         inputs[CONSTANT] = 256;
         let (a, b) = (
             &mut self.by_class[class + agreeing],
@@ -343,9 +381,8 @@ impl ByteModel {
             learn(&mut self.histories[i * 256 + usize::from(*state)], bit);
             *state = NEXT[usize::from(*state)][usize::from(bit)];
         }
-        for (at, one) in expects.into_iter().flatten() {
-            learn(&mut self.rights[at], bit == one);
-        }
+        standing.each(|g, at| learn(&mut self.rights[at + depth], bit == (ones >> g & 1 != 0)));
+        standing.mask &= if bit { ones } else { !ones };
         bit
     }
 }
