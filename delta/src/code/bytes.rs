@@ -170,11 +170,11 @@ pub struct ByteModel {
     /// From the top: a check of 16 bits, a byte, a count.
     runs: Vec<u32>,
     /// By context and history: chance of a one.
-    histories: Vec<Chance>,
+    histories: Box<[Chance; CONTEXTS * 256]>,
     /// By guess, confidence and position in the byte: chance that the guess is right.
-    rights: Vec<Chance>,
-    by_class: Vec<Weights>,
-    by_node: Vec<Weights>,
+    rights: Box<[Chance; ALL_GUESSES * CONFIDENCES * 8]>,
+    by_class: Box<[Weights; CLASSES * 8]>,
+    by_node: Box<[Weights; 256]>,
 }
 
 impl ByteModel {
@@ -187,10 +187,10 @@ impl ByteModel {
         ByteModel {
             lines: vec![Line([0; LINE]); 1 << (bits - LINE.trailing_zeros())],
             runs: vec![0; 1 << RUN_BITS],
-            histories: (0..CONTEXTS * 256).map(expected).collect(),
-            rights: vec![3 << 30; ALL_GUESSES * CONFIDENCES * 8],
-            by_class: vec![Weights([ONE / 10; INPUTS]); CLASSES * 8],
-            by_node: vec![Weights([ONE / 10; INPUTS]); 256],
+            histories: Box::new(std::array::from_fn(expected)),
+            rights: Box::new([3 << 30; ALL_GUESSES * CONFIDENCES * 8]),
+            by_class: Box::new([Weights([ONE / 10; INPUTS]); CLASSES * 8]),
+            by_node: Box::new([Weights([ONE / 10; INPUTS]); 256]),
         }
     }
 
@@ -354,9 +354,10 @@ impl ByteModel {
         bit: bool,
     ) -> bool {
         let mut inputs = [0i16; INPUTS];
+        let mut states = [0u8; CONTEXTS];
         for i in 0..CONTEXTS {
-            let state = usize::from(slots[i][inner & 15]);
-            inputs[i] = stretch(self.histories[i * 256 + state] >> 16) as i16;
+            states[i] = slots[i][inner & 15];
+            inputs[i] = stretch(self.histories[i * 256 + usize::from(states[i])] >> 16) as i16;
         }
         let ones = standing.ones(depth);
         standing.each(|g, at| {
@@ -376,10 +377,9 @@ impl ByteModel {
         if error.unsigned_abs() >= SLIGHT {
             teach(&inputs, error, a, b);
         }
-        for (i, slot) in slots.iter_mut().enumerate() {
-            let state = &mut slot[inner & 15];
-            learn(&mut self.histories[i * 256 + usize::from(*state)], bit);
-            *state = NEXT[usize::from(*state)][usize::from(bit)];
+        for (i, state) in states.map(usize::from).into_iter().enumerate() {
+            learn(&mut self.histories[i * 256 + state], bit);
+            slots[i][inner & 15] = NEXT[state][usize::from(bit)];
         }
         standing.each(|g, at| learn(&mut self.rights[at + depth], bit == (ones >> g & 1 != 0)));
         standing.mask &= if bit { ones } else { !ones };
