@@ -21,6 +21,7 @@ const CONFIDENCES: usize = 64;
 /// Values of the class that picks mixing weights.
 const CLASSES: usize = 64;
 const ALL_GUESSES: usize = GUESSES + RUNS;
+const _: () = assert!(ALL_GUESSES <= 8, "one byte of a word each");
 /// What is mixed: the contexts, the guesses and a constant, and zeros that make it fill a line of the cache.
 const INPUTS: usize = 16;
 const CONSTANT: usize = CONTEXTS + ALL_GUESSES;
@@ -354,10 +355,10 @@ impl ByteModel {
         bit: bool,
     ) -> bool {
         let mut inputs = [0i16; INPUTS];
-        let mut states = [0u8; CONTEXTS];
+        let mut states = [0; CONTEXTS];
         for i in 0..CONTEXTS {
-            states[i] = slots[i][inner & 15];
-            inputs[i] = stretch(self.histories[i * 256 + usize::from(states[i])] >> 16) as i16;
+            states[i] = usize::from(slots[i][inner & 15]);
+            inputs[i] = stretch(self.histories[i * 256 + states[i]] >> 16) as i16;
         }
         let ones = standing.ones(depth);
         standing.each(|g, at| {
@@ -377,7 +378,7 @@ impl ByteModel {
         if error.unsigned_abs() >= SLIGHT {
             teach(&inputs, error, a, b);
         }
-        for (i, state) in states.map(usize::from).into_iter().enumerate() {
+        for (i, state) in states.into_iter().enumerate() {
             learn(&mut self.histories[i * 256 + state], bit);
             slots[i][inner & 15] = NEXT[state][usize::from(bit)];
         }

@@ -95,12 +95,6 @@ mod packed {
     pub const DISP_LEN: u32 = 28;
     pub const IMM_AT: u32 = 32;
     pub const IMM_LEN: u32 = 36;
-
-    // Of x86 operands, not of an instruction: the SIB byte matters, and 15 where there is no displacement.
-    pub const ASK_SIB: u64 = 1 << 40;
-    pub const NO_DISP: u32 = 44;
-    /// What operands add to an instruction.
-    pub const ADDED: u64 = (1 << 40) - 1 - (15 << FIELD_AT);
 }
 
 impl Default for Insn {

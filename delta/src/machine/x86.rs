@@ -98,12 +98,12 @@ fn with_operands<const WIDE: bool>(forms: &Forms, last: u64, prefixes: u64) -> O
     let base = forms.base[opcode];
     let operand = operands[(last >> 8 & 0xff) as usize] & forms.open[opcode];
     // [`tables::SIB_MOD0`], with no base register.
-    let no_base = (operand & packed::ASK_SIB != 0) & (last >> 16 & 7 == 5);
+    let no_base = (operand >> tables::ASK_SIB & 1 != 0) & (last >> 16 & 7 == 5);
     if no_base | (base == 0) {
         return None;
     }
-    let insn = base + forms.step[opcode] * prefixes + (operand & packed::ADDED);
-    let absent = (operand >> packed::NO_DISP & 15) << packed::DISP_AT;
+    let insn = base + forms.step[opcode] * prefixes + (operand & tables::ADDED);
+    let absent = (operand >> tables::NO_DISP & 15) << packed::DISP_AT;
     let field_at = (insn >> packed::DISP_AT & operand >> packed::FIELD_AT & 15) << packed::FIELD_AT;
     Some(Insn(insn | absent | field_at))
 }
@@ -111,15 +111,7 @@ fn with_operands<const WIDE: bool>(forms: &Forms, last: u64, prefixes: u64) -> O
 /// Decodes any instruction.
 fn general<const WIDE: bool>(window: &Window) -> Insn {
     let one = if WIDE { &tables::ONE_64 } else { &tables::ONE_32 };
-    let mut at = 0;
-    let mut prefixes = 0;
-    // The usual prefix, and a hard one to guess: stepped over without a branch.
-    if WIDE {
-        let first = byte(window, 0);
-        let rex = first & 0xf0 == 0x40;
-        at = usize::from(rex);
-        prefixes = if rex { prefix::REX | (first & 8) << 3 } else { 0 };
-    }
+    let (mut at, mut prefixes) = (0, 0);
     let mut op = one[usize::from(byte(window, at))];
     if matches!(op & tables::SPECIAL, special::PREFIX | special::REX) {
         (at, prefixes) = skip_prefixes::<WIDE>(window);
@@ -143,7 +135,6 @@ fn general<const WIDE: bool>(window: &Window) -> Insn {
 }
 
 /// Walks the legacy and REX prefixes; a REX prefix counts only right before the opcode.
-#[cold]
 fn skip_prefixes<const WIDE: bool>(window: &Window) -> (usize, u8) {
     let mut at = 0;
     let mut prefixes = 0;
@@ -293,13 +284,10 @@ fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usi
 
     // Under a 67 prefix the sum is cut to 32 bits; too rare to be worth a field.
     let rip = WIDE & (shape & tables::NO_BASE != 0) & (prefixes & prefix::ADDRESS == 0);
-    // In 32-bit code a 66 prefix cuts the target to 16 bits: no field.
-    let branch = (op & tables::BRANCH != 0) & (class != 3);
-    let (field_kind, field_at) = match imm_len {
-        1 if branch => (1 + FieldKind::Rel8 as u64, imm_at),
-        4 if branch => (1 + FieldKind::Rel32 as u64, imm_at),
-        _ if rip => (1 + FieldKind::Rip32 as u64, disp_at),
-        _ => (0, 0),
+    let (field_kind, field_at) = match tables::branch_field(op, class, imm_len) {
+        0 if rip => (1 + FieldKind::Rip32 as u64, disp_at),
+        0 => (0, 0),
+        branch => (branch, imm_at),
     };
     if len > LONGEST {
         return Insn::raw(1);

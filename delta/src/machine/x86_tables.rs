@@ -273,29 +273,44 @@ pub(super) struct Forms {
 pub(super) static FORMS_64: [[Forms; 2]; 4] = all_forms(&ONE_64);
 pub(super) static FORMS_32: [[Forms; 2]; 4] = all_forms(&ONE_32);
 
-/// What a ModRM byte adds, if it comes with the opcode. The field's place is 15 for a field at the displacement.
+/// What a ModRM byte adds, if it comes with the opcode ([`ADDED`]), and what follows from it. In the place of a
+/// field: 15 if that is where the displacement is.
 pub(super) static OPERANDS_64: [u64; 256] = operands(true);
 pub(super) static OPERANDS_32: [u64; 256] = operands(false);
+
+/// What operands add to an instruction: all of its parts, but for where a field is.
+pub(super) const ADDED: u64 = (1 << ASK_SIB) - 1 - (15 << packed::FIELD_AT);
+/// Bit of operands, above the parts of an instruction: [`SIB_MOD0`].
+pub(super) const ASK_SIB: u32 = packed::IMM_LEN + 4;
+/// Four bits of operands: 15 without a displacement.
+pub(super) const NO_DISP: u32 = ASK_SIB + 4;
+
+/// The kind of field that an immediate is, packed. In 32-bit code a 66 prefix cuts a branch's target to 16 bits:
+/// no field.
+#[inline(always)]
+pub(super) const fn branch_field(op: Op, class: usize, imm_len: u8) -> u64 {
+    match imm_len {
+        1 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel8 as u64,
+        4 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel32 as u64,
+        _ => 0,
+    }
+}
 
 /// Base, step and open parts of one opcode.
 const fn form(op: Op, class: usize, escape: u64) -> [u64; 3] {
     if op & SPECIAL != 0 {
         return [0; 3];
     }
-    let imm_len = IMM_LEN[class][(op & IMM) as usize] as u64;
+    let imm_len = IMM_LEN[class][(op & IMM) as usize];
     let (has_modrm, has_imm) = (op & MODRM != 0, op & IMM != 0);
     let (modrm, imm) = (has_modrm as u64, has_imm as u64);
     let end = 1 + escape + modrm;
-    let field = match imm_len {
-        1 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel8 as u64,
-        4 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel32 as u64,
-        _ => 0,
-    };
+    let field = branch_field(op, class, imm_len);
     let branch = (field != 0) as u64;
     let modrm_at = if has_modrm { 1 + escape } else { 15 };
     let disp_at = if has_modrm { end } else { 15 };
     let imm_at = if has_imm { end } else { 15 };
-    let base = (end + imm_len)
+    let base = (end + imm_len as u64)
         | field << packed::FIELD_KIND
         | (end * branch) << packed::FIELD_AT
         | (flow_bits(op) as u64) << packed::FLOW
@@ -303,7 +318,7 @@ const fn form(op: Op, class: usize, escape: u64) -> [u64; 3] {
         | modrm_at << packed::MODRM_AT
         | disp_at << packed::DISP_AT
         | imm_at << packed::IMM_AT
-        | imm_len << packed::IMM_LEN;
+        | (imm_len as u64) << packed::IMM_LEN;
     let step = 1
         | branch << packed::FIELD_AT
         | 1 << packed::OPCODE_AT
@@ -316,8 +331,8 @@ const fn form(op: Op, class: usize, escape: u64) -> [u64; 3] {
         | 15 << packed::DISP_AT
         | 15 << packed::DISP_LEN
         | (15 * imm) << packed::IMM_AT
-        | 15 << packed::NO_DISP
-        | packed::ASK_SIB;
+        | 15 << NO_DISP
+        | 1 << ASK_SIB;
     [base, step, if has_modrm { open } else { 0 }]
 }
 
@@ -354,10 +369,10 @@ const fn operands(wide: bool) -> [u64; 256] {
         let mut added =
             (sib + disp) | sib << packed::DISP_AT | disp << packed::DISP_LEN | (sib + disp) << packed::IMM_AT;
         if disp == 0 {
-            added |= 15 << packed::NO_DISP;
+            added |= 15 << NO_DISP;
         }
         if shape & SIB_MOD0 != 0 {
-            added |= packed::ASK_SIB;
+            added |= 1 << ASK_SIB;
         }
         if wide && shape & NO_BASE != 0 {
             added |= (1 + FieldKind::Rip32 as u64) << packed::FIELD_KIND | 15 << packed::FIELD_AT;

@@ -112,4 +112,11 @@ impl Listing {
     pub fn token(&self, index: usize) -> &[u8] {
         &self.masked[self.starts[index] as usize..self.starts[index + 1] as usize]
     }
+
+    /// Whether an instruction has these blanked bytes. Of many, few are as long and begin alike, so that is looked
+    /// at first.
+    pub fn is(&self, index: usize, bytes: &[u8]) -> bool {
+        let token = self.token(index);
+        token.len() == bytes.len() && token.first() == bytes.first() && token == bytes
+    }
 }

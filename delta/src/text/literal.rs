@@ -112,7 +112,8 @@ pub fn code_instruction<S: Symbols>(
     };
     let field = loop {
         let (n, at) = (known.n, place(known.n));
-        // The first byte of the operands is no part of the shape, nor is what follows it.
+        // The first byte of the operands is no part of the shape, nor is what follows it. Without any byte, a
+        // partner's context is all that asks for a shape.
         let settled = match n {
             0 => partner.is_none(),
             _ if machine == Machine::AArch64 || !insn.known() => false,

@@ -304,13 +304,7 @@ impl Edit<'_, '_> {
         let machine = self.coder.machine;
         let near = &self.coder.near;
         let end = near.len().min(self.hint + HINT_REACH);
-        let starts = near.starts[self.hint..=end].windows(2);
-        let len = inserted.len() as u32;
-        let first = inserted.first();
-        let equal = (self.hint..end).zip(starts).find(|&(i, s)| {
-            s[1] - s[0] == len && near.masked.get(s[0] as usize) == first && near.token(i) == inserted
-        });
-        let equal = equal.map(|(i, _)| i);
+        let equal = (self.hint..end).find(|&i| near.is(i, inserted));
         let alike = || {
             let wanted = opcode(machine, inserted, &machine.decode(inserted));
             let at = |i: usize| opcode(machine, near.token(i), &near.shapes[i]);

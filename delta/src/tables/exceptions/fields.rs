@@ -123,19 +123,19 @@ impl SiteModels {
             None => landmarks.from(around.from).min(last),
         };
         let damaged = || Error::DamagedPatch("a landing pad is unknown");
-        let index = landmarks.index(truth);
-        let locals = view.locals();
-        let near = |back| index.is_some_and(|i| pads(locals, landmarks, from, back).any(|k| k == i));
         let origin = Origin::at(from);
         let (mut way, mut label) = (RAW, None);
         if !S::READS {
-            label = locals.label(origin, truth);
-            way = match label {
-                _ if near(false) => ONWARD,
-                _ if near(true) => BACK,
-                Some(_) => LABEL,
-                None => RAW,
-            };
+            let (index, locals) = (landmarks.index(truth), view.locals());
+            let near = |back| index.is_some_and(|i| pads(locals, landmarks, from, back).any(|k| k == i));
+            if near(false) {
+                way = ONWARD;
+            } else if near(true) {
+                way = BACK;
+            } else {
+                label = locals.label(origin, truth);
+                way = label.map_or(RAW, |_| LABEL);
+            }
         }
         let contexts = [hash(1, u32::from(first)), hash(2, state), 3];
         let way = s.tree(&mut self.way, &contexts, 2, way);
