@@ -63,6 +63,7 @@ mod report;
 mod source;
 pub mod tables;
 pub mod text;
+mod threads;
 
 pub use container::Patch;
 pub use diff::{Delta, diff};

@@ -9,8 +9,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
 use crate::machine::Machine;
 use crate::text::{Listing, LiteralModels, OpModels, TextBody, TextCoder, Truth};
-use crate::{Error, Progress, error::Result};
-use rayon::prelude::*;
+use crate::{Error, Progress, error::Result, threads};
 use std::ops::Range;
 
 /// Most segments of a patch.
@@ -165,7 +164,7 @@ fn at_once(segments: &dyn Segments, text: Code, old: &FileView, body: &mut TextB
     let (memory, work) = budget.left();
     let (memory, work) = (memory / count as u64, work / count as u64);
     let heard = Heard(budget.progress());
-    let decode = |(k, range): (usize, Range<usize>)| {
+    let decode = |k: usize, range: Range<usize>| {
         let budget = Budget::new(memory, work, &heard);
         let run = || {
             let view = FileView::new(source, &budget)?;
@@ -187,12 +186,8 @@ fn at_once(segments: &dyn Segments, text: Code, old: &FileView, body: &mut TextB
             }),
         }
     };
-    let ranges: Vec<_> = cut(text.units, count).into_iter().enumerate().collect();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(segments.threads())
-        .build()
-        .map_err(|e| Error::Io(std::io::Error::other(e)))?;
-    let decoded: Vec<Result<Decoded>> = pool.install(|| ranges.into_par_iter().map(decode).collect());
+    let ranges = cut(text.units, count);
+    let decoded = threads::each(segments.threads(), count, |k| decode(k, ranges[k].clone()));
     let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
     // Counted as if all ran at once, however many do.
     let most = decoded.iter().map(|d| d.peak).max().unwrap_or(0);

@@ -13,8 +13,7 @@ use crate::layout::NewUnit;
 use crate::predict::AddressMap;
 use crate::tables::{Choices, Table, UnwindFit, go, jumps, relocations, symbols};
 use crate::text::PlanRun;
-use crate::{Options, Progress};
-use rayon::prelude::*;
+use crate::{Options, Progress, threads};
 
 /// Rounds of matching Go's data, each with words renewed by the covers of the one before.
 const GO_ROUNDS: usize = 2;
@@ -85,13 +84,7 @@ pub fn plan<'a>(
             aligner.align(index, paired[index])
         }
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .build();
-    let runs: Vec<Vec<PlanRun>> = match pool {
-        Ok(pool) => pool.install(|| (0..layout.len()).into_par_iter().map(align).collect()),
-        Err(_) => (0..layout.len()).map(align).collect(),
-    };
+    let runs: Vec<Vec<PlanRun>> = threads::each(options.threads, layout.len(), align);
     go_on()?;
     drop(aligner);
     let map = code_map(old, &new, &layout, &runs, (&old_tokens, &new_tokens));
