@@ -1,11 +1,11 @@
 //! Old file and patch in, new file out, written forward.
 
 use crate::budget::Budget;
-use crate::code::{ColumnReader, ModelledReader, StreamReader};
+use crate::code::{ColumnReader, ModelledReader, SEGMENTED, StreamReader, Streams};
 use crate::container::{Coding, Method, Stream as Entry, WHOLE};
-use crate::data::code_file;
 use crate::file_view::FileView;
-use crate::image::{OldImage, SEGMENTED, Segments, Streams, code_image};
+use crate::layout::OldImage;
+use crate::pipeline::{Segments, code_file, code_image};
 use crate::recipe::Scripts;
 use crate::{Error, Limits, Part, Patch, Progress, ReadAt, error::Result};
 use sha2::{Digest, Sha256};

@@ -2,12 +2,13 @@
 
 use crate::apply::{Run, WHOLE_MEMORY};
 use crate::budget::Budget;
-use crate::code::{ColumnWriter, ModelledWriter, StreamWriter};
+use crate::code::{ColumnWriter, MAX_SEGMENTS, ModelledWriter, SEGMENTED, Stream, StreamWriter, Streams};
 use crate::container::{self, Body, Coding, Header, Method};
-use crate::data::{Cover, code_file};
+use crate::data::Cover;
 use crate::file_view::FileView;
-use crate::image::{MAX_SEGMENTS, OldImage, SEGMENTED, Stream, Streams, code_image};
+use crate::layout::OldImage;
 use crate::matching::{bytes::ByteIndex, plan::plan};
+use crate::pipeline::{code_file, code_image};
 use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, error::Result};
 use sha2::{Digest, Sha256};
 

@@ -3,8 +3,7 @@
 //! Phase two walks it forward with a small buffer, so the new file is never held in memory.
 
 use crate::budget::Held;
-use crate::container::Cursor;
-use crate::container::put_varint;
+use crate::cursor::{Cursor, put_varint};
 use crate::error::Result;
 use crate::file_view::FileView;
 

@@ -18,6 +18,6 @@ pub struct Report {
     pub streams: Vec<Part>,
     /// Bytes per section of the new file, about, the most expensive first; what is not told section by section
     /// has a name in brackets. Empty for a file that is not told as an ELF file, and for a patch of which only
-    /// the directory was read: see [`crate::Patch::sections`].
+    /// the directory was read: see `Patch::sections`.
     pub sections: Vec<Part>,
 }

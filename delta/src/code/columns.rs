@@ -4,7 +4,7 @@ use super::Symbols;
 use super::bytes::{ByteContext, ByteModel};
 use super::model::Model;
 use crate::budget::{Budget, Held};
-use crate::container::{Cursor, put_varint};
+use crate::cursor::{Cursor, put_varint};
 use crate::{Error, error::Result};
 use std::borrow::Cow;
 

@@ -11,12 +11,14 @@ mod model;
 mod modelled;
 mod range;
 mod states;
+mod streams;
 
 pub use any::{StreamReader, StreamWriter};
 pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
 pub use model::{Model, digest, hash};
 pub use modelled::{ModelledReader, ModelledWriter};
+pub use streams::{MAX_SEGMENTS, SEGMENTED, STREAMS, Stream, Streams};
 
 /// A stream of symbols, being written or being read.
 ///

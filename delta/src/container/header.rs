@@ -1,6 +1,6 @@
 //! The fixed part at the start of a patch.
 
-use super::{Cursor, put_varint};
+use crate::cursor::{Cursor, put_varint};
 use crate::{Error, error::Result};
 
 /// First bytes of every patch.

@@ -1,12 +1,11 @@
 //! The patch on disk: fixed header, stream directory, stream bodies (FORMAT.md is its description).
 
-mod cursor;
 mod header;
 
-pub use cursor::{Cursor, put_varint};
 pub use header::{Header, MAGIC, Method, SEGMENTS, VERSION};
 
-use crate::image::{MAX_SEGMENTS, SEGMENTED, STREAMS};
+use crate::code::{MAX_SEGMENTS, SEGMENTED, STREAMS};
+use crate::cursor::{Cursor, put_varint};
 use crate::{Error, Limits, Report, error::Result, report::Part};
 
 /// How a stream's bytes are coded.

@@ -1,13 +1,12 @@
 //! The bytes of a region: literals between covers, corrections inside them, and bytes that are known already.
 
-use super::Cover;
 use super::corrections::Corrections;
 use super::literals::LiteralData;
+use super::{Cover, Known};
 use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
-use crate::tables::Known;
 use crate::{Error, error::Result};
 
 /// Models of the byte stream.

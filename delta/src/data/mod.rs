@@ -4,12 +4,12 @@ mod bytes;
 mod corrections;
 mod covers;
 mod echo;
-mod file;
+mod known;
 mod literals;
 
 pub use bytes::{ByteModels, code_bytes};
 pub use covers::{CoverModels, code_covers};
-pub use file::code_file;
+pub use known::Known;
 
 /// A stretch of the new file explained by one of the old file, up to mismatches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

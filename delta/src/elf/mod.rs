@@ -8,8 +8,10 @@ pub mod encoded;
 pub mod exceptions;
 pub mod frames;
 pub mod go;
+mod parts;
 mod sections;
 
+pub use parts::Parts;
 pub use sections::{Region, RegionKind};
 
 use crate::{error::Result, file_view::FileView};

@@ -1,9 +1,11 @@
 //! Where the functions are: units of code, and the new layout told in terms of the old one.
 
 mod grammar;
+mod old;
 mod units;
 
 pub use grammar::{LayoutModels, code_layout};
+pub use old::OldImage;
 pub use units::{CodeMap, CodeSection, LONGEST_UNIT, Unit};
 
 /// A unit of the new file as the layout stream tells it.

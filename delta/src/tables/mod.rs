@@ -9,7 +9,6 @@ mod frames;
 pub mod go;
 pub mod hash;
 pub mod jumps;
-mod known;
 mod landmarks;
 pub mod names;
 mod order;
@@ -17,13 +16,11 @@ pub mod relocations;
 pub mod symbols;
 
 pub use frames::{Unwind, UnwindFit};
-pub use known::Known;
 
 use crate::code::{Model, Symbols};
-use crate::data::Cover;
+use crate::data::{Cover, Known};
 use crate::elf::{Elf, address::Addresses};
-use crate::image::OldImage;
-use crate::layout::{CodeMap, NewUnit};
+use crate::layout::{CodeMap, NewUnit, OldImage};
 use crate::predict::Targets;
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};

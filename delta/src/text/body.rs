@@ -1,7 +1,7 @@
 //! All code of the new file before its references are known, held compactly.
 
 use super::Run;
-use crate::container::{Cursor, put_varint};
+use crate::cursor::{Cursor, put_varint};
 
 /// All code of the new file, references blanked: what is in no `same` run is in `literals`, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

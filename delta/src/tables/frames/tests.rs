@@ -6,8 +6,7 @@ use super::{frame_index, pointers};
 use crate::elf::encoded::Encoding;
 use crate::elf::exceptions::Lsda;
 use crate::file_view::FileView;
-use crate::image::OldImage;
-use crate::layout::CodeMap;
+use crate::layout::{CodeMap, OldImage};
 use crate::tables::exceptions::ExceptionTable;
 use proptest::prelude::*;
 

@@ -9,7 +9,7 @@ use crate::code::{Model, Symbols, hash};
 use crate::data::Cover;
 use crate::elf::Elf;
 use crate::error::Result;
-use crate::image::OldImage;
+use crate::layout::OldImage;
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
 use crate::tables::{Made, Table, World};
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Padding between units: what stood behind the old unit, or the last padding of that length.
 
-use super::{OldImage, Plan};
+use super::Plan;
 use crate::code::{Model, Symbols, hash};
-use crate::layout::NewUnit;
+use crate::layout::{NewUnit, OldImage};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 use std::collections::HashMap;

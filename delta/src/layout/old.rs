@@ -1,10 +1,9 @@
 //! What both sides read of the old file before the first symbol.
 
-use super::skeleton::Parts;
-use crate::elf::{Elf, address::Addresses, frames, go};
+use super::CodeMap;
+use crate::elf::{Elf, Parts, address::Addresses, frames, go};
 use crate::error::Result;
 use crate::file_view::FileView;
-use crate::layout::CodeMap;
 use crate::machine::Machine;
 
 /// The old file, read.

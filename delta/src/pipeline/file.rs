@@ -1,11 +1,9 @@
 //! A whole file as one region: the way of files that are not modelled.
 
-use super::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
-use crate::code::Symbols;
+use crate::code::{Stream, Streams, Symbols};
+use crate::data::{ByteModels, Cover, CoverModels, Known, code_bytes, code_covers};
 use crate::file_view::FileView;
-use crate::image::{Stream, Streams};
 use crate::recipe::{Recipe, Scripts};
-use crate::tables::Known;
 use crate::{Error, error::Result};
 
 /// Memory of the models, in bytes.

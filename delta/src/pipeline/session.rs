@@ -2,13 +2,12 @@
 
 use super::pads::Pads;
 use super::segments::{Segments, code_text};
-use super::skeleton::{Parts, SkeletonModels, checked_elf, code_skeleton};
-use super::{OldImage, Stream, Streams};
-use crate::code::Symbols;
+use super::skeleton::{SkeletonModels, checked_elf, code_skeleton};
+use crate::code::{Stream, Streams, Symbols};
 use crate::data::{ByteModels, Cover, CoverModels, code_bytes, code_covers};
-use crate::elf::{Elf, Region, RegionKind, address::Addresses};
+use crate::elf::{Elf, Parts, Region, RegionKind, address::Addresses};
 use crate::file_view::FileView;
-use crate::layout::{CodeMap, LayoutModels, NewUnit, Unit, code_layout};
+use crate::layout::{CodeMap, LayoutModels, NewUnit, OldImage, Unit, code_layout};
 use crate::predict::{AddressMap, CodePass, OldCode, TargetModels, Targets};
 use crate::recipe::{Recipe, Scripts};
 use crate::tables::{Choices, Made, Table, Unwind, World, go, jumps, relocations, symbols};

@@ -1,7 +1,7 @@
 //! The streams of an image, by name.
 
+use super::Symbols;
 use crate::Part;
-use crate::code::Symbols;
 
 /// What a stream holds. The number is its identifier in the patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,9 @@ pub const STREAMS: [(Stream, &str); 13] = [
 
 /// Those of which each segment has its own.
 pub const SEGMENTED: [Stream; 2] = [Stream::Edits, Stream::Literals];
+
+/// Most segments of a patch.
+pub const MAX_SEGMENTS: usize = 16;
 
 /// One coder for each stream, and what the bytes of the patch were spent on.
 #[derive(Debug)]

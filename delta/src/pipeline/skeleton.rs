@@ -1,8 +1,7 @@
 //! Headers and section map of the new file, word by word against the old ones.
 
 use crate::code::{Model, Symbols, hash};
-use crate::elf::{self, Elf};
-use crate::file_view::FileView;
+use crate::elf::{self, Elf, Parts};
 use crate::{Error, error::Result};
 
 /// Models of the skeleton stream.
@@ -24,39 +23,6 @@ impl Default for SkeletonModels {
             word: Model::new(2, 14, 255),
             byte: Model::new(3, 14, 255),
         }
-    }
-}
-
-/// The three parts of a file that its section map is read from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parts {
-    /// ELF and program headers.
-    pub head: Vec<u8>,
-    /// Section headers.
-    pub table: Vec<u8>,
-    /// Section names.
-    pub names: Vec<u8>,
-}
-
-impl Parts {
-    /// Bytes of memory held, with the sections that they describe.
-    pub fn memory(&self) -> u64 {
-        2 * (self.head.len() + self.table.len() + self.names.len()) as u64
-    }
-
-    /// Reads them from a file that [`Elf::read`] accepts.
-    pub fn read(file: &FileView, elf: &Elf) -> Result<Parts> {
-        let names = &elf.sections[elf.names];
-        Ok(Parts {
-            head: file.bytes(0, elf.head_len)?,
-            table: file.bytes(elf.table.0, elf.table.1)?,
-            names: file.bytes(names.offset, names.size)?,
-        })
-    }
-
-    /// The skeleton that they make.
-    pub fn elf(&self) -> Option<Elf> {
-        Elf::from_parts(&self.head, &self.table, &self.names)
     }
 }
 

@@ -1,19 +1,16 @@
 //! The code of the new file, in segments: each has streams, models and memory of its own, so that a decoder can
 //! take several at once.
 
-use super::{OldImage, Plan, Streams};
+use super::Plan;
 use crate::budget::{Budget, Held};
-use crate::code::{StreamReader, Symbols};
+use crate::code::{StreamReader, Streams, Symbols};
 use crate::elf::Elf;
 use crate::file_view::FileView;
-use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
+use crate::layout::{CodeMap, CodeSection, NewUnit, OldImage, Unit};
 use crate::machine::Machine;
 use crate::text::{Listing, LiteralModels, OpModels, TextBody, TextCoder, Truth};
 use crate::{Error, Progress, error::Result, threads};
 use std::ops::Range;
-
-/// Most segments of a patch.
-pub const MAX_SEGMENTS: usize = 16;
 
 /// Where a decoder gets the streams of segments from.
 pub trait Segments: Sync {
