@@ -1,33 +1,57 @@
 //! zstd with the protocol's bounds: window at most 8 MiB, output never beyond what was declared.
 
+use crate::limits::WINDOW;
 use crate::{Error, Result};
 use std::io::{self, Read, Write};
 use zstd::stream::raw::CParameter;
 
-/// Largest window, as a power of two: what a decoder of this protocol must be able to hold.
-const WINDOW: u32 = 23;
 /// Level of everything that is compressed once and fetched often.
 pub const LEVEL: i32 = 19;
 
 /// Compresses, with `prefix` as earlier text that the decoder has too (empty for none).
 pub fn pack(bytes: &[u8], prefix: &[u8], level: i32) -> Result<Vec<u8>> {
-    let fail = |e| Error::io("compress", e);
-    let span = (bytes.len() + prefix.len()).max(1024);
-    let window = (usize::BITS - (span - 1).leading_zeros()).clamp(10, WINDOW);
     let write = || -> io::Result<Vec<u8>> {
-        let mut encoder = zstd::stream::Encoder::with_ref_prefix(Vec::new(), level, prefix)?;
-        encoder.set_parameter(CParameter::WindowLog(window))?;
-        // Without the size, the tables of a high level are made for the largest file: 80 MB for 100 bytes.
-        encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
-        encoder.set_parameter(CParameter::ContentSizeFlag(false))?;
-        if !prefix.is_empty() {
-            encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
-        }
-        encoder.include_checksum(false)?;
+        let mut encoder = encoder(Vec::new(), bytes.len() as u64, prefix, level)?;
         encoder.write_all(bytes)?;
         encoder.finish()
     };
-    write().map_err(fail)
+    write().map_err(|e| Error::io("compress", e))
+}
+
+/// Compresses the next `size` bytes of a reader into `sink`; fails if there are fewer.
+pub fn pack_to(from: impl Read, size: u64, level: i32, sink: &mut dyn Write) -> io::Result<()> {
+    let mut encoder = encoder(sink, size, &[], level)?;
+    if io::copy(&mut from.take(size), &mut encoder)? != size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    encoder.finish().map(drop)
+}
+
+/// The most memory, in bytes, that packing holds beside text and frame, where text and prefix are so long together.
+pub fn memory(span: u64) -> u64 {
+    // Two tables of four bytes for each place in the window, at most of 2^24 and 2^22 places, and the window.
+    let window = span.max(1024).next_power_of_two().min(1 << WINDOW);
+    (window * 2 * 8).min((4 << 24) + (4 << 22)) + window + (4 << 20)
+}
+
+fn encoder<W: Write>(
+    sink: W,
+    size: u64,
+    prefix: &[u8],
+    level: i32,
+) -> io::Result<zstd::stream::Encoder<'_, W>> {
+    let span = size.saturating_add(prefix.len() as u64).max(1024);
+    let window = (u64::BITS - (span - 1).leading_zeros()).clamp(10, WINDOW);
+    let mut encoder = zstd::stream::Encoder::with_ref_prefix(sink, level, prefix)?;
+    encoder.set_parameter(CParameter::WindowLog(window))?;
+    // Without the size, the tables of a high level are made for the largest file: 80 MB for 100 bytes.
+    encoder.set_pledged_src_size(Some(size))?;
+    encoder.set_parameter(CParameter::ContentSizeFlag(false))?;
+    if !prefix.is_empty() {
+        encoder.set_parameter(CParameter::EnableLongDistanceMatching(true))?;
+    }
+    encoder.include_checksum(false)?;
+    Ok(encoder)
 }
 
 /// Copies the decompressed bytes into `sink`; fails if they are not exactly `size`.
@@ -44,6 +68,16 @@ pub fn unpack_to(packed: impl Read, prefix: &[u8], size: u64, sink: &mut dyn Wri
         ));
     }
     Ok(())
+}
+
+/// The first `count` bytes, or fewer if there are no more.
+pub fn unpack_start(packed: impl Read, count: usize) -> io::Result<Vec<u8>> {
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(io::BufReader::with_capacity(4 << 10, packed))?;
+    decoder.window_log_max(WINDOW)?;
+    let mut start = Vec::new();
+    decoder.take(count as u64).read_to_end(&mut start)?;
+    Ok(start)
 }
 
 /// Decompresses at most `limit` bytes into memory.

@@ -106,7 +106,16 @@ impl<W: Write> Hasher<W> {
     }
     /// Digest and length of everything written.
     pub fn finish(self) -> (Digest, u64) {
-        (Digest(self.state.finalize().into()), self.length)
+        let (digest, length, _) = self.into_parts();
+        (digest, length)
+    }
+    /// Digest and length of everything written, and what it was written to.
+    pub fn into_parts(self) -> (Digest, u64, W) {
+        (Digest(self.state.finalize().into()), self.length, self.inner)
+    }
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.length
     }
 }
 

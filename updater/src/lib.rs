@@ -12,6 +12,8 @@ pub mod digest;
 pub mod disk;
 mod error;
 pub mod farm;
+mod jobs;
+pub mod limits;
 pub mod manifest;
 pub mod names;
 pub mod site;
@@ -23,6 +25,7 @@ mod watch;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use jobs::Jobs;
 pub use watch::{Quiet, Watch};
 
 /// Version of the protocol that this crate speaks; a repository of a newer one is refused.

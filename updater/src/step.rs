@@ -3,7 +3,7 @@
 use crate::compress;
 use crate::manifest::Manifest;
 use crate::names::Follow;
-use crate::{Digest, Error, PROTOCOL, Result};
+use crate::{Digest, Error, PROTOCOL, Result, limits};
 use elfdelta::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -169,15 +169,6 @@ pub struct Step {
     pub offsets: Vec<u64>,
 }
 
-/// Largest manifest that is read, in plain bytes.
-pub const MANIFEST_LIMIT: u64 = 64 << 20;
-/// Largest plain step that is read.
-const STEP_LIMIT: u64 = 96 << 20;
-/// Most plain bytes that a bundle, or its bases, may have.
-pub const BUNDLE_LIMIT: u64 = 4 << 20;
-/// Largest piece that is held in memory.
-pub const PIECE_LIMIT: u64 = 1 << 30;
-
 /// Writes a step file: one line of JSON, then the target manifest compressed against the first.
 pub fn write(table: &Table, from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
     let mut plain =
@@ -190,7 +181,7 @@ pub fn write(table: &Table, from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
 /// Reads a step file whose digest was checked. `from` are the bytes of the manifest it starts from (empty: none).
 pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
     let bad = |why: String| Error::malformed("step", why);
-    let plain = compress::unpack(file, &[], STEP_LIMIT).map_err(|e| bad(e.to_string()))?;
+    let plain = compress::unpack(file, &[], limits::STEP_PLAIN).map_err(|e| bad(e.to_string()))?;
     let split = plain
         .iter()
         .position(|b| *b == b'\n')
@@ -200,7 +191,7 @@ pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
     if table.protocol != PROTOCOL {
         return Err(Error::TooNew(format!("a step of protocol {}", table.protocol)));
     }
-    let limit = release.manifest_size.min(MANIFEST_LIMIT);
+    let limit = release.manifest_size.min(limits::MANIFEST);
     let to_bytes = compress::unpack(&frame[1..], from, limit).map_err(|e| bad(e.to_string()))?;
     let to_digest = Digest::of(&to_bytes);
     if to_digest != release.manifest {
@@ -216,7 +207,7 @@ pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
     let mut end = 0u64;
     for piece in &table.pieces {
         offsets.push(end);
-        let next = end.checked_add(piece.n).filter(|_| piece.n <= PIECE_LIMIT);
+        let next = end.checked_add(piece.n).filter(|_| piece.n <= limits::PIECE);
         end = next.ok_or_else(|| bad("piece too long".into()))?;
     }
     let step = Step {
@@ -256,7 +247,7 @@ impl Step {
             for &i in &b.targets {
                 targets = targets.saturating_add(target(i).ok_or("a bundle to no file")?.size);
             }
-            if bases > BUNDLE_LIMIT || targets > BUNDLE_LIMIT {
+            if bases > limits::BUNDLE || targets > limits::BUNDLE {
                 return Err("a bundle above the limit");
             }
         }

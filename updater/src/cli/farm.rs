@@ -3,11 +3,11 @@
 use super::show::{bytes, json};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand};
+use elfup::Result;
 use elfup::farm::{self, LocalStore, Publish};
 use elfup::manifest::ScanOptions;
 use elfup::names::Follow;
 use elfup::trust::{Lifetimes, Signer};
-use elfup::{Error, Result};
 use std::path::PathBuf;
 
 /// Commands on keys.
@@ -129,6 +129,9 @@ pub struct PublishArgs {
     /// Threads for scanning and deltas (0: one a core).
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// MiB that files in work may need at once; one that needs more is worked on alone.
+    #[arg(long, default_value_t = farm::JOBS_MEMORY >> 20, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    memory: u64,
     /// Days until a site that sees no newer timestamp calls itself stale.
     #[arg(long, default_value_t = 7)]
     timestamp_days: i64,
@@ -229,10 +232,6 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
 
 /// `elfup publish`.
 pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(a.threads)
-        .build_global();
-    pool.map_err(|e| Error::Usage(format!("threads: {e}")))?;
     let published = farm::publish(
         &Publish {
             repo: a.repo,
@@ -253,6 +252,8 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
                 timestamp: a.timestamp_days,
                 ..Lifetimes::default()
             },
+            threads: a.threads,
+            memory: a.memory << 20,
         },
         watch,
     )?;

@@ -2,48 +2,89 @@
 
 use super::Store;
 use crate::compress;
+use crate::digest::Hasher;
 use crate::error::Doing;
+use crate::manifest::Content;
 use crate::{Digest, Error, Result, names};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::Path;
-
-/// Largest file that a farm publishes: files are compressed in memory.
-const LIMIT: u64 = 4 << 30;
 
 /// Stores a file of a tree unless it is there; returns the stored length.
 ///
 /// Fails if the file no longer has the digest that the scan found.
 pub fn store(store: &dyn Store, path: &Path, digest: &Digest, size: u64) -> Result<u64> {
-    let name = names::blob(digest);
-    if let Some(stored) = store.size(&name)? {
-        return Ok(stored);
-    }
-    if size > LIMIT {
-        return Err(Error::Usage(format!(
-            "{} is larger than {LIMIT} bytes",
-            path.display()
-        )));
-    }
-    let bytes = std::fs::read(path).doing("read", path)?;
-    if Digest::of(&bytes) != *digest {
-        return Err(Error::Usage(format!(
-            "{} changed after it was scanned; publish a tree at rest",
-            path.display()
-        )));
-    }
-    let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
-    store.put(&name, &packed)?;
-    Ok(packed.len() as u64)
+    store.write(&names::blob(digest), &mut |sink| {
+        let mut reader = Hashed {
+            file: File::open(path).doing("open", path)?,
+            hasher: Hasher::new(io::sink()),
+        };
+        let packed = compress::pack_to(&mut reader, size, compress::LEVEL, sink);
+        let shorter = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
+        let longer = packed.is_ok() && reader.file.read(&mut [0]).doing("read", path)? > 0;
+        let same = !longer && reader.hasher.finish() == (*digest, size);
+        match packed {
+            Err(e) if !shorter(&e) => Err(e).doing("pack", path),
+            _ if !same => Err(Error::Usage(format!(
+                "{} changed after it was scanned; publish a tree at rest",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    })
 }
 
-/// Reads a whole file back.
-pub fn load(store: &dyn Store, digest: &Digest, size: u64) -> Result<Vec<u8>> {
+/// Memory that storing a file of this size takes, in bytes.
+pub fn memory(size: u64) -> u64 {
+    compress::memory(size) + (1 << 20)
+}
+
+/// A file whose bytes are hashed as they are read.
+struct Hashed {
+    file: File,
+    hasher: Hasher<io::Sink>,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.hasher.write_all(&buffer[..n])?;
+        Ok(n)
+    }
+}
+
+fn open(store: &dyn Store, digest: &Digest) -> Result<(String, File)> {
     let name = names::blob(digest);
-    let packed = store
-        .get(&name, LIMIT)?
-        .ok_or_else(|| Error::NotFound(name.clone()))?;
-    let bytes = compress::unpack(&packed, &[], size).doing("unpack", &name)?;
-    if Digest::of(&bytes) != *digest {
+    match store.open(&name)? {
+        Some(file) => Ok((name, file)),
+        None => Err(Error::NotFound(name)),
+    }
+}
+
+/// Reads a whole file back into a sink; an error if it is not what its name says, whatever was written before.
+pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write) -> Result<()> {
+    let (name, file) = open(store, &content.digest)?;
+    let mut hasher = Hasher::new(sink);
+    compress::unpack_to(file, &[], content.size, &mut hasher).doing("unpack", &name)?;
+    if hasher.finish().0 != content.digest {
         return Err(Error::Damaged(format!("{name} in the repository")));
     }
+    Ok(())
+}
+
+/// Reads a whole file back into memory.
+pub fn load(store: &dyn Store, content: &Content) -> Result<Vec<u8>> {
+    let size = usize::try_from(content.size).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(size.min(1 << 30));
+    copy(store, content, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Whether a file begins so. It is not verified: what hangs on it is only which way is tried first.
+pub fn begins_with(store: &dyn Store, content: &Content, start: &[u8]) -> bool {
+    let begin = || -> Result<Vec<u8>> {
+        let (name, file) = open(store, &content.digest)?;
+        compress::unpack_start(file, start.len()).doing("unpack", &name)
+    };
+    begin().is_ok_and(|bytes| bytes == start)
 }

@@ -7,6 +7,8 @@ use crate::{Digest, Error, Result, Watch};
 use elfdelta::{Limits, Options, Patch, Profile, Silent};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
 use std::time::Duration;
 
 /// What a job found out; stored beside the delta, so that a job is never done twice.
@@ -22,16 +24,28 @@ pub struct Measured {
     pub memory: u64,
 }
 
-/// A delta that pays.
+/// A delta that pays; its bytes are in the store.
 pub struct Made {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    name: String,
     /// Its cost.
     pub measured: Measured,
 }
 
+impl Made {
+    /// Opens its bytes.
+    pub fn open(&self, store: &dyn Store) -> Result<File> {
+        let found = store.open(&self.name)?;
+        found.ok_or_else(|| Error::NotFound(self.name.clone()))
+    }
+}
+
 /// Bytes that a delta must save over the whole file: about what it costs in the step's table.
 const ROW: u64 = 64;
+
+/// What a job holds for each byte of both files, files included, and whatever their size. Measured: 3.3 to 5.7 for
+/// each byte of files of megabytes, 31 MB in all for small ones.
+const MEMORY_PER_BYTE: u64 = 10;
+const MEMORY_ALWAYS: u64 = 24 << 20;
 
 fn name(old: &Digest, new: &Digest, profile: Profile) -> String {
     let engine = elfdelta::container::VERSION;
@@ -59,15 +73,13 @@ pub fn make(
         if !measured.pays {
             return Ok(None);
         }
-        if let Some(bytes) = store.get(&body, u64::MAX - 1)?
-            && bytes.len() as u64 == measured.size
-        {
-            return Ok(Some(Made { bytes, measured }));
+        if store.size(&body)? == Some(measured.size) {
+            return Ok(Some(Made { name: body, measured }));
         }
     }
     watch.check()?;
-    let base = blobs::load(store, &old.digest, old.size)?;
-    let target = blobs::load(store, &new.digest, new.size)?;
+    let base = blobs::load(store, old)?;
+    let target = blobs::load(store, new)?;
     let options = Options {
         profile,
         threads: 1,
@@ -82,8 +94,7 @@ pub fn make(
     }
     let text = serde_json::to_vec(&measured).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
     store.put(&note, &text)?;
-    let bytes = delta.bytes;
-    Ok(pays.then_some(Made { bytes, measured }))
+    Ok(pays.then_some(Made { name: body, measured }))
 }
 
 /// CPU time that this thread has taken so far.
@@ -93,6 +104,11 @@ fn thread_cpu() -> Duration {
         time.tv_sec.try_into().unwrap_or(0),
         time.tv_nsec.try_into().unwrap_or(0),
     )
+}
+
+/// Memory that the job takes for files of these sizes, in bytes.
+pub fn memory(old: u64, new: u64) -> u64 {
+    (old + new) * MEMORY_PER_BYTE + MEMORY_ALWAYS
 }
 
 /// Applies the delta as a site would and compares every byte.
@@ -105,10 +121,10 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
     };
     let begin = thread_cpu();
     let patch = Patch::parse(delta, &limits)?;
-    let mut rebuilt = Vec::with_capacity(target.len());
-    patch.apply(&base, &mut rebuilt, &limits, &Silent)?;
+    let mut rebuilt = Compare { expected: target };
+    let applied = patch.apply(&base, &mut rebuilt, &limits, &Silent);
     let us = thread_cpu().saturating_sub(begin).as_micros() as u64;
-    if rebuilt != target {
+    if applied.is_err() || !rebuilt.expected.is_empty() {
         return Err(Error::Engine(elfdelta::Error::SelfCheck(
             "the delta does not rebuild its target",
         )));
@@ -120,4 +136,20 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
         us,
         memory: patch.header().memory,
     })
+}
+
+/// A sink that holds what is written against what is expected.
+struct Compare<'a> {
+    expected: &'a [u8],
+}
+
+impl io::Write for Compare<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let rest = self.expected.strip_prefix(bytes);
+        self.expected = rest.ok_or_else(|| io::Error::other("the rebuilt file differs"))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

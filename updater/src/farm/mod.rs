@@ -8,6 +8,7 @@ mod blobs;
 mod deltas;
 mod export;
 mod gc;
+mod pack;
 mod pairs;
 mod publish;
 mod stats;
@@ -16,6 +17,6 @@ mod store;
 
 pub use export::export;
 pub use gc::{GcReport, gc};
-pub use publish::{Publish, Published, publish};
+pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};
 pub use store::{LocalStore, Store};

@@ -1,9 +1,11 @@
 //! Which old file each changed or new file is best described from.
 
+use super::blobs;
+use super::steps::Tools;
 use crate::manifest::{Content, Entry, Manifest};
 use crate::{Digest, Result};
-use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::{self, Write};
 
 /// A content that the older release lacks, and the older file it resembles most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +20,14 @@ pub struct Pair {
 const ALIKE: usize = 10;
 /// Files looked at by content; beyond that, names must do.
 const MAX_SKETCHED: u64 = 64 << 20;
+/// New files looked at by content, the largest of them: a gigabyte of features helps nobody.
+const MOST_SKETCHED: usize = 1 << 14;
+/// Old files that are remembered for a feature.
+const MOST_HOLDERS: usize = 64;
 
 /// Pairs every content that `old` lacks with a base: the same path, else a name that differs only in digits,
 /// else the most similar content.
-pub fn pairs(
-    old: &Manifest,
-    new: &Manifest,
-    load: &(dyn Fn(&Content) -> Result<Vec<u8>> + Sync),
-) -> Result<Vec<Pair>> {
+pub fn pairs(old: &Manifest, new: &Manifest, tools: Tools) -> Result<Vec<Pair>> {
     let known: HashSet<Digest> = old.files().map(|(_, c)| c.digest).collect();
     let mut done: HashSet<Digest> = HashSet::new();
     let mut by_name: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
@@ -57,7 +59,7 @@ pub fn pairs(
         .iter()
         .any(|p| p.from.is_none() && sketched(&new.entries[p.to]))
     {
-        by_content(old, new, &mut pairs, load)?;
+        by_content(old, new, &mut pairs, tools)?;
     }
     Ok(pairs)
 }
@@ -86,12 +88,26 @@ fn plain_name(path: &[u8]) -> Vec<u8> {
     out
 }
 
-fn by_content(
-    old: &Manifest,
-    new: &Manifest,
-    pairs: &mut [Pair],
-    load: &(dyn Fn(&Content) -> Result<Vec<u8>> + Sync),
-) -> Result<()> {
+/// Finds bases by content for pairs that have none. The new files are looked at first, so that of the old ones only
+/// features are kept that somebody asks for.
+fn by_content(old: &Manifest, new: &Manifest, pairs: &mut [Pair], tools: Tools) -> Result<()> {
+    let size = |p: &Pair| new.entries[p.to].content().map_or(0, |c| c.size);
+    let lacking = |p: &Pair| p.from.is_none() && sketched(&new.entries[p.to]);
+    let mut wanted: Vec<usize> = (0..pairs.len()).filter(|&i| lacking(&pairs[i])).collect();
+    if wanted.len() > MOST_SKETCHED {
+        wanted.sort_by_key(|&i| std::cmp::Reverse(size(&pairs[i])));
+        wanted.truncate(MOST_SKETCHED);
+        wanted.sort_unstable();
+    }
+    let contents: Vec<&Content> = wanted
+        .iter()
+        .filter_map(|&i| new.entries[pairs[i].to].content())
+        .collect();
+    let mut sketches = Vec::with_capacity(contents.len());
+    sketch_all(&contents, tools, |features| sketches.push(features))?;
+    let mut features: Vec<u64> = sketches.iter().flatten().copied().collect();
+    features.sort_unstable();
+    features.dedup();
     let olds: BTreeMap<Digest, usize> = old
         .entries
         .iter()
@@ -99,64 +115,103 @@ fn by_content(
         .filter(|(_, e)| sketched(e))
         .filter_map(|(i, e)| Some((e.content()?.digest, i)))
         .collect();
-    let sketches: Vec<(usize, Vec<u64>)> = olds
-        .into_values()
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|i| {
-            Ok((
-                i,
-                old.entries[i]
-                    .content()
-                    .map(load)
-                    .transpose()?
-                    .map_or(Vec::new(), |b| sketch(&b)),
-            ))
-        })
-        .collect::<Result<_>>()?;
-    let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (i, features) in &sketches {
-        features
-            .iter()
-            .for_each(|f| holders.entry(*f).or_default().push(*i));
-    }
-    pairs
-        .par_iter_mut()
-        .filter(|p| p.from.is_none() && sketched(&new.entries[p.to]))
-        .try_for_each(|pair| {
-            let Some(content) = new.entries[pair.to].content() else {
-                return Ok(());
-            };
-            let features = sketch(&load(content)?);
-            let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
-            for f in &features {
-                // A feature of everybody says nothing.
-                for i in holders.get(f).into_iter().flatten().take(64) {
-                    *votes.entry(*i).or_default() += 1;
-                }
+    let olds: Vec<usize> = olds.into_values().collect();
+    let contents: Vec<&Content> = olds.iter().filter_map(|&i| old.entries[i].content()).collect();
+    let mut holders: Vec<Vec<u32>> = vec![Vec::new(); features.len()];
+    let mut numbers = olds.iter();
+    sketch_all(&contents, tools, |sketch| {
+        let Some(&i) = numbers.next() else { return };
+        for at in sketch.iter().filter_map(|f| features.binary_search(f).ok()) {
+            // A feature of everybody says nothing.
+            if holders[at].len() < MOST_HOLDERS {
+                holders[at].push(i as u32);
             }
-            let best = votes.into_iter().max_by_key(|(_, n)| *n);
-            pair.from = best
-                .filter(|(_, n)| n * 100 >= features.len() * ALIKE)
-                .map(|(i, _)| i);
-            Ok(())
-        })
+        }
+    })?;
+    for (&at, sketch) in wanted.iter().zip(&sketches) {
+        let mut votes: BTreeMap<u32, usize> = BTreeMap::new();
+        for at in sketch.iter().filter_map(|f| features.binary_search(f).ok()) {
+            for i in &holders[at] {
+                *votes.entry(*i).or_default() += 1;
+            }
+        }
+        let best = votes.into_iter().max_by_key(|(_, n)| *n);
+        pairs[at].from = best
+            .filter(|(_, n)| n * 100 >= sketch.len() * ALIKE)
+            .map(|(i, _)| i as usize);
+    }
+    Ok(())
 }
 
-/// The 64 smallest hashes of chunks cut where the content says so: files with common stretches share some.
-fn sketch(bytes: &[u8]) -> Vec<u64> {
-    let mut all = Vec::new();
-    let (mut rolling, mut chunk) = (0u64, 0xcbf2_9ce4_8422_2325u64);
-    for &b in bytes {
-        rolling = (rolling << 1).wrapping_add(u64::from(b).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        chunk = (chunk ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
-        if rolling >> 57 == 0 {
-            all.push(chunk);
-            chunk = 0xcbf2_9ce4_8422_2325;
+/// Sketches contents of the store, on all threads; hands them over in order.
+fn sketch_all(contents: &[&Content], tools: Tools, mut take: impl FnMut(Vec<u64>)) -> Result<()> {
+    let sketch = |content: &&Content| {
+        tools.watch.check()?;
+        let mut sketch = Sketch::new();
+        blobs::copy(tools.store, content, &mut sketch)?;
+        Ok((sketch.finish(), 0))
+    };
+    let mut done = 0;
+    tools.jobs.run(
+        contents,
+        |_| SKETCH_MEMORY,
+        sketch,
+        |features| {
+            done += 1;
+            tools.watch.progress("sketches", done, contents.len() as u64);
+            take(features);
+            Ok(())
+        },
+    )
+}
+
+/// Memory of unpacking a file forward and of a sketch, in bytes.
+const SKETCH_MEMORY: u64 = 12 << 20;
+/// Features of a sketch.
+const FEATURES: usize = 64;
+
+/// The smallest hashes of chunks cut where the content says so: files with common stretches share some.
+struct Sketch {
+    rolling: u64,
+    chunk: u64,
+    smallest: BTreeSet<u64>,
+}
+
+const CHUNK_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+impl Sketch {
+    fn new() -> Sketch {
+        Sketch {
+            rolling: 0,
+            chunk: CHUNK_START,
+            smallest: BTreeSet::new(),
         }
     }
-    all.sort_unstable();
-    all.dedup();
-    all.truncate(64);
-    all
+    fn finish(self) -> Vec<u64> {
+        self.smallest.into_iter().collect()
+    }
+}
+
+impl Write for Sketch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for &b in bytes {
+            let mixed = u64::from(b).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.rolling = (self.rolling << 1).wrapping_add(mixed);
+            self.chunk = (self.chunk ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
+            if self.rolling >> 57 == 0 {
+                let chunk = std::mem::replace(&mut self.chunk, CHUNK_START);
+                let full = self.smallest.len() == FEATURES;
+                if !full || self.smallest.last().is_some_and(|&last| chunk < last) {
+                    self.smallest.insert(chunk);
+                    if self.smallest.len() > FEATURES {
+                        self.smallest.pop_last();
+                    }
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,16 +1,14 @@
 //! Publishing one release: everything it needs is stored first, the signed timestamp last.
 
-use super::steps::{self, Side};
+use super::steps::{self, Side, Tools};
 use super::{LocalStore, Store, blobs};
 use crate::disk::Lock;
 use crate::manifest::{Entry, Header, Kind, Manifest, ScanOptions, join, scan};
 use crate::names::{self, Follow};
 use crate::step::{Channel, Release};
 use crate::trust::{Lifetimes, Signer};
-use crate::{Digest, Error, PROTOCOL, Result, Watch, clock, compress, speed};
-use rayon::prelude::*;
+use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress, speed};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What to publish, and how.
 #[derive(Clone, Debug)]
@@ -39,6 +37,10 @@ pub struct Publish {
     pub scan: ScanOptions,
     /// Lifetimes of signatures.
     pub lifetimes: Lifetimes,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+    /// Bytes that files in work may need at once; one that needs more is worked on alone.
+    pub memory: u64,
 }
 
 /// What was published.
@@ -54,9 +56,13 @@ pub struct Published {
     pub entries: u64,
     /// Steps made, both directions.
     pub steps: u64,
+    /// The most bytes that files in work declared to need at once.
+    pub declared: u64,
 }
 
 const LIMIT: u64 = 64 << 20;
+/// Bytes that files in work may need at once, where nobody says otherwise.
+pub const JOBS_MEMORY: u64 = 512 << 20;
 
 /// Publishes a release. Killed and run again with the same arguments, it completes with the work already done.
 pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
@@ -69,8 +75,9 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     crate::disk::make_dirs(&o.repo.join("work"))?;
     let _lock = Lock::take(&o.repo.join("work/lock"))?;
     let mut channel = load_channel(store, &o.follow)?;
-    let entries = scan(&o.tree, &o.scan, watch)?;
-    let entries = store_blobs(store, &o.tree, entries, watch)?;
+    let jobs = Jobs::new(o.threads, o.memory);
+    let mut entries = scan(&o.tree, &o.scan, &jobs, watch)?;
+    store_blobs(store, &o.tree, &mut entries, &jobs, watch)?;
     let old = channel.find(&o.release).cloned();
     let sequence = match &old {
         Some(r) => r.sequence,
@@ -90,6 +97,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         entries,
     };
     let bytes = manifest.to_bytes();
+    drop(manifest);
     let manifest = Manifest::parse(&bytes)?;
     let digest = Digest::of(&bytes);
     let mut published = Published {
@@ -98,6 +106,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         already: true,
         entries: manifest.entries.len() as u64,
         steps: 0,
+        declared: 0,
     };
     if let Some(old) = old {
         if old.manifest == digest {
@@ -125,10 +134,13 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         manifest: &manifest,
         bytes: &bytes,
     };
-    let reference = speed::self_test();
-    release
-        .steps
-        .push(steps::build(store, None, &to, reference, watch)?);
+    let tools = Tools {
+        store,
+        jobs: &jobs,
+        reference_us: speed::self_test(),
+        watch,
+    };
+    release.steps.push(steps::build(tools, None, &to)?);
     for index in chosen(&channel, o)? {
         let earlier = &channel.releases[index];
         watch.note(&format!("steps between {} and {}", earlier.release, o.release));
@@ -138,10 +150,8 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
             manifest: &old_manifest,
             bytes: &old_bytes,
         };
-        release
-            .steps
-            .push(steps::build(store, Some(&from), &to, reference, watch)?);
-        let back = steps::build(store, Some(&to), &from, reference, watch)?;
+        release.steps.push(steps::build(tools, Some(&from), &to)?);
+        let back = steps::build(tools, Some(&to), &from)?;
         let list = &mut channel.releases[index].steps;
         list.retain(|s| s.from != back.from);
         list.push(back);
@@ -159,6 +169,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     channel.releases.push(release);
     watch.check()?;
     commit(store, &o.keys, o.lifetimes, &channel)?;
+    published.declared = jobs.declared();
     Ok(published)
 }
 
@@ -220,30 +231,44 @@ fn chosen(channel: &Channel, o: &Publish) -> Result<Vec<usize>> {
     Ok(chosen)
 }
 
-fn store_blobs(store: &dyn Store, tree: &Path, entries: Vec<Entry>, watch: &dyn Watch) -> Result<Vec<Entry>> {
-    let mut first = std::collections::BTreeMap::new();
-    for entry in &entries {
-        if let Some(content) = entry.content() {
-            first
-                .entry(content.digest)
-                .or_insert((entry.path.clone(), content.size));
+/// Stores every content once, and notes in the entries how long it is there.
+fn store_blobs(
+    store: &dyn Store,
+    tree: &Path,
+    entries: &mut [Entry],
+    jobs: &Jobs,
+    watch: &dyn Watch,
+) -> Result<()> {
+    let contents = entries
+        .iter()
+        .enumerate()
+        .filter_map(|(i, e)| Some((e.content()?.digest, i)));
+    let mut contents: Vec<(Digest, usize)> = contents.collect();
+    contents.sort_unstable();
+    let mut first = contents.clone();
+    first.dedup_by_key(|(digest, _)| *digest);
+    let content = |i: usize| entries.get(i).and_then(|e| Some((e, e.content()?)));
+    let need = |(_, i): &(Digest, usize)| content(*i).map_or(0, |(_, c)| blobs::memory(c.size));
+    let put = |(_, i): &(Digest, usize)| {
+        watch.check()?;
+        let Some((entry, content)) = content(*i) else {
+            return Ok((0, 0));
+        };
+        let path = join(tree, &entry.path);
+        Ok((blobs::store(store, &path, &content.digest, content.size)?, 0))
+    };
+    let mut stored = Vec::with_capacity(first.len());
+    let take = |length: u64| {
+        stored.push(length);
+        watch.progress("blobs", stored.len() as u64, first.len() as u64);
+        Ok(())
+    };
+    jobs.run(&first, need, put, take)?;
+    for (digest, i) in contents {
+        let at = first.partition_point(|(d, _)| *d < digest);
+        if let (Some(length), Kind::File(content)) = (stored.get(at), &mut entries[i].kind) {
+            content.stored = *length;
         }
     }
-    let (total, done) = (first.len() as u64, AtomicU64::new(0));
-    let stored: std::collections::BTreeMap<Digest, u64> = first
-        .into_par_iter()
-        .map(|(digest, (path, size))| {
-            watch.check()?;
-            let stored = blobs::store(store, &join(tree, &path), &digest, size)?;
-            watch.progress("blobs", done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            Ok((digest, stored))
-        })
-        .collect::<Result<_>>()?;
-    let fill = |mut entry: Entry| {
-        if let Kind::File(content) = &mut entry.kind {
-            content.stored = stored.get(&content.digest).copied().unwrap_or_default();
-        }
-        entry
-    };
-    Ok(entries.into_iter().map(fill).collect())
+    Ok(())
 }

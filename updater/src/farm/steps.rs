@@ -1,15 +1,14 @@
 //! Builds one step: the deltas and bundles between two manifests, their pack and their table.
 
 use super::deltas::{self, Made};
+use super::pack::Pack;
 use super::pairs::{Pair, pairs};
 use super::{Store, blobs};
 use crate::manifest::{Content, Manifest};
-use crate::step::{self, BundleRow, DeltaRow, Piece, Release, StepRef, Table};
-use crate::{Digest, PROTOCOL, Result, Watch, compress, names};
+use crate::step::{self, BundleRow, DeltaRow, Release, StepRef, Table};
+use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names};
 use elfdelta::Profile;
-use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Plain files up to this size travel in bundles.
 const SMALL: u64 = 16 << 10;
@@ -17,8 +16,6 @@ const SMALL: u64 = 16 << 10;
 const SMALL_STORED: u64 = 48 << 10;
 /// Plain bytes after which a bundle is full.
 const BUNDLE: u64 = 1 << 20;
-/// Bytes after which a piece of small deltas is full: what is lost if one byte of it is wrong.
-const PIECE: usize = 64 << 10;
 /// Bytes that a piece of its own must save over the whole file: about what it costs in the table.
 const ROW: u64 = 64;
 /// Apply times below this (microseconds) are too short for a second, faster delta to gain.
@@ -32,84 +29,87 @@ pub struct Side<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What a step is made with.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// Where blobs and finished jobs are, and the step goes.
+    pub store: &'a dyn Store,
+    /// Threads and memory.
+    pub jobs: &'a Jobs,
+    /// Time of the speed test, microseconds.
+    pub reference_us: u64,
+    /// Hears of progress.
+    pub watch: &'a dyn Watch,
+}
+
 /// Makes the step and stores pack and step file.
-pub fn build(
-    store: &dyn Store,
-    from: Option<&Side>,
-    to: &Side,
-    reference_us: u64,
-    watch: &dyn Watch,
-) -> Result<StepRef> {
-    let load = |c: &Content| blobs::load(store, &c.digest, c.size);
-    let empty = Vec::new();
-    let all = match from {
-        Some(from) => pairs(from.manifest, to.manifest, &load)?,
-        None => fresh(to.manifest),
-    };
-    let mut builder = Builder {
-        store,
+pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
+    let maker = Maker {
+        tools,
         from: from.map(|s| s.manifest),
         to: to.manifest,
-        pack: Vec::new(),
-        table: Table {
-            protocol: PROTOCOL,
-            pack: None,
-            reference_us,
-            pieces: Vec::new(),
-            deltas: Vec::new(),
-            bundles: Vec::new(),
-        },
     };
-    let (jobs, mut small): (Vec<Pair>, Vec<Pair>) = all.into_iter().partition(|p| builder.delta_first(p));
-    let total = jobs.len() as u64;
-    let done = AtomicU64::new(0);
-    let made: Vec<Tried> = jobs
-        .into_par_iter()
-        .map(|pair| {
-            let result = builder.deltas(&pair, watch)?;
-            let plain = builder.plain(&pair, result.first().map(|(_, m)| m.measured.size))?;
-            watch.progress("deltas", done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            Ok(Tried {
-                pair,
-                options: result,
-                plain,
-            })
-        })
-        .collect::<Result<_>>()?;
-    let mut faster = Vec::new();
-    for Tried { pair, options, plain } in &made {
+    let all = match from {
+        Some(from) => pairs(from.manifest, to.manifest, tools)?,
+        None => fresh(to.manifest),
+    };
+    let (store, watch) = (tools.store, tools.watch);
+    let (large, mut small): (Vec<Pair>, Vec<Pair>) = all.into_iter().partition(|p| maker.delta_first(p));
+    let mut output = Output {
+        store,
+        pack: Pack::new(store)?,
+        deltas: Vec::new(),
+        bundles: Vec::new(),
+    };
+    let (mut faster, mut done) = (Vec::new(), 0);
+    let take = |tried: Tried| {
+        let Tried { pair, options, plain } = tried;
+        done += 1;
+        watch.progress("deltas", done, large.len() as u64);
         if let Some(packed) = plain {
-            builder.close();
-            builder.add_packed(pair.from.into_iter().collect(), &[*pair], packed);
-        } else if options.is_empty() && builder.content(pair).is_some_and(|c| c.stored <= SMALL_STORED) {
-            small.push(*pair);
+            // Deltas are beaten by it in bytes and in time.
+            return output.add_packed(pair.from.into_iter().collect(), &[pair], &packed);
+        }
+        if options.is_empty() && maker.content(&pair).is_some_and(|c| c.stored <= SMALL_STORED) {
+            small.push(pair);
         }
         for (profile, made) in options {
             match profile {
-                // Beaten by the bundle in bytes and in time.
-                _ if plain.is_some() => {}
                 Profile::Fast => faster.push((pair, made)),
-                profile => builder.add_delta(pair, *profile, made),
+                profile => output.add_delta(&pair, profile, &made)?,
             }
         }
-    }
-    builder.close();
+        Ok(())
+    };
+    let need = |p: &Pair| maker.need(p);
+    tools.jobs.run(&large, need, |p| maker.try_all(p), take)?;
+    output.pack.close();
     // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
     let fits = |c: &Content| c.stored <= SMALL_STORED && c.size <= BUNDLE;
-    small.retain(|p| builder.content(p).is_some_and(fits));
-    builder.add_bundles(&small)?;
+    small.retain(|p| maker.content(p).is_some_and(fits));
+    let groups = maker.groups(small);
+    let mut done = 0;
+    let need = |g: &Vec<Pair>| maker.group_need(g);
+    let take = |(bases, group, packed): (Vec<usize>, Vec<Pair>, Vec<u8>)| {
+        done += 1;
+        watch.progress("bundles", done, groups.len() as u64);
+        output.add_packed(bases, &group, &packed)
+    };
+    tools.jobs.run(&groups, need, |g| maker.bundle(g), take)?;
     // Rarely fetched, so after everything else: the usual site reads the front of the pack in one go.
-    for (pair, made) in faster {
-        builder.add_delta(pair, Profile::Fast, made);
+    for (pair, made) in &faster {
+        output.add_delta(pair, Profile::Fast, made)?;
     }
-    builder.close();
-    let Builder { pack, mut table, .. } = builder;
-    if !pack.is_empty() {
-        let digest = Digest::of(&pack);
-        store.put(&names::pack(&digest), &pack)?;
-        table.pack = Some(digest);
-    }
-    let file = step::write(&table, from.map_or(&empty, |s| s.bytes), to.bytes)?;
+    let (pack, pieces) = output.pack.finish(store)?;
+    let table = Table {
+        protocol: PROTOCOL,
+        pack,
+        reference_us: tools.reference_us,
+        pieces,
+        deltas: output.deltas,
+        bundles: output.bundles,
+    };
+    let file = step::write(&table, from.map_or(&[], |s| s.bytes), to.bytes)?;
     let digest = Digest::of(&file);
     store.put(&names::step(&digest), &file)?;
     Ok(StepRef {
@@ -134,20 +134,22 @@ fn fresh(to: &Manifest) -> Vec<Pair> {
     new.map(|(to, _)| Pair { from: None, to }).collect()
 }
 
-struct Builder<'a> {
-    store: &'a dyn Store,
+/// Makes what goes into the pack, on any thread.
+struct Maker<'a> {
+    tools: Tools<'a>,
     from: Option<&'a Manifest>,
     to: &'a Manifest,
-    pack: Vec<u8>,
-    table: Table,
 }
 
-impl Builder<'_> {
+impl Maker<'_> {
     fn content(&self, pair: &Pair) -> Option<&Content> {
         self.to.entries.get(pair.to)?.content()
     }
     fn base(&self, pair: &Pair) -> Option<&Content> {
-        self.from?.entries.get(pair.from?)?.content()
+        self.old(pair.from?)
+    }
+    fn old(&self, entry: usize) -> Option<&Content> {
+        self.from?.entries.get(entry)?.content()
     }
 
     /// Large files, and small programs, are tried as deltas; small plain files go into bundles.
@@ -155,21 +157,36 @@ impl Builder<'_> {
         let Some(content) = self.content(pair) else {
             return false;
         };
-        let program = || {
-            blobs::load(self.store, &content.digest, content.size).is_ok_and(|b| b.starts_with(b"\x7fELF"))
-        };
+        let program = || blobs::begins_with(self.tools.store, content, b"\x7fELF");
         pair.from.is_some() && (content.size > SMALL || program())
     }
 
-    fn deltas(&self, pair: &Pair, watch: &dyn Watch) -> Result<Vec<(Profile, Made)>> {
+    /// Memory that trying a pair takes, in bytes.
+    fn need(&self, pair: &Pair) -> u64 {
+        match (self.base(pair), self.content(pair)) {
+            (Some(old), Some(new)) => deltas::memory(old.size, new.size),
+            _ => 0,
+        }
+    }
+
+    fn try_all(&self, pair: &Pair) -> Result<(Tried, u64)> {
+        let options = self.deltas(pair)?;
+        let plain = self.plain(pair, options.first().map(|(_, m)| m.measured.size))?;
+        let holds = plain.as_ref().map_or(0, |p| p.len() as u64);
+        let pair = *pair;
+        Ok((Tried { pair, options, plain }, holds))
+    }
+
+    fn deltas(&self, pair: &Pair) -> Result<Vec<(Profile, Made)>> {
         let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else {
             return Ok(Vec::new());
         };
+        let make = |profile| deltas::make(self.tools.store, old, new, profile, self.tools.watch);
         let mut made = Vec::new();
-        let usual = deltas::make(self.store, old, new, Profile::Default, watch)?;
+        let usual = make(Profile::Default)?;
         let slow = usual.as_ref().is_none_or(|m| m.measured.us >= SLOW);
         if slow
-            && let Some(fast) = deltas::make(self.store, old, new, Profile::Fast, watch)?
+            && let Some(fast) = make(Profile::Fast)?
             && usual
                 .as_ref()
                 .is_none_or(|m| fast.measured.us * 2 < m.measured.us)
@@ -187,52 +204,18 @@ impl Builder<'_> {
         let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else {
             return Ok(None);
         };
-        if old.size.max(new.size) > step::BUNDLE_LIMIT {
+        if old.size.max(new.size) > limits::BUNDLE {
             return Ok(None);
         }
-        let prefix = blobs::load(self.store, &old.digest, old.size)?;
-        let bytes = blobs::load(self.store, &new.digest, new.size)?;
+        let prefix = blobs::load(self.tools.store, old)?;
+        let bytes = blobs::load(self.tools.store, new)?;
         let packed = compress::pack(&bytes, &prefix, compress::LEVEL)?;
         let best = engine.unwrap_or(u64::MAX).min(new.stored.saturating_sub(ROW));
         Ok((packed.len() as u64 <= best).then_some(packed))
     }
 
-    /// Appends a delta to the open piece, which begins where the closed pieces end.
-    fn add_delta(&mut self, pair: &Pair, profile: Profile, made: &Made) {
-        let begin = self.closed();
-        if self.pack.len() - begin + made.bytes.len() > PIECE {
-            self.close();
-        }
-        let row = DeltaRow {
-            from: pair.from.unwrap_or_default(),
-            to: pair.to,
-            piece: self.table.pieces.len(),
-            at: (self.pack.len() - self.closed()) as u64,
-            n: made.bytes.len() as u64,
-            profile,
-            us: made.measured.us,
-            memory: made.measured.memory,
-        };
-        self.pack.extend_from_slice(&made.bytes);
-        self.table.deltas.push(row);
-    }
-
-    fn closed(&self) -> usize {
-        self.table.pieces.iter().map(|p| p.n as usize).sum()
-    }
-
-    fn close(&mut self) {
-        let begin = self.closed();
-        if let Some(bytes) = self.pack.get(begin..).filter(|b| !b.is_empty()) {
-            let (n, h) = (bytes.len() as u64, Digest::of(bytes));
-            self.table.pieces.push(Piece { n, h });
-        }
-    }
-
-    /// Puts small files together, each bundle with the older versions of its files as prefix.
-    fn add_bundles(&mut self, pairs: &[Pair]) -> Result<()> {
-        let mut pairs = pairs.to_vec();
-        // Neighbours by kind of file compress best.
+    /// Puts small files together, neighbours by kind of file, which compress best.
+    fn groups(&self, mut pairs: Vec<Pair>) -> Vec<Vec<Pair>> {
         let extension = |p: &Pair| {
             let path = &self.to.entries[p.to].path;
             path.rsplit(|b| *b == b'.')
@@ -242,26 +225,37 @@ impl Builder<'_> {
                 .to_vec()
         };
         pairs.sort_by_cached_key(|p| (extension(p), p.to));
-        let mut group: Vec<Pair> = Vec::new();
+        let mut groups: Vec<Vec<Pair>> = Vec::new();
         let (mut plain, mut base) = (0, 0);
         for pair in pairs {
             let size = self.content(&pair).map_or(0, |c| c.size);
             let old = self.base(&pair).map_or(0, |c| c.size);
-            if !group.is_empty() && (plain + size > BUNDLE || base + old > BUNDLE) {
-                self.add_bundle(&std::mem::take(&mut group))?;
-                (plain, base) = (0, 0);
+            match groups.last_mut() {
+                Some(group) if plain + size <= BUNDLE && base + old <= BUNDLE => group.push(pair),
+                _ => {
+                    groups.push(vec![pair]);
+                    (plain, base) = (0, 0);
+                }
             }
             (plain, base) = (plain + size, base + old);
-            group.push(pair);
         }
-        if group.is_empty() {
-            Ok(())
-        } else {
-            self.add_bundle(&group)
-        }
+        groups
     }
 
-    fn add_bundle(&mut self, group: &[Pair]) -> Result<()> {
+    /// Memory that a bundle takes, in bytes.
+    fn group_need(&self, group: &[Pair]) -> u64 {
+        let size = |c: Option<&Content>| c.map_or(0, |c| c.size);
+        let bytes: u64 = group
+            .iter()
+            .map(|p| size(self.content(p)) + size(self.base(p)))
+            .sum();
+        compress::memory(bytes) + 2 * bytes
+    }
+
+    /// Packs small files with the older versions of them as prefix; tells the entries that these are.
+    #[allow(clippy::type_complexity, reason = "said in the line above, used once")]
+    fn bundle(&self, group: &[Pair]) -> Result<((Vec<usize>, Vec<Pair>, Vec<u8>), u64)> {
+        self.tools.watch.check()?;
         let (mut prefix, mut plain) = (Vec::new(), Vec::new());
         let mut bases = BTreeSet::new();
         for pair in group {
@@ -271,33 +265,56 @@ impl Builder<'_> {
                 bases.insert(i);
             }
             if let Some(new) = self.content(pair) {
-                plain.extend_from_slice(&blobs::load(self.store, &new.digest, new.size)?);
+                blobs::copy(self.tools.store, new, &mut plain)?;
             }
         }
         let mut kept = Vec::new();
         for i in bases {
-            let old = self.from.and_then(|m| m.entries.get(i)?.content());
-            if let Some(old) = old.filter(|o| prefix.len() as u64 + o.size <= step::BUNDLE_LIMIT) {
-                prefix.extend_from_slice(&blobs::load(self.store, &old.digest, old.size)?);
+            let fits = |o: &&Content| prefix.len() as u64 + o.size <= limits::BUNDLE;
+            if let Some(old) = self.old(i).filter(fits) {
+                blobs::copy(self.tools.store, old, &mut prefix)?;
                 kept.push(i);
             }
         }
         let packed = compress::pack(&plain, &prefix, compress::LEVEL)?;
-        self.add_packed(kept, group, &packed);
+        let holds = packed.len() as u64;
+        Ok(((kept, group.to_vec(), packed), holds))
+    }
+}
+
+/// Pack and table as they grow.
+struct Output<'a> {
+    store: &'a dyn Store,
+    pack: Pack,
+    deltas: Vec<DeltaRow>,
+    bundles: Vec<BundleRow>,
+}
+
+impl Output<'_> {
+    fn add_delta(&mut self, pair: &Pair, profile: Profile, made: &Made) -> Result<()> {
+        let place = self.pack.add(made.open(self.store)?, made.measured.size)?;
+        self.deltas.push(DeltaRow {
+            from: pair.from.unwrap_or_default(),
+            to: pair.to,
+            piece: place.piece,
+            at: place.at,
+            n: place.n,
+            profile,
+            us: made.measured.us,
+            memory: made.measured.memory,
+        });
         Ok(())
     }
 
-    fn add_packed(&mut self, bases: Vec<usize>, group: &[Pair], packed: &[u8]) {
-        let (n, h) = (packed.len() as u64, Digest::of(packed));
-        let piece = self.table.pieces.len();
+    fn add_packed(&mut self, bases: Vec<usize>, group: &[Pair], packed: &[u8]) -> Result<()> {
+        let piece = self.pack.add_piece(packed)?;
         let targets = group.iter().map(|p| p.to).collect();
-        self.table.bundles.push(BundleRow {
+        self.bundles.push(BundleRow {
             piece,
             bases,
             targets,
         });
-        self.table.pieces.push(Piece { n, h });
-        self.pack.extend_from_slice(packed);
+        Ok(())
     }
 }
 

@@ -4,20 +4,33 @@ use crate::disk::{self, Sync};
 use crate::error::Doing;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// Delivers the bytes of a file.
+pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
+
 /// A repository's files by relative path. A file is there whole or not at all, also after a power cut.
 pub trait Store: std::marker::Sync {
-    /// Writes a file whose name implies its content; does nothing if it exists. Durable after [`Store::flush`].
-    fn put(&self, path: &str, bytes: &[u8]) -> Result<()>;
+    /// Writes a file whose name implies its content, as `fill` delivers it; does nothing if it exists. Tells its
+    /// length. Durable after [`Store::flush`].
+    fn write(&self, path: &str, fill: Fill) -> Result<u64>;
+    /// The same for a file in memory.
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let fill = &mut |sink: &mut dyn Write| sink.write_all(bytes).doing("write", path);
+        self.write(path, fill).map(drop)
+    }
+    /// A file without a name, for what gets its name at the end.
+    fn scratch(&self) -> Result<File>;
     /// Writes or replaces a file, durably, after everything that was put before.
     fn replace(&self, path: &str, bytes: &[u8]) -> Result<()>;
     /// Makes everything that was put durable and visible.
     fn flush(&self) -> Result<()>;
+    /// A file to be read forward; `None` if it does not exist.
+    fn open(&self, path: &str) -> Result<Option<File>>;
     /// The whole file; `None` if it does not exist. Fails above `limit` bytes.
     fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>>;
     /// Length in bytes; `None` if it does not exist.
@@ -101,22 +114,32 @@ impl LocalStore {
 }
 
 impl Store for LocalStore {
-    fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        if self.size(path)?.is_some() {
-            return Ok(());
+    fn write(&self, path: &str, fill: Fill) -> Result<u64> {
+        if let Some(length) = self.size(path)? {
+            return Ok(length);
         }
         let full = self.root.join(path);
         self.make_dir(&full)?;
         let temporary = disk::beside(&full);
         disk::remove(&temporary)?;
-        let mut file = disk::create_new(&temporary, 0o644)?;
-        file.write_all(bytes).doing("write", &temporary)?;
+        let written = write_new(&temporary, fill).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        });
+        let length = written?;
         let mut waiting = self.waiting();
         waiting.files.insert(path.to_owned(), temporary);
         if waiting.since.elapsed() > FLUSH_AFTER {
             self.flush_list(&mut waiting)?;
         }
-        Ok(())
+        Ok(length)
+    }
+    fn scratch(&self) -> Result<File> {
+        let path = self.root.join("work/.tmp-scratch");
+        self.make_dir(&path)?;
+        disk::remove(&path)?;
+        let file = disk::create_new(&path, 0o600)?;
+        disk::remove(&path)?;
+        Ok(file)
     }
     fn replace(&self, path: &str, bytes: &[u8]) -> Result<()> {
         self.flush()?;
@@ -126,6 +149,18 @@ impl Store for LocalStore {
     }
     fn flush(&self) -> Result<()> {
         self.flush_list(&mut self.waiting())
+    }
+    fn open(&self, path: &str) -> Result<Option<File>> {
+        let open = |full: &Path| match File::open(full) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).doing("open", full),
+        };
+        match open(&self.at(path))? {
+            // It may have got its name between the look at the list and the opening.
+            None => open(&self.root.join(path)),
+            found => Ok(found),
+        }
     }
     fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         match disk::read(&self.at(path), limit)? {
@@ -167,4 +202,15 @@ impl Store for LocalStore {
     fn remove(&self, path: &str) -> Result<()> {
         disk::remove(&self.root.join(path))
     }
+}
+
+/// Writes a new file as `fill` delivers it; tells its length.
+fn write_new(path: &Path, fill: Fill) -> Result<u64> {
+    let mut file = BufWriter::with_capacity(64 << 10, disk::create_new(path, 0o644)?);
+    fill(&mut file)?;
+    let file = file
+        .into_inner()
+        .map_err(|e| e.into_error())
+        .doing("write", path)?;
+    Ok(file.metadata().doing("read", path)?.len())
 }

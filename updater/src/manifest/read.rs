@@ -3,13 +3,10 @@
 use super::write::{Row, features, line};
 use super::{Content, Entry, Header, Kind, Manifest, unescape};
 use crate::digest::unhex;
-use crate::{Error, PROTOCOL, Result};
-use std::collections::HashMap;
+use crate::{Error, PROTOCOL, Result, limits};
 
 /// Kinds of metadata that this version handles.
 const KNOWN: [&str; 3] = ["hardlink", "sparse", "xattr"];
-const MAX_PATH: usize = 4095;
-const MAX_XATTRS: usize = 64 << 10;
 
 fn refuse<T>(why: impl Into<String>) -> Result<T> {
     Err(Error::malformed("manifest", why))
@@ -43,8 +40,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
         crate::names::check(name).or_else(|_| refuse(format!("bad name {name:?}")))?;
     }
     let mut entries: Vec<Entry> = Vec::new();
-    // Paths that exist so far, and whether they are directories (true) or regular files (false).
-    let mut seen: HashMap<Vec<u8>, bool> = HashMap::new();
     let mut again = Vec::new();
     for (number, text) in lines.enumerate() {
         let entry = entry(text).or_else(|e| refuse(format!("line {}: {e}", number + 2)))?;
@@ -56,12 +51,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
         if entries.last().is_some_and(|last| last.path >= entry.path) {
             return refuse(format!("{} is a duplicate or out of order", entry.shown()));
         }
-        place(&entry, &seen)?;
-        match entry.kind {
-            Kind::Dir => drop(seen.insert(entry.path.clone(), true)),
-            Kind::File(_) => drop(seen.insert(entry.path.clone(), false)),
-            _ => {}
-        }
+        place(&entry, &entries)?;
         entries.push(entry);
     }
     if entries.len() as u64 != header.entries || features(&entries) != header.features {
@@ -86,7 +76,11 @@ fn version(first: &[u8]) -> Result<()> {
 }
 
 /// Checks where an entry stands among those before it.
-fn place(entry: &Entry, seen: &HashMap<Vec<u8>, bool>) -> Result<()> {
+fn place(entry: &Entry, before: &[Entry]) -> Result<()> {
+    let earlier = |path: &[u8]| {
+        let at = before.binary_search_by(|e| e.path.as_slice().cmp(path));
+        at.ok().map(|at| &before[at].kind)
+    };
     if entry.path.is_empty() {
         return match entry.kind {
             Kind::Dir => Ok(()),
@@ -97,11 +91,11 @@ fn place(entry: &Entry, seen: &HashMap<Vec<u8>, bool>) -> Result<()> {
         Some(at) => &entry.path[..at],
         None => &[],
     };
-    if seen.get(parent) != Some(&true) {
+    if earlier(parent) != Some(&Kind::Dir) {
         return refuse(format!("{} has no parent directory before it", entry.shown()));
     }
     if let Kind::Hard(to) = &entry.kind
-        && seen.get(to.as_slice()) != Some(&false)
+        && !matches!(earlier(to), Some(Kind::File(_)))
     {
         return refuse(format!("{} is a hard link to no earlier file", entry.shown()));
     }
@@ -124,14 +118,14 @@ fn entry(text: &[u8]) -> Result<Entry> {
             return refuse("bad extended attribute");
         };
         total += name.len() + value.len();
-        if name.is_empty() || name.len() > 255 || name.contains(&0) || total > MAX_XATTRS {
+        if name.is_empty() || name.len() > limits::NAME || name.contains(&0) || total > limits::XATTRS {
             return refuse("bad extended attribute");
         }
         xattrs.insert(name, value);
     }
     let link = || -> Result<Vec<u8>> {
         let target = row.l.as_deref().and_then(unescape);
-        let fits = |t: &Vec<u8>| !t.is_empty() && t.len() <= MAX_PATH && !t.contains(&0);
+        let fits = |t: &Vec<u8>| !t.is_empty() && t.len() <= limits::PATH && !t.contains(&0);
         target
             .filter(fits)
             .ok_or_else(|| Error::malformed("manifest", "bad link target"))
@@ -180,8 +174,9 @@ fn path(text: &str) -> Result<Vec<u8>> {
     let Some(bytes) = unescape(text) else {
         return refuse("bad path");
     };
-    let plain = |c: &[u8]| !c.is_empty() && c != b"." && c != b".." && c.len() <= 255 && !c.contains(&0);
-    if bytes.len() > MAX_PATH || !bytes.split(|b| *b == b'/').all(plain) {
+    let plain =
+        |c: &[u8]| !c.is_empty() && c != b"." && c != b".." && c.len() <= limits::NAME && !c.contains(&0);
+    if bytes.len() > limits::PATH || !bytes.split(|b| *b == b'/').all(plain) {
         return refuse(format!("bad path {text:?}"));
     }
     Ok(bytes)

@@ -2,8 +2,7 @@
 
 use super::{Content, Entry, Kind, Xattrs};
 use crate::error::Doing;
-use crate::{Digest, Error, Result, Watch};
-use rayon::prelude::*;
+use crate::{Digest, Error, Jobs, Result, Watch};
 use rustix::fs::{SeekFrom, seek};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -23,13 +22,12 @@ pub struct ScanOptions {
 /// Reads a whole tree. `stored` of every file is 0: the caller knows its store.
 ///
 /// Fails if anything cannot be read, is a device, socket or FIFO, or changes twice while it is read.
-pub fn scan(tree: &Path, options: &ScanOptions, watch: &dyn Watch) -> Result<Vec<Entry>> {
+pub fn scan(tree: &Path, options: &ScanOptions, jobs: &Jobs, watch: &dyn Watch) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
-    walk(tree, Vec::new(), &mut found, &mut problems)?;
+    walk(tree, &mut found, &mut problems, watch)?;
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let total = found.len() as u64;
-    let done = std::sync::atomic::AtomicU64::new(0);
     let mut first: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
     for (path, meta) in &found {
         if meta.is_file() && meta.nlink() > 1 {
@@ -38,28 +36,26 @@ pub fn scan(tree: &Path, options: &ScanOptions, watch: &dyn Watch) -> Result<Vec
                 .or_insert_with(|| path.clone());
         }
     }
-    let results: Vec<Result<Entry>> = found
-        .par_iter()
-        .map(|(path, meta)| {
-            watch.check()?;
-            let earlier = first.get(&(meta.dev(), meta.ino())).filter(|p| *p != path);
-            let entry = one(tree, path, meta, earlier, options);
-            watch.progress(
-                "scan",
-                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1,
-                total,
-            );
-            entry
-        })
-        .collect();
-    let mut entries = Vec::with_capacity(results.len());
-    for result in results {
-        match result {
+    let read = |(path, meta): &(Vec<u8>, Metadata)| {
+        watch.check()?;
+        let earlier = first.get(&(meta.dev(), meta.ino())).filter(|p| *p != path);
+        match one(tree, path, meta, earlier, options) {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            entry => Ok((entry, 0)),
+        }
+    };
+    let mut entries = Vec::with_capacity(found.len());
+    let mut done = 0;
+    let take = |entry: Result<Entry>| {
+        done += 1;
+        watch.progress("scan", done, total);
+        match entry {
             Ok(entry) => entries.push(entry),
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(e) => problems.push(e.to_string()),
         }
-    }
+        Ok(())
+    };
+    jobs.run(&found, |_| 0, read, take)?;
     if !problems.is_empty() {
         let more = problems.len().saturating_sub(10);
         problems.truncate(10);
@@ -76,29 +72,34 @@ pub fn scan(tree: &Path, options: &ScanOptions, watch: &dyn Watch) -> Result<Vec
 
 type Found = Vec<(Vec<u8>, Metadata)>;
 
-fn walk(tree: &Path, path: Vec<u8>, found: &mut Found, problems: &mut Vec<String>) -> Result<()> {
-    let full = join(tree, &path);
-    let meta = fs::symlink_metadata(&full).doing("read", &full)?;
-    if path.is_empty() && !meta.is_dir() {
-        return Err(Error::Usage(format!("{} is not a directory", full.display())));
-    }
-    if meta.is_dir() {
-        match fs::read_dir(&full) {
-            Ok(entries) => {
-                for entry in entries {
-                    let name = entry.doing("list", &full)?.file_name().into_vec();
-                    let mut child = path.clone();
-                    if !child.is_empty() {
-                        child.push(b'/');
-                    }
-                    child.extend_from_slice(&name);
-                    walk(tree, child, found, problems)?;
-                }
-            }
-            Err(e) => problems.push(format!("list {}: {e}", full.display())),
+/// Lists everything below a tree, one directory open at a time however deep it is.
+fn walk(tree: &Path, found: &mut Found, problems: &mut Vec<String>, watch: &dyn Watch) -> Result<()> {
+    let mut todo = vec![Vec::new()];
+    while let Some(path) = todo.pop() {
+        watch.check()?;
+        let full = join(tree, &path);
+        let meta = fs::symlink_metadata(&full).doing("read", &full)?;
+        if path.is_empty() && !meta.is_dir() {
+            return Err(Error::Usage(format!("{} is not a directory", full.display())));
         }
+        if meta.is_dir() {
+            match fs::read_dir(&full) {
+                Ok(entries) => {
+                    for entry in entries {
+                        let name = entry.doing("list", &full)?.file_name().into_vec();
+                        let mut child = path.clone();
+                        if !child.is_empty() {
+                            child.push(b'/');
+                        }
+                        child.extend_from_slice(&name);
+                        todo.push(child);
+                    }
+                }
+                Err(e) => problems.push(format!("list {}: {e}", full.display())),
+            }
+        }
+        found.push((path, meta));
     }
-    found.push((path, meta));
     Ok(())
 }
 

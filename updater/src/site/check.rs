@@ -4,7 +4,7 @@ use super::Site;
 use crate::source::Sources;
 use crate::step::{Channel, Release};
 use crate::trust::{self, State};
-use crate::{Error, Result, Watch, names};
+use crate::{Error, Result, Watch, limits, names};
 
 /// Which release is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,6 @@ pub struct Checked {
     /// Seconds that the clock is behind signed time.
     pub clock_behind: i64,
 }
-
-const CHANNEL_LIMIT: u64 = 32 << 20;
 
 impl Site {
     /// Refreshes trust from the first source that has good metadata, and finds the wanted release.
@@ -97,12 +95,12 @@ impl Site {
     /// The channel file, from the disk if it is the same as last time.
     fn channel_bytes(&self, target: &str, found: trust::Found, sources: &Sources) -> Result<Vec<u8>> {
         let stored = self.root.join("state/channel");
-        if let Some(bytes) = crate::disk::read(&stored, CHANNEL_LIMIT)?
+        if let Some(bytes) = crate::disk::read(&stored, limits::CHANNEL)?
             && crate::Digest::of(&bytes) == found.digest
         {
             return Ok(bytes);
         }
-        if found.length > CHANNEL_LIMIT {
+        if found.length > limits::CHANNEL {
             return Err(Error::malformed("channel file", "it is too long"));
         }
         let bytes = sources.get(
@@ -137,7 +135,7 @@ impl Site {
 
     /// A release that is deployed here, at or above the floor of the last channel file that was accepted.
     pub(super) fn kept_target(&self, id: &str, below_floor: bool) -> Result<Option<Target>> {
-        let stored = crate::disk::read(&self.root.join("state/channel"), CHANNEL_LIMIT)?;
+        let stored = crate::disk::read(&self.root.join("state/channel"), limits::CHANNEL)?;
         let Some(channel) = stored
             .map(|b| Channel::parse(&b, &self.config.follow))
             .transpose()?

@@ -3,7 +3,7 @@
 use crate::disk::{self, Sync};
 use crate::names::Follow;
 use crate::source::Patience;
-use crate::{Error, PROTOCOL, Result};
+use crate::{Error, PROTOCOL, Result, limits};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Config {
             follow,
             sources,
             objective: Objective::Time,
-            memory: 96 << 20,
+            memory: limits::MEMORY,
             reserve: 16 << 20,
             keep: 1,
             keep_reverse: false,

@@ -169,7 +169,7 @@ impl Site {
             )));
         }
         let dir = self.reverse(&digest);
-        let bytes = disk::read(&dir.join("manifest"), crate::step::MANIFEST_LIMIT)?.unwrap_or_default();
+        let bytes = disk::read(&dir.join("manifest"), crate::limits::MANIFEST)?.unwrap_or_default();
         if Digest::of(&bytes) != digest {
             return Err(Error::Damaged(format!("{}", dir.join("manifest").display())));
         }

@@ -5,8 +5,8 @@
 use super::Site;
 use super::fixed::inode;
 use crate::disk;
+use crate::limits;
 use crate::manifest::{Header, Manifest};
-use crate::step::MANIFEST_LIMIT;
 use crate::{Digest, Error, Result};
 use std::os::unix::fs::symlink;
 
@@ -133,7 +133,7 @@ impl Site {
     /// The bytes of a deployment's manifest, checked against its name.
     pub(super) fn manifest_bytes(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.deployment(digest).join("manifest");
-        let bytes = disk::read(&path, MANIFEST_LIMIT)?.unwrap_or_default();
+        let bytes = disk::read(&path, limits::MANIFEST)?.unwrap_or_default();
         if Digest::of(&bytes) != *digest {
             return Err(Error::Damaged(format!("{}", path.display())));
         }

@@ -192,7 +192,7 @@ impl Site {
 
     /// The manifest of a release that was fetched and waits.
     pub fn ready(&self) -> Result<Option<Manifest>> {
-        let bytes = disk::read(&self.path("state/ready"), crate::step::MANIFEST_LIMIT)?;
+        let bytes = disk::read(&self.path("state/ready"), crate::limits::MANIFEST)?;
         bytes.map(|b| Manifest::parse(&b)).transpose()
     }
 
@@ -344,8 +344,8 @@ impl Site {
             urgent: false,
             published: String::new(),
             manifest: *digest,
-            manifest_size: crate::step::MANIFEST_LIMIT,
-            manifest_stored: crate::step::MANIFEST_LIMIT,
+            manifest_size: crate::limits::MANIFEST,
+            manifest_stored: crate::limits::MANIFEST,
             steps: Vec::new(),
         };
         self.whole_manifest(&release, sources)

@@ -6,7 +6,7 @@ use crate::disk::{self, Sync};
 use crate::manifest::Manifest;
 use crate::source::Sources;
 use crate::step::{self, Release, Step, StepRef};
-use crate::{Digest, Error, Result, Watch, compress, names};
+use crate::{Digest, Error, Result, Watch, compress, limits, names};
 use std::collections::BTreeMap;
 
 /// The target manifest and every step that may help.
@@ -130,12 +130,11 @@ impl Site {
 
     /// One step file, kept in `partial/` so that planning twice fetches it once.
     fn step(&self, step: &StepRef, from: &[u8], release: &Release, sources: &Sources) -> Result<Step> {
-        const LIMIT: u64 = 64 << 20;
-        if step.size > LIMIT {
+        if step.size > limits::STEP {
             return Err(Error::malformed("channel file", "a step is too long"));
         }
         let kept = self.path("partial").join(format!("{}.step", step.digest));
-        let stored = disk::read(&kept, LIMIT)?.filter(|b| Digest::of(b) == step.digest);
+        let stored = disk::read(&kept, limits::STEP)?.filter(|b| Digest::of(b) == step.digest);
         let file = match stored {
             Some(file) => file,
             None => {
@@ -151,7 +150,7 @@ impl Site {
     pub(super) fn whole_manifest(&self, release: &Release, sources: &Sources) -> Result<Vec<u8>> {
         use crate::trust::Fetch;
         let path = names::manifest(&release.manifest);
-        let limit = release.manifest_size.min(step::MANIFEST_LIMIT);
+        let limit = release.manifest_size.min(limits::MANIFEST);
         let mut last = Error::Network(path.clone());
         for index in 0..sources.len() {
             let packed = match sources.one(index).fetch(&path, release.manifest_stored) {

@@ -66,6 +66,8 @@ impl World {
             floor: None,
             scan: ScanOptions::default(),
             lifetimes: Lifetimes::default(),
+            threads: 0,
+            memory: elfup::farm::JOBS_MEMORY,
         }
     }
 

@@ -1,0 +1,111 @@
+//! A pack on its way to the store: pieces back to back, in a file without a name until its digest is known.
+
+use super::Store;
+use crate::digest::Hasher;
+use crate::error::Doing;
+use crate::step::Piece;
+use crate::{Digest, Result, names};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, Sink, Write};
+
+/// Bytes after which a piece of small deltas is full: what is lost if one byte of it is wrong.
+const PIECE: u64 = 64 << 10;
+
+/// Where some bytes lie in a pack.
+pub struct Place {
+    /// Number of the piece.
+    pub piece: usize,
+    /// Offset in it.
+    pub at: u64,
+    /// Length.
+    pub n: u64,
+}
+
+/// A pack that grows; its memory does not.
+pub struct Pack {
+    whole: Hasher<BufWriter<File>>,
+    /// The piece that still grows.
+    open: Hasher<Sink>,
+    pieces: Vec<Piece>,
+}
+
+impl Pack {
+    /// An empty one.
+    pub fn new(store: &dyn Store) -> Result<Pack> {
+        let file = BufWriter::with_capacity(64 << 10, store.scratch()?);
+        Ok(Pack {
+            whole: Hasher::new(file),
+            open: Hasher::new(io::sink()),
+            pieces: Vec::new(),
+        })
+    }
+
+    /// Appends the `n` bytes of a delta to the open piece, or to a new one if it would be too full.
+    pub fn add(&mut self, mut bytes: impl Read, n: u64) -> Result<Place> {
+        if self.open.written() + n > PIECE {
+            self.close();
+        }
+        let place = Place {
+            piece: self.pieces.len(),
+            at: self.open.written(),
+            n,
+        };
+        let mut both = Both(&mut self.whole, &mut self.open);
+        let copied = io::copy(&mut bytes, &mut both).doing("write", "the pack")?;
+        if copied != n {
+            let short = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(short).doing("read", "a delta");
+        }
+        Ok(place)
+    }
+
+    /// Appends a piece of its own; tells its number.
+    pub fn add_piece(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.close();
+        self.whole.write_all(bytes).doing("write", "the pack")?;
+        let (n, h) = (bytes.len() as u64, Digest::of(bytes));
+        self.pieces.push(Piece { n, h });
+        Ok(self.pieces.len() - 1)
+    }
+
+    /// Ends the open piece, if it has bytes.
+    pub fn close(&mut self) {
+        if self.open.written() > 0 {
+            let open = std::mem::replace(&mut self.open, Hasher::new(io::sink()));
+            let (h, n) = open.finish();
+            self.pieces.push(Piece { n, h });
+        }
+    }
+
+    /// Stores it; tells its digest, if there is anything in it, and its pieces.
+    pub fn finish(mut self, store: &dyn Store) -> Result<(Option<Digest>, Vec<Piece>)> {
+        self.close();
+        let (digest, length, file) = self.whole.into_parts();
+        let mut file = file
+            .into_inner()
+            .map_err(|e| e.into_error())
+            .doing("write", "the pack")?;
+        if length == 0 {
+            return Ok((None, self.pieces));
+        }
+        store.write(&names::pack(&digest), &mut |sink| {
+            file.rewind().doing("read", "the pack")?;
+            io::copy(&mut file, sink).map(drop).doing("write", "the pack")
+        })?;
+        Ok((Some(digest), self.pieces))
+    }
+}
+
+/// Writes to both.
+struct Both<'a, A, B>(&'a mut A, &'a mut B);
+
+impl<A: Write, B: Write> Write for Both<'_, A, B> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
