@@ -75,6 +75,11 @@ pub enum Error {
     /// The new release failed its health check; the old one runs again.
     #[error("health check failed ({0}); rolled back")]
     Unhealthy(String),
+    /// The health command gave no verdict; the old release runs again and the new one is not blamed.
+    #[error(
+        "no health verdict: {0}; went back, the release is not blamed: put the command in site.json right"
+    )]
+    NoVerdict(String),
     /// The caller asked to stop.
     #[error("cancelled; run the same command again to go on")]
     Cancelled,
@@ -99,6 +104,7 @@ impl Error {
             Error::Damaged(_) => 7,
             Error::Unhealthy(_) => 8,
             Error::Busy(_) => 9,
+            Error::NoVerdict(_) => 11,
             Error::Cancelled => 130,
             Error::Io { .. } | Error::Privilege(_) | Error::Engine(_) => 1,
         }

@@ -32,8 +32,8 @@ const EXIT_CODES: &str = "Exit codes:
   2  wrong usage, or no such thing     8  health check failed; rolled back
   3  refused: not trusted, malformed,  9  in use by another elfup
      too new, or below the floor      10  check: an update is available
-  4  stale: signed metadata expired  130  cancelled; run again to go on
-  5  no source could deliver";
+  4  stale: signed metadata expired   11  health command gave no verdict; went back
+  5  no source could deliver         130  cancelled; run again to go on";
 
 #[derive(Subcommand)]
 enum Command {

@@ -526,10 +526,12 @@ fn status(site: &Site, as_json: bool) -> Result<u8> {
     let ready = site.ready()?.map(|m| m.header.release);
     let trust = site.trust()?;
     let way_back = site.way_back()?;
+    let trial = site.on_trial()?;
     if as_json {
         return json(&serde_json::json!({
             "deployments": deployments,
             "ready": ready,
+            "trial": trial.as_ref().map(|(release, _)| release),
             "metadata_expires": trust.expires(),
             "clock_behind": trust.clock_behind(),
             "reverse": way_back.map(|(release, readable)| serde_json::json!({"release": release, "readable": readable})),
@@ -543,6 +545,9 @@ fn status(site: &Site, as_json: bool) -> Result<u8> {
     }
     if deployments.is_empty() {
         println!("nothing is deployed");
+    }
+    if let Some((new, old)) = trial {
+        println!("{new} is on trial; `update` repeats its health check, and goes back to {old} if it fails");
     }
     if let Some(ready) = ready {
         println!("{ready} is fetched; `activate` switches to it");

@@ -136,6 +136,11 @@ impl Manifest {
         write::write(self)
     }
 
+    /// Digest of the canonical bytes: the release's name.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_bytes())
+    }
+
     /// Whether local changes to a path are kept.
     pub fn is_config(&self, path: &[u8]) -> bool {
         self.header

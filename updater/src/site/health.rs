@@ -4,15 +4,27 @@ use super::Site;
 use super::config::Health;
 use crate::disk;
 use crate::{Digest, Error, Result, Watch};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Names both sides while a release is on trial.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-struct Trial {
-    new: Digest,
-    old: Digest,
+pub(super) struct Trial {
+    pub new: Digest,
+    pub old: Digest,
+}
+
+/// How an interrupted trial ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// There was none.
+    Nothing,
+    /// This release stays.
+    Passed(String),
+    /// The old release runs again, for this reason.
+    Failed(String),
 }
 
 impl Site {
@@ -30,37 +42,68 @@ impl Site {
         }
     }
 
-    /// Ends a trial that a kill or a power cut interrupted: the check is made now.
-    pub fn settle(&self, watch: &dyn Watch) -> Result<()> {
-        let Some(trial) = self.read_state::<Trial>("trial")? else {
-            return disk::remove(&self.path("state/trial"));
+    /// Ends a trial that a stop, a kill or a power cut interrupted: the check is made now.
+    pub fn settle(&self, watch: &dyn Watch) -> Result<Settled> {
+        let Some(trial) = self.trial()? else {
+            disk::remove(&self.path("state/trial"))?;
+            return Ok(Settled::Nothing);
         };
-        match (&self.config.health, self.current()?) {
-            (Some(health), Some(current)) if current == trial.new => {
-                watch.note("the last activation was interrupted during its health check: checking again");
-                match self.judge(&health.clone(), trial.new, trial.old, watch) {
-                    Err(Error::Unhealthy(why)) => {
-                        watch.note(&format!("health check failed ({why}); rolled back"));
-                        Ok(())
-                    }
-                    other => other,
-                }
+        let Some(health) = self.config.health.clone() else {
+            disk::remove(&self.path("state/trial"))?;
+            return Ok(Settled::Nothing);
+        };
+        watch.note("the last activation was interrupted during its health check: checking again");
+        let result = self.judge(&health, trial.new, trial.old, watch);
+        if !matches!(result, Err(Error::Cancelled)) && self.ready()?.is_some_and(|r| r.digest() == trial.new)
+        {
+            disk::remove(&self.path("state/ready"))?;
+        }
+        match result {
+            Ok(()) => Ok(Settled::Passed(self.manifest_of(&trial.new)?.header.release)),
+            Err(Error::Unhealthy(why)) => {
+                watch.note(&format!("health check failed ({why}); rolled back"));
+                Ok(Settled::Failed(why))
             }
-            _ => disk::remove(&self.path("state/trial")),
+            Err(e) => Err(e),
         }
     }
 
+    /// The trial under way, if what it is about runs.
+    pub(super) fn trial(&self) -> Result<Option<Trial>> {
+        let current = self.current()?;
+        let trial = self.read_state::<Trial>("trial")?;
+        Ok(trial.filter(|t| current == Some(t.new)))
+    }
+
+    /// The release that runs on trial and the one that comes back if it fails.
+    pub fn on_trial(&self) -> Result<Option<(String, String)>> {
+        let Some(trial) = self.trial()? else {
+            return Ok(None);
+        };
+        let release = |digest| Ok(self.manifest_of(digest)?.header.release);
+        release(&trial.new).and_then(|new| Ok(Some((new, release(&trial.old)?))))
+    }
+
+    /// Lets the command decide. Only its own answer, or its silence, is held against the release.
     fn judge(&self, health: &Health, new: Digest, old: Digest, watch: &dyn Watch) -> Result<()> {
-        let verdict = self.run_health(health, &new, watch);
-        if let Err(why) = verdict {
+        let failed = match ask(health, &self.tree(&new), watch) {
+            Verdict::Healthy => None,
+            // The note of the trial stays: the next command goes on with it.
+            Verdict::Interrupted => return Err(Error::Cancelled),
+            Verdict::None(why) => Some(Error::NoVerdict(why)),
+            Verdict::Failed(why) => Some(Error::Unhealthy(why)),
+        };
+        if let Some(failed) = failed {
             self.switch(&old)?;
-            let mut bad: Vec<Digest> = self.read_state("bad.json")?.unwrap_or_default();
-            if !bad.contains(&new) {
-                bad.push(new);
+            if matches!(failed, Error::Unhealthy(_)) {
+                let mut bad: Vec<Digest> = self.read_state("bad.json")?.unwrap_or_default();
+                if !bad.contains(&new) {
+                    bad.push(new);
+                }
+                self.write_state("bad.json", &bad)?;
             }
-            self.write_state("bad.json", &bad)?;
             disk::remove(&self.path("state/trial"))?;
-            return Err(Error::Unhealthy(why));
+            return Err(failed);
         }
         disk::remove(&self.path("state/trial"))?;
         disk::sync_dir(&self.path("state"))
@@ -73,40 +116,78 @@ impl Site {
             .unwrap_or_default()
             .contains(digest))
     }
+}
 
-    fn run_health(
-        &self,
-        health: &Health,
-        new: &Digest,
-        watch: &dyn Watch,
-    ) -> std::result::Result<(), String> {
-        let Some((program, arguments)) = health.command.split_first() else {
-            return Ok(());
-        };
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env("ELFUP_TREE", self.tree(new))
-            .stdin(Stdio::null())
-            .process_group(0);
-        let mut child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
-        let end = Instant::now() + Duration::from_secs(health.timeout);
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(status.to_string()),
-                Ok(None) => {}
-                Err(e) => return Err(e.to_string()),
-            }
-            if Instant::now() >= end || watch.cancelled() {
-                // The whole group, so that nothing of the check outlives it.
-                if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
-                    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                }
-                let _ = child.wait();
-                return Err(format!("no answer within {} s", health.timeout));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+/// What a health command said.
+enum Verdict {
+    /// It ended well.
+    Healthy,
+    /// It ended badly, or not within its time.
+    Failed(String),
+    /// It could not be started, or somebody else ended it: nothing is known of the release.
+    None(String),
+    /// A stop was asked for meanwhile.
+    Interrupted,
+}
+
+/// Time in which a stop may follow that has reached the command first: both are told to end together.
+const GRACE: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(20);
+
+/// Runs the command in a process group of its own, so that nothing of it outlives the check.
+fn ask(health: &Health, tree: &Path, watch: &dyn Watch) -> Verdict {
+    let Some((program, arguments)) = health.command.split_first() else {
+        return Verdict::Healthy;
+    };
+    if watch.cancelled() {
+        return Verdict::Interrupted;
     }
+    let mut command = Command::new(program);
+    command.args(arguments).env("ELFUP_TREE", tree);
+    let mut child = match command.stdin(Stdio::null()).process_group(0).spawn() {
+        Ok(child) => child,
+        Err(e) => return Verdict::None(format!("{program} cannot be started: {e}")),
+    };
+    let end = Instant::now() + Duration::from_secs(health.timeout);
+    let verdict = loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Verdict::Healthy,
+            Ok(Some(status)) => return ended(program, status, watch),
+            Ok(None) => {}
+            Err(e) => break Verdict::None(format!("{program}: {e}")),
+        }
+        if watch.cancelled() {
+            break Verdict::Interrupted;
+        }
+        if Instant::now() >= end {
+            break Verdict::Failed(format!("no answer within {} s", health.timeout));
+        }
+        std::thread::sleep(TICK);
+    };
+    if let Some(group) = rustix::process::Pid::from_raw(child.id() as i32) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.wait();
+    verdict
+}
+
+/// A command that ended badly: by itself, or in the same stop that is about to reach us.
+fn ended(program: &str, status: ExitStatus, watch: &dyn Watch) -> Verdict {
+    use rustix::process::Signal;
+    let sent = [Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
+    if !status.signal().is_some_and(|s| sent.contains(&s)) {
+        return if watch.cancelled() {
+            Verdict::Interrupted
+        } else {
+            Verdict::Failed(status.to_string())
+        };
+    }
+    let end = Instant::now() + GRACE;
+    while !watch.cancelled() {
+        if Instant::now() >= end {
+            return Verdict::None(format!("{program} was ended from outside: {status}"));
+        }
+        std::thread::sleep(TICK);
+    }
+    Verdict::Interrupted
 }

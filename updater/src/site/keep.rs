@@ -40,20 +40,25 @@ impl Site {
     /// Removes deployments beyond the kept ones, then objects that no deployment needs, then pieces.
     ///
     /// The running deployment, the one that `rollback` goes to (unless `keep` is 0), pins and a fetched release
-    /// stay. With `forget_fetched`, pieces and fetched objects of an unfinished update go too.
+    /// stay, and so does the one that comes back if a trial fails. With `forget_fetched`, pieces and fetched objects of an unfinished update go too.
     pub fn gc(&self, forget_fetched: bool, watch: &dyn Watch) -> Result<GcReport> {
         let mut report = GcReport::default();
         let pins = self.pins()?;
         let deployments = self.deployments()?;
+        let back = self.trial()?.map(|t| t.old);
         let mut spare: Vec<_> = deployments
             .iter()
-            .filter(|d| !d.current && !pins.contains(&d.release))
+            .filter(|d| !d.current && !pins.contains(&d.release) && Some(d.manifest) != back)
             .collect();
         // The previous one is the last to go; then newer before older.
         spare.sort_by_key(|d| (d.previous, d.sequence));
         let drop = spare.len().saturating_sub(self.config.keep);
         for deployment in &spare[..drop] {
             watch.check()?;
+            if deployment.previous && self.config.keep_reverse {
+                report.deployments += u64::from(self.replace_by_reverse(&deployment.manifest, watch)?);
+                continue;
+            }
             if deployment.previous {
                 disk::remove(&self.path("previous"))?;
                 disk::sync_dir(&self.root)?;

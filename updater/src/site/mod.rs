@@ -34,6 +34,7 @@ pub use check::{Checked, Target, Wanted};
 pub use config::{Config, Health, Objective};
 pub use cost::{Rates, Use};
 pub use fetch::Fetched;
+pub use health::Settled;
 pub use keep::GcReport;
 pub use measures::{Forced, Measures};
 pub use objects::Index;

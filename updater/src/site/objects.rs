@@ -90,10 +90,9 @@ impl Site {
         for entry in disk::list(&self.path("built"))? {
             watch.check()?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let whole = File::open(entry.path()).and_then(Digest::of_reader);
             let named = name.split_once('.').and_then(|(hex, _)| Digest::parse(hex));
-            match whole {
-                Ok((digest, _)) if Some(digest) == named => drop(index.add(&name, entry.path())),
+            match named {
+                Some(named) if holds(&entry.path(), &named)? => drop(index.add(&name, entry.path())),
                 _ => disk::remove(&entry.path())?,
             }
         }
@@ -255,6 +254,18 @@ impl Site {
         let size = sparse.at;
         to.set_len(size).doing("size", from)?;
         Ok(false)
+    }
+}
+
+/// Whether a file of the site has the content that its name says.
+///
+/// What the disk cannot read any more is as bad as other bytes; any other failure says nothing of the file.
+pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool> {
+    match File::open(path).and_then(Digest::of_reader) {
+        Ok((found, _)) => Ok(found == *digest),
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e).doing("read", path),
     }
 }
 

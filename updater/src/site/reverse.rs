@@ -73,8 +73,25 @@ impl Site {
         Ok(bytes.and_then(|b| serde_json::from_slice(&b).ok()))
     }
 
+    /// Replaces the previous deployment by a kept way back; it stays whole if that cannot be made.
+    pub(super) fn replace_by_reverse(&self, old: &Digest, watch: &dyn Watch) -> Result<bool> {
+        let Some(current) = self.current()? else {
+            return Ok(false);
+        };
+        match self.make_reverse(old, &current, watch) {
+            Ok(()) => Ok(true),
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Err(e) => {
+                watch.note(&format!(
+                    "no reverse delta, so the previous release stays whole: {e}"
+                ));
+                Ok(false)
+            }
+        }
+    }
+
     /// Replaces an old deployment by deltas from the new one.
-    pub(super) fn make_reverse(&self, old: &Digest, new: &Digest, watch: &dyn Watch) -> Result<()> {
+    fn make_reverse(&self, old: &Digest, new: &Digest, watch: &dyn Watch) -> Result<()> {
         let (old_bytes, new_manifest) = (self.manifest_bytes(old)?, self.manifest_of(new)?);
         let old_manifest = Manifest::parse(&old_bytes)?;
         let index = self.index(watch)?;

@@ -2,7 +2,9 @@
 
 use super::check::Wanted;
 use super::fetch::{Fetched, Run};
+use super::health::Settled;
 use super::measures::Forced;
+use super::objects::holds;
 use super::plan::Plan;
 use super::reserve::Reservation;
 use super::ways::Ways;
@@ -198,12 +200,15 @@ impl Site {
 
     /// Switches to the fetched release. Needs no network.
     pub fn activate(&self, watch: &dyn Watch) -> Result<String> {
-        self.settle(watch)?;
-        let manifest = self
-            .ready()?
-            .ok_or_else(|| Error::NotFound("a fetched release".into()))?;
-        let digest = Digest::of(&manifest.to_bytes());
-        let old = self.current()?.filter(|d| *d != digest);
+        let settled = self.settle(watch)?;
+        let Some(manifest) = self.ready()? else {
+            return match settled {
+                Settled::Passed(release) => Ok(release),
+                Settled::Failed(why) => Err(Error::Unhealthy(why)),
+                Settled::Nothing => Err(Error::NotFound("a fetched release".into())),
+            };
+        };
+        let digest = manifest.digest();
         if let Err(e) = self.deploy(&manifest, &digest, watch) {
             if matches!(e, Error::Damaged(_)) {
                 self.drop_damaged(&manifest, watch)?;
@@ -212,11 +217,11 @@ impl Site {
             return Err(e);
         }
         let result = self.activate_checked(&digest, watch);
-        disk::remove(&self.path("state/ready"))?;
-        result?;
-        if let (true, Some(old)) = (self.config.keep_reverse, old) {
-            self.make_reverse(&old, &digest, watch)?;
+        // Interrupted, or without a verdict, it is as good as before.
+        if !matches!(result, Err(Error::Cancelled | Error::NoVerdict(_))) {
+            disk::remove(&self.path("state/ready"))?;
         }
+        result?;
         self.clear_partial()?;
         self.gc(false, watch)?;
         Ok(manifest.header.release)
@@ -231,8 +236,7 @@ impl Site {
             let Some(path) = index.exact(&content.digest, &entry.attributes()) else {
                 continue;
             };
-            let whole = std::fs::File::open(path).and_then(Digest::of_reader);
-            if !whole.is_ok_and(|(d, _)| d == content.digest) {
+            if !holds(path, &content.digest)? {
                 disk::remove(path)?;
                 dropped += 1;
             }
@@ -242,9 +246,8 @@ impl Site {
 
     /// Goes back to the deployment that ran before, or through a kept reverse delta. Needs no network.
     pub fn rollback(&self, watch: &dyn Watch) -> Result<String> {
-        disk::remove(&self.path("state/trial"))?;
         let current = self.current()?;
-        match self
+        let back = match self
             .previous()?
             .filter(|p| Some(*p) != current && self.deployment(p).exists())
         {
@@ -258,10 +261,13 @@ impl Site {
                     )));
                 }
                 self.switch(&previous)?;
-                Ok(manifest.header.release)
+                manifest.header.release
             }
-            None => self.rollback_reverse(watch),
-        }
+            None => self.rollback_reverse(watch)?,
+        };
+        // After the switch: a rollback that failed leaves the trial as it was.
+        disk::remove(&self.path("state/trial"))?;
+        Ok(back)
     }
 
     /// Builds the running tree again from objects, fetching whole files (never deltas) for damaged ones.
@@ -308,8 +314,10 @@ impl Site {
                 continue;
             }
             let copied = run.index.any(&content.digest).is_some() || content.size == 0;
-            if !copied || self.copy_object(&mut run.index, entry, content).is_err() {
-                self.blob(&mut run, entry, content)?;
+            match copied.then(|| self.copy_object(&mut run.index, entry, content)) {
+                Some(Ok(())) => {}
+                Some(Err(Error::Cancelled)) => return Err(Error::Cancelled),
+                Some(Err(_)) | None => self.blob(&mut run, entry, content)?,
             }
         }
         self.keep_built()?;

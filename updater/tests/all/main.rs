@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod faults;
 mod fixed;
+mod health;
 mod hostile;
 mod server;
 mod thief;

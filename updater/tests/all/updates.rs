@@ -2,7 +2,7 @@
 
 use crate::world::{World, assert_same, noise, runs, update, write};
 use elfup::farm::{export, gc, publish, stats};
-use elfup::site::{Health, Site, UpdateOptions, Wanted};
+use elfup::site::{Site, UpdateOptions, Wanted};
 use elfup::{Error, Quiet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -137,42 +137,6 @@ fn configuration_is_kept() {
     // The old tree and the store were not touched by the edits.
     site.rollback(&Quiet).unwrap();
     assert_eq!(runs(&site), "r1");
-}
-
-#[test]
-fn a_failed_health_check_rolls_back() {
-    for (command, timeout) in [("false", 60), ("sleep 600", 1), ("/does/not/exist", 60)] {
-        let world = World::new();
-        world.publish("r1", "one").unwrap();
-        let site = world.site("site", |c| {
-            c.health = Some(Health {
-                command: command.split(' ').map(str::to_owned).collect(),
-                timeout,
-            });
-        });
-        update(&site).unwrap();
-        world.publish("r2", "two").unwrap();
-        assert!(matches!(update(&site), Err(Error::Unhealthy(_))), "{command}");
-        assert_eq!(runs(&site), "r1");
-        // It is not tried again by itself.
-        assert!(matches!(update(&site), Err(Error::Unhealthy(_))));
-        let status = fs::read_dir(world.path("site/state")).unwrap().flatten();
-        assert!(status.into_iter().all(|e| e.file_name() != "trial"));
-    }
-}
-
-#[test]
-fn a_healthy_release_stays() {
-    let world = World::new();
-    world.publish("r1", "one").unwrap();
-    let site = world.site("site", |c| {
-        let command = vec!["sh".into(), "-c".into(), "test -x \"$ELFUP_TREE/bin/ls\"".into()];
-        c.health = Some(Health { command, timeout: 60 });
-    });
-    update(&site).unwrap();
-    world.publish("r2", "two").unwrap();
-    update(&site).unwrap();
-    assert_eq!(runs(&site), "r2");
 }
 
 #[test]
