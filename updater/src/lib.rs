@@ -20,13 +20,12 @@ pub mod site;
 pub mod source;
 mod speed;
 pub mod step;
+pub mod store;
 pub mod trust;
 mod watch;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use jobs::Jobs;
+pub use names::PROTOCOL;
 pub use watch::{Quiet, Watch};
-
-/// Version of the protocol that this crate speaks; a repository of a newer one is refused.
-pub const PROTOCOL: u32 = 1;

@@ -2,6 +2,9 @@
 
 use crate::{Digest, Error, Result};
 
+/// Version of the protocol that this crate speaks; a repository of a newer one is refused.
+pub const PROTOCOL: u32 = 1;
+
 /// What a site follows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Follow {

@@ -4,9 +4,10 @@ use super::show::{bytes, json};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand};
 use elfup::Result;
-use elfup::farm::{self, LocalStore, Publish};
+use elfup::farm::{self, Publish};
 use elfup::manifest::ScanOptions;
 use elfup::names::Follow;
+use elfup::store::LocalStore;
 use elfup::trust::{Lifetimes, Signer};
 use std::path::PathBuf;
 

@@ -1,10 +1,10 @@
 //! Whole files in the repository, named by the digest of their plain bytes.
 
-use super::Store;
 use crate::compress;
 use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::manifest::Content;
+use crate::store::Store;
 use crate::{Digest, Error, Result, names};
 use std::fs::File;
 use std::io::{self, Read, Write};

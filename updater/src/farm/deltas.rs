@@ -1,7 +1,8 @@
 //! One delta job: a pure function of two files and a profile, measured by applying, kept only if it pays.
 
-use super::{Store, blobs};
+use super::blobs;
 use crate::manifest::Content;
+use crate::store::Store;
 use crate::watch::ForEngine;
 use crate::{Digest, Error, Result, Watch};
 use elfdelta::{Limits, Options, Patch, Profile, Silent};

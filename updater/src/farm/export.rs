@@ -1,9 +1,10 @@
 //! The part of a repository that a stick must carry to bring a site from one release to the head.
 
 use super::publish::{load_channel, load_manifest};
-use super::{LocalStore, Store, steps};
+use super::steps;
 use crate::manifest::Manifest;
 use crate::names::{self, Follow};
+use crate::store::{LocalStore, Store};
 use crate::{Error, Result, Watch};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,10 +1,11 @@
 //! Drops old releases from a channel, and files that no channel names any more.
 
 use super::publish::{commit, load_channel, load_manifest};
-use super::{LocalStore, Store, steps};
+use super::steps;
 use crate::disk::Lock;
 use crate::manifest::Manifest;
 use crate::names::{self, Follow};
+use crate::store::{LocalStore, Store};
 use crate::trust::{Lifetimes, Signer};
 use crate::{Result, Watch};
 use std::collections::BTreeSet;

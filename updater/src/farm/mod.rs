@@ -13,10 +13,8 @@ mod pairs;
 mod publish;
 mod stats;
 mod steps;
-mod store;
 
 pub use export::export;
 pub use gc::{GcReport, gc};
 pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};
-pub use store::{LocalStore, Store};

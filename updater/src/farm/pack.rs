@@ -1,9 +1,9 @@
 //! A pack on its way to the store: pieces back to back, in a file without a name until its digest is known.
 
-use super::Store;
 use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::step::Piece;
+use crate::store::Store;
 use crate::{Digest, Result, names};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Sink, Write};

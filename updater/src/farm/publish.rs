@@ -1,11 +1,12 @@
 //! Publishing one release: everything it needs is stored first, the signed timestamp last.
 
+use super::blobs;
 use super::steps::{self, Side, Tools};
-use super::{LocalStore, Store, blobs};
 use crate::disk::Lock;
 use crate::manifest::{Entry, Header, Kind, Manifest, ScanOptions, join, scan};
 use crate::names::{self, Follow};
 use crate::step::{Channel, Release};
+use crate::store::{LocalStore, Store};
 use crate::trust::{Lifetimes, Signer};
 use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress, speed};
 use std::path::{Path, PathBuf};

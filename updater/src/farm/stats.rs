@@ -1,8 +1,9 @@
 //! What deltas saved, step by step.
 
 use super::publish::{load_channel, load_manifest};
-use super::{LocalStore, steps};
+use super::steps;
 use crate::names::Follow;
+use crate::store::LocalStore;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,11 +1,12 @@
 //! Builds one step: the deltas and bundles between two manifests, their pack and their table.
 
+use super::blobs;
 use super::deltas::{self, Made};
 use super::pack::Pack;
 use super::pairs::{Pair, pairs};
-use super::{Store, blobs};
 use crate::manifest::{Content, Manifest};
 use crate::step::{self, BundleRow, DeltaRow, Release, StepRef, Table};
+use crate::store::Store;
 use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names};
 use elfdelta::Profile;
 use std::collections::BTreeSet;

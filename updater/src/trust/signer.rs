@@ -6,7 +6,7 @@ use super::roles::{
     Common, Delegated, Delegations, Hashes, Meta, RoleKeys, Root, Snapshot, Target, Targets, Timestamp,
 };
 use crate::clock::{self, Seconds};
-use crate::farm::Store;
+use crate::store::Store;
 use crate::{Digest, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

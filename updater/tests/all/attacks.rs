@@ -2,8 +2,9 @@
 
 use crate::server::{Fault, Server};
 use crate::world::{World, runs, update, write};
-use elfup::farm::{LocalStore, Store, publish};
+use elfup::farm::publish;
 use elfup::site::Site;
+use elfup::store::{LocalStore, Store};
 use elfup::trust::{Lifetimes, Signer};
 use elfup::{Error, Quiet};
 use std::fs;

@@ -2,8 +2,8 @@
 
 use crate::server::{Fault, Server};
 use crate::world::{World, runs, update};
-use elfup::farm::{LocalStore, Store};
 use elfup::site::Site;
+use elfup::store::{LocalStore, Store};
 use elfup::{Error, Quiet};
 use std::fs;
 use std::path::Path;

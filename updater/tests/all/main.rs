@@ -11,5 +11,6 @@ mod health;
 mod hostile;
 mod server;
 mod thief;
+mod tidy;
 mod updates;
 mod world;

@@ -1,10 +1,10 @@
 //! Attacks by somebody who has the online keys: what signatures cannot refuse, the checks behind them must.
 
 use crate::world::{World, noise, runs, update, write};
-use elfup::farm::{LocalStore, Store};
 use elfup::manifest::Manifest;
 use elfup::site::{Config, Item, Objective, Site, UpdateOptions, Way};
 use elfup::step::{self, BundleRow, Channel, DeltaRow, Piece, Table};
+use elfup::store::{LocalStore, Store};
 use elfup::trust::{Lifetimes, Signer};
 use elfup::{Digest, Error, Quiet, names};
 use std::fs;

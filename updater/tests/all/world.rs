@@ -22,7 +22,7 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
         };
         Signer::make_keys(&world.path("keys"), 1).unwrap();
-        let store = elfup::farm::LocalStore::new(&world.repo());
+        let store = elfup::store::LocalStore::new(&world.repo());
         Signer::new(&store, &world.path("keys"), Lifetimes::default())
             .init(1)
             .unwrap();

@@ -1,0 +1,37 @@
+//! What ARCHITECTURE.md says of the source, held to: dependencies point down.
+
+#[path = "../../../delta/tests/tidy/source.rs"]
+mod source;
+
+use std::path::{Path, PathBuf};
+
+/// The parts of the updater, lowest first; those in one row do not know each other.
+const RANKS: [&[&str]; 11] = [
+    &["error"],
+    &["clock", "digest", "jobs", "limits", "watch"],
+    &["disk", "names", "speed"],
+    &["compress"],
+    &["manifest", "store"],
+    &["step", "trust"],
+    &["source"],
+    &["farm", "site"],
+    &["lib"],
+    &["cli"],
+    &["main"],
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+#[test]
+fn dependencies_point_down() {
+    let wrong = source::upward(&root(), &RANKS);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_module_says_why_it_is_there() {
+    let silent = source::silent(&root());
+    assert!(silent.is_empty(), "{silent:#?}");
+}
