@@ -7,6 +7,7 @@ mod demo;
 mod elfup;
 mod engine;
 mod fleet;
+mod interrupt;
 mod measure;
 mod peers;
 mod release;
@@ -14,6 +15,7 @@ mod run;
 mod summary;
 mod table;
 mod tools;
+mod tree;
 
 use clap::{Parser, Subcommand};
 use corpora::Cache;
@@ -56,6 +58,8 @@ enum Action {
     },
     /// Two releases of a whole tree over a bad link, our updater beside other tools; needs root.
     Fleet(fleet::Fleet),
+    /// Two trees: every changed file through the engines, and the whole trees by what brings trees to sites.
+    Tree(tree::Tree),
     /// Which engines run on this machine, and how to install the others.
     Tools {
         /// Install what needs no administrator: HDiffPatch, into the cache directory.
@@ -74,10 +78,13 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let cache = args.cache.map_or_else(Cache::from_env, Cache::at);
     let result = match args.action {
-        Action::Demo => demo::run(&cache),
-        Action::Table { pairs, engines, json } => run_table(&cache, &pairs, &engines, json.as_deref()),
-        Action::OnePair { name } => demo::one_pair(&cache, &name),
+        Action::Demo => ended().and_then(|()| demo::run(&cache)),
+        Action::Table { pairs, engines, json } => {
+            ended().and_then(|()| run_table(&cache, &pairs, &engines, json.as_deref()))
+        }
+        Action::OnePair { name } => ended().and_then(|()| demo::one_pair(&cache, &name)),
         Action::Fleet(args) => fleet::run(&cache, &args),
+        Action::Tree(args) => tree::run(&cache, &args),
         Action::Tools { install } => tools::run_tools(&cache, install),
         Action::Measured(request) => measure::child_main(&request),
         Action::Child(call) => child::main(&call),
@@ -89,6 +96,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The user's wish to stop ends this program and what it measures.
+fn ended() -> Result<(), String> {
+    interrupt::install(interrupt::Then::Exit)
 }
 
 fn run_table(cache: &Cache, pairs: &[String], engines: &[String], json: Option<&Path>) -> Result<(), String> {

@@ -4,6 +4,7 @@
 //! the engine and waits. So the children's resource usage is that of one engine alone, and its peak memory is
 //! not that of the process it was forked from.
 
+use crate::interrupt;
 use clap::Args;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,9 @@ fn one(step: &Step) -> Result<Usage, String> {
         command.arg("--stdout").arg(path);
     }
     command.arg("--").args(&step.argv).stdin(Stdio::null());
-    let output = command.output().map_err(crate::text)?;
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = interrupt::output(&mut command).map_err(crate::text)?;
+    interrupt::go_on()?;
     if !output.status.success() {
         // The last line is the measuring process's own, the one before it the command's.
         let said = String::from_utf8_lossy(&output.stderr);

@@ -81,9 +81,25 @@ impl Row {
             _ => None,
         }
     }
+    /// An engine's row.
+    pub fn of(engine: &Engine, outcome: Outcome) -> Row {
+        Row {
+            engine: engine.name,
+            whole: engine.whole,
+            ours: engine.ours(),
+            outcome,
+        }
+    }
+    /// Why the engine failed, if it ran and was wrong.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
     /// Whether the engine ran and was wrong.
     pub fn failed(&self) -> bool {
-        matches!(self.outcome, Outcome::Failed(_))
+        self.failure().is_some()
     }
 }
 
@@ -132,16 +148,9 @@ pub fn case(
         tell(engine.name);
         let outcome = match (engine.missing)(&tools) {
             Some(reason) => Outcome::Skipped(reason),
-            None => {
-                one(&tools, case, engine).map_or_else(Outcome::Failed, |done| Outcome::Done(Box::new(done)))
-            }
+            None => outcome(&tools, (&case.old, &case.new), engine, APPLIES),
         };
-        rows.push(Row {
-            engine: engine.name,
-            whole: engine.whole,
-            ours: engine.ours(),
-            outcome,
-        });
+        rows.push(Row::of(engine, outcome));
     }
     Ok(CaseResult {
         pair: case.name.clone(),
@@ -155,14 +164,19 @@ pub fn case(
 /// How often a delta is applied: a third of a second is too short to be measured once.
 const APPLIES: usize = 3;
 
-fn one(tools: &Tools, case: &Case, engine: &Engine) -> Result<Done, String> {
+/// One engine, which runs here, on an old and a new file; the delta is applied so many times.
+pub fn outcome(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) -> Outcome {
+    one(tools, files, engine, applies).map_or_else(Outcome::Failed, |done| Outcome::Done(Box::new(done)))
+}
+
+fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) -> Result<Done, String> {
     let work = tempfile::Builder::new()
         .prefix("elfdelta-bench-")
         .tempdir()
         .map_err(crate::text)?;
     let paths = Paths {
-        old: case.old.clone(),
-        new: case.new.clone(),
+        old: files.0.into(),
+        new: files.1.into(),
         work: work.path().into(),
         out: work.path().join("out"),
     };
@@ -185,7 +199,7 @@ fn one(tools: &Tools, case: &Case, engine: &Engine) -> Result<Done, String> {
         measure::steps(apply)
     };
     let mut usage = applied()?;
-    for _ in 1..APPLIES {
+    for _ in 1..applies {
         let again = applied()?;
         usage = if again.cpu < usage.cpu { again } else { usage };
     }

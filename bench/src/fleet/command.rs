@@ -1,6 +1,10 @@
 //! Small commands of the fleet run that nobody measures.
 
-use std::process::{Command, Stdio};
+use crate::interrupt;
+use std::{
+    io,
+    process::{Command, Output, Stdio},
+};
 
 /// A command line split at spaces.
 pub fn words(line: &str) -> Vec<String> {
@@ -14,11 +18,24 @@ pub fn run(argv: &[String]) -> Result<(), String> {
 
 /// Runs a command to its end and returns its standard output.
 pub fn output(argv: &[String]) -> Result<String, String> {
+    said(argv, |command| command.output())
+}
+
+/// Like [`output`], for what may be long: the user's wish to stop ends it.
+pub fn stoppable(argv: &[String]) -> Result<String, String> {
+    let text = said(argv, interrupt::output);
+    interrupt::go_on()?;
+    text
+}
+
+fn said(argv: &[String], run: impl FnOnce(&mut Command) -> io::Result<Output>) -> Result<String, String> {
     let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).stdin(Stdio::null());
-    let output = command
-        .output()
-        .map_err(|error| format!("{}: {error}", argv[0]))?;
+    command
+        .args(&argv[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = run(&mut command).map_err(|error| format!("{}: {error}", argv[0]))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -3,20 +3,20 @@
 mod command;
 mod disk;
 mod link;
-mod race;
+pub mod race;
 mod relay;
 mod report;
 mod server;
-mod tools;
+pub mod tools;
 mod tree;
 
+use crate::interrupt::{self, Then, go_on};
 use clap::Args;
 use corpora::Cache;
-use link::Shape;
+use link::{Link, Shape};
 use race::Race;
 use report::Row;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tools::{TOOLS, Tool};
 
 /// The command line of `bench fleet`.
@@ -48,22 +48,12 @@ pub struct Fleet {
     json: Option<PathBuf>,
 }
 
-/// Whether the user wants no more. The running tool is in the same group of processes and ends by itself; the
-/// namespace and the servers go as on any other way out.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-fn go_on() -> Result<(), String> {
-    match INTERRUPTED.load(Ordering::Relaxed) {
-        true => Err("interrupted".into()),
-        false => Ok(()),
-    }
-}
-
 /// `bench fleet`.
 pub fn run(cache: &Cache, args: &Fleet) -> Result<(), String> {
     let chosen = select(&args.tools)?;
     able()?;
-    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)).map_err(crate::text)?;
+    // The namespace and the servers go as on any other way out.
+    interrupt::install(Then::Return)?;
     let shape = Shape {
         kbit: args.kbit.max(1),
         rtt_ms: args.rtt,
@@ -74,7 +64,7 @@ pub fn run(cache: &Cache, args: &Fleet) -> Result<(), String> {
     });
     let elfup = args.elfup.clone().map_or_else(crate::elfup::program, Ok)?;
     let releases = tree::make(cache, &work, &args.wheels)?;
-    let race = Race::start(releases, &work, elfup)?;
+    let race = Race::start(releases, &work, elfup, Some(Link::make()?), "")?;
     let mut rows: Vec<Row> = chosen
         .iter()
         .map(|tool| first(&race, tool, args.fresh, shape))
@@ -168,7 +158,8 @@ fn able() -> Result<(), String> {
         })
 }
 
-fn lacks(tool: &Tool) -> Option<String> {
+/// Why a tool cannot be used, if it cannot.
+pub fn lacks(tool: &Tool) -> Option<String> {
     tool.needs.iter().find_map(|(program, package)| {
         crate::tools::lacks(program).map(|why| format!("{why}: apt-get install {package}"))
     })

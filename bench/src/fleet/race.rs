@@ -1,18 +1,17 @@
 //! One tool from farm to site: what it makes, what crosses the link, and how long that takes.
 
 use super::{
-    command::output,
+    command::stoppable,
     disk,
     link::{Link, Shape},
     server::{Nginx, Rsync},
     tools::{TAR, Tool},
-    tree::Releases,
 };
 use crate::measure::{self, Step, Usage};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -44,12 +43,21 @@ pub struct Pulled {
     pub disk: u64,
 }
 
+/// Where the two releases are.
+pub struct Releases {
+    /// What the site runs.
+    pub old: PathBuf,
+    /// What it is to run.
+    pub new: PathBuf,
+}
+
 /// Everything that the tools are run with.
 pub struct Race {
     releases: Releases,
     work: PathBuf,
     elfup: PathBuf,
-    link: Link,
+    link: Option<Link>,
+    plan: &'static str,
     nginx: Nginx,
     _rsync: Option<Rsync>,
     web: SocketAddr,
@@ -58,24 +66,35 @@ pub struct Race {
 }
 
 impl Race {
-    /// Starts the servers over what is, or will be, in `work`.
-    pub fn start(releases: Releases, work: &Path, elfup: PathBuf) -> Result<Race, String> {
+    /// Starts the servers over what is, or will be, in `work`; without a link the site is at the servers, and our
+    /// updater is told by the options `plan` what to plan for.
+    pub fn start(
+        releases: Releases,
+        work: &Path,
+        elfup: PathBuf,
+        mut link: Option<Link>,
+        plan: &'static str,
+    ) -> Result<Race, String> {
         let scratch = tempfile::tempdir().map_err(crate::text)?;
         let www = work.join("www");
         fs::create_dir_all(&www).map_err(crate::text)?;
         let nginx = Nginx::start(&www, scratch.path())?;
-        let mut link = Link::make()?;
-        let web = link.open(nginx.port)?;
+        let mut open = |port: u16| match &mut link {
+            Some(link) => link.open(port),
+            None => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        };
+        let web = open(nginx.port)?;
         let started = crate::tools::lacks("rsync")
             .is_none()
             .then(|| Rsync::start(&releases.new, scratch.path()));
         let daemon = started.transpose()?;
-        let rsync = daemon.as_ref().map(|daemon| link.open(daemon.port)).transpose()?;
+        let rsync = daemon.as_ref().map(|daemon| open(daemon.port)).transpose()?;
         Ok(Race {
             releases,
             work: work.into(),
             elfup,
             link,
+            plan,
             nginx,
             _rsync: daemon,
             web,
@@ -87,7 +106,7 @@ impl Race {
     /// Lets the farm make the new release, or takes what this build of the tool made in an earlier run.
     pub fn make(&self, tool: &Tool, fresh: bool) -> Result<Made, String> {
         let (farm, www) = (self.farm(tool), self.www(tool));
-        let said = output(&self.script(tool, tool.version))?;
+        let said = stoppable(&self.script(tool, tool.version))?;
         let version = format!("{said}{}{}{TAR}", tool.before, tool.make);
         let note = farm.join("made.json");
         let earlier = fs::read(&note)
@@ -99,7 +118,7 @@ impl Race {
         for folder in [&farm, &www] {
             empty(folder).map_err(crate::text)?;
         }
-        output(&self.script(tool, tool.before))?;
+        stoppable(&self.script(tool, tool.before))?;
         let usage = measure::steps(&[Step {
             argv: self.script(tool, tool.make),
             ..Step::default()
@@ -118,21 +137,24 @@ impl Race {
     pub fn pull(&self, tool: &Tool, shape: Option<Shape>) -> Result<Pulled, String> {
         let site = self.site();
         empty(&site).map_err(crate::text)?;
-        self.link.shape(None)?;
-        output(&self.script(tool, tool.ready))?;
+        self.shape(None)?;
+        stoppable(&self.script(tool, tool.ready))?;
         self.nginx.served()?;
-        self.link.shape(shape)?;
-        let before = self.link.crossed()?;
+        self.shape(shape)?;
+        let before = self.crossed()?;
         let step = Step {
-            argv: self.link.at_site(&self.script(tool, tool.pull)),
+            argv: match &self.link {
+                Some(link) => link.at_site(&self.script(tool, tool.pull)),
+                None => self.script(tool, tool.pull),
+            },
             ..Step::default()
         };
         let (usage, disk) = disk::peak(&site, || measure::steps(&[step]));
-        let (usage, after) = (usage?, self.link.crossed()?);
+        let (usage, after) = (usage?, self.crossed()?);
         let (requests, content) = self.nginx.served()?;
         let (down, up) = (after.0 - before.0, after.1 - before.1);
-        self.link.shape(None)?;
-        output(&self.script(tool, tool.check))?;
+        self.shape(None)?;
+        stoppable(&self.script(tool, tool.check))?;
         let content = if requests == 0 { down + up } else { content };
         Ok(Pulled {
             content,
@@ -142,6 +164,19 @@ impl Race {
             usage,
             disk,
         })
+    }
+
+    /// What a script of a tool says, which is not measured.
+    pub fn ask(&self, tool: &Tool, script: &str) -> Result<String, String> {
+        stoppable(&self.script(tool, script))
+    }
+
+    fn shape(&self, shape: Option<Shape>) -> Result<(), String> {
+        self.link.as_ref().map_or(Ok(()), |link| link.shape(shape))
+    }
+    /// Bytes on the wire so far, down and up; none without a link.
+    fn crossed(&self) -> Result<(u64, u64), String> {
+        self.link.as_ref().map_or(Ok((0, 0)), Link::crossed)
     }
 
     /// The command line that runs a script of a tool.
@@ -160,6 +195,7 @@ impl Race {
             ("URL", url),
             ("RSYNC", rsync),
             ("TAR", TAR.into()),
+            ("PLAN", self.plan.into()),
         ];
         let mut line = vec!["env".to_owned()];
         line.extend(variables.map(|(name, value)| format!("{name}={value}")));

@@ -2,7 +2,7 @@
 //!
 //! Scripts find in their environment: `OLD` and `NEW`, the releases; `FARM`, a folder that is not served; `WWW`,
 //! the served one, at the site `URL`; `RSYNC`, the rsync module of the new release; `SITE`, the site's folder;
-//! `ELFUP`, our program. Everything is compressed on one thread.
+//! `ELFUP`, our program; `PLAN`, options that tell it of a link that is not there. Everything is compressed on one thread.
 
 /// One tool.
 pub struct Tool {
@@ -50,7 +50,7 @@ pub const TOOLS: [Tool; 7] = [
                 --source "$WWW/repo" --root "$WWW/repo/tuf/1.root.json"
             "$ELFUP" -q site --site "$SITE/site" downgrade old
             sed -i "s|\"$WWW/repo\"|\"$URL/repo\"|" "$SITE/site/site.json""#,
-        pull: r#""$ELFUP" -q site --site "$SITE/site" update --json > "$SITE/updated.json""#,
+        pull: r#""$ELFUP" -q site --site "$SITE/site" update $PLAN --json > "$SITE/updated.json""#,
         check: r#"
             grep -q "$URL/repo" "$SITE/site/site.json"
             diff -r --no-dereference "$NEW" "$SITE/site/current/." >&2

@@ -1,20 +1,13 @@
 //! The two releases that are distributed: real packages side by side, and an entry of every kind of our own.
 
 use super::command::{run, words};
+use super::race::Releases;
 use corpora::{Cache, Manifest, Side};
 use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{FileExt, PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
-
-/// Where the two releases are.
-pub struct Releases {
-    /// What the site runs.
-    pub old: PathBuf,
-    /// What it is to run.
-    pub new: PathBuf,
-}
 
 /// Makes both releases below `folder` of the packages of these names (all, if none is given).
 ///

@@ -16,5 +16,6 @@ mod steps;
 
 pub use export::export;
 pub use gc::{GcReport, gc};
+pub use pairs::{Pair, by_name};
 pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};

@@ -28,6 +28,18 @@ const MOST_HOLDERS: usize = 64;
 /// Pairs every content that `old` lacks with a base: the same path, else a name that differs only in digits,
 /// else the most similar content.
 pub fn pairs(old: &Manifest, new: &Manifest, tools: Tools) -> Result<Vec<Pair>> {
+    let mut pairs = by_name(old, new);
+    if pairs
+        .iter()
+        .any(|p| p.from.is_none() && sketched(&new.entries[p.to]))
+    {
+        by_content(old, new, &mut pairs, tools)?;
+    }
+    Ok(pairs)
+}
+
+/// Pairs every content that `old` lacks with a base by path or name alone, where there is such a one.
+pub fn by_name(old: &Manifest, new: &Manifest) -> Vec<Pair> {
     let known: HashSet<Digest> = old.files().map(|(_, c)| c.digest).collect();
     let mut done: HashSet<Digest> = HashSet::new();
     let mut by_name: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
@@ -55,13 +67,7 @@ pub fn pairs(old: &Manifest, new: &Manifest, tools: Tools) -> Result<Vec<Pair>> 
             to,
         });
     }
-    if pairs
-        .iter()
-        .any(|p| p.from.is_none() && sketched(&new.entries[p.to]))
-    {
-        by_content(old, new, &mut pairs, tools)?;
-    }
-    Ok(pairs)
+    pairs
 }
 
 fn base(entry: &Entry) -> bool {
