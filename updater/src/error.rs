@@ -83,6 +83,9 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("cancelled; run the same command again to go on")]
     Cancelled,
+    /// A patch or a packed file could not be decoded; the next option is taken.
+    #[error("decode: {0}")]
+    Decode(String),
     /// The delta engine refused or failed.
     #[error("delta: {0}")]
     Engine(elfdelta::Error),
@@ -106,7 +109,7 @@ impl Error {
             Error::Busy(_) => 9,
             Error::NoVerdict(_) => 11,
             Error::Cancelled => 130,
-            Error::Io { .. } | Error::Privilege(_) | Error::Engine(_) => 1,
+            Error::Io { .. } | Error::Privilege(_) | Error::Engine(_) | Error::Decode(_) => 1,
         }
     }
 

@@ -6,6 +6,7 @@
 //! switches with one rename. `PROTOCOL.md` beside this crate says what is stored where and what is checked when.
 #![forbid(unsafe_code)]
 
+pub mod apart;
 pub mod clock;
 mod compress;
 pub mod digest;

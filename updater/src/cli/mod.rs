@@ -1,5 +1,6 @@
 //! Arguments, exit codes, and what both halves of the command share.
 
+mod apart;
 #[cfg(feature = "dbus")]
 mod bus;
 mod farm;
@@ -50,11 +51,17 @@ enum Command {
     Farm(farm::Farm),
     /// Keep one machine's tree up to date.
     Site(site::SiteArgs),
+    /// Decode for another elfup, over the socket that is standard input.
+    #[command(hide = true)]
+    DecodeApart(apart::Args),
 }
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    if let Command::DecodeApart(args) = &args.command {
+        return apart::child(args);
+    }
     let terminal = match Terminal::new(args.quiet) {
         Ok(t) => t,
         Err(e) => {
@@ -68,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Publish(c) => farm::publish(c, &terminal),
         Command::Farm(c) => farm::farm(c, &terminal),
         Command::Site(c) => site::run(c, &terminal),
+        Command::DecodeApart(_) => Ok(0),
     };
     terminal.clear();
     match result {

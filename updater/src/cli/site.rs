@@ -4,6 +4,7 @@ use super::farm::FollowArgs;
 use super::show::{self, bytes, json, seconds};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand, ValueEnum};
+use elfup::apart::{Apart, Sandbox};
 use elfup::site::daemon::{self, Event, Policy, When};
 use elfup::site::{Config, Forced, Health, Objective, Site, UpdateOptions, Updated, Wanted};
 use elfup::{Error, Result};
@@ -16,6 +17,10 @@ pub struct SiteArgs {
     /// The site's directory; the running tree is its `current`.
     #[arg(long, global = true, default_value = "/var/lib/elfup")]
     site: PathBuf,
+    /// Where patches are applied and files unpacked: in a child process with all that the kernel has (full), with
+    /// less (landlock, seccomp, limits), or in this process (none).
+    #[arg(long, global = true, value_name = "HOW", default_value = "full")]
+    sandbox: Sandbox,
     #[command(subcommand)]
     command: Command,
 }
@@ -279,6 +284,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     if let Command::Init(init) = args.command {
         return make(&args.site, init);
     }
+    super::apart::use_self(args.sandbox);
     if let Command::Run {
         every,
         jitter,
@@ -389,7 +395,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             };
             return told(&site.update(&options, watch)?, as_json, watch);
         }
-        Command::Status { json: as_json } => return status(&site, as_json),
+        Command::Status { json: as_json } => return status(&site, as_json, watch),
         Command::Verify { json: as_json } => {
             let differences = site.verify(watch)?;
             let unset = site.unset()?;
@@ -521,12 +527,13 @@ fn told(u: &Updated, as_json: bool, watch: &Terminal) -> Result<u8> {
     Ok(0)
 }
 
-fn status(site: &Site, as_json: bool) -> Result<u8> {
+fn status(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
     let deployments = site.deployments()?;
     let ready = site.ready()?.map(|m| m.header.release);
     let trust = site.trust()?;
     let way_back = site.way_back()?;
     let trial = site.on_trial()?;
+    let decoded = Apart::new(site.decoder.clone(), site.config.memory).shown(watch)?;
     if as_json {
         return json(&serde_json::json!({
             "deployments": deployments,
@@ -534,6 +541,7 @@ fn status(site: &Site, as_json: bool) -> Result<u8> {
             "trial": trial.as_ref().map(|(release, _)| release),
             "metadata_expires": trust.expires(),
             "clock_behind": trust.clock_behind(),
+            "decoded": decoded,
             "reverse": way_back.map(|(release, readable)| serde_json::json!({"release": release, "readable": readable})),
         }));
     }
@@ -564,5 +572,6 @@ fn status(site: &Site, as_json: bool) -> Result<u8> {
         Some(expires) => println!("signed metadata is good until {expires}"),
         None => println!("never checked"),
     }
+    println!("patches are applied {decoded}");
     Ok(0)
 }

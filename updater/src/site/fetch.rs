@@ -5,6 +5,7 @@ use super::plan::{Plan, Way};
 use super::reserve::Reservation;
 use super::ways::{Ways, passable};
 use super::{Site, plan::Item};
+use crate::apart::Apart;
 use crate::source::Sources;
 use crate::{Digest, Error, Result, Watch};
 use std::collections::{BTreeSet, HashSet};
@@ -17,6 +18,8 @@ pub(super) struct Run<'a> {
     pub sources: &'a Sources,
     pub watch: &'a dyn Watch,
     pub reservation: Reservation,
+    /// Where hostile bytes are decoded.
+    pub apart: Apart,
     /// Contents that the release needs and the site lacks.
     pub wanted: HashSet<Digest>,
 }
@@ -58,6 +61,7 @@ impl Site {
             sources,
             watch,
             reservation,
+            apart: Apart::new(self.decoder.clone(), self.config.memory),
             wanted: plan.items.iter().map(|i| i.digest).collect(),
         };
         let mut received = 0;
@@ -112,6 +116,7 @@ impl Site {
                 Err(e) => {
                     failures.push(format!("{}: {e}", choice.what));
                     fetched.failed_options += 1;
+                    run.apart.renew();
                     passable(e, run.watch)?;
                 }
             }

@@ -44,6 +44,7 @@ pub use update::{Planned, UpdateOptions, Updated};
 pub use verify::Difference;
 pub use ways::Ways;
 
+use crate::apart::{self, Program};
 use crate::disk::{self, Lock, Sync};
 use crate::source::{self, Sources};
 use crate::trust::State;
@@ -55,6 +56,8 @@ pub struct Site {
     root: PathBuf,
     /// What the site follows and how.
     pub config: Config,
+    /// What decodes patches and packed files for this site; none: this process.
+    pub decoder: Option<Program>,
     _lock: Lock,
 }
 
@@ -81,6 +84,7 @@ impl Site {
         Ok(Site {
             root: dir.to_owned(),
             config,
+            decoder: apart::program(),
             _lock: lock,
         })
     }
@@ -91,6 +95,7 @@ impl Site {
         let site = Site {
             root: dir.to_owned(),
             config,
+            decoder: apart::program(),
             _lock: Lock::take(&dir.join("lock"))?,
         };
         site.sweep()?;

@@ -7,11 +7,8 @@ use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind};
 use crate::step::Step;
-use crate::watch::ForEngine;
-use crate::{Digest, Error, Result, compress, names};
-use elfdelta::{Limits, Patch};
+use crate::{Digest, Error, Result, names};
 use std::fs::File;
-use std::io::Write;
 
 impl Site {
     /// Rebuilds the content by one way. Several contents may come out of a bundle.
@@ -32,7 +29,8 @@ impl Site {
                 let (patch, at) = self.patch(run, step, row)?;
                 let base = self.base_of(run, step, row)?;
                 self.build(&mut run.index, entry, content, &mut |sink| {
-                    self.apply(run.watch, &patch[at.clone()], &base, content.size, sink)
+                    run.apart
+                        .patch(run.watch, &patch[at.clone()], &base, content.size, sink)
                 })
             }
             Way::Chain { first, second } => {
@@ -41,7 +39,8 @@ impl Site {
                 let between = self.between(run, first, &patch[at], &base)?;
                 let (patch, at) = self.patch(run, second.0, second.1)?;
                 self.build(&mut run.index, entry, content, &mut |sink| {
-                    self.apply(run.watch, &patch[at.clone()], &between, content.size, sink)
+                    run.apart
+                        .patch(run.watch, &patch[at.clone()], &between, content.size, sink)
                 })
             }
             Way::Bundle { step, row } => self.bundle(run, step, row),
@@ -63,26 +62,8 @@ impl Site {
         self.open_base(&run.index, &digest)
     }
 
-    fn apply(
-        &self,
-        watch: &dyn crate::Watch,
-        patch: &[u8],
-        base: &File,
-        size: u64,
-        sink: &mut dyn Write,
-    ) -> Result<()> {
-        let limits = Limits {
-            memory: self.config.memory.saturating_sub(patch.len() as u64),
-            output: size,
-            threads: 1,
-            ..Limits::default()
-        };
-        let patch = Patch::parse(patch, &limits)?;
-        Ok(patch.apply(base, sink, &limits, &ForEngine(watch))?)
-    }
-
     /// The middle of a chain, in an unnamed file that nobody else sees.
-    fn between(&self, run: &Run, (s, row): (usize, usize), patch: &[u8], base: &File) -> Result<File> {
+    fn between(&self, run: &mut Run, (s, row): (usize, usize), patch: &[u8], base: &File) -> Result<File> {
         let step = &run.ways.steps[s];
         let wanted = step
             .to
@@ -95,7 +76,8 @@ impl Site {
         let file = crate::disk::create_new(&path, 0o600)?;
         crate::disk::remove(&path)?;
         let mut hasher = Hasher::new(&file);
-        self.apply(run.watch, patch, base, wanted.size, &mut hasher)?;
+        run.apart
+            .patch(run.watch, patch, base, wanted.size, &mut hasher)?;
         if hasher.finish() != (wanted.digest, wanted.size) {
             return Err(Error::Damaged("the middle of a chain has another digest".into()));
         }
@@ -124,8 +106,8 @@ impl Site {
             .filter_map(|e| Some((e, e.content()?)))
             .collect();
         let total = targets.iter().map(|(_, c)| c.size).sum();
-        let plain =
-            compress::unpack(&piece, &prefix, total).map_err(|e| Error::Damaged(format!("a bundle: {e}")))?;
+        let mut plain = Vec::new();
+        run.apart.unpack(run.watch, &piece, &prefix, total, &mut plain)?;
         let mut at = 0usize;
         for (entry, content) in targets {
             let end = at.saturating_add(content.size as usize);
@@ -167,21 +149,16 @@ impl Site {
             }
             let built = self.build(&mut run.index, entry, content, &mut |sink| {
                 let file = File::open(&part).doing("open", &part)?;
-                let mut failed = None;
-                let mut tee = Local {
-                    sink,
-                    failed: &mut failed,
-                };
-                let result = compress::unpack_to(file, &[], content.size, &mut tee);
-                match (result, failed) {
-                    (_, Some(e)) => Err(e).doing("write", "an object"),
-                    (Err(e), None) => Err(Error::Untrusted(format!("{path}: {e}"))),
-                    (Ok(()), None) => Ok(()),
-                }
+                let unpacked = run.apart.unpack_file(run.watch, &file, content.size, sink);
+                unpacked.map_err(|e| match e {
+                    Error::Decode(why) => Error::Untrusted(format!("{path}: {why}")),
+                    e => e,
+                })
             });
             match built {
                 Ok(()) => return crate::disk::remove(&part),
                 Err(e @ (Error::Untrusted(_) | Error::Damaged(_))) => {
+                    run.apart.renew();
                     run.sources.waste(content.stored);
                     crate::disk::remove(&part)?;
                     last = Error::Untrusted(format!("{path} from {}: {e}", run.sources.name(source)));
@@ -190,29 +167,6 @@ impl Site {
             }
         }
         Err(last)
-    }
-}
-
-/// Tells a full disk from bad input while unpacking.
-struct Local<'a> {
-    sink: &'a mut dyn Write,
-    failed: &'a mut Option<std::io::Error>,
-}
-
-impl Write for Local<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.sink.write(bytes).map_err(|e| {
-            // "More bytes than the file has" is the input's fault.
-            if e.kind() == std::io::ErrorKind::InvalidData {
-                return e;
-            }
-            let copy = std::io::Error::new(e.kind(), e.to_string());
-            *self.failed = Some(e);
-            copy
-        })
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.sink.flush()
     }
 }
 

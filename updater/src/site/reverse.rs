@@ -4,12 +4,13 @@ use super::Site;
 use super::fetch::Run;
 use super::reserve::Reservation;
 use super::ways::Ways;
+use crate::apart::Apart;
 use crate::disk::{self, Sync};
 use crate::error::Doing;
 use crate::manifest::{Content, Manifest};
 use crate::watch::ForEngine;
 use crate::{Digest, Error, Result, Watch, compress};
-use elfdelta::{Limits, Options, Patch};
+use elfdelta::{Limits, Options};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -212,6 +213,7 @@ impl Site {
             sources: &sources,
             watch,
             reservation: Reservation::take(&self.path("partial"), size, self.config.reserve)?,
+            apart: Apart::new(self.decoder.clone(), Limits::default().memory),
             wanted: HashSet::new(),
         };
         for (entry, content) in ways.target.files() {
@@ -259,18 +261,12 @@ impl Site {
             .ok_or_else(|| Error::Damaged("a reverse delta".into()))?;
         match row.from {
             None => self.build(&mut run.index, entry, content, &mut |sink| {
-                compress::unpack_to(bytes, &[], content.size, sink).doing("unpack", "a kept file")
+                run.apart.unpack(run.watch, bytes, &[], content.size, sink)
             }),
             Some(base) => {
                 let base = self.open_base(&run.index, &base)?;
-                let limits = Limits {
-                    output: content.size,
-                    threads: 1,
-                    ..Limits::default()
-                };
                 self.build(&mut run.index, entry, content, &mut |sink| {
-                    let patch = Patch::parse(bytes, &limits)?;
-                    Ok(patch.apply(&base, sink, &limits, &ForEngine(run.watch))?)
+                    run.apart.patch(run.watch, bytes, &base, content.size, sink)
                 })
             }
         }

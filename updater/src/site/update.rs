@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::reserve::Reservation;
 use super::ways::Ways;
 use super::{Objective, Site};
+use crate::apart::Apart;
 use crate::disk::{self, Sync};
 use crate::manifest::{Content, Entry, Manifest};
 use crate::source::{Account, Sources};
@@ -306,6 +307,7 @@ impl Site {
             sources: &sources,
             watch,
             reservation: Reservation::take(&self.path("partial"), 0, 0)?,
+            apart: Apart::new(self.decoder.clone(), self.config.memory),
             wanted,
         };
         for (entry, content) in ways.target.files() {

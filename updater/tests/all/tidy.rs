@@ -11,7 +11,7 @@ const RANKS: [&[&str]; 11] = [
     &["clock", "digest", "jobs", "limits", "watch"],
     &["disk", "names", "speed"],
     &["compress"],
-    &["manifest", "store"],
+    &["apart", "manifest", "store"],
     &["step", "trust"],
     &["source"],
     &["farm", "site"],
