@@ -13,5 +13,6 @@ mod hostile;
 mod server;
 mod thief;
 mod tidy;
+mod units;
 mod updates;
 mod world;
