@@ -10,7 +10,7 @@ const fn word_mask(kind: FieldKind) -> u32 {
         FieldKind::Branch14 => 0x0007_ffe0,
         FieldKind::Adr21 | FieldKind::AdrPage21 => 0x60ff_ffe0,
         FieldKind::Lo12 => 0x003f_fc00,
-        FieldKind::Rel8 | FieldKind::Rel32 | FieldKind::Rip32 => 0,
+        _ => 0,
     }
 }
 
@@ -40,9 +40,30 @@ impl FieldKind {
         !matches!(self, FieldKind::AdrPage21 | FieldKind::Lo12)
     }
 
+    /// Whether the field may hold the address of data, such as that of a jump table.
+    pub fn may_point_to_data(self) -> bool {
+        matches!(
+            self,
+            FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21 | FieldKind::GotDisp32
+        )
+    }
+
+    /// Whether the field counts from an address of its own, not from the end of its instruction.
+    #[cfg(test)]
+    fn counts_from_base(self) -> bool {
+        matches!(self, FieldKind::GotAdd32 | FieldKind::GotDisp32)
+    }
+
     /// Whether the field owns its bytes, as on x86, or only some bits of its word.
     fn owns_bytes(self) -> bool {
-        matches!(self, FieldKind::Rel8 | FieldKind::Rel32 | FieldKind::Rip32)
+        matches!(
+            self,
+            FieldKind::Rel8
+                | FieldKind::Rel32
+                | FieldKind::Rip32
+                | FieldKind::GotAdd32
+                | FieldKind::GotDisp32
+        )
     }
 
     /// Width and unit shift of an AArch64 field that counts from its instruction.
@@ -77,7 +98,8 @@ fn word(insn: &[u8], at: u8) -> Option<u32> {
 
 impl Machine {
     /// Cuts an address to the width of the machine.
-    fn address(self, value: u64) -> u64 {
+    #[inline]
+    pub fn address(self, value: u64) -> u64 {
         if self == Machine::X86_32 {
             value & 0xffff_ffff
         } else {
@@ -102,6 +124,9 @@ impl Machine {
         match kind {
             FieldKind::Rel8 | FieldKind::Rel32 | FieldKind::Rip32 => {
                 self.address(end.wrapping_add_signed(i64::from(word as i32)))
+            }
+            FieldKind::GotAdd32 | FieldKind::GotDisp32 => {
+                self.address(address.wrapping_add_signed(i64::from(word as i32)))
             }
             FieldKind::Lo12 => address.wrapping_add(u64::from(bits >> 10) << low_shift(word)),
             FieldKind::Branch26 => address.wrapping_add_signed(signed(bits, 26) << 2),
@@ -138,6 +163,9 @@ impl Machine {
             }
             FieldKind::Rel32 | FieldKind::Rip32 => {
                 i32::try_from(from_end).is_ok_and(|value| put(insn, at, u32::MAX, value as u32))
+            }
+            FieldKind::GotAdd32 | FieldKind::GotDisp32 => {
+                put(insn, at, u32::MAX, target.wrapping_sub(address) as u32)
             }
             FieldKind::Lo12 => {
                 let Some(shift) = word(insn, at).map(low_shift) else {
@@ -224,6 +252,8 @@ mod tests {
         (Machine::X86_64, K::Rip32, 0x00),
         (Machine::X86_32, K::Rel8, 0x00),
         (Machine::X86_32, K::Rel32, 0x00),
+        (Machine::X86_32, K::GotAdd32, 0x00),
+        (Machine::X86_32, K::GotDisp32, 0x00),
         (Machine::AArch64, K::Branch26, 0x9400_0000),
         (Machine::AArch64, K::Branch19, 0xb400_0003),
         (Machine::AArch64, K::Branch14, 0xb708_0004),
@@ -252,7 +282,7 @@ mod tests {
             let target = machine.read(kind, &insn, at, len, place);
             machine.blank(kind, &mut insn, at);
             let blank = machine.read(kind, &insn, at, len, place);
-            let end = if machine == Machine::AArch64 { place } else { place.wrapping_add(u64::from(len)) };
+            let end = if machine == Machine::AArch64 || kind.counts_from_base() { place } else { place.wrapping_add(u64::from(len)) };
             let end = if kind == K::AdrPage21 { end & !4095 } else { machine.address(end) };
             prop_assert_eq!(blank, end);
             prop_assert!(machine.write(kind, &mut insn, at, len, place, target));

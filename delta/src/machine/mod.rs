@@ -12,6 +12,7 @@
 
 mod aarch64;
 mod field;
+mod got;
 mod pages;
 mod scan;
 mod x86;
@@ -45,6 +46,11 @@ pub enum FieldKind {
     /// AArch64 unsigned twelve-bit immediate that may complete an `adrp`, in units that the instruction
     /// sets. Only [`Pages`] knows whether it does, and which page it counts from.
     Lo12,
+    /// 32-bit x86 constant that gives the address of the global offset table once the address of its
+    /// instruction was added. Only a [`Scanner`] knows it.
+    GotAdd32,
+    /// 32-bit x86 displacement from the global offset table. Only a [`Scanner`] knows it, and where the table is.
+    GotDisp32,
 }
 
 /// A reference field and where it lies.
@@ -103,7 +109,7 @@ impl Default for Insn {
     }
 }
 
-const FIELD_KINDS: [FieldKind; 10] = [
+const FIELD_KINDS: [FieldKind; 12] = [
     FieldKind::Rel8,
     FieldKind::Rel32,
     FieldKind::Rip32,
@@ -114,6 +120,8 @@ const FIELD_KINDS: [FieldKind; 10] = [
     FieldKind::Adr21,
     FieldKind::AdrPage21,
     FieldKind::Lo12,
+    FieldKind::GotAdd32,
+    FieldKind::GotDisp32,
 ];
 
 const FLOWS: [Flow; 8] = [
@@ -310,6 +318,11 @@ impl Machine {
             (183, 1 | 2, true) => Some(Machine::AArch64),
             _ => None,
         }
+    }
+
+    /// Whether what a field means depends on the instructions before it, so that every one of them is passed.
+    pub fn has_context(self) -> bool {
+        matches!(self, Machine::AArch64 | Machine::X86_32)
     }
 
     /// Decodes the instruction at the start of `bytes`, which may be anything. Bytes that are no

@@ -1,6 +1,7 @@
 //! Steps through a function and finds its reference fields, one instruction at a time.
 
 use super::aarch64::{base_of, word_of};
+use super::got::GotBase;
 use super::{Field, FieldKind, Insn, Machine, Pages};
 
 /// A walk over the instructions of one function, first to last.
@@ -8,6 +9,7 @@ use super::{Field, FieldKind, Insn, Machine, Pages};
 pub struct Scanner {
     machine: Machine,
     pages: Pages,
+    got: GotBase,
 }
 
 impl Scanner {
@@ -16,6 +18,7 @@ impl Scanner {
         Scanner {
             machine,
             pages: Pages::new(),
+            got: GotBase::default(),
         }
     }
 
@@ -37,6 +40,7 @@ impl Scanner {
                 page.map(|page| (field, page))
             }
             Some(field) => Some((field, address)),
+            None if self.machine == Machine::X86_32 => self.got.field(insn, bytes, address),
             None => None,
         }
     }
@@ -44,8 +48,10 @@ impl Scanner {
     /// Goes past the instruction at the start of `bytes`, whose fields are final.
     #[inline]
     pub fn pass(&mut self, bytes: &[u8], address: u64) {
-        if self.machine == Machine::AArch64 {
-            self.pages.step(bytes, address);
+        match self.machine {
+            Machine::AArch64 => drop(self.pages.step(bytes, address)),
+            Machine::X86_32 => self.got.step(bytes, address),
+            Machine::X86_64 => {}
         }
     }
 }

@@ -42,17 +42,13 @@ pub fn plan<'a>(
         }
     };
     let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
-    let choices = Choices::new(&new.elf, |section, table| {
-        let s = &new.elf.sections[section];
-        let content = &bytes[s.offset as usize..(s.offset + s.size) as usize];
-        match table {
-            Table::Functions => go::fits(&new.elf, bytes),
-            Table::Relocations => relocations::fits(new.machine, &new.elf, content),
-            Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
-                symbols::fits(&new.elf, bytes, table, section)
-            }
-            Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(section, table),
+    let choices = Choices::new(&new.elf, |section, table| match table {
+        Table::Functions => go::fits(&new.elf, bytes),
+        Table::Relocations => relocations::fits(new.machine, &new.elf, section, bytes),
+        Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
+            symbols::fits(&new.elf, bytes, table, section)
         }
+        Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(section, table),
     });
     let regions = data_regions(old, &new, &choices);
     let Some(regions) = regions else { return Ok(None) };

@@ -48,6 +48,10 @@ pub struct Pointer {
     pub new: u32,
     /// Target in the old file, if old code stands behind the reference.
     pub old: Option<u32>,
+    /// Address from which the entries of a jump table at the target count.
+    pub origin: u32,
+    /// The same in the old file.
+    pub old_origin: Option<u32>,
     /// Instruction index in the unit.
     pub index: usize,
     /// Hash of the instruction's leading bytes.
@@ -296,7 +300,7 @@ impl<'a> CodePass<'a> {
             let here = addr + p as u32;
             let end = p + usize::from(insn.len());
             let field = scanner.field(&insn, &self.bytes[p..], u64::from(here));
-            if field.is_none() && machine != Machine::AArch64 {
+            if field.is_none() && !machine.has_context() {
                 p = end;
                 continue;
             }
@@ -305,6 +309,7 @@ impl<'a> CodePass<'a> {
             let old_addr = old_at.and_then(|a| self.old.map.addr(a));
             let same = source.is_some_and(|r| r.same);
             // The old instruction: the bytes themselves, or the one that was replaced.
+            let mut old_from = None;
             let old_field = if let (Some(old_at), Some(old_addr)) = (old_at, old_addr) {
                 let (old_bytes, old_insn) = if same {
                     (&self.base[p..], insn)
@@ -315,6 +320,7 @@ impl<'a> CodePass<'a> {
                 let old_field = old_scanner.field(&old_insn, old_bytes, u64::from(old_addr));
                 let target =
                     old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len(), from));
+                old_from = old_field.and_then(|(_, from)| u32::try_from(from).ok());
                 old_scanner.pass(old_bytes, u64::from(old_addr));
                 target.and_then(|t| u32::try_from(t).ok())
             } else {
@@ -351,15 +357,18 @@ impl<'a> CodePass<'a> {
                 } else {
                     targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
                 };
-                if matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21) {
+                if field.kind.may_point_to_data() {
+                    let counted = field.kind == FieldKind::GotDisp32;
                     self.pointers.push(Pointer {
                         new: target,
                         old: old_field,
+                        origin: if counted { from as u32 } else { target },
+                        old_origin: if counted { old_from } else { old_field },
                         index,
                         head: site.head,
                     });
                 }
-                let target = widen(from, target);
+                let target = machine.address(widen(from, target));
                 machine.write(
                     field.kind,
                     &mut self.bytes[p..],

@@ -42,9 +42,10 @@ impl Default for JumpModels {
     }
 }
 
-/// Entries of the table at `base`: words that point into the function `(address, size)`, up to `limit`.
+/// Entries of the table at `base`, which count from `origin`: words that point into the function `(address, size)`,
+/// up to `limit`.
 fn entries(
-    base: u32,
+    (base, origin): (u32, u32),
     limit: u32,
     function: (u32, u32),
     mut read: impl FnMut(u32) -> Option<[u8; 4]>,
@@ -54,7 +55,7 @@ fn entries(
     let most = (limit.saturating_sub(base) / ENTRY).min(MOST);
     for k in 0..most {
         let Some(word) = read(base + k * ENTRY) else { break };
-        let target = base.wrapping_add(u32::from_le_bytes(word));
+        let target = origin.wrapping_add(u32::from_le_bytes(word));
         if target.wrapping_sub(function.0) >= function.1 {
             break;
         }
@@ -117,7 +118,8 @@ pub fn unit<S: Symbols>(
                         .ok()
                         .map(|()| word)
                 };
-                entries(old, limit, old_function, read, &mut old_entries);
+                let origin = pointer.old_origin.unwrap_or(old);
+                entries((old, origin), limit, old_function, read, &mut old_entries);
             }
         }
         if let Some(truth) = world.truth {
@@ -125,7 +127,13 @@ pub fn unit<S: Symbols>(
                 let at = world.addresses.offset(addr)? as usize;
                 truth.get(at..at + 4)?.try_into().ok()
             };
-            entries(pointer.new, new_limit, function, read, &mut known);
+            entries(
+                (pointer.new, pointer.origin),
+                new_limit,
+                function,
+                read,
+                &mut known,
+            );
         }
         let count = if !old_entries.is_empty() {
             let usual = old_entries.len() as i64;
@@ -174,7 +182,7 @@ pub fn unit<S: Symbols>(
             let target = world
                 .targets
                 .code(s, &mut m.targets, &site, guess, view.locals(), truth)?;
-            bytes.extend_from_slice(&target.wrapping_sub(pointer.new).to_le_bytes());
+            bytes.extend_from_slice(&target.wrapping_sub(pointer.origin).to_le_bytes());
             last = Some(target);
             if s.exhausted() {
                 return Err(Error::DamagedPatch("the jump stream ends too early"));
@@ -191,10 +199,11 @@ pub fn unit<S: Symbols>(
 /// File ranges of the jump tables of a whole file, for the matcher, which compares the rest.
 pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
     let mut found = Vec::new();
-    let (mut bases, mut table) = (Vec::new(), Vec::new());
+    let (mut bases, mut origins, mut table) = (Vec::new(), Vec::new(), Vec::new());
     for unit in &code.units {
         let Some(addr) = code.addr(unit.at) else { continue };
         bases.clear();
+        origins.clear();
         let content = &bytes[unit.at as usize..unit.end() as usize];
         let mut scanner = Scanner::new(machine);
         let mut p = 0;
@@ -202,15 +211,18 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
             let here = u64::from(addr) + p as u64;
             let (insn, field) = scanner.look(&content[p..], here);
             if let Some((field, from)) = field
-                && matches!(field.kind, FieldKind::Rip32 | FieldKind::Lo12 | FieldKind::Adr21)
+                && field.kind.may_point_to_data()
             {
-                bases.push(machine.read(field.kind, &content[p..], field.at, insn.len(), from) as u32);
+                let base = machine.read(field.kind, &content[p..], field.at, insn.len(), from) as u32;
+                let counted = field.kind == FieldKind::GotDisp32;
+                origins.push((base, if counted { from as u32 } else { base }));
+                bases.push(base);
             }
             scanner.pass(&content[p..], here);
             p += usize::from(insn.len());
         }
         bases.sort_unstable();
-        for &base in &bases {
+        for &(base, origin) in &origins {
             let Some(limit) = limit(addresses, base, &bases) else {
                 continue;
             };
@@ -218,7 +230,7 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
                 let at = addresses.offset(addr)? as usize;
                 bytes.get(at..at + 4)?.try_into().ok()
             };
-            entries(base, limit, (addr, unit.size), read, &mut table);
+            entries((base, origin), limit, (addr, unit.size), read, &mut table);
             if let Some(at) = addresses.offset(base).filter(|_| !table.is_empty()) {
                 found.push((at, table.len() as u32 * ENTRY));
             }

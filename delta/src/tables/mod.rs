@@ -28,7 +28,6 @@ use crate::{Error, error::Result};
 /// Bytes of an old section read at a time.
 const CHUNK: usize = 1 << 16;
 
-const SHT_RELA: u32 = 4;
 const SHF_ALLOC: u64 = 2;
 
 /// The one predictor that each kind of table has so far; a later one takes the next number.
@@ -37,7 +36,7 @@ const PREDICTOR: u64 = 1;
 /// The models there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Table {
-    /// Relocations with addends.
+    /// Relocations of a loaded file.
     Relocations,
     /// `.eh_frame`.
     Frames,
@@ -63,7 +62,7 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     if !s.in_file() {
         return None;
     }
-    if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && elf.is_64 && s.size.is_multiple_of(24) {
+    if relocations::Form::of(elf, s).is_some() {
         return Some(Table::Relocations);
     }
     if let Some(table) = symbols::candidate(elf, section) {

@@ -1,64 +1,29 @@
-//! Relocations with addends, folded into the words they describe and unfolded again.
+//! Relocations, folded into the words they describe and unfolded again.
 //!
 //! A relative relocation says only that a word holds an address, and which: so the words of the data sections
 //! are told one by one, address or not, and the rows follow in order. Other rows are told against old ones.
 //! Source of the layout: System V gABI, "Relocation"; linkers put relative rows first, by offset.
 
-use super::{Made, SHF_ALLOC, SHT_RELA, Table, World};
+mod rows;
+
+pub use rows::Form;
+
+use self::rows::{Row, relative, slots, split, word, word_in};
+use super::{Made, SHF_ALLOC, Table, World};
 use crate::code::{Model, Symbols, hash};
 use crate::elf::Elf;
 use crate::machine::Machine;
 use crate::predict::{Guess, Locals, Site, TargetModels};
 use crate::{Error, error::Result};
 
-/// Bytes of a row.
-const ROW: usize = 24;
 /// Most bytes that are set aside before there is anything to put there.
 const LARGEST_START: usize = 1 << 20;
-/// Bytes of a word that a relocation fills.
-const WORD: u32 = 8;
 const SHF_WRITE: u64 = 1;
 
 /// Kinds of site that target prediction tells apart.
 const SLOT: u32 = 32;
 const ROW_OFFSET: u32 = 33;
 const ROW_ADDEND: u32 = 34;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Row {
-    offset: u64,
-    info: u64,
-    addend: u64,
-}
-
-fn rows(bytes: &[u8]) -> Vec<Row> {
-    let word = |row: &[u8], at: usize| u64::from_le_bytes(row[at..at + 8].try_into().unwrap_or_default());
-    let row = |row: &[u8]| Row {
-        offset: word(row, 0),
-        info: word(row, 8),
-        addend: word(row, 16),
-    };
-    bytes.chunks_exact(ROW).map(row).collect()
-}
-
-/// `r_info` of a relative relocation: x86-64 psABI table 4.9, AArch64 ELF ABI table 5-14.
-fn relative(machine: Machine) -> u64 {
-    match machine {
-        Machine::X86_64 => 8,
-        Machine::X86_32 => 8,
-        Machine::AArch64 => 1027,
-    }
-}
-
-/// Splits the relative rows off the front; the rest begins at the returned index.
-fn split(machine: Machine, rows: &[Row]) -> usize {
-    let small = |r: &Row| r.offset < u64::from(u32::MAX) && r.addend < u64::from(u32::MAX);
-    let folds = |r: &Row| r.info == relative(machine) && small(r);
-    let ascending = |i: usize| i == 0 || rows[i - 1].offset < rows[i].offset;
-    (0..rows.len())
-        .take_while(|&i| folds(&rows[i]) && ascending(i))
-        .count()
-}
 
 /// Sections whose words may be folded, ascending by address: address, length, file offset.
 fn slot_sections(world_elf: &Elf) -> Vec<(u32, u32, u32)> {
@@ -75,53 +40,64 @@ fn slot_sections(world_elf: &Elf) -> Vec<(u32, u32, u32)> {
     sections
 }
 
-/// Whether the model reproduces a new table: the rows that fold stand in words that are told.
-pub fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
-    let rows = rows(bytes);
+/// Whether the model reproduces a table of a new file: the rows that fold stand in words that are told.
+pub fn fits(machine: Machine, elf: &Elf, table: usize, file: &[u8]) -> bool {
+    let Some(form) = Form::of(elf, &elf.sections[table]) else {
+        return false;
+    };
+    let rows = form.rows(machine, section_of(elf, table, file), &word_in(elf, file));
     let sections = slot_sections(elf);
     let (folded, others) = rows.split_at(split(machine, &rows));
     let told = folded.iter().all(|r| {
         let addr = r.offset as u32;
-        addr.is_multiple_of(WORD)
+        addr.is_multiple_of(word(elf))
             && sections
                 .iter()
-                .any(|s| addr.wrapping_sub(s.0) < s.1.saturating_sub(WORD - 1))
+                .any(|s| addr.wrapping_sub(s.0) < s.1.saturating_sub(word(elf) - 1))
     });
-    let small = |v: u64| u32::try_from(v).is_ok();
-    told && others.iter().all(|r| small(r.offset) && small(r.addend))
+    told && others.iter().all(|r| form.holds(r))
+}
+
+fn section_of<'b>(elf: &Elf, section: usize, file: &'b [u8]) -> &'b [u8] {
+    let s = &elf.sections[section];
+    &file[s.offset as usize..(s.offset + s.size) as usize]
 }
 
 /// Folded words of the old file: address and target, ascending.
 fn old_slots(world: &World) -> Result<Vec<(u32, u32)>> {
-    let mut slots = Vec::new();
-    for s in &world.old.elf.sections {
-        if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && s.in_file() {
-            let rows = rows(&world.old.file.bytes(s.offset, s.size)?);
-            let folded = rows[..split(world.old.machine, &rows)].iter();
-            slots.extend(folded.map(|r| (r.offset as u32, r.addend as u32)));
-        }
+    let mut tables = Vec::new();
+    for table in 0..world.old.elf.sections.len() {
+        tables.push(old_rows(world, table)?);
     }
-    slots.sort_unstable();
-    slots.dedup_by_key(|s| s.0);
-    Ok(slots)
+    Ok(slots(world.old.machine, tables.into_iter()))
+}
+
+/// Rows of a section of the old file; none if it is no table of relocations.
+fn old_rows(world: &World, table: usize) -> Result<Vec<Row>> {
+    let elf = &world.old.elf;
+    let section = &elf.sections[table];
+    let Some(form) = Form::of(elf, section) else {
+        return Ok(Vec::new());
+    };
+    let bytes = world.old.file.bytes(section.offset, section.size)?;
+    let held = |addr: u32| {
+        let at = world.old.addresses.offset(addr)?;
+        let mut bytes = [0; 8];
+        let len = word(elf) as usize;
+        world.old.file.read(at.into(), &mut bytes[..len]).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    };
+    Ok(form.rows(world.old.machine, &bytes, &held))
 }
 
 /// Folded words of a file, on the writing side: address and target, ascending.
 pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<(u32, u32)> {
-    let mut slots = Vec::new();
-    for s in &elf.sections {
-        if s.kind == SHT_RELA && s.flags & SHF_ALLOC != 0 && s.in_file() {
-            let rows = rows(&bytes[s.offset as usize..(s.offset + s.size) as usize]);
-            slots.extend(
-                rows[..split(machine, &rows)]
-                    .iter()
-                    .map(|r| (r.offset as u32, r.addend as u32)),
-            );
-        }
-    }
-    slots.sort_unstable();
-    slots.dedup_by_key(|s| s.0);
-    slots
+    let words = word_in(elf, bytes);
+    let tables = (0..elf.sections.len()).filter_map(|i| {
+        let form = Form::of(elf, &elf.sections[i])?;
+        Some(form.rows(machine, section_of(elf, i, bytes), &words))
+    });
+    slots(machine, tables)
 }
 
 struct Models {
@@ -159,25 +135,26 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
     let slots = code_slots(s, &mut m, world, made)?;
     let mut left = slots.as_slice();
     for table in tables {
-        let truth = world.true_bytes(table).map(rows);
         let machine = world.old.machine;
+        let form = Form::of(world.elf, &world.elf.sections[table]);
+        let form = form.ok_or(Error::DamagedPatch("a table of relocations that is none"))?;
+        let truth = world.truth.map(|file| {
+            let held = word_in(world.elf, file);
+            form.rows(machine, section_of(world.elf, table, file), &held)
+        });
         // The relative rows go to the tables in order; nearly always the first one takes them all.
         let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
         let folded =
             (left.len() as i64).saturating_add(s.signed(&mut m.count, &[0], known - left.len() as i64));
-        let total = world.elf.sections[table].size / ROW as u64;
+        let total = world.elf.sections[table].size / form.row() as u64;
         let folded = usize::try_from(folded)
             .ok()
             .filter(|&n| n <= left.len() && n as u64 <= total);
         let folded = folded.ok_or(Error::DamagedPatch("a relocation table has too many rows"))?;
         let (mine, rest) = left.split_at(folded);
         left = rest;
-        let mut bytes = Vec::with_capacity((total as usize * ROW).min(LARGEST_START));
-        let mut put = |row: Row| {
-            for word in [row.offset, row.info, row.addend] {
-                bytes.extend_from_slice(&word.to_le_bytes());
-            }
-        };
+        let mut bytes = Vec::with_capacity((total as usize * form.row()).min(LARGEST_START));
+        let mut put = |row: Row| form.put(row, &mut bytes);
         for &(addr, target) in mine {
             put(Row {
                 offset: addr.into(),
@@ -185,7 +162,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                 addend: target.into(),
             });
         }
-        let old = rows(&world.old_bytes(table)?);
+        let old = world.pairs[table].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
         let old = &old[split(machine, &old)..];
         let truth = truth.map(|t| t[folded.min(t.len())..].to_vec());
         code_rows(
@@ -223,22 +200,20 @@ fn code_slots<S: Symbols>(
             2
         }
     };
-    let in_place = world.truth.zip(truth.as_deref()).map_or(0, |(bytes, slots)| {
-        let word = |addr: u32| {
-            let at = world.addresses.offset(addr)? as usize;
-            Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-        };
-        holds(&word, slots)
-    });
+    let in_place = world
+        .truth
+        .zip(truth.as_deref())
+        .map_or(0, |(bytes, slots)| holds(&word_in(world.elf, bytes), slots));
     let in_place = s.tree(&mut m.in_place, &[0], 2, in_place);
     let mut slots = Vec::new();
     let mut locals = Locals::default();
     let mut history = 0u32;
     let mut next_true = truth.as_deref().unwrap_or_default().iter().peekable();
+    let size = word(world.elf);
     for (addr, len, at) in slot_sections(world.elf) {
         let mut cover = world.covers.partition_point(|c| c.new_at + c.len <= at);
-        let first = addr.next_multiple_of(WORD);
-        for here in (first..(addr + len).saturating_sub(WORD - 1)).step_by(WORD as usize) {
+        let first = addr.next_multiple_of(size);
+        for here in (first..(addr + len).saturating_sub(size - 1)).step_by(size as usize) {
             let place = at + (here - addr);
             while world.covers.get(cover).is_some_and(|c| c.new_at + c.len <= place) {
                 cover += 1;
@@ -287,8 +262,10 @@ fn code_slots<S: Symbols>(
             )?;
             slots.push((here, target));
             match in_place {
-                0 => made.known.add(place, &[0; WORD as usize]),
-                1 => made.known.add(place, &u64::from(target).to_le_bytes()),
+                0 => made.known.add(place, &[0; 8][..size as usize]),
+                1 => made
+                    .known
+                    .add(place, &u64::from(target).to_le_bytes()[..size as usize]),
                 _ => {}
             }
             if s.exhausted() {

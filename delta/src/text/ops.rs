@@ -96,17 +96,24 @@ impl<'a> TextCoder<'a> {
         self.recall.memory() + listings + self.marks.memory()
     }
 
+    /// Instructions before a far one that are walked for what its fields count from.
+    fn lead_in(&self) -> usize {
+        match self.machine {
+            Machine::AArch64 => LEAD_IN,
+            Machine::X86_32 => usize::MAX,
+            Machine::X86_64 => 0,
+        }
+    }
+
     /// Turns the far listing to an instruction of a unit; false if there is no such instruction.
     fn load_far(&mut self, unit: u32, index: usize) -> Result<bool> {
         let found = self.map.units.get(unit as usize).copied();
         let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
         let far = &self.far;
-        if far.unit != unit || !(far.first + LEAD_IN.min(index)..far.first + far.len()).contains(&index) {
-            let lead = if self.machine == Machine::AArch64 {
-                LEAD_IN
-            } else {
-                0
-            };
+        if far.unit != unit
+            || !(far.first + self.lead_in().min(index)..far.first + far.len()).contains(&index)
+        {
+            let lead = self.lead_in();
             let first = index.saturating_sub(lead);
             let place = self.marks.offset(self.machine, self.old, (unit, bounds), first)?;
             let Some(offset) = place else { return Ok(false) };

@@ -1,0 +1,216 @@
+//! Rows of relocation tables in their four forms, and the words that relative rows fill.
+//!
+//! Rows with addends hold the target of a relative relocation, rows without leave it in the word. Source of the
+//! layout: System V gABI, "Relocation".
+
+use crate::elf::{Elf, Section};
+use crate::machine::Machine;
+
+const SHT_RELA: u32 = 4;
+const SHT_REL: u32 = 9;
+const SHF_ALLOC: u64 = 2;
+
+/// How a table writes its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    is_64: bool,
+    addends: bool,
+}
+
+/// One row, in the form that 64-bit files give it: symbol above 32 bits of type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Address that is filled.
+    pub offset: u64,
+    /// Symbol and type.
+    pub info: u64,
+    /// Addend; 0 in rows without, but for relative ones, where it is what the word holds.
+    pub addend: u64,
+}
+
+/// What a word of a file holds, by address.
+pub type Words<'w> = &'w dyn Fn(u32) -> Option<u64>;
+
+impl Form {
+    /// The form of a loaded table of relocations; `None` for any other section.
+    pub fn of(elf: &Elf, section: &Section) -> Option<Form> {
+        let addends = match section.kind {
+            SHT_RELA => true,
+            SHT_REL => false,
+            _ => return None,
+        };
+        let form = Form {
+            is_64: elf.is_64,
+            addends,
+        };
+        let whole = section.size.is_multiple_of(form.row() as u64);
+        (whole && section.in_file() && section.flags & SHF_ALLOC != 0).then_some(form)
+    }
+
+    /// Bytes of a row.
+    pub fn row(self) -> usize {
+        self.word() * if self.addends { 3 } else { 2 }
+    }
+
+    fn word(self) -> usize {
+        if self.is_64 { 8 } else { 4 }
+    }
+
+    /// All rows of a table.
+    pub fn rows(self, machine: Machine, bytes: &[u8], words: Words) -> Vec<Row> {
+        let read = |row: &[u8], k: usize| little(&row[k * self.word()..][..self.word()]);
+        let row = |row: &[u8]| {
+            let (offset, info) = (read(row, 0), read(row, 1));
+            let info = if self.is_64 {
+                info
+            } else {
+                info >> 8 << 32 | info & 0xff
+            };
+            let held = || u32::try_from(offset).ok().and_then(words);
+            let addend = if self.addends {
+                read(row, 2)
+            } else if info == relative(machine) {
+                // A word outside the file makes a row that does not fold.
+                held().unwrap_or(u64::MAX)
+            } else {
+                0
+            };
+            Row { offset, info, addend }
+        };
+        bytes.chunks_exact(self.row()).map(row).collect()
+    }
+
+    /// Appends a row to a table.
+    pub fn put(self, row: Row, out: &mut Vec<u8>) {
+        let info = if self.is_64 {
+            row.info
+        } else {
+            row.info >> 32 << 8 | row.info & 0xff
+        };
+        let words = [row.offset, info, row.addend];
+        for word in &words[..self.row() / self.word()] {
+            out.extend_from_slice(&word.to_le_bytes()[..self.word()]);
+        }
+    }
+
+    /// Whether the table can say all that a row says.
+    pub fn holds(self, row: &Row) -> bool {
+        let small = |v: u64| u32::try_from(v).is_ok();
+        small(row.offset)
+            && if self.addends {
+                small(row.addend)
+            } else {
+                row.addend == 0
+            }
+    }
+}
+
+/// Bytes of a word that a relocation fills.
+pub fn word(elf: &Elf) -> u32 {
+    if elf.is_64 { 8 } else { 4 }
+}
+
+fn little(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &b| word << 8 | u64::from(b))
+}
+
+/// The word at an address, read from the bytes of the file.
+pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(u32) -> Option<u64> + 'b {
+    let size = word(elf) as usize;
+    move |addr| {
+        let at = usize::try_from(elf.offset_of(addr.into())?).ok()?;
+        bytes.get(at..at.checked_add(size)?).map(little)
+    }
+}
+
+/// Symbol and type of a relative relocation: x86-64 psABI table 4.9, i386 psABI table 4.4, AArch64 ELF ABI table
+/// 5-14, ARM ELF ABI table 4-9.
+pub fn relative(machine: Machine) -> u64 {
+    match machine {
+        Machine::X86_64 | Machine::X86_32 => 8,
+        Machine::AArch64 => 1027,
+    }
+}
+
+/// Splits the relative rows off the front; the rest begins at the returned index.
+pub fn split(machine: Machine, rows: &[Row]) -> usize {
+    let small = |r: &Row| r.offset < u64::from(u32::MAX) && r.addend < u64::from(u32::MAX);
+    let folds = |r: &Row| r.info == relative(machine) && small(r);
+    let ascending = |i: usize| i == 0 || rows[i - 1].offset < rows[i].offset;
+    (0..rows.len())
+        .take_while(|&i| folds(&rows[i]) && ascending(i))
+        .count()
+}
+
+/// The folded words among all rows of a file's tables: address and target, ascending.
+pub fn slots(machine: Machine, tables: impl Iterator<Item = Vec<Row>>) -> Vec<(u32, u32)> {
+    let mut slots = Vec::new();
+    for rows in tables {
+        let folded = rows[..split(machine, &rows)].iter();
+        slots.extend(folded.map(|r| (r.offset as u32, r.addend as u32)));
+    }
+    slots.sort_unstable();
+    slots.dedup_by_key(|s| s.0);
+    slots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What a table says is read and written again in each form, whatever the words hold.
+        #[test]
+        fn rows_are_written_as_they_were_read(
+            is_64: bool,
+            addends: bool,
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            held: Option<u64>,
+        ) {
+            let form = Form { is_64, addends };
+            for machine in [Machine::X86_64, Machine::X86_32, Machine::AArch64] {
+                let rows = form.rows(machine, &bytes, &|_| held);
+                let mut out = Vec::new();
+                rows.iter().for_each(|&row| form.put(row, &mut out));
+                prop_assert_eq!(&out[..], &bytes[..rows.len() * form.row()]);
+                prop_assert_eq!(rows.len(), bytes.len() / form.row());
+            }
+        }
+    }
+
+    #[test]
+    fn a_relative_row_without_addend_takes_it_from_the_word() {
+        let form = Form {
+            is_64: false,
+            addends: false,
+        };
+        let table = [0x10, 0x20, 0, 0, 8, 0, 0, 0, 0x14, 0x20, 0, 0, 6, 5, 0, 0];
+        let rows = form.rows(Machine::X86_32, &table, &|addr| {
+            (addr == 0x2010).then_some(0x1234)
+        });
+        assert_eq!(
+            rows[0],
+            Row {
+                offset: 0x2010,
+                info: 8,
+                addend: 0x1234
+            }
+        );
+        assert_eq!(
+            rows[1],
+            Row {
+                offset: 0x2014,
+                info: 5 << 32 | 6,
+                addend: 0
+            }
+        );
+        assert_eq!(split(Machine::X86_32, &rows), 1);
+        let none = form.rows(Machine::X86_32, &table, &|_| None);
+        assert_eq!(
+            split(Machine::X86_32, &none),
+            0,
+            "a word outside the file does not fold"
+        );
+    }
+}
