@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Names a sync, so that a test can leave it out and show that the crash suite notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Sync {
     Directory,
     /// Content of a repository file before its rename.
     Store,
+    /// Content of a key file before its rename.
+    Key,
 }
 
 fn dropped(_which: Sync) -> bool {
@@ -175,6 +178,16 @@ pub fn make_dirs(path: &Path) -> Result<()> {
     fs::create_dir_all(path).doing("make directory", path)
 }
 
+/// Makes a directory and its parents, each of which outlasts a power cut.
+pub fn make_dirs_durably(path: &Path) -> Result<()> {
+    let missing = path
+        .ancestors()
+        .take_while(|p| !p.as_os_str().is_empty() && !p.is_dir());
+    let missing: Vec<&Path> = missing.collect();
+    make_dirs(path)?;
+    missing.into_iter().rev().try_for_each(|p| sync_dir(parent(p)))
+}
+
 /// Holds a lock file until dropped.
 #[derive(Debug)]
 pub struct Lock(#[allow(dead_code, reason = "held for its drop")] File);
@@ -185,9 +198,31 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).doing("open", path)?;
+        Lock::hold(file, path, parent(path))
+    }
+
+    /// Takes the lock of a directory, without a file in it.
+    pub fn take_dir(path: &Path) -> Result<Lock> {
+        Lock::hold(File::open(path).doing("open", path)?, path, path)
+    }
+
+    /// Takes the lock, waiting for at most `patience` for another that has it.
+    pub fn wait(path: &Path, patience: Duration) -> Result<Lock> {
+        let begin = Instant::now();
+        loop {
+            match Lock::take(path) {
+                Err(Error::Busy(_)) if begin.elapsed() < patience => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn hold(file: File, path: &Path, whole: &Path) -> Result<Lock> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy(parent(path).display().to_string())),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy(whole.display().to_string())),
             Err(e) => Err(e).doing("lock", path),
         }
     }

@@ -64,6 +64,9 @@ pub enum Error {
     /// Local data differs from what it must be.
     #[error("damaged: {0}; run `elfup site repair`")]
     Damaged(String),
+    /// A file of the farm's repository is not what signed metadata says.
+    #[error("damaged: {0} in the repository; `elfup farm repair` fetches it from a tree or a mirror")]
+    DamagedRepository(String),
     /// All options for a file failed.
     #[error("every option for {path} failed: {why}")]
     OutOfOptions {
@@ -104,7 +107,7 @@ impl Error {
             Error::Stale(..) => 4,
             Error::Network(_) | Error::OutOfOptions { .. } => 5,
             Error::NoSpace { .. } => 6,
-            Error::Damaged(_) => 7,
+            Error::Damaged(_) | Error::DamagedRepository(_) => 7,
             Error::Unhealthy(_) => 8,
             Error::Busy(_) => 9,
             Error::NoVerdict(_) => 11,

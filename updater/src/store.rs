@@ -1,6 +1,6 @@
 //! Where a repository's files lie: a small trait, and the local directory that implements it.
 
-use crate::disk::{self, Sync};
+use crate::disk::{self, Lock, Sync};
 use crate::error::Doing;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub trait Store: std::marker::Sync {
     fn list(&self, dir: &str) -> Result<Vec<String>>;
     /// Removes a file.
     fn remove(&self, path: &str) -> Result<()>;
+    /// Keeps others from signing until dropped; waits a little for one that does.
+    fn lock_signing(&self) -> Result<Lock>;
 }
 
 /// A repository in a local directory.
@@ -57,6 +59,8 @@ struct Waiting {
 
 /// A killed publish loses at most the work of this long.
 const FLUSH_AFTER: Duration = Duration::from_secs(5);
+/// Signing takes milliseconds; whoever waits longer than this waits for something else.
+const SIGNING: Duration = Duration::from_secs(10);
 
 impl LocalStore {
     /// Uses `root`, which need not exist yet.
@@ -92,12 +96,7 @@ impl LocalStore {
     }
 
     fn make_dir(&self, full: &Path) -> Result<()> {
-        let dir = disk::parent(full);
-        if !dir.is_dir() {
-            disk::make_dirs(dir)?;
-            disk::sync_dir(disk::parent(dir))?;
-        }
-        Ok(())
+        disk::make_dirs_durably(disk::parent(full))
     }
 
     fn flush_list(&self, waiting: &mut Waiting) -> Result<()> {
@@ -201,6 +200,11 @@ impl Store for LocalStore {
     }
     fn remove(&self, path: &str) -> Result<()> {
         disk::remove(&self.root.join(path))
+    }
+    fn lock_signing(&self) -> Result<Lock> {
+        let work = self.root.join("work");
+        disk::make_dirs_durably(&work)?;
+        Lock::wait(&work.join("signing"), SIGNING)
     }
 }
 

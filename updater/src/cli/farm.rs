@@ -22,17 +22,43 @@ pub enum Keys {
         #[arg(long, default_value_t = 1)]
         root_keys: u32,
     },
-    /// Replace a role's keys, as after a theft; needs the root keys (for `release`: the targets key).
+    /// Replace a role's keys, as after a theft or a loss; needs the root keys (for `release`: the targets key).
+    ///
+    /// Of the keys that are replaced only those of the root are needed. Old key files are set aside as *.key.old.
     Rotate {
         /// root, targets, release, snapshot or timestamp.
         role: String,
-        /// Key directory.
-        #[arg(long)]
-        keys: PathBuf,
+        #[command(flatten)]
+        keys: KeyArgs,
         /// Repository.
         #[arg(long)]
         repo: PathBuf,
     },
+    /// Finish what a killed `rotate` left; the next signing does so, too, where it has the keys.
+    Finish {
+        #[command(flatten)]
+        keys: KeyArgs,
+        /// Repository.
+        #[arg(long)]
+        repo: PathBuf,
+    },
+}
+
+/// Where keys are.
+#[derive(Args)]
+pub struct KeyArgs {
+    /// Key directory.
+    #[arg(long)]
+    keys: PathBuf,
+    /// Directory of offline keys, such as a stick; may be given several times.
+    #[arg(long, value_name = "DIR")]
+    offline: Vec<PathBuf>,
+}
+
+impl KeyArgs {
+    fn signer<'a>(&self, store: &'a LocalStore) -> Signer<'a> {
+        Signer::new(store, &self.keys, Lifetimes::default()).offline(&self.offline)
+    }
 }
 
 /// Commands on repositories.
@@ -42,20 +68,18 @@ pub enum Repo {
     Init {
         /// The directory.
         repo: PathBuf,
-        /// Key directory.
-        #[arg(long)]
-        keys: PathBuf,
+        #[command(flatten)]
+        keys: KeyArgs,
         /// How many root keys must sign a new root.
         #[arg(long, default_value_t = 1)]
         root_threshold: u64,
     },
-    /// Renew what expires: run it from a timer, at least every few days.
+    /// Renew what expires: run it from a timer, at least every few days, and once a year with the offline keys.
     Refresh {
         /// The directory.
         repo: PathBuf,
-        /// Key directory.
-        #[arg(long)]
-        keys: PathBuf,
+        #[command(flatten)]
+        keys: KeyArgs,
     },
     /// Copy to a stick what a site needs to come to the newest release.
     Export {
@@ -183,16 +207,25 @@ pub enum Farm {
 pub fn keys(command: Keys) -> Result<u8> {
     match command {
         Keys::Init { dir, root_keys } => {
-            Signer::make_keys(&dir, root_keys)?;
+            let made = Signer::make_keys(&dir, root_keys)?;
             println!(
-                "keys in {}; keep root-*.key and targets.key offline",
+                "keys {}in {}; keep root-*.key and targets.key offline",
+                if made {
+                    ""
+                } else {
+                    "were there already, unchanged, "
+                },
                 dir.display()
             );
         }
         Keys::Rotate { role, keys, repo } => {
             let store = LocalStore::new(&repo);
-            Signer::new(&store, &keys, Lifetimes::default()).rotate(&role)?;
-            println!("{role} has a new key");
+            keys.signer(&store).rotate(&role)?;
+            println!("{role} has a new key; what it replaces is set aside as *.key.old");
+        }
+        Keys::Finish { keys, repo } => {
+            keys.signer(&LocalStore::new(&repo)).finish()?;
+            println!("nothing is left to finish");
         }
     }
     Ok(0)
@@ -207,16 +240,21 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
             root_threshold,
         } => {
             let store = LocalStore::new(&repo);
-            Signer::new(&store, &keys, Lifetimes::default()).init(root_threshold)?;
+            let made = keys.signer(&store).init(root_threshold)?;
             println!(
-                "repository in {}; sites trust {}",
+                "repository {}in {}; sites trust {}",
+                if made {
+                    ""
+                } else {
+                    "was there already, unchanged, "
+                },
                 repo.display(),
                 repo.join("tuf/1.root.json").display()
             );
         }
         Repo::Refresh { repo, keys } => {
             let store = LocalStore::new(&repo);
-            Signer::new(&store, &keys, Lifetimes::default()).renew()?;
+            keys.signer(&store).renew()?;
         }
         Repo::Export {
             repo,

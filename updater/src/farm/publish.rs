@@ -75,6 +75,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     }
     crate::disk::make_dirs(&o.repo.join("work"))?;
     let _lock = Lock::take(&o.repo.join("work/lock"))?;
+    Signer::new(store, &o.keys, o.lifetimes).ready()?;
     let mut channel = load_channel(store, &o.follow)?;
     let jobs = Jobs::new(o.threads, o.memory);
     let mut entries = scan(&o.tree, &o.scan, &jobs, watch)?;

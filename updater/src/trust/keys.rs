@@ -1,4 +1,4 @@
-//! Ed25519 key pairs in files of their own, one directory per farm.
+//! Ed25519 key pairs, each in a file of its own.
 
 use super::canonical::canonical;
 use super::roles::{Key, KeyValue};
@@ -7,7 +7,7 @@ use crate::disk::{self, Sync};
 use crate::{Digest, Error, Result};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A key that can sign.
 pub struct KeyPair {
@@ -51,12 +51,12 @@ impl KeyPair {
         KeyPair { secret, public, id }
     }
 
-    /// Writes the key, readable by its owner only.
+    /// Writes the key, readable by its owner only; once this returns it outlasts a power cut.
     pub fn save(&self, path: &Path) -> Result<()> {
         let stored = serde_json::json!({
             "keytype": "ed25519", "public": self.public.keyval.public, "private": hex(self.secret.as_bytes()),
         });
-        disk::replace(path, format!("{stored:#}\n").as_bytes(), 0o600, Sync::Store)
+        disk::replace(path, format!("{stored:#}\n").as_bytes(), 0o600, Sync::Key)
     }
 
     /// Reads a key file.
@@ -73,31 +73,6 @@ impl KeyPair {
             return Err(bad());
         }
         Ok(pair)
-    }
-
-    /// All keys of a role in a key directory: `role.key` and `role-*.key`.
-    pub fn load_role(dir: &Path, role: &str) -> Result<Vec<KeyPair>> {
-        let mut paths: Vec<PathBuf> = Vec::new();
-        for entry in disk::list(dir)? {
-            let name = entry.file_name();
-            let stem = name.to_str().and_then(|n| n.strip_suffix(".key"));
-            if stem.is_some_and(|s| s == role || s.strip_prefix(role).is_some_and(|r| r.starts_with('-'))) {
-                paths.push(entry.path());
-            }
-        }
-        paths.sort();
-        let keys = paths
-            .iter()
-            .map(|p| KeyPair::load(p))
-            .collect::<Result<Vec<_>>>()?;
-        if keys.is_empty() {
-            return Err(Error::NotFound(format!("a {role} key in {}", dir.display())));
-        }
-        Ok(keys)
-    }
-
-    pub(super) fn duplicate(&self) -> KeyPair {
-        KeyPair::from_secret(self.secret.clone())
     }
 
     /// The key's id: the digest of its canonical public form.

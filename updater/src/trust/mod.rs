@@ -16,12 +16,17 @@
 //! | `roles` | the five kinds of metadata |
 //! | `state` | what a site remembers |
 //! | `client` | the workflow of a refresh, in the order of the TUF specification |
-//! | `keys`, `signer` | the farm's side |
+//! | `keys`, `ring` | key files, chosen by what the metadata names |
+//! | `published` | the repository's own metadata, verified before anything is signed over it |
+//! | `signer`, `rotate` | the farm's side: signs, renews, replaces keys |
 
 mod canonical;
 mod client;
 mod keys;
+mod published;
+mod ring;
 mod roles;
+mod rotate;
 mod signer;
 mod state;
 

@@ -1,15 +1,17 @@
-//! The farm's side: makes, rotates and renews the signed metadata of a repository.
+//! The farm's side: signs the first metadata of a repository, new releases, and what is about to expire.
 
-use super::canonical::{Envelope, canonical};
+use super::canonical::canonical;
 use super::keys::KeyPair;
+use super::published::{LIMIT, Published, TIMESTAMP, next_root, versions};
+use super::ring::Ring;
 use super::roles::{
     Common, Delegated, Delegations, Hashes, Meta, RoleKeys, Root, Snapshot, Target, Targets, Timestamp,
 };
 use crate::clock::{self, Seconds};
+use crate::disk::{self, Lock};
 use crate::store::Store;
 use crate::{Digest, Error, Result};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -40,54 +42,147 @@ impl Default for Lifetimes {
     }
 }
 
-/// Signs for one repository with the keys of one directory.
+/// Signs for one repository with the keys of one or more directories.
 pub struct Signer<'a> {
-    store: &'a dyn Store,
-    keys: PathBuf,
-    lifetimes: Lifetimes,
+    pub(super) store: &'a dyn Store,
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) lifetimes: Lifetimes,
 }
 
-const LIMIT: u64 = 64 << 20;
+/// A root that is decided but perhaps not yet where sites see it.
+const NEXT_ROOT: &str = "work/next.root.json";
+/// In a key directory: not all of its keys are made yet.
+const UNFINISHED: &str = "unfinished";
+/// Roles whose keys the root names.
+const TOP: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
+
+/// Which metadata below the root is signed anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Anew {
+    pub targets: bool,
+    pub release: bool,
+    pub snapshot: bool,
+    pub timestamp: bool,
+}
+
+/// What every signing begins with.
+pub(super) struct Begun {
+    pub ring: Ring,
+    pub now: Published,
+    pub _lock: Lock,
+}
 
 impl<'a> Signer<'a> {
     /// Signs into `store` with the keys in `keys`.
     pub fn new(store: &'a dyn Store, keys: &Path, lifetimes: Lifetimes) -> Self {
-        let keys = keys.to_owned();
         Signer {
             store,
-            keys,
+            dirs: vec![keys.to_owned()],
             lifetimes,
         }
     }
 
-    /// Makes a key directory: `root_keys` root keys and one key for each other role.
-    pub fn make_keys(dir: &Path, root_keys: u32) -> Result<()> {
-        if !crate::disk::list(dir)?.is_empty() {
-            return Err(Error::Usage(format!("{} is not empty", dir.display())));
-        }
-        crate::disk::make_dirs(dir)?;
-        for i in 1..=root_keys {
-            KeyPair::generate()?.save(&dir.join(format!("root-{i}.key")))?;
-        }
-        for role in ["targets", "release", "snapshot", "timestamp"] {
-            KeyPair::generate()?.save(&dir.join(format!("{role}.key")))?;
-        }
-        Ok(())
+    /// Also uses the keys in these directories; new keys of root and targets go to the last one.
+    pub fn offline(mut self, dirs: &[PathBuf]) -> Self {
+        self.dirs.extend_from_slice(dirs);
+        self
     }
 
-    /// Signs the first version of everything. Needs all keys.
-    pub fn init(&self, root_threshold: u64) -> Result<()> {
-        if self.store.get("tuf/1.root.json", LIMIT)?.is_some() {
-            return Err(Error::Usage("the repository has metadata already".into()));
+    /// Makes a key directory: `root_keys` root keys and one key for each other role.
+    ///
+    /// Goes on with one that was not finished. `false`: exactly these keys were there.
+    pub fn make_keys(dir: &Path, root_keys: u32) -> Result<bool> {
+        disk::make_dirs_durably(dir)?;
+        let _lock = Lock::take_dir(dir)?;
+        let mark = dir.join(UNFINISHED);
+        let mut names: Vec<String> = (1..=root_keys).map(|i| format!("root-{i}.key")).collect();
+        names.extend(["targets.key", "release.key", "snapshot.key", "timestamp.key"].map(String::from));
+        let begun = disk::read(&mark, 64)?.is_some();
+        disk::sweep(dir)?;
+        if !begun && !disk::list(dir)?.is_empty() {
+            let whole = names.iter().all(|n| KeyPair::load(&dir.join(n)).is_ok());
+            if whole && disk::list(dir)?.len() == names.len() {
+                return Ok(false);
+            }
+            return Err(Error::Usage(format!("{} is not empty", dir.display())));
         }
+        disk::replace(&mark, b"", 0o600, disk::Sync::Key)?;
+        for name in names {
+            let path = dir.join(name);
+            if disk::read(&path, 4096)?.is_none() {
+                KeyPair::generate()?.save(&path)?;
+            }
+        }
+        disk::remove(&mark)?;
+        disk::sync_dir(dir)?;
+        Ok(true)
+    }
+
+    /// Signs the first version of everything. Needs all keys. `false`: they had signed it before.
+    ///
+    /// The timestamp comes last: without one the repository was never in use, and is begun anew.
+    pub fn init(&self, root_threshold: u64) -> Result<bool> {
+        let ring = Ring::read(&self.dirs)?;
+        let root = self.first_root(&ring, root_threshold)?;
+        let _lock = self.store.lock_signing()?;
+        if self.store.get(TIMESTAMP, LIMIT)?.is_some() {
+            let now = Published::read(self.store)?;
+            return match now.root()?.roles == root.roles {
+                true => Ok(false),
+                false => Err(Error::Usage(
+                    "the repository has metadata already, by other keys".into(),
+                )),
+            };
+        }
+        for role in ["root", "targets", "release", "snapshot"] {
+            if versions(self.store, role)?.last().is_some_and(|v| *v > 1) {
+                return Err(Error::DamagedRepository(TIMESTAMP.into()));
+            }
+        }
+        let of = |role: &str| ring.called(role);
+        self.put("root", 1, &root, &of("root")?)?;
+        let release = of("release")?;
+        let delegations = Delegations {
+            keys: release
+                .iter()
+                .map(|k| (k.id().to_owned(), k.public().clone()))
+                .collect(),
+            roles: vec![Delegated {
+                name: "release".into(),
+                keys: named(&release, 1),
+                terminating: true,
+                paths: vec!["channels/*/*/*".into()],
+            }],
+        };
+        let role = |life, delegations| Targets {
+            common: Common::new("targets", 1, self.until(life)),
+            targets: BTreeMap::new(),
+            delegations,
+        };
+        let targets = role(self.lifetimes.targets, Some(delegations));
+        let mut meta = BTreeMap::new();
+        let bytes = self.put("targets", 1, &targets, &of("targets")?)?;
+        meta.insert("targets.json".into(), Meta::of(1, &bytes));
+        let bytes = self.put("release", 1, &role(self.lifetimes.release, None), &release)?;
+        meta.insert("release.json".into(), Meta::of(1, &bytes));
+        let bytes = self.put_snapshot(1, meta, &of("snapshot")?)?;
+        self.put_timestamp(
+            1,
+            BTreeMap::from([("snapshot.json".into(), Meta::of(1, &bytes))]),
+            &of("timestamp")?,
+        )?;
+        Ok(true)
+    }
+
+    fn first_root(&self, ring: &Ring, root_threshold: u64) -> Result<Root> {
         let mut root = Root {
             common: Common::new("root", 1, self.until(self.lifetimes.root)),
             consistent_snapshot: true,
             keys: BTreeMap::new(),
             roles: BTreeMap::new(),
         };
-        for role in ["root", "targets", "snapshot", "timestamp"] {
-            let pairs = self.load(role)?;
+        for role in TOP {
+            let pairs = ring.called(role)?;
             let threshold = if role == "root" { root_threshold } else { 1 };
             if threshold == 0 || threshold > pairs.len() as u64 {
                 let have = pairs.len();
@@ -95,275 +190,168 @@ impl<'a> Signer<'a> {
                     "threshold {threshold} with {have} {role} keys"
                 )));
             }
-            set_keys(&mut root, role, &pairs, threshold);
+            root.set_keys(role, &pairs, threshold);
         }
-        self.put("root", 1, &root, &self.load("root")?)?;
-        let targets = self.targets(1, None)?;
-        self.put("targets", 1, &targets, &self.load("targets")?)?;
-        let release = self.release_role(1, BTreeMap::new());
-        self.put("release", 1, &release, &self.load("release")?)?;
-        self.commit(&[("targets.json", 1), ("release.json", 1)])
+        Ok(root)
     }
 
     /// Signs new contents of channel files: target path, length, digest. The last step of a publish.
     pub fn release(&self, changed: &[(String, u64, Digest)]) -> Result<()> {
-        let current = self.current()?;
-        let release_meta = version_of(&current.snapshot, "release.json")?;
-        let mut release: Targets = self.read("targets", &format!("tuf/{release_meta}.release.json"))?;
+        let mut begun = self.begin()?;
         for (path, length, digest) in changed {
             let target = Target {
                 length: *length,
                 hashes: Hashes { sha256: *digest },
             };
-            release.targets.insert(path.clone(), target);
+            begun.now.release.targets.insert(path.clone(), target);
         }
-        let version = release_meta + 1;
-        let new = self.release_role(version, release.targets);
-        self.put("release", version, &new, &self.load("release")?)?;
-        let targets = version_of(&current.snapshot, "targets.json")?;
-        self.commit(&[("targets.json", targets), ("release.json", version)])
+        let root = begun.now.root()?.clone();
+        let mut anew = self.due(&begun.now, &begun.ring, &[&root]);
+        anew.release = true;
+        self.sign(begun.now, anew, &[&root], &begun.ring)
+    }
+
+    /// Fails if the keys that a publish will need are not here: better now than after hours of deltas.
+    pub fn ready(&self) -> Result<()> {
+        let begun = self.begin()?;
+        let root = begun.now.root()?;
+        let mut anew = self.due(&begun.now, &begun.ring, &[root]);
+        anew.release = true;
+        Signers::find(&begun.now, anew, &[root], &begun.ring).map(drop)
     }
 
     /// The digest of a signed file as the repository's newest metadata has it.
     pub fn signed(store: &dyn Store, target: &str) -> Result<Option<Digest>> {
-        let signer = Signer::new(store, Path::new(""), Lifetimes::default());
-        let current = signer.current()?;
-        let version = version_of(&current.snapshot, "release.json")?;
-        let release: Targets = signer.read("targets", &format!("tuf/{version}.release.json"))?;
-        Ok(release.targets.get(target).map(|t| t.hashes.sha256))
+        let now = Published::read(store)?;
+        Ok(now.release.targets.get(target).map(|t| t.hashes.sha256))
     }
 
     /// All signed files as the repository's newest metadata has them.
     pub fn all_signed(store: &dyn Store) -> Result<Vec<(String, Digest)>> {
-        let signer = Signer::new(store, Path::new(""), Lifetimes::default());
-        let version = version_of(&signer.current()?.snapshot, "release.json")?;
-        let release: Targets = signer.read("targets", &format!("tuf/{version}.release.json"))?;
-        Ok(release
-            .targets
+        let targets = Published::read(store)?.release.targets;
+        Ok(targets
             .into_iter()
             .map(|(path, t)| (path, t.hashes.sha256))
             .collect())
     }
 
-    /// Signs a new timestamp; and new release and snapshot metadata once half their life is over.
+    /// Signs a new timestamp; and whatever else has half its life behind it and its key at hand.
     pub fn renew(&self) -> Result<()> {
-        let current = self.current()?;
-        let release: Targets = self.read(
-            "targets",
-            &format!(
-                "tuf/{}.release.json",
-                version_of(&current.snapshot, "release.json")?
-            ),
-        )?;
-        if self.half_gone(&release.common, self.lifetimes.release) {
-            return self.release(&[]);
+        let mut begun = self.begin()?;
+        let mut root = begun.now.root()?.clone();
+        if self.half_gone(&root.common, self.lifetimes.root)
+            && let Ok(signers) = begun.ring.of("root", root.role("root")?)
+        {
+            root.common = Common::new("root", root.common.version + 1, self.until(self.lifetimes.root));
+            self.put_root(&root, &signers)?;
+            begun.now.roots.push(root.clone());
         }
-        if self.half_gone(&current.snapshot.common, self.lifetimes.snapshot) {
-            let names = ["targets.json", "release.json"];
-            let versions = names.map(|n| version_of(&current.snapshot, n).map(|v| (n, v)));
-            let [a, b] = versions;
-            return self.commit(&[a?, b?]);
-        }
-        self.stamp(current.timestamp.common.version + 1, current.timestamp.meta)
+        let mut anew = self.due(&begun.now, &begun.ring, &[&root]);
+        anew.timestamp = true;
+        self.sign(begun.now, anew, &[&root], &begun.ring)
     }
 
-    /// Replaces the keys of a role by a new one, as after a theft. Needs the root keys, for `release` the targets key.
-    pub fn rotate(&self, role: &str) -> Result<()> {
-        let current = self.current()?;
-        let mut root = self.last_root()?;
-        let old_root = self.load("root")?;
-        match role {
-            "root" | "targets" | "snapshot" | "timestamp" => {
-                let old = self.load(role)?;
-                let threshold = root.role(role)?.threshold;
-                let fresh: Vec<KeyPair> = old.iter().map(|_| KeyPair::generate()).collect::<Result<_>>()?;
-                set_keys(&mut root, role, &fresh, threshold);
-                root.common = Common::new("root", root.common.version + 1, self.until(self.lifetimes.root));
-                let mut signers = old_root;
-                if role == "root" {
-                    signers.extend(fresh.iter().map(KeyPair::duplicate));
-                }
-                // The new keys are safe on disk before anything is signed that needs them.
-                self.save_next(role, &fresh)?;
-                self.put("root", root.common.version, &root, &signers)?;
-                self.adopt_next(role)?;
-            }
-            "release" => {
-                let fresh = [KeyPair::generate()?];
-                self.save_next(role, &fresh)?;
-                self.adopt_next(role)?;
-            }
-            _ => return Err(Error::Usage(format!("{role} is not a role"))),
-        }
-        let mut targets = version_of(&current.snapshot, "targets.json")?;
-        let mut release = version_of(&current.snapshot, "release.json")?;
-        if matches!(role, "targets" | "release") {
-            let old: Targets = self.read("targets", &format!("tuf/{targets}.targets.json"))?;
-            targets += 1;
-            let keep = (role == "targets").then_some(old.delegations).flatten();
-            self.put(
-                "targets",
-                targets,
-                &self.targets(targets, keep)?,
-                &self.load("targets")?,
-            )?;
-        }
-        if role == "release" {
-            let old: Targets = self.read("targets", &format!("tuf/{release}.release.json"))?;
-            release += 1;
-            self.put(
-                "release",
-                release,
-                &self.release_role(release, old.targets),
-                &self.load("release")?,
-            )?;
-        }
-        self.commit(&[("targets.json", targets), ("release.json", release)])
+    /// Takes the lock, reads keys and metadata, and puts a root in place that a killed run had decided on.
+    pub(super) fn begin(&self) -> Result<Begun> {
+        self.begin_by(Published::read)
     }
 
-    fn save_next(&self, role: &str, fresh: &[KeyPair]) -> Result<()> {
-        for (i, key) in fresh.iter().enumerate() {
-            let name = if role == "root" {
-                format!("root-{}.key", i + 1)
-            } else {
-                format!("{role}.key")
-            };
-            key.save(&self.keys.join(name + ".next"))?;
-        }
-        Ok(())
-    }
-
-    fn adopt_next(&self, role: &str) -> Result<()> {
-        let mut next = Vec::new();
-        for entry in crate::disk::list(&self.keys)? {
-            let name = entry.file_name().into_string().unwrap_or_default();
-            let of_role =
-                |stem: &str| stem == role || stem.strip_prefix(role).is_some_and(|r| r.starts_with('-'));
-            if name.strip_suffix(".key.next").is_some_and(of_role) {
-                next.push(entry.path());
-            } else if name.strip_suffix(".key").is_some_and(of_role) {
-                crate::disk::remove(&entry.path())?;
+    pub(super) fn begin_by(&self, read: impl Fn(&dyn Store) -> Result<Published>) -> Result<Begun> {
+        let ring = Ring::read(&self.dirs)?;
+        let lock = self.store.lock_signing()?;
+        let mut now = read(self.store)?;
+        if let Some(bytes) = self.store.get(NEXT_ROOT, LIMIT)? {
+            let root = now.root()?;
+            if next_root(&bytes, Some(root)).is_some_and(|n| n.common.version == root.common.version + 1) {
+                let version = root.common.version + 1;
+                self.store.replace(&format!("tuf/{version}.root.json"), &bytes)?;
+                now = read(self.store)?;
             }
+            self.store.remove(NEXT_ROOT)?;
         }
-        next.iter()
-            .try_for_each(|path| crate::disk::rename(path, &path.with_extension("")))
-    }
-
-    fn targets(&self, version: u64, delegations: Option<Delegations>) -> Result<Targets> {
-        let delegations = match delegations {
-            Some(d) => d,
-            None => {
-                let pairs = self.load("release")?;
-                Delegations {
-                    keys: pairs
-                        .iter()
-                        .map(|k| (k.id().to_owned(), k.public().clone()))
-                        .collect(),
-                    roles: vec![Delegated {
-                        name: "release".into(),
-                        keys: RoleKeys {
-                            keyids: pairs.iter().map(|k| k.id().to_owned()).collect(),
-                            threshold: 1,
-                        },
-                        terminating: true,
-                        paths: vec!["channels/*/*/*".into()],
-                    }],
-                }
-            }
-        };
-        Ok(Targets {
-            common: Common::new("targets", version, self.until(self.lifetimes.targets)),
-            targets: BTreeMap::new(),
-            delegations: Some(delegations),
+        Ok(Begun {
+            ring,
+            now,
+            _lock: lock,
         })
     }
 
-    fn release_role(&self, version: u64, targets: BTreeMap<String, Target>) -> Targets {
-        Targets {
-            common: Common::new("targets", version, self.until(self.lifetimes.release)),
-            targets,
-            delegations: None,
+    /// What these roots would not all accept as it is, or what has half its life behind it.
+    pub(super) fn due(&self, now: &Published, ring: &Ring, roots: &[&Root]) -> Anew {
+        let at_hand = |root: &&Root| root.role("targets").is_ok_and(|k| ring.of("targets", k).is_ok());
+        let old = self.half_gone(&now.targets.common, self.lifetimes.targets) && roots.iter().all(at_hand);
+        Anew {
+            targets: !now.accepted("targets", roots) || old,
+            release: !now.release_accepted() || self.half_gone(&now.release.common, self.lifetimes.release),
+            snapshot: !now.accepted("snapshot", roots)
+                || self.half_gone(&now.snapshot.common, self.lifetimes.snapshot),
+            timestamp: !now.accepted("timestamp", roots),
         }
     }
 
-    /// Writes snapshot and timestamp over the named versions: the moment of publication.
-    fn commit(&self, versions: &[(&str, u64)]) -> Result<()> {
-        let last = self.store.get("tuf/timestamp.json", LIMIT)?;
-        let last: Option<Timestamp> = last
-            .map(|b| Envelope::parse(&b, "timestamp")?.content())
-            .transpose()?;
-        let (stamp, snap) = match &last {
-            Some(t) => (
-                t.common.version + 1,
-                t.meta.get("snapshot.json").map_or(0, |m| m.version) + 1,
-            ),
-            None => (1, 1),
-        };
-        let mut meta = BTreeMap::new();
-        for (name, version) in versions {
-            let bytes = self.bytes(&format!("tuf/{version}.{name}"))?;
-            meta.insert((*name).to_owned(), Meta::of(*version, &bytes));
+    /// Signs so that all these roots accept it; the timestamp last, which is the moment of publication.
+    ///
+    /// Every key is found before the first file is written.
+    pub(super) fn sign(&self, mut now: Published, anew: Anew, roots: &[&Root], ring: &Ring) -> Result<()> {
+        if anew == Anew::default() {
+            return Ok(());
         }
-        let snapshot = Snapshot {
-            common: Common::new("snapshot", snap, self.until(self.lifetimes.snapshot)),
-            meta,
-        };
-        let bytes = self.put("snapshot", snap, &snapshot, &self.load("snapshot")?)?;
-        self.stamp(
-            stamp,
-            BTreeMap::from([("snapshot.json".into(), Meta::of(snap, &bytes))]),
-        )
+        let signers = Signers::find(&now, anew, roots, ring)?;
+        let mut meta = now.snapshot.meta;
+        if anew.targets {
+            let version = now.targets.common.version + 1;
+            now.targets.common = Common::new("targets", version, self.until(self.lifetimes.targets));
+            let bytes = self.put("targets", version, &now.targets, &signers.targets)?;
+            meta.insert("targets.json".into(), Meta::of(version, &bytes));
+        }
+        if anew.release {
+            let version = now.release.common.version + 1;
+            now.release.common = Common::new("targets", version, self.until(self.lifetimes.release));
+            let bytes = self.put("release", version, &now.release, &signers.release)?;
+            meta.insert("release.json".into(), Meta::of(version, &bytes));
+        }
+        let mut named = now.timestamp.meta;
+        if anew.targets || anew.release || anew.snapshot {
+            let version = now.snapshot.common.version + 1;
+            let bytes = self.put_snapshot(version, meta, &signers.snapshot)?;
+            named.insert("snapshot.json".into(), Meta::of(version, &bytes));
+        }
+        self.put_timestamp(now.timestamp.common.version + 1, named, &signers.timestamp)
     }
 
-    fn stamp(&self, version: u64, meta: BTreeMap<String, Meta>) -> Result<()> {
+    /// Publishes a root, durable elsewhere before any site can see it: else a power cut might leave sites with a
+    /// root that the farm does not know.
+    pub(super) fn put_root(&self, root: &Root, signers: &[&KeyPair]) -> Result<()> {
+        let bytes = seal(root, signers)?;
+        self.store.replace(NEXT_ROOT, &bytes)?;
+        self.store
+            .replace(&format!("tuf/{}.root.json", root.common.version), &bytes)?;
+        self.store.remove(NEXT_ROOT)
+    }
+
+    fn put_snapshot(&self, version: u64, meta: BTreeMap<String, Meta>, keys: &[&KeyPair]) -> Result<Vec<u8>> {
+        let common = Common::new("snapshot", version, self.until(self.lifetimes.snapshot));
+        self.put("snapshot", version, &Snapshot { common, meta }, keys)
+    }
+
+    fn put_timestamp(&self, version: u64, meta: BTreeMap<String, Meta>, keys: &[&KeyPair]) -> Result<()> {
         let timestamp = Timestamp {
             common: Common::new("timestamp", version, self.until(self.lifetimes.timestamp)),
             meta,
             issued: Some(clock::format(clock::now())),
         };
-        let bytes = seal(&timestamp, &self.load("timestamp")?)?;
-        self.store.replace("tuf/timestamp.json", &bytes)
+        self.store.replace(TIMESTAMP, &seal(&timestamp, keys)?)
     }
 
     /// Writes a numbered metadata file. A leftover of a killed run, which no timestamp names, is replaced.
-    fn put(&self, role: &str, version: u64, data: &impl Serialize, keys: &[KeyPair]) -> Result<Vec<u8>> {
+    fn put(&self, role: &str, version: u64, data: &impl Serialize, keys: &[&KeyPair]) -> Result<Vec<u8>> {
         let bytes = seal(data, keys)?;
         self.store
             .replace(&format!("tuf/{version}.{role}.json"), &bytes)?;
         Ok(bytes)
     }
 
-    fn current(&self) -> Result<Current> {
-        let timestamp: Timestamp = self.read("timestamp", "tuf/timestamp.json")?;
-        let version = timestamp.meta.get("snapshot.json").map_or(0, |m| m.version);
-        let snapshot = self.read("snapshot", &format!("tuf/{version}.snapshot.json"))?;
-        Ok(Current { timestamp, snapshot })
-    }
-
-    fn last_root(&self) -> Result<Root> {
-        let mut version = 1;
-        while self
-            .store
-            .get(&format!("tuf/{}.root.json", version + 1), LIMIT)?
-            .is_some()
-        {
-            version += 1;
-        }
-        self.read("root", &format!("tuf/{version}.root.json"))
-    }
-
-    fn read<T: DeserializeOwned>(&self, kind: &'static str, path: &str) -> Result<T> {
-        Envelope::parse(&self.bytes(path)?, kind)?.content()
-    }
-    fn bytes(&self, path: &str) -> Result<Vec<u8>> {
-        self.store
-            .get(path, LIMIT)?
-            .ok_or_else(|| Error::NotFound(format!("{path} in the repository")))
-    }
-    fn load(&self, role: &str) -> Result<Vec<KeyPair>> {
-        KeyPair::load_role(&self.keys, role)
-    }
-    fn until(&self, days: i64) -> Seconds {
+    pub(super) fn until(&self, days: i64) -> Seconds {
         clock::now() + days * 86_400
     }
     fn half_gone(&self, common: &Common, days: i64) -> bool {
@@ -371,30 +359,60 @@ impl<'a> Signer<'a> {
     }
 }
 
-struct Current {
-    timestamp: Timestamp,
-    snapshot: Snapshot,
+/// The keys of each role that signs.
+pub(super) struct Signers<'a> {
+    targets: Vec<&'a KeyPair>,
+    release: Vec<&'a KeyPair>,
+    snapshot: Vec<&'a KeyPair>,
+    timestamp: Vec<&'a KeyPair>,
 }
 
-fn version_of(snapshot: &Snapshot, name: &str) -> Result<u64> {
-    let meta = snapshot.meta.get(name);
-    meta.map(|m| m.version)
-        .ok_or_else(|| Error::NotFound(format!("{name} in the snapshot")))
-}
-
-fn set_keys(root: &mut Root, role: &str, pairs: &[KeyPair], threshold: u64) {
-    if let Some(old) = root.roles.remove(role) {
-        let used = |id: &String| root.roles.values().any(|r| r.keyids.contains(id));
-        let gone: Vec<String> = old.keyids.into_iter().filter(|id| !used(id)).collect();
-        gone.iter().for_each(|id| drop(root.keys.remove(id)));
+impl<'a> Signers<'a> {
+    /// All that will be needed, or what is missing.
+    pub fn find(now: &Published, anew: Anew, roots: &[&Root], ring: &'a Ring) -> Result<Signers<'a>> {
+        let of = |role: &str, wanted: bool| -> Result<Vec<&'a KeyPair>> {
+            let mut all: Vec<&KeyPair> = Vec::new();
+            for root in roots.iter().filter(|_| wanted) {
+                for key in ring.of(role, root.role(role)?)? {
+                    if all.iter().all(|k| k.id() != key.id()) {
+                        all.push(key);
+                    }
+                }
+            }
+            Ok(all)
+        };
+        let release = match anew.release {
+            true => ring.of("release", &now.delegation()?.keys)?,
+            false => Vec::new(),
+        };
+        Ok(Signers {
+            targets: of("targets", anew.targets)?,
+            release,
+            snapshot: of("snapshot", anew.targets || anew.release || anew.snapshot)?,
+            timestamp: of("timestamp", anew != Anew::default())?,
+        })
     }
-    let keyids = pairs.iter().map(|k| k.id().to_owned()).collect();
-    root.keys
-        .extend(pairs.iter().map(|k| (k.id().to_owned(), k.public().clone())));
-    root.roles.insert(role.into(), RoleKeys { keyids, threshold });
 }
 
-fn seal(data: &impl Serialize, keys: &[KeyPair]) -> Result<Vec<u8>> {
+/// A role's ids and threshold.
+pub(super) fn named(pairs: &[&KeyPair], threshold: u64) -> RoleKeys {
+    let keyids = pairs.iter().map(|k| k.id().to_owned()).collect();
+    RoleKeys { keyids, threshold }
+}
+
+impl Root {
+    /// Gives a role other keys; keys that no role uses any more are dropped.
+    pub(super) fn set_keys(&mut self, role: &str, pairs: &[&KeyPair], threshold: u64) {
+        self.roles.insert(role.into(), named(pairs, threshold));
+        let public = pairs.iter().map(|k| (k.id().to_owned(), k.public().clone()));
+        self.keys.extend(public);
+        let roles = &self.roles;
+        self.keys
+            .retain(|id, _| roles.values().any(|r| r.keyids.contains(id)));
+    }
+}
+
+fn seal(data: &impl Serialize, keys: &[&KeyPair]) -> Result<Vec<u8>> {
     let signed =
         serde_json::to_value(data).map_err(|e| Error::io("encode metadata", std::io::Error::from(e)))?;
     let message = canonical(&signed)?;

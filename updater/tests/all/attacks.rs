@@ -227,6 +227,7 @@ fn key_compromise_and_rotation() {
     let store = LocalStore::new(&world.repo());
     let keys = world.path("keys");
     copy_dir(&keys, &world.path("stolen"));
+    copy_dir(&world.repo(), &world.path("stolen-repo"));
     for role in ["release", "targets", "root", "timestamp"] {
         Signer::new(&store, &keys, Lifetimes::default())
             .rotate(role)
@@ -238,7 +239,16 @@ fn key_compromise_and_rotation() {
     write(world.path("two/bin/ls"), "evil");
     let mut evil = world.publishing("r3", "two");
     evil.keys = world.path("stolen");
+    let refusal = publish(&evil, &Quiet).unwrap_err().to_string();
+    assert!(refusal.contains("nothing was signed"), "{refusal}");
+    evil.repo = world.path("stolen-repo");
     publish(&evil, &Quiet).unwrap();
+    for entry in fs::read_dir(evil.repo.join("tuf")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_str().unwrap().ends_with("root.json") {
+            fs::copy(&path, world.repo().join("tuf").join(path.file_name().unwrap())).unwrap();
+        }
+    }
     assert!(refused(&site).contains("signatures"));
 }
 

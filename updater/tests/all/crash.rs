@@ -2,6 +2,7 @@
 //!
 //! A sample runs by default; `ELFUP_CRASH=all cargo test -p elfup --test all crash` runs every point.
 
+mod keys;
 mod lost;
 
 use crate::world::{World, noise, runs, update, write};
