@@ -66,7 +66,7 @@ pub mod tables;
 pub mod text;
 mod threads;
 
-pub use container::Patch;
+pub use container::{FORMAT_ID, Patch};
 pub use diff::{Delta, diff};
 pub use error::Error;
 pub use limits::{Limits, Options, Profile};

@@ -7,10 +7,23 @@ use crate::{Error, error::Result};
 pub const MAGIC: [u8; 4] = *b"eldp";
 /// Format version; 0 may change without notice.
 pub const VERSION: u8 = 0;
+/// Names exactly what a patch means: it changes with every change of that, also while the version does not.
+///
+/// Whoever keeps patches for later stores it beside them, and takes them for useless when it differs. It is made from
+/// the golden patches, which a change of meaning makes anew.
+pub const FORMAT_ID: &str = first_line(include_str!("../../format-id"));
 /// Feature bit: the code is told in several segments.
 pub const SEGMENTS: u64 = 1;
 /// Feature bits this reader knows.
 const KNOWN_FEATURES: u64 = SEGMENTS;
+
+const fn first_line(text: &str) -> &str {
+    let mut end = 0;
+    while end < text.len() && text.as_bytes()[end] != b'\n' {
+        end += 1;
+    }
+    text.split_at(end).0
+}
 
 /// How the new file is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 mod header;
 
-pub use header::{Header, MAGIC, Method, SEGMENTS, VERSION};
+pub use header::{FORMAT_ID, Header, MAGIC, Method, SEGMENTS, VERSION};
 
 use crate::code::{MAX_SEGMENTS, SEGMENTED, STREAMS};
 use crate::cursor::{Cursor, put_varint};

@@ -49,13 +49,13 @@ const MEMORY_PER_BYTE: u64 = 10;
 const MEMORY_ALWAYS: u64 = 24 << 20;
 
 fn name(old: &Digest, new: &Digest, profile: Profile) -> String {
-    let engine = elfdelta::container::VERSION;
+    let format = elfdelta::FORMAT_ID;
     let profile = match profile {
         Profile::Fast => "fast",
         Profile::Default => "default",
         Profile::Max => "max",
     };
-    format!("work/deltas/{old}-{new}-{profile}-v{engine}")
+    format!("work/deltas/{old}-{new}-{profile}-{format}")
 }
 
 /// Does the job, or finds it done. `None`: the delta does not pay.

@@ -57,9 +57,13 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
     Ok(report)
 }
 
-/// A delta job is kept while both of its files are.
+/// A delta job is kept while both of its files are, and the format is this engine's.
 fn current_job(path: &str, needed: &BTreeSet<String>) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    if !stem.ends_with(&format!("-{}", elfdelta::FORMAT_ID)) {
+        return false;
+    }
     let mut digests = name.splitn(3, '-').take(2).filter_map(crate::Digest::parse);
     digests.all(|d| needed.contains(&names::blob(&d)))
 }

@@ -33,8 +33,9 @@ struct Row {
 /// What a kept way back is, readable before it is needed.
 #[derive(Serialize, Deserialize)]
 struct Table {
-    /// Format version of the deltas.
-    engine: u8,
+    /// [`elfdelta::FORMAT_ID`] of the deltas; tables from before there was one have none.
+    #[serde(default)]
+    format: String,
     /// Release it leads back to.
     release: String,
     /// Release it starts from.
@@ -60,10 +61,8 @@ impl Site {
                 continue;
             };
             if table.from == current {
-                return Ok(Some((
-                    table.release,
-                    table.engine == elfdelta::container::VERSION,
-                )));
+                let readable = table.format == elfdelta::FORMAT_ID;
+                return Ok(Some((table.release, readable)));
             }
         }
         Ok(None)
@@ -131,7 +130,7 @@ impl Site {
             pack.extend_from_slice(&bytes);
         }
         let table = Table {
-            engine: elfdelta::container::VERSION,
+            format: elfdelta::FORMAT_ID.into(),
             release: old_manifest.header.release.clone(),
             from: *new,
             rows,
@@ -180,10 +179,11 @@ impl Site {
         }
         let (digest, table) =
             found.ok_or_else(|| Error::NotFound("an earlier release on the disk".into()))?;
-        if table.engine != elfdelta::container::VERSION {
-            return Err(Error::TooNew(format!(
-                "the kept way back to {} (delta format {})",
-                table.release, table.engine
+        if table.format != elfdelta::FORMAT_ID {
+            return Err(Error::Usage(format!(
+                "the kept way back to {0} is in another delta format than this elfup reads: `elfup site downgrade {0}` \
+                 fetches that release instead",
+                table.release
             )));
         }
         let dir = self.reverse(&digest);

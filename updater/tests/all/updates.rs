@@ -195,11 +195,18 @@ fn an_unreadable_way_back_is_told_before_it_is_needed() {
         .path();
     let table = fs::read_to_string(dir.join("table.json")).unwrap();
     let mut value: serde_json::Value = serde_json::from_str(&table).unwrap();
-    value["engine"] = 250.into();
-    fs::write(dir.join("table.json"), value.to_string()).unwrap();
-    assert_eq!(site.way_back().unwrap(), Some(("r1".into(), false)));
-    assert!(matches!(site.rollback(&Quiet), Err(Error::TooNew(_))));
-    assert_eq!(runs(&site), "r2");
+    // Another format, and a table from before formats had an id.
+    for format in [Some("0-another"), None] {
+        match format {
+            Some(format) => value["format"] = format.into(),
+            None => drop(value.as_object_mut().unwrap().remove("format")),
+        }
+        fs::write(dir.join("table.json"), value.to_string()).unwrap();
+        assert_eq!(site.way_back().unwrap(), Some(("r1".into(), false)));
+        let refusal = site.rollback(&Quiet).unwrap_err().to_string();
+        assert!(refusal.contains("site downgrade r1"), "{refusal}");
+        assert_eq!(runs(&site), "r2");
+    }
 }
 
 fn to(release: &str, below_floor: bool) -> UpdateOptions {

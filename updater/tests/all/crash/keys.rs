@@ -1,12 +1,13 @@
 //! `keys` and `repo` struck at every system call: run again they complete, and a site with the oldest root follows.
 
-use super::{ELFUP, copy, small, strace_works, sweep};
+use super::{ELFUP, copy, small, strace_works, sweep, whole};
 use crate::world::{World, runs, update};
 use std::cell::Cell;
 use std::fs;
 use std::process::{Command, Stdio};
 
-const ROLES: [&str; 5] = ["root", "targets", "release", "snapshot", "timestamp"];
+/// Root first: of the others a sample looks at one that has a root behind it and one that has none.
+const ROLES: [&str; 5] = ["root", "snapshot", "release", "targets", "timestamp"];
 
 fn text(world: &World, name: &str) -> String {
     world.path(name).to_str().unwrap().to_owned()
@@ -78,7 +79,6 @@ impl Farm {
     fn publishes(&self, at: &str) {
         let published = self.world.publish("r2", "two");
         published.unwrap_or_else(|e| panic!("{at}: publish: {e}"));
-        self.sites_reach("r2", at);
     }
 }
 
@@ -89,7 +89,7 @@ fn rotations_survive_every_point() {
     }
     let farm = Farm::new();
     let [keys, offline, repo] = ["keys", "offline", "repo"].map(|n| text(&farm.world, n));
-    for role in ROLES {
+    for role in ROLES.into_iter().take(if whole() { 5 } else { 3 }) {
         let command = [
             "keys",
             "rotate",
@@ -112,7 +112,7 @@ fn rotations_survive_every_point() {
     }
 }
 
-/// Of a lost key the file is gone or torn; the sweep is of the one way that then signs behind the root.
+/// Without the old key the signatures come behind the root: a kill between them must not be the end.
 #[test]
 fn a_lost_key_is_replaced_at_every_point() {
     if !strace_works() {
@@ -120,10 +120,16 @@ fn a_lost_key_is_replaced_at_every_point() {
     }
     let farm = Farm::new();
     let [keys, offline, repo] = ["keys", "offline", "repo"].map(|n| text(&farm.world, n));
-    for (role, dir) in [("snapshot", &keys), ("timestamp", &keys), ("targets", &offline)] {
-        farm.reset();
-        fs::remove_file(format!("{dir}/{role}.key")).unwrap();
-        farm.save();
+    for (role, dir) in [
+        ("snapshot", "keys"),
+        ("timestamp", "keys"),
+        ("targets", "offline"),
+    ] {
+        fs::rename(
+            farm.world.path(&format!("saved-{dir}/{role}.key")),
+            farm.world.path("lost"),
+        )
+        .unwrap();
         let command = [
             "keys",
             "rotate",
@@ -139,7 +145,13 @@ fn a_lost_key_is_replaced_at_every_point() {
             again(&command, at);
             farm.roots_are_whole(at);
             farm.publishes(at);
+            farm.sites_reach("r2", at);
         });
+        fs::rename(
+            farm.world.path("lost"),
+            farm.world.path(&format!("saved-{dir}/{role}.key")),
+        )
+        .unwrap();
         again(
             &[
                 "keys",
