@@ -5,6 +5,8 @@ use crate::{Error, Result};
 use std::io::{self, Read, Write};
 use zstd::stream::raw::CParameter;
 
+/// Memory of unpacking with the largest window allowed, in bytes.
+pub const UNPACK_MEMORY: u64 = 10 << 20;
 /// Level of everything that is compressed once and fetched often.
 pub const LEVEL: i32 = 19;
 
@@ -68,6 +70,28 @@ pub fn unpack_to(packed: impl Read, prefix: &[u8], size: u64, sink: &mut dyn Wri
         ));
     }
     Ok(())
+}
+
+/// Bytes of a frame that tell its window.
+pub const WINDOW_BYTES: u64 = 6;
+
+/// The window that a decoder must hold for a frame of ours, in bytes, by its header (RFC 8878, 3.1.1.1).
+pub fn window(frame: &[u8]) -> u64 {
+    match frame {
+        [0x28, 0xb5, 0x2f, 0xfd, flags, window, ..] if flags & 0x20 == 0 => {
+            let base = 1u64 << (10 + (window >> 3));
+            base + base / 8 * u64::from(window & 7)
+        }
+        // A frame of one segment has its size for a window; we write none.
+        _ => u64::MAX,
+    }
+}
+
+/// Length of what a frame unpacks to.
+pub fn length(packed: &[u8]) -> io::Result<u64> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+    decoder.window_log_max(WINDOW)?;
+    io::copy(&mut decoder, &mut io::sink())
 }
 
 /// The first `count` bytes, or fewer if there are no more.

@@ -6,6 +6,8 @@ pub const PATH: usize = 4095;
 pub const NAME: usize = 255;
 /// Most bytes of names and values of a file's extended attributes.
 pub const XATTRS: usize = 64 << 10;
+/// Most paths of a manifest.
+pub const ENTRIES: u64 = 1 << 20;
 /// Largest manifest, in plain bytes.
 pub const MANIFEST: u64 = 64 << 20;
 /// Largest step file.

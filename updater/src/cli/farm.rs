@@ -293,6 +293,7 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
             },
             threads: a.threads,
             memory: a.memory << 20,
+            sites: farm::SiteLimits::default(),
         },
         watch,
     )?;

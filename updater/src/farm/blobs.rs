@@ -53,7 +53,8 @@ impl Read for Hashed {
     }
 }
 
-fn open(store: &dyn Store, digest: &Digest) -> Result<(String, File)> {
+/// Opens the stored form of a file; tells its name too.
+pub fn open(store: &dyn Store, digest: &Digest) -> Result<(String, File)> {
     let name = names::blob(digest);
     match store.open(&name)? {
         Some(file) => Ok((name, file)),

@@ -4,7 +4,7 @@ use super::blobs;
 use crate::manifest::Content;
 use crate::store::Store;
 use crate::watch::ForEngine;
-use crate::{Digest, Error, Result, Watch};
+use crate::{Digest, Error, Result, Watch, limits};
 use elfdelta::{Limits, Options, Patch, Profile, Silent};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,8 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
     }
     let size = delta.len() as u64;
     Ok(Measured {
-        pays: size + ROW < whole,
+        // A piece that no site holds in memory is of no use to any.
+        pays: size + ROW < whole && size <= limits::PIECE,
         size,
         us,
         memory: patch.header().memory,

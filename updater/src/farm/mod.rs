@@ -1,8 +1,8 @@
 //! The build farm: a release tree goes in, signed static files come out.
 //!
 //! `publish` is the table of contents: scan → blobs → manifest → for every earlier release, in both directions:
-//! pairs → deltas, measured by applying → pack and step → channel file → signatures. Every finished blob and delta
-//! is a file named by what went into it, so a killed run is simply run again.
+//! pairs → deltas, measured by applying → pack and step → proof that sites take them → channel file → signatures.
+//! Every finished blob and delta is a file named by what went into it, so a killed run is simply run again.
 
 mod blobs;
 mod deltas;
@@ -10,6 +10,7 @@ mod export;
 mod gc;
 mod pack;
 mod pairs;
+mod prove;
 mod publish;
 mod stats;
 mod steps;
@@ -17,5 +18,6 @@ mod steps;
 pub use export::export;
 pub use gc::{GcReport, gc};
 pub use pairs::{Pair, by_name};
+pub use prove::SiteLimits;
 pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};

@@ -1,6 +1,7 @@
 //! Publishing one release: everything it needs is stored first, the signed timestamp last.
 
 use super::blobs;
+use super::prove::{self, SiteLimits};
 use super::steps::{self, Side, Tools};
 use crate::disk::Lock;
 use crate::manifest::{Entry, Header, Kind, Manifest, ScanOptions, join, scan};
@@ -42,6 +43,8 @@ pub struct Publish {
     pub threads: usize,
     /// Bytes that files in work may need at once; one that needs more is worked on alone.
     pub memory: u64,
+    /// What sites take; a release that exceeds it is refused.
+    pub sites: SiteLimits,
 }
 
 /// What was published.
@@ -120,6 +123,11 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         )));
     }
     published.already = false;
+    let to = Side {
+        manifest: &manifest,
+        bytes: &bytes,
+    };
+    prove::manifest(&o.sites, &to)?;
     let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
     store.put(&names::manifest(&digest), &packed)?;
     let mut release = Release {
@@ -132,33 +140,60 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         manifest_stored: packed.len() as u64,
         steps: Vec::new(),
     };
-    let to = Side {
-        manifest: &manifest,
-        bytes: &bytes,
-    };
     let tools = Tools {
         store,
         jobs: &jobs,
         reference_us: speed::self_test(),
         watch,
     };
-    release.steps.push(steps::build(tools, None, &to)?);
-    for index in chosen(&channel, o)? {
+    published.steps = make_steps(tools, o, &mut channel, &mut release, &to)?;
+    set_floor(o, &mut channel, sequence)?;
+    channel.releases.push(release);
+    prove::channel(&o.sites, &channel)?;
+    watch.check()?;
+    commit(store, &o.keys, o.lifetimes, &channel)?;
+    published.declared = jobs.declared();
+    Ok(published)
+}
+
+/// Makes and proves the steps that lead to a release, from nothing and from the chosen ones, and those back to them.
+/// Tells how many lead from or to another release.
+fn make_steps(
+    tools: Tools,
+    o: &Publish,
+    channel: &mut Channel,
+    release: &mut Release,
+    to: &Side,
+) -> Result<u64> {
+    prove::whole_files(tools, &o.sites, release, to.manifest)?;
+    let first = steps::build(tools, None, to)?;
+    prove::step(tools, &o.sites, &first, None, release)?;
+    release.steps.push(first);
+    let mut made = 0;
+    for index in chosen(channel, o)? {
         let earlier = &channel.releases[index];
-        watch.note(&format!("steps between {} and {}", earlier.release, o.release));
-        let old_bytes = load_manifest(store, earlier)?;
+        let note = format!("steps between {} and {}", earlier.release, o.release);
+        tools.watch.note(&note);
+        let old_bytes = load_manifest(tools.store, earlier)?;
         let old_manifest = Manifest::parse(&old_bytes)?;
         let from = Side {
             manifest: &old_manifest,
             bytes: &old_bytes,
         };
-        release.steps.push(steps::build(tools, Some(&from), &to)?);
-        let back = steps::build(tools, Some(&to), &from)?;
+        let step = steps::build(tools, Some(&from), to)?;
+        prove::step(tools, &o.sites, &step, Some(&from), release)?;
+        release.steps.push(step);
+        let back = steps::build(tools, Some(to), &from)?;
+        prove::step(tools, &o.sites, &back, Some(to), earlier)?;
         let list = &mut channel.releases[index].steps;
         list.retain(|s| s.from != back.from);
         list.push(back);
-        published.steps += 2;
+        made += 2;
     }
+    Ok(made)
+}
+
+fn set_floor(o: &Publish, channel: &mut Channel, sequence: u64) -> Result<()> {
     if let Some(floor) = &o.floor {
         let sequence = if *floor == o.release {
             Some(sequence)
@@ -168,11 +203,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         let sequence = sequence.ok_or_else(|| Error::NotFound(format!("release {floor}")))?;
         channel.floor = channel.floor.max(sequence);
     }
-    channel.releases.push(release);
-    watch.check()?;
-    commit(store, &o.keys, o.lifetimes, &channel)?;
-    published.declared = jobs.declared();
-    Ok(published)
+    Ok(())
 }
 
 /// Stores a channel file and signs it.

@@ -39,9 +39,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
     ] {
         crate::names::check(name).or_else(|_| refuse(format!("bad name {name:?}")))?;
     }
+    if header.entries > limits::ENTRIES {
+        return refuse(format!("{} paths, more than {}", header.entries, limits::ENTRIES));
+    }
     let mut entries: Vec<Entry> = Vec::new();
     let mut again = Vec::new();
     for (number, text) in lines.enumerate() {
+        if entries.len() as u64 == header.entries {
+            return refuse("the header does not fit the entries");
+        }
         let entry = entry(text).or_else(|e| refuse(format!("line {}: {e}", number + 2)))?;
         again.clear();
         line(&entry, &mut again);

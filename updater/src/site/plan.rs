@@ -8,7 +8,7 @@ use super::{Objective, Site};
 use crate::manifest::Content;
 use crate::source::Sources;
 use crate::step::Step;
-use crate::{Digest, Result};
+use crate::{Digest, Result, compress};
 use elfdelta::Profile;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -107,9 +107,6 @@ pub struct Plan {
     #[serde(skip)]
     pub ranges: Vec<(usize, usize, usize)>,
 }
-
-/// Memory of unpacking zstd with the largest window allowed.
-const UNPACK_MEMORY: u64 = 10 << 20;
 
 struct Planner<'a> {
     ways: &'a Ways,
@@ -225,7 +222,7 @@ impl Planner<'_> {
             bytes: content.stored - held,
             requests: 1,
             apply: self.rates.unpack(content.size),
-            memory: UNPACK_MEMORY,
+            memory: compress::UNPACK_MEMORY,
             scratch: content.stored + content.size,
             ..Use::default()
         };
@@ -342,7 +339,7 @@ impl Planner<'_> {
             requests: 0,
             apply: self.rates.unpack(plain) * share,
             read: (bases as f64 * share) as u64,
-            memory: UNPACK_MEMORY + piece.n + bases + plain,
+            memory: compress::UNPACK_MEMORY + piece.n + bases + plain,
             scratch: (piece.n as f64 * share).ceil() as u64 + content.size,
         };
         let what = match bundle.targets.len() {

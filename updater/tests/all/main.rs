@@ -10,6 +10,7 @@ mod faults;
 mod fixed;
 mod health;
 mod hostile;
+mod prove;
 mod server;
 mod thief;
 mod tidy;

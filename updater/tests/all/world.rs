@@ -68,6 +68,7 @@ impl World {
             lifetimes: Lifetimes::default(),
             threads: 0,
             memory: elfup::farm::JOBS_MEMORY,
+            sites: elfup::farm::SiteLimits::default(),
         }
     }
 
