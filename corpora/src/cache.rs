@@ -1,6 +1,6 @@
 //! The cache directory: one folder a pair, with plain files `old` and `new`.
 
-use crate::{Error, Pair, Result, Side, Wheel, error::at};
+use crate::{Client, Debian, Error, Pair, Release, Result, Side, Update, Wheel, error::at};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
@@ -139,6 +139,43 @@ impl Cache {
         Ok(files)
     }
 
+    /// Makes both sides of a Debian tree of what the archive has now, and tells which versions these are.
+    ///
+    /// Trees of the same versions that are there already are kept. `report` hears of each package as its turn comes.
+    pub fn fetch_debian(
+        &self,
+        tree: &Debian,
+        report: &dyn Fn(&Release, Side),
+    ) -> Result<(Files, Vec<Update>)> {
+        let updates = tree.updates()?;
+        let files = self.files(&tree.name);
+        let place = self.root.join(&tree.name);
+        let versions: String = updates.iter().map(|update| format!("{update}\n")).collect();
+        if fs::read_to_string(place.join("versions")).is_ok_and(|kept| kept == versions) {
+            return Ok((files, updates));
+        }
+        let work = self.work()?;
+        let fresh = work.path().join("trees");
+        for side in Side::BOTH {
+            let folder = fresh.join(side.name());
+            fs::create_dir_all(&folder).map_err(at(&folder))?;
+            for release in updates.iter().map(|update| update.release(side)) {
+                report(release, side);
+                let packed = work.path().join("package");
+                fs::create_dir(&packed).map_err(at(&packed))?;
+                let archive = Client::Apt.download(&release.package, &release.version, "", &packed)?;
+                Client::Apt.unpack(&archive, &folder)?;
+                fs::remove_dir_all(&packed).map_err(at(&packed))?;
+            }
+        }
+        fs::write(fresh.join("versions"), versions).map_err(at(&fresh))?;
+        if place.exists() {
+            fs::remove_dir_all(&place).map_err(at(&place))?;
+        }
+        self.place(&fresh, &place)?;
+        Ok((files, updates))
+    }
+
     fn bring(&self, pair: &Pair, side: Side, path: &Path, report: &dyn Fn(Step)) -> Result<()> {
         let work = self.work()?;
         report(Step::Downloading(side));
@@ -148,8 +185,11 @@ impl Cache {
             .client
             .download(&pair.package, pair.version(side), &pair.platform, &folder)?;
         report(Step::Extracting(side));
+        let Some(name) = pair.member(side) else {
+            return self.place_checked(&archive, path, pair.sha256(side));
+        };
         let member = work.path().join("member");
-        pair.client.extract(&archive, &pair.member(side), &member)?;
+        pair.client.extract(&archive, &name, &member)?;
         self.place_checked(&member, path, pair.sha256(side))
     }
 

@@ -15,9 +15,16 @@ use std::{
 pub enum Client {
     /// `pip download`: wheels, for CPython 3.11.
     Pip,
+    /// `pip download`: source archives.
+    Sdist,
     /// `npm pack`: tarballs.
     Npm,
+    /// `apt-get download`: packages of the machine's own architecture.
+    Apt,
 }
+
+/// glibc of the oldest 32-bit x86 machines.
+const GLIBC_I686: u32 = 5;
 
 /// glibc versions whose manylinux tags are asked for; the oldest first, as pip prefers the earlier tag and the
 /// pinned digests are those of the wheel that runs on most machines.
@@ -67,13 +74,29 @@ impl Client {
                     "--retries=1",
                     "--python-version=311",
                 ]);
-                for minor in GLIBC_MINORS {
+                if platform == "any" {
+                    command.arg("--platform=any");
+                }
+                let oldest = (platform == "i686").then_some(GLIBC_I686);
+                for minor in oldest.into_iter().chain(GLIBC_MINORS) {
                     command.arg(format!("--platform=manylinux_2_{minor}_{platform}"));
                     if minor == 17 {
                         command.arg(format!("--platform=manylinux2014_{platform}"));
                     }
                 }
                 command.arg("-d").arg(into).arg(format!("{package}=={version}"));
+            }
+            Client::Sdist => {
+                command.args(["download", "--quiet", "--no-deps", "--no-binary=:all:"]);
+                command.args(["--disable-pip-version-check", "--retries=1"]);
+                command.arg("-d").arg(into).arg(format!("{package}=={version}"));
+            }
+            Client::Apt => {
+                command
+                    .args(["download", "--quiet"])
+                    .arg(format!("{package}={version}"))
+                    .current_dir(into)
+                    .stdout(Stdio::null());
             }
             Client::Npm => {
                 command.args(["pack", "--silent", "--fetch-retries=1", "--pack-destination"]);
@@ -104,12 +127,13 @@ impl Client {
                 python.args(["-c", UNZIP_MEMBER]).arg(archive).arg(member).arg(to);
                 run(&mut python, "Python 3")?
             }
-            Client::Npm => {
+            Client::Npm | Client::Sdist => {
                 let out = File::create(to).map_err(at(to))?;
                 let mut tar = Command::new("tar");
                 tar.arg("-xzOf").arg(archive).arg(member).stdout(out);
                 run(&mut tar, "tar")?
             }
+            Client::Apt => Err("members of packages are taken from unpacked trees".into()),
         };
         result.map_err(|detail| Error::NoMember {
             archive: archive
@@ -130,7 +154,12 @@ impl Client {
                 python.args(["-c", UNZIP_ALL]).arg(archive).arg(folder);
                 python
             }
-            Client::Npm => {
+            Client::Apt => {
+                let mut dpkg = Command::new("dpkg-deb");
+                dpkg.arg("-x").arg(archive).arg(folder);
+                dpkg
+            }
+            Client::Npm | Client::Sdist => {
                 let mut tar = Command::new("tar");
                 tar.arg("-xzf").arg(archive).arg("-C").arg(folder);
                 tar
@@ -149,21 +178,33 @@ impl Client {
 
     fn command(self) -> Command {
         match self {
-            Client::Pip => {
+            Client::Pip | Client::Sdist => {
                 let mut python = Command::new("python3");
                 python.args(["-m", "pip"]);
                 python
             }
             Client::Npm => Command::new("npm"),
+            Client::Apt => Command::new("apt-get"),
         }
     }
 
-    fn install(self) -> &'static str {
+    /// What to install to have it.
+    pub(crate) fn install(self) -> &'static str {
         match self {
-            Client::Pip => "Python 3 with pip",
+            Client::Pip | Client::Sdist => "Python 3 with pip",
             Client::Npm => "Node.js with npm",
+            Client::Apt => "Debian's apt and dpkg",
         }
     }
+}
+
+/// What a command writes to standard output, which must succeed.
+pub(crate) fn output(command: &mut Command, install: &'static str) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let out = tempfile::NamedTempFile::new().map_err(at("the temporary directory"))?;
+    command.stdout(out.reopen().map_err(at(out.path()))?);
+    run(command, install)?.map_err(|why| at(program)(io::Error::other(why)))?;
+    std::fs::read_to_string(out.path()).map_err(at(out.path()))
 }
 
 /// Runs a command to its end; the inner error holds the last line it wrote to standard error.

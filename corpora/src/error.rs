@@ -12,6 +12,11 @@ pub enum Error {
     /// No package of that name is in the site tree.
     #[error("no package of the site tree is called {0:?}")]
     UnknownWheel(String),
+    /// The archive has no two versions of any package of a tree.
+    #[error(
+        "{0}: the archive has only one version of each package (or its lists are missing: apt-get update)"
+    )]
+    OneVersion(String),
     /// A program that fetching or building needs is not on this machine.
     #[error("{program} is missing; install {install}")]
     MissingProgram {

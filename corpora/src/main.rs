@@ -1,7 +1,7 @@
 //! The `corpora` command: lists the pairs and fetches them.
 
 use clap::{Parser, Subcommand};
-use corpora::{Cache, Error, Manifest, Pair, Side, Step};
+use corpora::{Cache, Debian, Error, Manifest, Pair, Side, Step};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -17,9 +17,9 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Fetch pairs through pip and npm, and check their digests.
+    /// Fetch pairs through pip and npm, and check their digests; make trees of Debian packages.
     Fetch {
-        /// Names of pairs; all of them if none is given.
+        /// Names of pairs, of sets of pairs, or of Debian trees; all pairs that are in no set if none is given.
         names: Vec<String>,
         /// Fetch the site tree's packages instead, unpacked into tree/old and tree/new.
         #[arg(long, conflicts_with = "names")]
@@ -57,9 +57,16 @@ fn main() -> ExitCode {
 /// Fetches pair after pair; a pair that cannot be had does not keep the others away.
 fn fetch(cache: &Cache, names: &[String]) -> Result<bool, Error> {
     let manifest = Manifest::builtin();
-    let pairs = manifest.select(names)?;
-    let bar = bar(2 * pairs.len() as u64);
+    let (trees, names): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|n| manifest.debian(n).is_some());
     let mut all = true;
+    for tree in trees.iter().filter_map(|name| manifest.debian(name)) {
+        all &= fetch_debian(cache, tree);
+    }
+    if names.is_empty() && !trees.is_empty() {
+        return Ok(all);
+    }
+    let pairs = manifest.select(&names)?;
+    let bar = bar(2 * pairs.len() as u64);
     for pair in pairs {
         let report = |step| match step {
             Step::Checking(side) => bar.set_message(phrase(pair, side, "checking")),
@@ -79,6 +86,29 @@ fn fetch(cache: &Cache, names: &[String]) -> Result<bool, Error> {
     }
     bar.finish_and_clear();
     Ok(all)
+}
+
+/// Makes a Debian tree and prints which versions it is of; says why where that cannot be.
+fn fetch_debian(cache: &Cache, tree: &Debian) -> bool {
+    let bar = bar(2 * tree.packages.len().max(1) as u64);
+    let made = cache.fetch_debian(tree, &|release, _| {
+        bar.set_message(format!("{} {}", release.package, release.version));
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    match made {
+        Ok((files, updates)) => {
+            updates
+                .iter()
+                .for_each(|update| println!("{}: {update}", tree.name));
+            println!("{}: {}", tree.name, files.old.with_file_name("").display());
+            true
+        }
+        Err(error) => {
+            eprintln!("{}: skipped: {error}", tree.name);
+            false
+        }
+    }
 }
 
 fn fetch_tree(cache: &Cache) -> Result<bool, Error> {
@@ -105,9 +135,16 @@ fn list(cache: &Cache, json: bool) {
     }
     for pair in &manifest.pairs {
         let here = if cache.has(pair) { "cached" } else { "-" };
+        let set = pair.set.as_deref().unwrap_or("");
         println!(
-            "{:<13} {:<7} {} {} -> {}: {}",
-            pair.name, here, pair.package, pair.old, pair.new, pair.why
+            "{:<22} {:<8} {:<7} {} {} -> {}: {}",
+            pair.name, set, here, pair.package, pair.old, pair.new, pair.why
+        );
+    }
+    for tree in &manifest.debian {
+        println!(
+            "{:<22} Debian tree of what the archive has: {}",
+            tree.name, tree.why
         );
     }
 }

@@ -1,6 +1,6 @@
 //! The list of pairs, as `pairs.toml` holds it.
 
-use crate::{Client, Error, Result};
+use crate::{Client, Debian, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Which of the two releases of a pair.
@@ -41,8 +41,10 @@ pub struct Pair {
     pub new: String,
     /// Machine, as in `uname -m`.
     pub platform: String,
-    /// Path inside the archive; `{version}` stands for the version.
-    pub member: String,
+    /// Path inside the archive; `{version}` stands for the version. None: the archive itself.
+    pub member: Option<String>,
+    /// Name of a group of pairs that is only taken when asked for.
+    pub set: Option<String>,
     /// SHA-256 of the old member, in hexadecimal.
     pub sha256_old: String,
     /// SHA-256 of the new member, in hexadecimal.
@@ -60,8 +62,9 @@ impl Pair {
         }
     }
     /// Path of one side inside its archive.
-    pub fn member(&self, side: Side) -> String {
-        self.member.replace("{version}", self.version(side))
+    pub fn member(&self, side: Side) -> Option<String> {
+        let member = self.member.as_ref()?;
+        Some(member.replace("{version}", self.version(side)))
     }
     /// Pinned SHA-256 of one side, in hexadecimal.
     pub fn sha256(&self, side: Side) -> &str {
@@ -119,6 +122,8 @@ pub struct Manifest {
     /// Packages that make up the site tree, for the updater.
     #[serde(rename = "tree")]
     pub tree: Vec<Wheel>,
+    /// Trees of a Debian release.
+    pub debian: Vec<Debian>,
 }
 
 impl Manifest {
@@ -130,16 +135,27 @@ impl Manifest {
         toml::from_str(include_str!("../pairs.toml")).expect("pairs.toml is well-formed")
     }
 
-    /// The pairs of these names, in that order; all of them where `names` is empty.
+    /// The pairs of these names, in that order, and of the sets of these names; all that are in no set where `names`
+    /// is empty.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Pair>> {
         if names.is_empty() {
-            return Ok(self.pairs.iter().collect());
+            return Ok(self.pairs.iter().filter(|p| p.set.is_none()).collect());
         }
-        let find = |name: &String| self.pairs.iter().find(|p| p.name == *name);
-        names
-            .iter()
-            .map(|n| find(n).ok_or_else(|| Error::UnknownPair(n.clone())))
-            .collect()
+        let mut pairs = Vec::new();
+        for name in names {
+            let before = pairs.len();
+            let named = |p: &&Pair| p.name == *name || p.set.as_ref() == Some(name);
+            pairs.extend(self.pairs.iter().filter(named));
+            if pairs.len() == before {
+                return Err(Error::UnknownPair(name.clone()));
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// The Debian tree of this name, if there is one.
+    pub fn debian(&self, name: &str) -> Option<&Debian> {
+        self.debian.iter().find(|tree| tree.name == name)
     }
 
     /// The site tree's packages of these names, in the manifest's order; all of them where `names` is empty.
@@ -167,8 +183,15 @@ mod tests {
                 let digest = pair.sha256(side);
                 assert_eq!(digest.len(), 64, "{}", pair.name);
                 assert!(digest.bytes().all(|b| b.is_ascii_hexdigit()), "{}", pair.name);
-                assert!(!pair.member(side).contains('{'), "{}", pair.name);
+                let member = pair.member(side).unwrap_or_default();
+                assert!(!member.contains('{'), "{}", pair.name);
             }
+        }
+        let sets: HashSet<_> = manifest.pairs.iter().filter_map(|p| p.set.as_ref()).collect();
+        assert!(sets.is_disjoint(&names), "a set is called like a pair");
+        for tree in &manifest.debian {
+            assert!(!names.contains(&tree.name), "{}", tree.name);
+            assert!(tree.packages.is_empty() == tree.series.is_some(), "{}", tree.name);
         }
         for wheel in &manifest.tree {
             for side in Side::BOTH {
@@ -182,7 +205,15 @@ mod tests {
     #[test]
     fn unknown_names_are_refused() {
         let manifest = Manifest::builtin();
-        assert_eq!(manifest.select(&[]).unwrap().len(), manifest.pairs.len());
+        let usual = manifest.select(&[]).unwrap();
+        assert!(usual.iter().all(|pair| pair.set.is_none()));
+        let packed = manifest.select(&["packed".into(), "numpy".into()]).unwrap();
+        assert!(packed.len() > 2 && packed.last().unwrap().name == "numpy");
+        assert!(
+            packed[..packed.len() - 1]
+                .iter()
+                .all(|pair| pair.set.as_deref() == Some("packed"))
+        );
         let error = manifest.select(&["nothing".into()]).unwrap_err();
         assert!(matches!(error, Error::UnknownPair(name) if name == "nothing"));
         assert_eq!(manifest.wheels(&[]).unwrap().len(), 11);

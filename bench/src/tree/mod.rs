@@ -13,14 +13,14 @@ use crate::{
     tools::Tools,
 };
 use clap::Args;
-use corpora::Cache;
+use corpora::{Cache, Manifest};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The command line of `bench tree`.
 #[derive(Args)]
 pub struct Tree {
-    /// The old tree: a directory.
+    /// The old tree: a directory, or a tree of the corpora such as debian-base/old, or a folder in one.
     old: PathBuf,
     /// The new tree.
     new: PathBuf,
@@ -57,11 +57,7 @@ pub fn run(cache: &Cache, args: &Tree) -> Result<(), String> {
     let (engines, skipped) = usable(&tools, &args.engines)?;
     let ways = whole::select(&args.ways)?;
     interrupt::install(Then::Return)?;
-    let absolute = |path: &PathBuf| {
-        path.canonicalize()
-            .map_err(|e| format!("{}: {e}", path.display()))
-    };
-    let (old, new) = (absolute(&args.old)?, absolute(&args.new)?);
+    let (old, new) = (place(cache, &args.old)?, place(cache, &args.new)?);
     let trees = pairs::read(&old, &new)?;
     eprintln!("{} files changed", trees.changed.len());
     let files = match engines.is_empty() {
@@ -85,6 +81,28 @@ pub fn run(cache: &Cache, args: &Tree) -> Result<(), String> {
         0 => Ok(()),
         n => Err(format!("{n} rows failed")),
     }
+}
+
+/// Where a tree is; one of the corpora is made or brought up to date first, where nothing is at the path itself.
+fn place(cache: &Cache, path: &Path) -> Result<PathBuf, String> {
+    let first = path.components().next();
+    let name = first.map(|first| first.as_os_str().to_string_lossy());
+    let manifest = Manifest::builtin();
+    let tree = name.as_deref().and_then(|name| manifest.debian(name));
+    let place = match tree {
+        Some(tree) if !path.exists() => {
+            let told = |release: &corpora::Release, _| eprintln!("{} {}", release.package, release.version);
+            let (_, updates) = cache.fetch_debian(tree, &told).map_err(crate::text)?;
+            updates
+                .iter()
+                .for_each(|update| eprintln!("{}: {update}", tree.name));
+            cache.root().join(path)
+        }
+        _ => path.into(),
+    };
+    place
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", place.display()))
 }
 
 /// The engines of these names that run here, and why the others do not.
