@@ -1,12 +1,16 @@
-//! Arbitrary bytes as a patch: an error or a file, within the limits, and never a panic.
+//! Arbitrary bytes as a patch of a file of each kind: an error or a file, within the limits, and never a panic.
 #![no_main]
+
+mod kinds;
 
 use elfdelta::{Limits, Patch, Silent};
 use libfuzzer_sys::fuzz_target;
 
-const OLD: &[u8] = include_bytes!("../seeds/elf/tiny-1");
-
-fuzz_target!(|patch: &[u8]| {
+// The first byte chooses the old file.
+fuzz_target!(|data: &[u8]| {
+    let Some((kind, patch)) = data.split_first() else {
+        return;
+    };
     let limits = Limits {
         memory: 64 << 20,
         output: 1 << 20,
@@ -15,7 +19,10 @@ fuzz_target!(|patch: &[u8]| {
     };
     let mut new = Vec::new();
     if let Ok(patch) = Patch::parse(patch, &limits) {
-        if patch.apply(&OLD, &mut new, &limits, &Silent).is_ok() {
+        if patch
+            .apply(&kinds::file(*kind), &mut new, &limits, &Silent)
+            .is_ok()
+        {
             assert_eq!(new.len() as u64, patch.header().new_len);
         }
         assert!(new.len() as u64 <= limits.output);

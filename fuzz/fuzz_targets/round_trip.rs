@@ -1,16 +1,14 @@
 //! Arbitrary pairs: what was diffed applies back.
 #![no_main]
 
+mod kinds;
+
 use elfdelta::{Limits, Options, Patch, Profile, Silent};
 use libfuzzer_sys::fuzz_target;
 
-const TINY: [&[u8]; 2] = [
-    include_bytes!("../seeds/elf/tiny-1"),
-    include_bytes!("../seeds/elf/tiny-2"),
-];
-
-/// First byte: two byte strings as they are (even), or the two ELF seeds with edits to the new one (odd).
-/// Then the length of the old string and both strings, or edits of three bytes each: place, value.
+/// First byte: two byte strings as they are (even), or files of the seeds with edits (odd). Then the length of the
+/// old string and both strings, or the numbers of both files and edits of five bytes each: place, value; the
+/// highest bit of the place says that it is in the old file.
 fn pair(data: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (kind, rest) = data.split_first()?;
     if kind & 1 == 0 {
@@ -18,18 +16,16 @@ fn pair(data: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         let (old, new) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
         return Some((old.to_vec(), new.to_vec()));
     }
-    let (old, mut new) = (
-        TINY[usize::from(kind >> 1 & 1)].to_vec(),
-        TINY[usize::from(kind >> 2 & 1)].to_vec(),
-    );
-    for edit in rest.chunks_exact(3) {
-        let len = new.len();
-        new[usize::from(u16::from_le_bytes([edit[0], edit[1]])) % len] = edit[2];
+    let (files, rest) = rest.split_first_chunk::<2>()?;
+    let mut pair = files.map(|number| kinds::file(number).to_vec());
+    for edit in rest.chunks_exact(5) {
+        let place = u32::from_le_bytes([edit[0], edit[1], edit[2], edit[3]]) as usize;
+        let file = &mut pair[usize::from(place & 1 << 31 == 0)];
+        let place = (place & !(1 << 31)) % file.len();
+        file[place] = edit[4];
     }
-    match kind >> 3 & 1 {
-        0 => Some((old, new)),
-        _ => Some((new, old)),
-    }
+    let [old, new] = pair;
+    Some((old, new))
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -1,0 +1,193 @@
+//! 5,000 damaged patches of real files: an error or the right file, within memory and work, and never a panic.
+
+use elfdelta::container::{self, Coding, Header};
+use elfdelta::{Error, Limits, Options, Patch, Profile, Silent};
+
+/// A patch's header and the bodies of its streams, as [`container::write`] takes them.
+type Parts = (Header, Vec<(u8, Coding, u64, Vec<u8>)>);
+
+/// Two versions of a file of one kind.
+macro_rules! pair {
+    ($kind:literal) => {
+        [
+            include_bytes!(concat!("../../fuzz/seeds/kinds/", $kind, "-1")),
+            include_bytes!(concat!("../../fuzz/seeds/kinds/", $kind, "-2")),
+        ]
+    };
+}
+
+/// Pairs of each kind of file that has tables of its own; `fuzz/seeds/make` says how they came about.
+const PAIRS: [(&str, [&[u8]; 2]); 5] = [
+    ("C++ with exceptions", pair!("cxx")),
+    ("Rust with names", pair!("rust")),
+    ("Go", pair!("go")),
+    ("AArch64", pair!("arm64")),
+    ("an object", pair!("object")),
+];
+
+const LIMITS: Limits = Limits {
+    memory: 64 << 20,
+    output: 1 << 20,
+    work_per_byte: 256,
+    threads: 1,
+};
+
+/// The same numbers in every run: splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) % bound.max(1) as u64) as usize
+    }
+}
+
+fn patches(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
+    let made =
+        [(Profile::Default, 1), (Profile::Fast, 1), (Profile::Default, 3)].map(|(profile, segments)| {
+            let options = Options {
+                profile,
+                segments,
+                threads: 1,
+                ..Options::default()
+            };
+            elfdelta::diff(old, new, &options, &Silent).unwrap().bytes
+        });
+    made.into()
+}
+
+fn parts(patch: &[u8]) -> Parts {
+    let patch = Patch::parse(patch, &LIMITS).unwrap();
+    let bodies = patch.streams().iter();
+    let bodies = bodies
+        .map(|s| (s.id, s.coding, s.decoded, s.bytes.to_vec()))
+        .collect();
+    (patch.header().clone(), bodies)
+}
+
+/// Damage that a checksum over the whole would find: bits, a cut, a piece from elsewhere.
+fn as_bytes(random: &mut Random, patch: &[u8], other: &[u8]) -> Vec<u8> {
+    let mut bytes = patch.to_vec();
+    match random.below(3) {
+        0 => {
+            for _ in 0..=random.below(4) {
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
+            }
+        }
+        1 => bytes.truncate(random.below(patch.len())),
+        _ => {
+            let (at, from) = (random.below(patch.len()), random.below(other.len()));
+            let n = random.below(200).min(other.len() - from);
+            let end = (at + random.below(200)).min(patch.len());
+            bytes.splice(at..end, other[from..from + n].iter().copied());
+        }
+    }
+    bytes
+}
+
+/// Damage that a hostile maker would do: a patch whose parts fit together and lie.
+fn as_parts(random: &mut Random, patch: &[u8], other: &[u8]) -> Vec<u8> {
+    let (mut header, mut bodies) = parts(patch);
+    let strange = parts(other).1;
+    let at = random.below(bodies.len());
+    match random.below(7) {
+        0 => {
+            for _ in 0..=random.below(3) {
+                let body = &mut bodies[at].3;
+                let place = random.below(body.len());
+                if let Some(byte) = body.get_mut(place) {
+                    *byte = random.below(256) as u8;
+                }
+            }
+        }
+        1 => {
+            let keep = random.below(bodies[at].3.len());
+            bodies[at].3.truncate(keep);
+        }
+        2 => {
+            let tail = (0..random.below(300)).map(|_| random.below(256) as u8);
+            bodies[at].3.extend(tail.collect::<Vec<_>>());
+        }
+        // The bytes of one stream as those of another.
+        3 => {
+            let with = random.below(bodies.len());
+            let (a, b) = (bodies[at].3.clone(), bodies[with].3.clone());
+            (bodies[at].3, bodies[with].3) = (b, a);
+        }
+        4 => {
+            let body = &strange[random.below(strange.len())];
+            (bodies[at].1, bodies[at].2, bodies[at].3) = (body.1, body.2, body.3.clone());
+        }
+        5 => {
+            bodies[at].1 = [Coding::Stored, Coding::Zstd, Coding::Modelled][random.below(3)];
+            bodies[at].2 = random.below(1 << 20) as u64;
+        }
+        _ => {
+            header.new_len = header
+                .new_len
+                .saturating_add_signed(random.below(4000) as i64 - 2000);
+            bodies.remove(at);
+        }
+    }
+    container::write(&header, &bodies)
+}
+
+/// The most memory that this process has had, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
+}
+
+#[test]
+fn damaged_patches_of_real_files_end_in_an_error_or_the_right_file() {
+    let mut random = Random(5);
+    let all: Vec<_> = PAIRS
+        .iter()
+        .flat_map(|(kind, [a, b])| [(*kind, *a, *b), (*kind, *b, *a)])
+        .flat_map(|(kind, old, new)| patches(old, new).into_iter().map(move |p| (kind, old, new, p)))
+        .collect();
+    let before = peak();
+    let (mut refused, mut late, mut whole) = (0, 0, 0);
+    for number in 0..5000 {
+        let (kind, old, new, patch) = &all[number % all.len()];
+        let other = &all[random.below(all.len())].3;
+        let bad = match random.below(3) {
+            0 => as_bytes(&mut random, patch, other),
+            _ => as_parts(&mut random, patch, other),
+        };
+        let Ok(parsed) = Patch::parse(&bad, &LIMITS) else {
+            refused += 1;
+            continue;
+        };
+        let mut out = Vec::new();
+        match parsed.apply(old, &mut out, &LIMITS, &Silent) {
+            Ok(()) => {
+                assert!(out == *new, "{kind}, number {number}: another file");
+                whole += 1;
+            }
+            Err(Error::Io(e)) => panic!("{kind}, number {number}: {e}"),
+            Err(_) => late += 1,
+        }
+        assert!(
+            out.len() as u64 <= LIMITS.output,
+            "{kind}, number {number}: too long"
+        );
+    }
+    println!("{refused} refused when read, {late} while applied, {whole} harmless");
+    assert!(
+        late > 2500,
+        "the damage is found too early to be worth trying: {refused} {late} {whole}"
+    );
+    // One patch at a time, each within its limit; allocators keep something.
+    assert!(
+        peak() - before <= LIMITS.memory + (16 << 20),
+        "{} bytes more",
+        peak() - before
+    );
+}

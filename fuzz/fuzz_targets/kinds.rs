@@ -1,0 +1,26 @@
+//! Small files of each kind that has tables of its own, made by `seeds/make`; inputs choose one by number.
+
+macro_rules! files {
+    ($($name:literal),*) => { [$(include_bytes!(concat!("../seeds/", $name))),*] };
+}
+
+/// Both versions of each kind, one after the other.
+pub const FILES: [&[u8]; 12] = files!(
+    "elf/tiny-1",
+    "elf/tiny-2",
+    "kinds/cxx-1",
+    "kinds/cxx-2",
+    "kinds/rust-1",
+    "kinds/rust-2",
+    "kinds/go-1",
+    "kinds/go-2",
+    "kinds/arm64-1",
+    "kinds/arm64-2",
+    "kinds/object-1",
+    "kinds/object-2"
+);
+
+/// The file of a number.
+pub fn file(number: u8) -> &'static [u8] {
+    FILES[usize::from(number) % FILES.len()]
+}

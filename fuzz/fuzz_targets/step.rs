@@ -1,0 +1,40 @@
+//! Arbitrary tables as a step between two manifests: refused, or every number points at something.
+#![no_main]
+
+use elfup::Digest;
+use elfup::step::{self, Release, Table};
+use libfuzzer_sys::fuzz_target;
+
+const FROM: &str = include_str!("../seeds/manifest/small");
+
+// What is behind the table's line is the target manifest; none: the same as before.
+fuzz_target!(|data: &[u8]| {
+    let split = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (table, to) = data.split_at(split);
+    let to = if to.len() < 2 { FROM.as_bytes() } else { &to[1..] };
+    let release = Release {
+        release: "r".into(),
+        sequence: 1,
+        urgent: false,
+        published: String::new(),
+        manifest: Digest::of(to),
+        manifest_size: to.len() as u64,
+        manifest_stored: to.len() as u64,
+        steps: Vec::new(),
+    };
+    // As bytes of a file, of which hardly any are a frame.
+    let _ = step::read(data, FROM.as_bytes(), &release);
+    // As a table that serde takes.
+    let Ok(table) = serde_json::from_slice::<Table>(table) else {
+        return;
+    };
+    let file = step::write(&table, FROM.as_bytes(), to).expect("a step is written");
+    if let Ok(step) = step::read(&file, FROM.as_bytes(), &release) {
+        assert_eq!(step.table, table);
+        assert_eq!(step.offsets.len(), table.pieces.len());
+        for delta in &step.table.deltas {
+            assert!(delta.at + delta.n <= step.table.pieces[delta.piece].n);
+            assert!(step.to.entries[delta.to].content().is_some());
+        }
+    }
+});
