@@ -53,7 +53,7 @@ fn run(args: &Args) -> Result<()> {
     }
     let mut state = State::load(&stored)?;
     let metadata = open(&args.metadata_url)?;
-    let metadata = Metadata(metadata.one(0));
+    let metadata = Metadata(metadata.one(0, &elfup::Quiet));
     let mut result = trust::refresh(&mut state, &metadata);
     if let (Ok(()), Command::Download) = (&result, &args.command) {
         result = download(args, &mut state, &metadata);
@@ -70,7 +70,7 @@ fn download(args: &Args, state: &mut State, metadata: &dyn Fetch) -> Result<()> 
         return Ok(());
     }
     let name = names::target_file(&args.target_name, &found.digest);
-    let bytes = open(&args.target_base_url)?.get(&name, &found.digest, found.length)?;
+    let bytes = open(&args.target_base_url)?.signed(&name, &found.digest, found.length, &elfup::Quiet)?;
     fs::write(&path, bytes).map_err(|e| Error::io("write the target", e))
 }
 

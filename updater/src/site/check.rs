@@ -52,10 +52,10 @@ impl Site {
         let path = self.root.join("state/trust");
         let before = State::load(&path)?;
         let mut worst: Option<Error> = None;
-        for index in 0..sources.len() {
+        for index in sources.order() {
             watch.check()?;
             let mut state = State::load(&path)?;
-            let result = self.ask(&mut state, sources, index);
+            let result = self.ask(&mut state, sources, index, watch);
             if state != before {
                 state.save(&path)?;
             }
@@ -64,6 +64,9 @@ impl Site {
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(e) => {
                     watch.note(&format!("{}: {e}", sources.name(index)));
+                    if matches!(e, Error::Untrusted(_) | Error::Malformed { .. }) {
+                        sources.lied(index, 0);
+                    }
                     // What was refused is worth more to know than what could not be reached.
                     if worst.as_ref().is_none_or(|w| matches!(w, Error::Network(_))) {
                         worst = Some(e);
@@ -74,12 +77,12 @@ impl Site {
         Err(worst.unwrap_or_else(|| Error::Network("the signed metadata".into())))
     }
 
-    fn ask(&self, state: &mut State, sources: &Sources, index: usize) -> Result<Channel> {
-        let source = sources.one(index);
+    fn ask(&self, state: &mut State, sources: &Sources, index: usize, watch: &dyn Watch) -> Result<Channel> {
+        let source = sources.one(index, watch);
         trust::refresh(state, &source)?;
         let target = self.config.follow.target();
         let found = trust::target(state, &target, &source)?;
-        let bytes = self.channel_bytes(&target, found, sources)?;
+        let bytes = self.channel_bytes(&target, found, sources, watch)?;
         let channel = Channel::parse(&bytes, &self.config.follow)?;
         let head = channel.head().map_or(0, |h| h.sequence);
         let seen = state.heads.get(&target).copied().unwrap_or(0);
@@ -93,7 +96,13 @@ impl Site {
     }
 
     /// The channel file, from the disk if it is the same as last time.
-    fn channel_bytes(&self, target: &str, found: trust::Found, sources: &Sources) -> Result<Vec<u8>> {
+    fn channel_bytes(
+        &self,
+        target: &str,
+        found: trust::Found,
+        sources: &Sources,
+        watch: &dyn Watch,
+    ) -> Result<Vec<u8>> {
         let stored = self.root.join("state/channel");
         if let Some(bytes) = crate::disk::read(&stored, limits::CHANNEL)?
             && crate::Digest::of(&bytes) == found.digest
@@ -103,11 +112,8 @@ impl Site {
         if found.length > limits::CHANNEL {
             return Err(Error::malformed("channel file", "it is too long"));
         }
-        let bytes = sources.get(
-            &names::target_file(target, &found.digest),
-            &found.digest,
-            found.length,
-        )?;
+        let path = names::target_file(target, &found.digest);
+        let bytes = sources.signed(&path, &found.digest, found.length, watch)?;
         crate::disk::replace(&stored, &bytes, 0o600, crate::disk::Sync::State)?;
         Ok(bytes)
     }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | check | `check` | refresh trust, find the target release |
 //! | plan | `ways`, `cost`, `plan` | every option of every file, its predicted cost, the choice |
-//! | fetch | `pieces`, `rebuild`, `fetch` | pieces and blobs, resumable; objects verified by digest |
+//! | fetch | `obtain`, `pieces`, `rebuild`, `fetch` | pieces and blobs, resumable; objects verified by digest |
 //! | activate | `deploy`, `switch`, `fixed`, `health` | link farm, verification, one rename, health check |
 //! | keep | `verify`, `gc`, `reverse` | look after what is there |
 
@@ -20,6 +20,7 @@ mod health;
 mod keep;
 mod measures;
 mod objects;
+mod obtain;
 mod pieces;
 mod plan;
 mod rebuild;

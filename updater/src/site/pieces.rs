@@ -1,27 +1,22 @@
-//! Pieces and blobs into `partial/`, going on at the byte where an earlier run stopped.
+//! Pieces of packs into `partial/`, several neighbours in one request; each is checked as soon as it is whole.
 
 use super::Site;
+use super::obtain::{GAIN, Part, Wanted};
 use super::ways::Ways;
 use crate::disk;
-use crate::error::Doing;
-use crate::source::Sources;
+use crate::source::{Sources, Span};
+use crate::step::Piece;
 use crate::{Digest, Error, Result, Watch, names};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 impl Site {
-    pub(super) fn part(&self, digest: &Digest) -> PathBuf {
-        self.path("partial").join(format!("{digest}.part"))
-    }
     fn piece_path(&self, digest: &Digest) -> PathBuf {
         self.path("partial").join(format!("{digest}.piece"))
     }
 
     /// Fetches neighbouring pieces of a pack in one request, each into a file of its own.
     ///
-    /// What a source does not deliver is left for [`Site::piece`]; only local failures and a wish to stop are errors.
+    /// What no source delivers is left for [`Site::piece`]; only local failures and a wish to stop are errors.
     pub(super) fn fetch_range(
         &self,
         ways: &Ways,
@@ -34,48 +29,45 @@ impl Site {
         let Some(pack) = step.table.pack.map(|p| names::pack(&p)) else {
             return Ok(());
         };
-        for source in 0..sources.len() {
-            let pieces = &step.table.pieces;
-            let Some(begin) = (first..=last).find(|p| !self.piece_path(&pieces[*p].h).exists()) else {
-                return Ok(());
-            };
-            let mut at = begin;
-            let mut open = Part::open(self, &pieces[at].h)?;
-            if open.length > pieces[at].n {
-                open.clear()?;
-            }
-            let from = step.offsets[at] + open.length;
-            let to = step.offsets[last] + pieces[last].n;
-            let mut sink = |mut bytes: &[u8]| -> Result<()> {
-                watch.check()?;
-                tick(bytes.len() as u64);
-                while !bytes.is_empty() {
-                    let room = pieces[at].n - open.length;
-                    let n = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-                    open.write(&bytes[..n])?;
-                    bytes = &bytes[n..];
-                    if open.length == pieces[at].n {
-                        disk::rename(&self.part(&pieces[at].h), &self.piece_path(&pieces[at].h))?;
-                        if at == last {
-                            return Ok(());
+        let pieces = &step.table.pieces[first..=last];
+        for source in sources.order() {
+            let missing = || pieces.iter().position(|p| !self.piece_path(&p.h).exists());
+            while let Some(begin) = missing() {
+                let mut row = Row::open(self, &pieces[begin..], sources.name(source))?;
+                let from = step.offsets[first + begin] + row.part.length;
+                let span = Span::Range(from, step.offsets[last] + step.table.pieces[last].n);
+                let mut got = 0;
+                let result = sources.read_from(source, &pack, span, watch, &mut |bytes| {
+                    watch.check()?;
+                    got += bytes.len() as u64;
+                    tick(bytes.len() as u64);
+                    row.write(bytes)
+                });
+                match result {
+                    Ok(_) => {}
+                    Err(Error::Network(e)) => watch.note(&e),
+                    Err(e @ Error::Untrusted(_)) => {
+                        watch.note(&e.to_string());
+                        let bytes = row.spoilt()?;
+                        if row.mixed {
+                            // Others may have begun it: once more from its first byte, by this source alone.
+                            sources.waste(bytes);
+                            continue;
                         }
-                        at += 1;
-                        open = Part::open(self, &pieces[at].h)?;
-                        open.clear()?;
+                        sources.lied(source, bytes);
+                        break;
                     }
+                    Err(e) => return Err(e),
                 }
-                Ok(())
-            };
-            match sources.read_from(source, &pack, from, Some(to), &mut sink) {
-                Ok(_) => {}
-                Err(e @ (Error::Network(_) | Error::Untrusted(_))) => watch.note(&e.to_string()),
-                Err(e) => return Err(e),
+                if got < GAIN {
+                    break;
+                }
             }
         }
         Ok(())
     }
 
-    /// One piece, checked: from `partial/`, else from every source in turn.
+    /// One piece, checked: from `partial/`, else from the sources.
     pub(super) fn piece(
         &self,
         ways: &Ways,
@@ -85,33 +77,29 @@ impl Site {
     ) -> Result<Vec<u8>> {
         let step = &ways.steps[s];
         let piece = &step.table.pieces[p];
-        let mut last = Error::Network(format!("a piece of {} bytes", piece.n));
+        let kept = self.piece_path(&piece.h);
         if let Some(bytes) = self.held_piece(&piece.h, piece.n)? {
             if Digest::of(&bytes) == piece.h {
                 return Ok(bytes);
             }
-            last = self.spoilt(&piece.h, piece.n, sources)?;
+            sources.waste(piece.n);
+            disk::remove(&kept)?;
         }
         let pack = step.table.pack.map(|p| names::pack(&p)).unwrap_or_default();
-        for source in 0..sources.len() {
-            let from = step.offsets[p];
-            match self.fetch_file(source, &pack, &piece.h, (from, piece.n), sources, watch) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(e @ (Error::Network(_) | Error::Untrusted(_))) => {
-                    last = e;
-                    continue;
-                }
-                Err(e) => return Err(e),
+        let wanted = Wanted {
+            path: &pack,
+            name: &piece.h,
+            offset: step.offsets[p],
+            length: piece.n,
+        };
+        self.obtain(&wanted, sources, watch, &mut |part| {
+            let bytes = disk::read(part, piece.n)?.unwrap_or_default();
+            if Digest::of(&bytes) != piece.h {
+                return Err(not_signed(piece.n));
             }
-            let bytes = disk::read(&self.part(&piece.h), piece.n)?.unwrap_or_default();
-            if Digest::of(&bytes) == piece.h {
-                disk::rename(&self.part(&piece.h), &self.piece_path(&piece.h))?;
-                return Ok(bytes);
-            }
-            last = self.spoilt(&piece.h, piece.n, sources)?;
-        }
-        Err(last)
+            disk::rename(part, &kept)?;
+            Ok(bytes)
+        })
     }
 
     fn held_piece(&self, digest: &Digest, length: u64) -> Result<Option<Vec<u8>>> {
@@ -122,48 +110,6 @@ impl Site {
         disk::read(&path, length)
     }
 
-    fn spoilt(&self, digest: &Digest, length: u64, sources: &Sources) -> Result<Error> {
-        sources.waste(length);
-        disk::remove(&self.part(digest))?;
-        disk::remove(&self.piece_path(digest))?;
-        Ok(Error::Untrusted(format!(
-            "a piece of {length} bytes is not what was signed"
-        )))
-    }
-
-    /// Completes the `.part` file of `name` with the range `(offset, length)` of `path`. `false`: not there.
-    pub(super) fn fetch_file(
-        &self,
-        source: usize,
-        path: &str,
-        name: &Digest,
-        (offset, length): (u64, u64),
-        sources: &Sources,
-        watch: &dyn Watch,
-    ) -> Result<bool> {
-        let mut open = Part::open(self, name)?;
-        if open.length > length {
-            open.clear()?;
-        }
-        if open.length < length {
-            let from = offset + open.length;
-            let found = sources.read_from(source, path, from, Some(offset + length), &mut |bytes| {
-                watch.check()?;
-                open.write(bytes)
-            })?;
-            if !found {
-                return Ok(false);
-            }
-        }
-        if open.length != length {
-            return Err(Error::Network(format!(
-                "{path}: it ends after {} of {length} bytes",
-                open.length
-            )));
-        }
-        Ok(true)
-    }
-
     /// Removes all pieces, blobs and steps in `partial/`.
     pub(super) fn clear_partial(&self) -> Result<()> {
         disk::list(&self.path("partial"))?
@@ -172,29 +118,71 @@ impl Site {
     }
 }
 
-/// A file that grows.
-struct Part {
-    file: File,
-    path: PathBuf,
-    length: u64,
+fn not_signed(length: u64) -> Error {
+    Error::Untrusted(format!("a piece of {length} bytes is not what was signed"))
 }
 
-impl Part {
-    fn open(site: &Site, digest: &Digest) -> Result<Part> {
-        let path = site.part(digest);
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600);
-        let file = options.open(&path).doing("open", &path)?;
-        let length = file.metadata().doing("read", &path)?.len();
-        Ok(Part { file, path, length })
+/// Neighbouring pieces that arrive one after the other.
+struct Row<'a> {
+    site: &'a Site,
+    source: &'a str,
+    pieces: &'a [Piece],
+    /// The first piece that is not whole yet.
+    part: Part,
+    /// Whether that one was begun by others.
+    mixed: bool,
+}
+
+impl<'a> Row<'a> {
+    fn open(site: &'a Site, pieces: &'a [Piece], source: &'a str) -> Result<Row<'a>> {
+        let first = &pieces[0];
+        let mut part = site.open_part(&first.h, source)?;
+        if part.length >= first.n {
+            part.clear()?;
+        }
+        Ok(Row {
+            mixed: part.length > 0 && !site.is_apart(&first.h),
+            site,
+            source,
+            pieces,
+            part,
+        })
     }
-    fn clear(&mut self) -> Result<()> {
-        self.length = 0;
-        self.file.set_len(0).doing("clear", &self.path)
-    }
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).doing("write", &self.path)?;
-        self.length += bytes.len() as u64;
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while let Some(piece) = self.pieces.first().filter(|_| !bytes.is_empty()) {
+            let room = piece.n - self.part.length;
+            let n = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+            self.part.write(&bytes[..n])?;
+            bytes = &bytes[n..];
+            if self.part.length < piece.n {
+                continue;
+            }
+            let whole = disk::read(&self.part.path, piece.n)?.unwrap_or_default();
+            if Digest::of(&whole) != piece.h {
+                return Err(not_signed(piece.n));
+            }
+            disk::rename(&self.part.path, &self.site.piece_path(&piece.h))?;
+            self.site.forget_parts(&piece.h)?;
+            self.pieces = &self.pieces[1..];
+            self.mixed = false;
+            if let Some(next) = self.pieces.first() {
+                self.part = self.site.open_part(&next.h, self.source)?;
+                self.part.clear()?;
+            }
+        }
         Ok(())
+    }
+
+    /// Drops the piece that is not what was signed, and tells its length.
+    fn spoilt(&self) -> Result<u64> {
+        disk::remove(&self.part.path)?;
+        let Some(piece) = self.pieces.first() else {
+            return Ok(0);
+        };
+        if self.mixed {
+            self.site.set_apart(&piece.h)?;
+        }
+        Ok(piece.n)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::fetch::Run;
+use super::obtain::Wanted;
 use super::plan::{Item, Way};
 use crate::digest::Hasher;
 use crate::error::Doing;
@@ -125,48 +126,30 @@ impl Site {
         Ok(())
     }
 
-    /// The whole file, from every source in turn.
+    /// The whole file.
     pub(super) fn blob(&self, run: &mut Run, entry: &Entry, content: &Content) -> Result<()> {
         let path = names::blob(&content.digest);
-        let part = self.part(&content.digest);
-        let mut last = Error::Network(path.clone());
-        for source in 0..run.sources.len() {
-            match self.fetch_file(
-                source,
-                &path,
-                &content.digest,
-                (0, content.stored),
-                run.sources,
-                run.watch,
-            ) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(e @ (Error::Network(_) | Error::Untrusted(_))) => {
-                    last = e;
-                    continue;
-                }
-                Err(e) => return Err(e),
-            }
-            let built = self.build(&mut run.index, entry, content, &mut |sink| {
-                let file = File::open(&part).doing("open", &part)?;
-                let unpacked = run.apart.unpack_file(run.watch, &file, content.size, sink);
+        let wanted = Wanted {
+            path: &path,
+            name: &content.digest,
+            offset: 0,
+            length: content.stored,
+        };
+        let (index, apart, watch) = (&mut run.index, &mut run.apart, run.watch);
+        self.obtain(&wanted, run.sources, watch, &mut |part| {
+            let built = self.build(index, entry, content, &mut |sink| {
+                let file = File::open(part).doing("open", part)?;
+                let unpacked = apart.unpack_file(watch, &file, content.size, sink);
                 unpacked.map_err(|e| match e {
                     Error::Decode(why) => Error::Untrusted(format!("{path}: {why}")),
                     e => e,
                 })
             });
-            match built {
-                Ok(()) => return crate::disk::remove(&part),
-                Err(e @ (Error::Untrusted(_) | Error::Damaged(_))) => {
-                    run.apart.renew();
-                    run.sources.waste(content.stored);
-                    crate::disk::remove(&part)?;
-                    last = Error::Untrusted(format!("{path} from {}: {e}", run.sources.name(source)));
-                }
-                Err(e) => return Err(e),
+            if matches!(built, Err(Error::Untrusted(_) | Error::Damaged(_))) {
+                apart.renew();
             }
-        }
-        Err(last)
+            built
+        })
     }
 }
 

@@ -280,7 +280,7 @@ impl Site {
         let (bytes, torn) = match self.manifest_bytes(&current) {
             Ok(bytes) => (bytes, 0),
             Err(_) => {
-                let bytes = self.whole_manifest_by_digest(&current, &sources)?;
+                let bytes = self.whole_manifest_by_digest(&current, &sources, watch)?;
                 disk::replace(
                     &self.deployment(&current).join("manifest"),
                     &bytes,
@@ -347,7 +347,12 @@ impl Site {
         disk::sync_dir(disk::parent(old))
     }
 
-    fn whole_manifest_by_digest(&self, digest: &Digest, sources: &Sources) -> Result<Vec<u8>> {
+    fn whole_manifest_by_digest(
+        &self,
+        digest: &Digest,
+        sources: &Sources,
+        watch: &dyn Watch,
+    ) -> Result<Vec<u8>> {
         let release = crate::step::Release {
             release: String::new(),
             sequence: 0,
@@ -358,7 +363,7 @@ impl Site {
             manifest_stored: crate::limits::MANIFEST,
             steps: Vec::new(),
         };
-        self.whole_manifest(&release, sources)
+        self.whole_manifest(&release, sources, watch)
     }
 
     /// Appends a line to `state/history`; losing it costs nothing but knowledge.

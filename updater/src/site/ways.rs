@@ -4,7 +4,7 @@ use super::Site;
 use super::check::Target;
 use crate::disk::{self, Sync};
 use crate::manifest::Manifest;
-use crate::source::Sources;
+use crate::source::{Sources, Span};
 use crate::step::{self, Release, Step, StepRef};
 use crate::{Digest, Error, Result, Watch, compress, limits, names};
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ impl Site {
                 .from
                 .and_then(|f| have.get(&f))
                 .map_or(&[][..], Vec::as_slice);
-            match self.step(step, from, release, sources) {
+            match self.step(step, from, release, (sources, watch)) {
                 Ok(step) => steps.push(step),
                 Err(e) => passable(e, watch)?,
             }
@@ -64,7 +64,7 @@ impl Site {
         if steps.is_empty()
             && let Some(step) = release.steps.iter().find(|s| s.from.is_none())
         {
-            match self.step(step, &[], release, sources) {
+            match self.step(step, &[], release, (sources, watch)) {
                 Ok(step) => steps.push(step),
                 Err(e) => passable(e, watch)?,
             }
@@ -72,7 +72,7 @@ impl Site {
         let (manifest, bytes) = match steps.first() {
             Some(step) => (step.to.clone(), step.to.to_bytes()),
             None => {
-                let bytes = self.whole_manifest(release, sources)?;
+                let bytes = self.whole_manifest(release, sources, watch)?;
                 (Manifest::parse(&bytes)?, bytes)
             }
         };
@@ -113,8 +113,8 @@ impl Site {
                 .and_then(|f| have.get(&f))
                 .map_or(&[][..], Vec::as_slice);
             let both = || -> Result<Vec<Step>> {
-                let first = self.step(first, from, between, sources)?;
-                let second = self.step(second, &first.to.to_bytes(), &target.release, sources)?;
+                let first = self.step(first, from, between, (sources, watch))?;
+                let second = self.step(second, &first.to.to_bytes(), &target.release, (sources, watch))?;
                 Ok(vec![second, first])
             };
             match both() {
@@ -129,7 +129,13 @@ impl Site {
     }
 
     /// One step file, kept in `partial/` so that planning twice fetches it once.
-    fn step(&self, step: &StepRef, from: &[u8], release: &Release, sources: &Sources) -> Result<Step> {
+    fn step(
+        &self,
+        step: &StepRef,
+        from: &[u8],
+        release: &Release,
+        (sources, watch): (&Sources, &dyn Watch),
+    ) -> Result<Step> {
         if step.size > limits::STEP {
             return Err(Error::malformed("channel file", "a step is too long"));
         }
@@ -138,7 +144,7 @@ impl Site {
         let file = match stored {
             Some(file) => file,
             None => {
-                let file = sources.get(&names::step(&step.digest), &step.digest, step.size)?;
+                let file = sources.signed(&names::step(&step.digest), &step.digest, step.size, watch)?;
                 disk::replace(&kept, &file, 0o600, Sync::State)?;
                 file
             }
@@ -147,29 +153,18 @@ impl Site {
     }
 
     /// The manifest as a file of its own: named by its plain digest, so it is unpacked before it is checked.
-    pub(super) fn whole_manifest(&self, release: &Release, sources: &Sources) -> Result<Vec<u8>> {
-        use crate::trust::Fetch;
-        let path = names::manifest(&release.manifest);
+    pub(super) fn whole_manifest(
+        &self,
+        release: &Release,
+        sources: &Sources,
+        watch: &dyn Watch,
+    ) -> Result<Vec<u8>> {
         let limit = release.manifest_size.min(limits::MANIFEST);
-        let mut last = Error::Network(path.clone());
-        for index in 0..sources.len() {
-            let packed = match sources.one(index).fetch(&path, release.manifest_stored) {
-                Ok(Some(packed)) => packed,
-                Ok(None) => continue,
-                Err(e) => {
-                    last = e;
-                    continue;
-                }
-            };
-            match compress::unpack(&packed, &[], limit) {
-                Ok(bytes) if Digest::of(&bytes) == release.manifest => return Ok(bytes),
-                _ => {
-                    sources.waste(packed.len() as u64);
-                    last = Error::Untrusted(format!("{path} from {}", sources.name(index)));
-                }
-            }
-        }
-        Err(last)
+        let span = Span::Whole(release.manifest_stored);
+        sources.get(&names::manifest(&release.manifest), span, watch, &|packed| {
+            let bytes = compress::unpack(&packed, &[], limit).ok()?;
+            (Digest::of(&bytes) == release.manifest).then_some(bytes)
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A repository in a directory: a stick, a mount, the farm itself.
 
-use super::{Outcome, Sink, Source, Transfer};
-use crate::{Error, Result};
+use super::{Outcome, Sink, Source, Span, Transfer};
+use crate::{Error, Result, Watch};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl Source for DirSource {
         &self.name
     }
 
-    fn read(&self, path: &str, from: u64, to: Option<u64>, sink: Sink) -> Result<Outcome> {
+    fn read(&self, path: &str, span: Span, watch: &dyn Watch, sink: Sink) -> Result<Outcome> {
         let begin = Instant::now();
         let full = self.root.join(path);
         let fail = |e: std::io::Error| Error::Network(format!("{path} ({}: {e})", self.name));
@@ -43,11 +43,16 @@ impl Source for DirSource {
             }
             Err(e) => return Err(fail(e)),
         };
-        file.seek(SeekFrom::Start(from)).map_err(fail)?;
+        file.seek(SeekFrom::Start(span.from())).map_err(fail)?;
         transfer.wait = begin.elapsed();
-        let mut left = to.map_or(u64::MAX, |t| t.saturating_sub(from));
+        // One byte more than may be there shows that the file is another.
+        let mut left = match span {
+            Span::Range(..) => span.most(),
+            Span::Whole(n) | Span::AtMost(n) => n.saturating_add(1),
+        };
         let mut buffer = vec![0; 64 << 10];
         while left > 0 {
+            watch.check()?;
             let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let n = file.read(&mut buffer[..want]).map_err(fail)?;
             if n == 0 {

@@ -1,26 +1,42 @@
 //! A repository on a plain web server, read with ranges over one kept-alive connection.
 
-use super::{Outcome, Patience, Sink, Source, Transfer};
-use crate::{Error, Result};
-use std::io::Read;
+use super::transfer::{Ended, Failure, Head, Inbox, Message, pump};
+use super::{Outcome, Patience, Sink, Source, Span, Transfer};
+use crate::{Error, Result, Watch};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
+use ureq::http::Uri;
 
 /// Reads below one URL.
 pub struct HttpSource {
     name: String,
     agent: ureq::Agent,
     patience: Patience,
+    /// It answered a range with another one: from then on it is asked for whole files.
+    no_ranges: AtomicBool,
+    /// Requests in a row that ended because nothing, or too little, came.
+    silent: AtomicU32,
 }
 
-/// Bytes before the wanted range that are read and thrown away from a server that ignores ranges.
-const MAX_SKIP: u64 = 1 << 20;
+/// After so many silent requests in a row a source is not asked again in this run.
+const MAX_SILENT: u32 = 3;
+/// Redirects that are followed for one file.
+const MAX_REDIRECTS: usize = 5;
+
+/// How one request ended.
+enum Answer {
+    Done(Outcome),
+    /// A range was answered with something else.
+    Unranged,
+}
 
 impl HttpSource {
     /// Uses a URL; nothing is connected yet.
     pub fn new(url: &str, patience: Patience) -> HttpSource {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .max_redirects(3)
+            .max_redirects(0)
             .timeout_connect(Some(patience.stall))
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
@@ -31,11 +47,109 @@ impl HttpSource {
             name: url.trim_end_matches('/').to_owned(),
             agent: config.new_agent(),
             patience,
+            no_ranges: AtomicBool::new(false),
+            silent: AtomicU32::new(0),
         }
     }
 
-    fn too_slow(&self, bytes: u64, elapsed: Duration) -> bool {
-        elapsed > self.patience.stall && (bytes as f64) < self.patience.least as f64 * elapsed.as_secs_f64()
+    fn fail(&self, path: &str, why: &dyn std::fmt::Display) -> Error {
+        Error::Network(format!("{path} ({}: {why})", self.name))
+    }
+
+    /// The next message that is no failure.
+    fn next(&self, path: &str, inbox: &mut Inbox) -> Result<Message> {
+        let (why, silent) = match inbox.next() {
+            Ok(Message::Failed(Failure { why, silent })) => (why, silent),
+            Ok(message) => return Ok(message),
+            Err(Ended::Cancelled) => return Err(Error::Cancelled),
+            Err(Ended::TooSlow(why)) => (why.to_owned(), true),
+        };
+        if silent {
+            self.silent.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(self.fail(path, &why))
+    }
+
+    fn ask(&self, path: &str, span: Span, watch: &dyn Watch, sink: Sink) -> Result<Answer> {
+        let range = match span {
+            Span::Range(from, to) if !self.no_ranges.load(Ordering::Relaxed) => {
+                Some(format!("bytes={from}-{}", to.saturating_sub(1)))
+            }
+            _ => None,
+        };
+        let ranged = range.is_some();
+        let total = self.patience.total(span);
+        let job = Job {
+            agent: self.agent.clone(),
+            // `+` and `~` are allowed in names, and plain in a path.
+            url: format!("{}/{path}", self.name),
+            range,
+            total,
+        };
+        let begin = Instant::now();
+        let mut inbox = Inbox::start(self.patience, total, watch, move |sender| job.run(sender))?;
+        let Message::Head(head) = self.next(path, &mut inbox)? else {
+            return Err(self.fail(path, &"no answer"));
+        };
+        let wait = begin.elapsed();
+        let skip = match head.status {
+            200 => span.from(),
+            206 if head.start == Some(span.from()) => 0,
+            206 | 416 if ranged => return Ok(Answer::Unranged),
+            404 | 410 => {
+                // The error page is not read: the connection is given up instead.
+                self.silent.store(0, Ordering::Relaxed);
+                let transfer = Transfer {
+                    wait,
+                    ..Transfer::default()
+                };
+                return Ok(Answer::Done(Outcome::Missing(transfer)));
+            }
+            status => return Err(self.fail(path, &format!("status {status}"))),
+        };
+        if let Some(encoding) = head.encoding.filter(|e| !is_plain(path, e)) {
+            return Err(self.fail(path, &format!("it sends {encoding}, which was not asked for")));
+        }
+        let mut transfer = self.body(path, (skip, span), inbox, sink)?;
+        self.silent.store(0, Ordering::Relaxed);
+        transfer.wait = wait;
+        Ok(Answer::Done(Outcome::Delivered(transfer)))
+    }
+
+    fn body(
+        &self,
+        path: &str,
+        (mut skip, span): (u64, Span),
+        mut inbox: Inbox,
+        sink: Sink,
+    ) -> Result<Transfer> {
+        let mut left = match span {
+            Span::Range(..) => span.most(),
+            // The sink says what is too long.
+            Span::Whole(_) | Span::AtMost(_) => u64::MAX,
+        };
+        let mut transfer = Transfer::default();
+        let begin = Instant::now();
+        while left > 0 {
+            let Message::Body(part) = self.next(path, &mut inbox)? else {
+                break;
+            };
+            transfer.bytes += part.len() as u64;
+            let skipped = skip.min(part.len() as u64);
+            skip -= skipped;
+            transfer.skipped += skipped;
+            let wanted = &part[skipped as usize..];
+            let wanted = &wanted[..wanted.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+            left -= wanted.len() as u64;
+            if !wanted.is_empty() {
+                sink(wanted)?;
+            }
+        }
+        transfer.body = begin.elapsed();
+        if left == 0 {
+            inbox.finish();
+        }
+        Ok(transfer)
     }
 }
 
@@ -44,78 +158,110 @@ impl Source for HttpSource {
         &self.name
     }
 
-    fn read(&self, path: &str, from: u64, to: Option<u64>, sink: Sink) -> Result<Outcome> {
-        let fail = |why: &dyn std::fmt::Display| Error::Network(format!("{path} ({}: {why})", self.name));
-        // `+` and `~` are allowed in names, and plain in a path.
-        let mut request = self.agent.get(format!("{}/{path}", self.name));
-        if from > 0 || to.is_some() {
-            let end = to.map_or(String::new(), |t| t.saturating_sub(1).to_string());
-            request = request.header("Range", format!("bytes={from}-{end}"));
+    fn read(&self, path: &str, span: Span, watch: &dyn Watch, sink: Sink) -> Result<Outcome> {
+        if self.silent.load(Ordering::Relaxed) >= MAX_SILENT {
+            return Err(self.fail(path, &"given up, as it was silent or too slow"));
         }
-        let begin = Instant::now();
-        let mut response = request.call().map_err(|e| fail(&e))?;
-        let mut transfer = Transfer {
-            wait: begin.elapsed(),
-            ..Transfer::default()
-        };
-        let mut skip = match response.status().as_u16() {
-            200 => from,
-            206 => {
-                let header = response
-                    .headers()
-                    .get("content-range")
-                    .and_then(|v| v.to_str().ok());
-                let start =
-                    header.and_then(|v| v.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
-                if start != Some(from) {
-                    return Err(fail(&"another range than asked for"));
-                }
-                0
+        // Nothing reached the sink when a range was refused, so the same bytes can be asked for again.
+        for _ in 0..2 {
+            match self.ask(path, span, watch, &mut *sink)? {
+                Answer::Done(outcome) => return Ok(outcome),
+                Answer::Unranged => self.no_ranges.store(true, Ordering::Relaxed),
             }
-            404 | 410 => {
-                // A short error page is read to its end, so that the connection can be used again.
-                let read = response
-                    .body_mut()
-                    .as_reader()
-                    .take(8 << 10)
-                    .read_to_end(&mut Vec::new());
-                transfer.bytes = read.unwrap_or_default() as u64;
-                return Ok(Outcome::Missing(transfer));
-            }
-            status => return Err(fail(&format!("status {status}"))),
-        };
-        if skip > MAX_SKIP {
-            return Err(fail(&"the server ignores ranges"));
         }
-        let mut left = to.map_or(u64::MAX, |t| t.saturating_sub(from));
-        let mut reader = response.body_mut().as_reader();
-        let mut buffer = vec![0; 16 << 10];
-        let body = Instant::now();
-        while left > 0 {
-            let n = reader.read(&mut buffer).map_err(|e| fail(&e))?;
-            if n == 0 {
-                break;
-            }
-            transfer.bytes += n as u64;
-            if self.too_slow(transfer.bytes, body.elapsed()) {
-                return Err(fail(&"too slow"));
-            }
-            let skipped = skip.min(n as u64) as usize;
-            skip -= skipped as u64;
-            let wanted = &buffer[skipped..n];
-            let wanted = &wanted[..wanted.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-            left -= wanted.len() as u64;
-            sink(wanted)?;
-        }
-        if left == 0 {
-            // Takes the end of the body, so that the connection can be used again; a longer one is just dropped.
-            let _ = reader.read(&mut buffer[..1]);
-        }
-        transfer.body = body.elapsed();
-        Ok(Outcome::Delivered(transfer))
+        Err(self.fail(path, &"another range than asked for"))
     }
 
     fn guess(&self) -> (f64, f64) {
         (64e3, 0.3)
     }
+}
+
+/// Whether a body under this `Content-Encoding` is the file itself: some servers name the file's own compression.
+fn is_plain(path: &str, encoding: &str) -> bool {
+    encoding.eq_ignore_ascii_case("identity")
+        || path.ends_with(".zst") && encoding.eq_ignore_ascii_case("zstd")
+}
+
+/// What the thread of a request needs.
+struct Job {
+    agent: ureq::Agent,
+    url: String,
+    range: Option<String>,
+    total: Duration,
+}
+
+impl Job {
+    fn run(self, sender: &SyncSender<Message>) {
+        let message = match self.follow() {
+            Ok((head, mut response)) => {
+                let body = matches!(head.status, 200 | 206);
+                if sender.send(Message::Head(head)).is_ok() && body {
+                    pump(&mut response.body_mut().as_reader(), sender);
+                }
+                return;
+            }
+            Err(why) => Message::Failed(why),
+        };
+        let _ = sender.send(message);
+    }
+
+    /// The first answer that is no redirect. Bodies of redirects are not read.
+    fn follow(&self) -> std::result::Result<(Head, ureq::http::Response<ureq::Body>), Failure> {
+        let mut url: Uri = self.url.parse().map_err(|_| "not a URL")?;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.agent.get(&url).header("Accept-Encoding", "identity");
+            if let Some(range) = &self.range {
+                request = request.header("Range", range);
+            }
+            let request = request.config().timeout_global(Some(self.total)).build();
+            let response = request.call()?;
+            let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+            if let (301 | 302 | 303 | 307 | 308, Some(to)) = (response.status().as_u16(), header("location"))
+            {
+                url = redirected(&url, to).ok_or("it redirects to what is no http address")?;
+                continue;
+            }
+            let start = header("content-range").and_then(range_start);
+            let head = Head {
+                status: response.status().as_u16(),
+                start,
+                encoding: header("content-encoding").map(str::to_owned),
+            };
+            return Ok((head, response));
+        }
+        Err("too many redirects".into())
+    }
+}
+
+fn range_start(header: &str) -> Option<u64> {
+    header
+        .trim()
+        .strip_prefix("bytes")?
+        .trim_start()
+        .split('-')
+        .next()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Where a `Location` leads from `base`.
+fn redirected(base: &Uri, to: &str) -> Option<Uri> {
+    let to = to.split('#').next()?;
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let absolute = if to.contains("://") && !to.starts_with(['/', '?', '.']) {
+        to.to_owned()
+    } else if to.starts_with("//") {
+        format!("{scheme}:{to}")
+    } else if to.starts_with('/') {
+        format!("{scheme}://{authority}{to}")
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{to}")
+    };
+    let uri: Uri = absolute.parse().ok()?;
+    let known =
+        uri.scheme_str() == Some("http") || cfg!(feature = "tls") && uri.scheme_str() == Some("https");
+    (known && uri.authority().is_some()).then_some(uri)
 }

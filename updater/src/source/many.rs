@@ -1,8 +1,8 @@
 //! Several sources as one: the next is tried when one fails, every byte and request is counted.
 
-use super::{Outcome, Source, Transfer};
+use super::{Outcome, Source, Span, Transfer};
 use crate::trust::Fetch;
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Result, Watch};
 use std::sync::Mutex;
 
 /// What all transfers of a run cost.
@@ -34,17 +34,55 @@ pub struct Sample {
     pub body: f64,
 }
 
+/// How a source behaved in this run; the better ones are asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    /// It sent something else than what was signed.
+    lied: bool,
+    /// The last request to it failed.
+    failed: bool,
+}
+
 /// The configured sources.
 pub struct Sources {
     all: Vec<Box<dyn Source>>,
     account: Mutex<Account>,
+    standing: Mutex<Vec<Standing>>,
 }
 
 impl Sources {
     /// In order of preference.
     pub fn new(all: Vec<Box<dyn Source>>) -> Sources {
         let account = Mutex::default();
-        Sources { all, account }
+        let standing = Mutex::new(vec![Standing::default(); all.len()]);
+        Sources {
+            all,
+            account,
+            standing,
+        }
+    }
+
+    /// Numbers of the sources in the order in which to ask them: as configured, but those that failed, and those that
+    /// lied, after the others.
+    pub fn order(&self) -> Vec<usize> {
+        let standing = self.standing.lock().map(|s| s.clone()).unwrap_or_default();
+        let mut order: Vec<usize> = (0..self.all.len()).collect();
+        order.sort_by_key(|i| standing.get(*i).copied().unwrap_or_default());
+        order
+    }
+
+    /// A source sent so many bytes that are not what was signed: it is asked last from now on.
+    pub fn lied(&self, index: usize, bytes: u64) {
+        self.waste(bytes);
+        self.stands(index, |s| s.lied = true);
+    }
+
+    fn stands(&self, index: usize, change: impl FnOnce(&mut Standing)) {
+        if let Ok(mut standing) = self.standing.lock()
+            && let Some(standing) = standing.get_mut(index)
+        {
+            change(standing);
+        }
     }
 
     /// Number of sources.
@@ -79,6 +117,7 @@ impl Sources {
     fn count(&self, source: usize, t: Transfer) {
         if let Ok(mut a) = self.account.lock() {
             a.bytes += t.bytes;
+            a.wasted += t.skipped;
             a.requests += 1;
             a.seconds += (t.wait + t.body).as_secs_f64();
             if a.samples.len() < 4096 {
@@ -92,21 +131,28 @@ impl Sources {
         }
     }
 
-    /// Reads a range from one source. `false`: it does not have the file.
+    /// Reads from one source. `false`: it does not have the file.
     pub fn read_from(
         &self,
         index: usize,
         path: &str,
-        from: u64,
-        to: Option<u64>,
+        span: Span,
+        watch: &dyn Watch,
         sink: super::Sink,
     ) -> Result<bool> {
         let source = self.all.get(index).ok_or_else(|| Error::Network(path.into()))?;
         let mut got = 0u64;
-        let result = source.read(path, from, to, &mut |bytes| {
+        let result = source.read(path, span, watch, &mut |bytes| {
             got += bytes.len() as u64;
             sink(bytes)
         });
+        let short = matches!(span, Span::Range(..)) && got < span.most();
+        let failed = match &result {
+            Ok(Outcome::Delivered(_)) => short,
+            Err(e) => matches!(e, Error::Network(_)),
+            Ok(Outcome::Missing(_)) => false,
+        };
+        self.stands(index, |s| s.failed = failed);
         match result {
             Ok(Outcome::Delivered(t)) => {
                 self.count(index, t);
@@ -127,28 +173,68 @@ impl Sources {
         }
     }
 
-    /// A small file of known digest and length, from the first source that has it right.
-    pub fn get(&self, path: &str, digest: &Digest, length: u64) -> Result<Vec<u8>> {
+    /// A small file of known length, from the first source whose bytes `accept` takes.
+    pub fn get<T>(
+        &self,
+        path: &str,
+        span: Span,
+        watch: &dyn Watch,
+        accept: &dyn Fn(Vec<u8>) -> Option<T>,
+    ) -> Result<T> {
         let mut last = Error::Network(path.into());
-        for index in 0..self.all.len() {
-            match self.one(index).fetch(path, length) {
-                Ok(Some(bytes)) if Digest::of(&bytes) == *digest => return Ok(bytes),
+        for index in self.order() {
+            let name = self.name(index);
+            match self.whole(index, path, span, watch) {
                 Ok(Some(bytes)) => {
-                    self.waste(bytes.len() as u64);
-                    last =
-                        Error::Untrusted(format!("{path} from {} is not what was signed", self.name(index)));
+                    let length = bytes.len() as u64;
+                    match accept(bytes) {
+                        Some(accepted) => return Ok(accepted),
+                        None => self.lied(index, length),
+                    }
+                    last = Error::Untrusted(format!("{path} from {name} is not what was signed"));
                 }
                 Ok(None) => {}
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(e) => last = e,
+                Err(e @ Error::Untrusted(_)) => {
+                    self.lied(index, span.most());
+                    last = e;
+                }
+                Err(e @ Error::Network(_)) => last = e,
+                Err(e) => return Err(e),
             }
         }
         Err(last)
     }
 
+    /// A small file of known digest and length, from the first source that has it right.
+    pub fn signed(&self, path: &str, digest: &Digest, length: u64, watch: &dyn Watch) -> Result<Vec<u8>> {
+        self.get(path, Span::Whole(length), watch, &|bytes| {
+            (Digest::of(&bytes) == *digest).then_some(bytes)
+        })
+    }
+
+    fn whole(&self, index: usize, path: &str, span: Span, watch: &dyn Watch) -> Result<Option<Vec<u8>>> {
+        let limit = span.most();
+        let mut bytes = Vec::new();
+        let found = self.read_from(index, path, span, watch, &mut |part| {
+            if (bytes.len() + part.len()) as u64 > limit {
+                let name = self.name(index);
+                return Err(Error::Untrusted(format!(
+                    "{path} from {name} is longer than the {limit} bytes allowed"
+                )));
+            }
+            bytes.extend_from_slice(part);
+            Ok(())
+        })?;
+        Ok(found.then_some(bytes))
+    }
+
     /// One source, for the trust module.
-    pub fn one(&self, index: usize) -> One<'_> {
-        One { sources: self, index }
+    pub fn one<'a>(&'a self, index: usize, watch: &'a dyn Watch) -> One<'a> {
+        One {
+            sources: self,
+            index,
+            watch,
+        }
     }
 }
 
@@ -156,20 +242,12 @@ impl Sources {
 pub struct One<'a> {
     sources: &'a Sources,
     index: usize,
+    watch: &'a dyn Watch,
 }
 
 impl Fetch for One<'_> {
     fn fetch(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::new();
-        let found = self.sources.read_from(self.index, path, 0, None, &mut |part| {
-            if (bytes.len() + part.len()) as u64 > limit {
-                return Err(Error::Untrusted(format!(
-                    "{path} is longer than the {limit} bytes allowed"
-                )));
-            }
-            bytes.extend_from_slice(part);
-            Ok(())
-        })?;
-        Ok(found.then_some(bytes))
+        let span = Span::AtMost(limit);
+        self.sources.whole(self.index, path, span, self.watch)
     }
 }

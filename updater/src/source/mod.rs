@@ -3,19 +3,48 @@
 mod dir;
 mod http;
 mod many;
+mod transfer;
 
 pub use dir::DirSource;
 pub use http::HttpSource;
 pub use many::{Account, Sample, Sources};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Watch};
 use std::time::Duration;
+
+/// Which bytes of a file are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// From one place to another.
+    Range(u64, u64),
+    /// All, and how many that are.
+    Whole(u64),
+    /// All; how many that are is not known yet, but more than this is refused.
+    AtMost(u64),
+}
+
+impl Span {
+    pub(crate) fn from(self) -> u64 {
+        match self {
+            Span::Range(from, _) => from,
+            Span::Whole(_) | Span::AtMost(_) => 0,
+        }
+    }
+    pub(crate) fn most(self) -> u64 {
+        match self {
+            Span::Range(from, to) => to.saturating_sub(from),
+            Span::Whole(n) | Span::AtMost(n) => n,
+        }
+    }
+}
 
 /// What one request cost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transfer {
     /// Bytes of content received, wanted or not.
     pub bytes: u64,
+    /// Those of them that lay before the wanted place.
+    pub skipped: u64,
     /// From the request to the first byte of the answer.
     pub wait: Duration,
     /// From the first byte to the last.
@@ -38,10 +67,10 @@ pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 pub trait Source: Sync + Send {
     /// How it was configured.
     fn name(&self) -> &str;
-    /// Delivers the bytes from `from` to `to` (or the end of the file) into `sink`.
+    /// Delivers the wanted bytes, or as many as there are, into `sink`; ends soon after `watch` says so.
     ///
     /// Fails with [`Error::Network`] if the source cannot be reached or gives up; errors of the sink pass through.
-    fn read(&self, path: &str, from: u64, to: Option<u64>, sink: Sink) -> Result<Outcome>;
+    fn read(&self, path: &str, span: Span, watch: &dyn Watch, sink: Sink) -> Result<Outcome>;
     /// Guess of bytes per second and of the wait for a request, until there are measurements.
     fn guess(&self) -> (f64, f64);
 }
@@ -49,10 +78,24 @@ pub trait Source: Sync + Send {
 /// Limits against servers that trickle or hang.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Longest wait for anything at all.
+    /// Longest wait for an answer, redirects included, and for the next byte of it.
     pub stall: Duration,
-    /// Least average rate in bytes per second, looked at after `stall`.
+    /// Least average rate in bytes per second from the request on, looked at after `stall`.
     pub least: u64,
+}
+
+impl Patience {
+    /// The longest that a request may take which brings so many bytes; metadata of unknown length has ten stalls.
+    fn total(&self, span: Span) -> Duration {
+        if let Span::AtMost(_) = span {
+            return self.stall.saturating_mul(10);
+        }
+        let bytes = span.from().saturating_add(span.most());
+        let seconds = bytes / self.least.max(1);
+        self.stall
+            .saturating_mul(2)
+            .saturating_add(Duration::from_secs(seconds))
+    }
 }
 
 impl Default for Patience {
