@@ -5,7 +5,7 @@ use crate::code::{ColumnReader, ModelledReader, SEGMENTED, StreamReader, Streams
 use crate::container::{Coding, Method, Stream as Entry, WHOLE};
 use crate::file_view::FileView;
 use crate::layout::OldImage;
-use crate::pipeline::{Segments, code_file, code_image};
+use crate::pipeline::{Io, Segments, code_file, code_image};
 use crate::recipe::Scripts;
 use crate::{Error, Limits, Part, Patch, Progress, ReadAt, error::Result};
 use sha2::{Digest, Sha256};
@@ -107,7 +107,7 @@ impl Patch<'_> {
             Method::Whole => self.whole(&mut output)?,
             Method::Bytes | Method::Image => {
                 let view = FileView::new(old, budget)?;
-                let ((recipes, _held), parts) = self.recipes(&view, threads)?;
+                let ((recipes, _held), parts) = self.recipes(&view, budget, threads)?;
                 sections = parts;
                 budget.stage("write", self.header().new_len);
                 for recipe in recipes {
@@ -122,19 +122,27 @@ impl Patch<'_> {
     }
 
     /// Phase one: everything that the streams say, as scripts in file order, and what its bytes went into.
-    fn recipes<'v>(&self, view: &'v FileView, threads: usize) -> Result<(Scripts<'v>, Vec<Part>)> {
+    fn recipes<'b>(
+        &'b self,
+        view: &FileView,
+        account: &'b Budget<'b>,
+        threads: usize,
+    ) -> Result<(Scripts<'b>, Vec<Part>)> {
         let header = self.header();
-        let mut streams = Streams::new(1, |id| self.reader(id, 0, view.budget()))?;
+        let mut io = Io {
+            streams: Streams::new(1, |id| self.reader(id, 0, account))?,
+            account,
+        };
         if header.method == Method::Bytes {
-            return Ok((code_file(&mut streams, view, header.new_len, None)?, Vec::new()));
+            return Ok((code_file(&mut io, view, header.new_len, None)?, Vec::new()));
         }
         let old = OldImage::read(view)?;
         let old = old.ok_or(Error::DamagedPatch(
             "it takes the old file for an ELF file that it is not",
         ))?;
         let segments = PatchSegments { patch: self, threads };
-        let scripts = code_image(&mut streams, Some(&segments), &old, header.new_len, None)?;
-        Ok((scripts, streams.take_parts()))
+        let scripts = code_image(&mut io, Some(&segments), &old, header.new_len, None)?;
+        Ok((scripts, io.streams.take_parts()))
     }
 
     /// A reader of a stream, of which there is one for each segment if it is of that kind.

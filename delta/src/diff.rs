@@ -8,7 +8,7 @@ use crate::data::Cover;
 use crate::file_view::FileView;
 use crate::layout::OldImage;
 use crate::matching::{bytes::ByteIndex, plan::plan};
-use crate::pipeline::{code_file, code_image};
+use crate::pipeline::{Io, code_file, code_image};
 use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, error::Result};
 use sha2::{Digest, Sha256};
 
@@ -25,50 +25,40 @@ pub struct Delta {
 const SPARE_PART: u64 = 16;
 const SPARE: u64 = 4 << 20;
 
+/// A way of making a patch; of two patches of one size, that of the way named first wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    /// By the models for ELF files.
+    Elf,
+    /// The old file with corrections in place.
+    InPlace,
+    /// By covers and bytes alone.
+    Generic,
+    /// The new file as it is.
+    Whole,
+}
+
+/// The ways in the order in which they are tried.
+const WAYS: [Way; 4] = [Way::InPlace, Way::Elf, Way::Generic, Way::Whole];
+
 /// Makes a patch from `old` to `new`, and applies it once before handing it out.
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
-    let go_on = |stage| {
-        progress.stage(stage, 0);
-        if progress.cancelled() {
-            Err(Error::Cancelled)
-        } else {
-            Ok(())
+    let job = Job::new(old, new, options, progress);
+    let mut best: Option<(Way, Sealed)> = None;
+    for way in WAYS {
+        if !job.may_win(way, best.as_ref()) {
+            continue;
         }
-    };
-    let header = Header {
-        features: 0,
-        method: Method::Whole,
-        old_len: old.len() as u64,
-        old_digest: Sha256::digest(old).into(),
-        new_len: new.len() as u64,
-        new_digest: Sha256::digest(new).into(),
-        memory: 0,
-    };
-    go_on("match")?;
-    // Where the reading as ELF files does not hold, the next plainer way takes its place.
-    let files = (old, new, progress);
-    let steady = sealed(steady(&header, files, options)?, files)?;
-    let mut best = match steady {
-        Some(patch) if old == new => Some(patch),
-        other => {
-            let modelled = sealed(image(&header, files, options)?, files)?;
-            [modelled, other].into_iter().flatten().min_by_key(|s| s.0.len())
-        }
-    };
-    if best.is_none() {
-        go_on("match")?;
-        best = sealed(plain(&header, files, options)?, files)?;
+        job.go_on(if way == Way::Whole { "compare" } else { "match" })?;
+        // Where the reading as ELF files does not hold, a plainer way takes its place.
+        let made = job.make(way, best.as_ref())?.map(|sealed| (way, sealed));
+        best = [made, best]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(way, s)| (s.0.len(), *way));
     }
-    go_on("compare")?;
-    if best.as_ref().is_none_or(|(patch, _)| may_lose(patch.len(), new)) {
-        let whole = whole(&header, new)?;
-        if best.as_ref().is_none_or(|(patch, _)| whole.len() < patch.len()) {
-            let run = checked(&whole, files)?;
-            best = Some((whole, run.sections));
-        }
-    }
-    let best = best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
-    let (bytes, sections) = best;
+    let (_, (bytes, sections)) =
+        best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
     let patch = Patch::parse(&bytes, &unlimited())?;
     let report = Report {
         sections: patch.with_rest(sections),
@@ -86,40 +76,96 @@ fn unlimited() -> Limits {
     }
 }
 
-/// Both files and who hears of progress.
-type Files<'f> = (&'f [u8], &'f [u8], &'f dyn Progress);
-
 /// A patch without its declared memory.
 type Draft = (Header, Vec<Body>);
 
 /// A patch that gives the new file back, and its bytes by section.
 type Sealed = (Vec<u8>, Vec<Part>);
 
-/// Applies the patch and compares.
-fn checked(patch: &[u8], (old, new, progress): Files) -> Result<Run> {
-    let limits = unlimited();
-    let mut rebuilt = Compare { expected: new };
-    let run = Patch::parse(patch, &limits)?.run(&old, &mut rebuilt, &limits, progress)?;
-    if rebuilt.expected.is_empty() {
-        Ok(run)
-    } else {
-        Err(Error::SelfCheck("the rebuilt file is too short"))
-    }
+/// Both files, what is asked for, and who hears of progress.
+struct Job<'j> {
+    old: &'j [u8],
+    new: &'j [u8],
+    options: &'j Options,
+    progress: &'j dyn Progress,
+    header: Header,
 }
 
-/// Checks a patch and declares the memory that this took; `None` where it does not give the new file back.
-fn sealed(draft: Option<Draft>, files: Files) -> Result<Option<Sealed>> {
-    let Some((mut header, bodies)) = draft else {
-        return Ok(None);
-    };
-    header.memory = u64::MAX >> 1;
-    match checked(&container::write(&header, &bodies), files) {
-        Ok(run) => {
-            header.memory = run.memory + run.memory / SPARE_PART + SPARE;
-            Ok(Some((container::write(&header, &bodies), run.sections)))
+impl<'j> Job<'j> {
+    fn new(old: &'j [u8], new: &'j [u8], options: &'j Options, progress: &'j dyn Progress) -> Job<'j> {
+        let header = Header {
+            features: 0,
+            method: Method::Whole,
+            old_len: old.len() as u64,
+            old_digest: Sha256::digest(old).into(),
+            new_len: new.len() as u64,
+            new_digest: Sha256::digest(new).into(),
+            memory: 0,
+        };
+        Job {
+            old,
+            new,
+            options,
+            progress,
+            header,
         }
-        Err(Error::Cancelled) => Err(Error::Cancelled),
-        Err(_) => Ok(None),
+    }
+
+    /// Names the stage that begins, and asks whether to go on.
+    fn go_on(&self, stage: &'static str) -> Result<()> {
+        self.progress.stage(stage, 0);
+        match self.progress.cancelled() {
+            true => Err(Error::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a way is worth trying, going by the best patch so far.
+    fn may_win(&self, way: Way, best: Option<&(Way, Sealed)>) -> bool {
+        match way {
+            Way::InPlace => self.differs_little(),
+            Way::Elf => best.is_none() || self.old != self.new,
+            Way::Generic => best.is_none(),
+            Way::Whole => best.is_none_or(|(_, sealed)| may_lose(sealed.0.len(), self.new)),
+        }
+    }
+
+    /// Makes the patch of one way; `None` where that way is none.
+    fn make(&self, way: Way, best: Option<&(Way, Sealed)>) -> Result<Option<Sealed>> {
+        match way {
+            Way::InPlace => self.sealed(self.in_place()?),
+            Way::Elf => self.sealed(self.elf()?),
+            Way::Generic => self.sealed(self.generic()?),
+            Way::Whole => self.whole(best.map(|(_, sealed)| sealed.0.len())),
+        }
+    }
+
+    /// Applies the patch and compares.
+    fn checked(&self, patch: &[u8]) -> Result<Run> {
+        let limits = unlimited();
+        let mut rebuilt = Compare { expected: self.new };
+        let run = Patch::parse(patch, &limits)?.run(&self.old, &mut rebuilt, &limits, self.progress)?;
+        if rebuilt.expected.is_empty() {
+            Ok(run)
+        } else {
+            Err(Error::SelfCheck("the rebuilt file is too short"))
+        }
+    }
+
+    /// Checks a patch and declares the memory that this took; `None` where it does not give the new file back.
+    fn sealed(&self, draft: Option<Draft>) -> Result<Option<Sealed>> {
+        let Some((mut header, bodies)) = draft else {
+            return Ok(None);
+        };
+        header.memory = u64::MAX >> 1;
+        match self.checked(&container::write(&header, &bodies)) {
+            Ok(run) => {
+                header.memory = run.memory + run.memory / SPARE_PART + SPARE;
+                Ok(Some((container::write(&header, &bodies), run.sections)))
+            }
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -146,27 +192,33 @@ fn may_lose(patch: usize, new: &[u8]) -> bool {
         || patch <= 1 << 10 && new.len() <= 1 << 10
 }
 
-fn whole(header: &Header, new: &[u8]) -> Result<Vec<u8>> {
-    let frame = zstd::bulk::compress(new, 19)?;
-    let header = Header {
-        method: Method::Whole,
-        memory: WHOLE_MEMORY,
-        ..header.clone()
-    };
-    let (coding, bytes) = if frame.len() < new.len() {
-        (Coding::Zstd, frame)
-    } else {
-        (Coding::Stored, new.to_vec())
-    };
-    Ok(container::write(
-        &header,
-        &[(container::WHOLE, coding, new.len() as u64, bytes)],
-    ))
+impl Job<'_> {
+    /// The whole file, where that is smaller than `than`.
+    fn whole(&self, than: Option<usize>) -> Result<Option<Sealed>> {
+        let frame = zstd::bulk::compress(self.new, 19)?;
+        let header = Header {
+            method: Method::Whole,
+            memory: WHOLE_MEMORY,
+            ..self.header.clone()
+        };
+        let (coding, bytes) = if frame.len() < self.new.len() {
+            (Coding::Zstd, frame)
+        } else {
+            (Coding::Stored, self.new.to_vec())
+        };
+        let body = (container::WHOLE, coding, self.new.len() as u64, bytes);
+        let patch = container::write(&header, &[body]);
+        if than.is_some_and(|than| patch.len() >= than) {
+            return Ok(None);
+        }
+        let run = self.checked(&patch)?;
+        Ok(Some((patch, run.sections)))
+    }
 }
 
-fn writers(options: &Options) -> Result<Streams<StreamWriter>> {
-    Streams::new(options.segments.clamp(1, MAX_SEGMENTS), |id| {
-        Ok(match options.profile {
+fn writers(profile: Profile, segments: usize) -> Result<Streams<StreamWriter>> {
+    Streams::new(segments.clamp(1, MAX_SEGMENTS), |id| {
+        Ok(match profile {
             Profile::Fast if !FAST_MODELS.iter().any(|&s| s as u8 == id) => {
                 StreamWriter::Columns(ColumnWriter::default())
             }
@@ -219,79 +271,81 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Re
     Ok((header, bodies))
 }
 
-/// The patch by the stages for ELF files, if both are such.
-fn image(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
-    let budget = Budget::unlimited(progress);
-    let (old_view, new_view) = (FileView::new(&old, &budget)?, FileView::new(&new, &budget)?);
-    let Some(old_image) = OldImage::read(&old_view)? else {
-        return Ok(None);
-    };
-    let Some(plan) = plan(&old_image, old, &new_view, new, options, progress)? else {
-        return Ok(None);
-    };
-    let mut streams = writers(options)?;
-    let done = code_image(&mut streams, None, &old_image, header.new_len, Some(&plan)).map(drop);
-    drop((plan, old_image));
-    match (done, budget.cause()) {
-        (_, Some(cause)) => Err(cause),
-        (Ok(()), None) => finish(header, Method::Image, streams).map(Some),
-        // A file that defeats a model is no reason to fail.
-        (Err(_), None) => Ok(None),
-    }
-}
-
 /// Bytes that may differ in place before a file is not worth telling as the old one with corrections.
 const FEW: usize = 1 << 12;
 
-/// The patch of a file that is the old one but for a few bytes in place: such need no model of what they are.
-fn steady(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
-    let pieces = || old.chunks(FEW).zip(new.chunks(FEW)).filter(|(o, n)| o != n);
-    let differing = |(o, n): (&[u8], &[u8])| o.iter().zip(n).filter(|(o, n)| o != n).count();
-    if old.len() != new.len() || pieces().take(FEW).map(differing).sum::<usize>() > FEW {
-        return Ok(None);
+impl Job<'_> {
+    /// Whether the new file is the old one but for a few bytes in place: such need no model of what they are.
+    fn differs_little(&self) -> bool {
+        let (old, new) = (self.old, self.new);
+        let pieces = || old.chunks(FEW).zip(new.chunks(FEW)).filter(|(o, n)| o != n);
+        let differing = |(o, n): (&[u8], &[u8])| o.iter().zip(n).filter(|(o, n)| o != n).count();
+        old.len() == new.len() && pieces().take(FEW).map(differing).sum::<usize>() <= FEW
     }
-    let len = u32::try_from(new.len()).unwrap_or(0);
-    let cover = Cover {
-        len,
-        ..Cover::default()
-    };
-    covered(
-        header,
-        (old, new, progress),
-        options,
-        &[cover][..usize::from(len > 0)],
-    )
-}
 
-/// The patch by covers and bytes alone.
-fn plain(header: &Header, (old, new, progress): Files, options: &Options) -> Result<Option<Draft>> {
-    if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
-        return Ok(None);
+    /// The patch by the stages for ELF files, if both are such.
+    fn elf(&self) -> Result<Option<Draft>> {
+        let account = Budget::unlimited(self.progress);
+        let (old, new) = (self.old, self.new);
+        let (old_view, new_view) = (FileView::new(&old, &account)?, FileView::new(&new, &account)?);
+        let Some(old_image) = OldImage::read(&old_view)? else {
+            return Ok(None);
+        };
+        let Some(plan) = plan(&old_image, old, &new_view, new, self.options, self.progress)? else {
+            return Ok(None);
+        };
+        let mut io = Io {
+            streams: writers(self.options.profile, self.options.segments)?,
+            account: &account,
+        };
+        let done = code_image(&mut io, None, &old_image, self.header.new_len, Some(&plan)).map(drop);
+        drop((plan, old_image));
+        match (done, account.cause()) {
+            (_, Some(cause)) => Err(cause),
+            (Ok(()), None) => finish(&self.header, Method::Image, io.streams).map(Some),
+            // A file that defeats a model is no reason to fail.
+            (Err(_), None) => Ok(None),
+        }
     }
-    let whole = 0..old.len();
-    let index = ByteIndex::new(old, std::slice::from_ref(&whole));
-    let covers = index.covers(new, 0..new.len(), Some(0));
-    drop(index);
-    covered(header, (old, new, progress), options, &covers)
-}
 
-/// The patch that these covers make.
-fn covered(
-    header: &Header,
-    (old, new, progress): Files,
-    options: &Options,
-    covers: &[Cover],
-) -> Result<Option<Draft>> {
-    if old.len() > u32::MAX as usize || new.len() > u32::MAX as usize {
-        return Ok(None);
+    /// The patch of corrections in place.
+    fn in_place(&self) -> Result<Option<Draft>> {
+        let len = u32::try_from(self.new.len()).unwrap_or(0);
+        let cover = Cover {
+            len,
+            ..Cover::default()
+        };
+        self.covered(&[cover][..usize::from(len > 0)])
     }
-    let budget = Budget::unlimited(progress);
-    let view = FileView::new(&old, &budget)?;
-    let one = Options {
-        segments: 1,
-        ..options.clone()
-    };
-    let mut streams = writers(&one)?;
-    code_file(&mut streams, &view, header.new_len, Some((new, covers)))?;
-    finish(header, Method::Bytes, streams).map(Some)
+
+    /// The patch by covers and bytes alone.
+    fn generic(&self) -> Result<Option<Draft>> {
+        if !self.is_below_4_gib() {
+            return Ok(None);
+        }
+        let whole = 0..self.old.len();
+        let index = ByteIndex::new(self.old, std::slice::from_ref(&whole));
+        let covers = index.covers(self.new, 0..self.new.len(), Some(0));
+        drop(index);
+        self.covered(&covers)
+    }
+
+    fn is_below_4_gib(&self) -> bool {
+        self.old.len().max(self.new.len()) <= u32::MAX as usize
+    }
+
+    /// The patch that these covers make.
+    fn covered(&self, covers: &[Cover]) -> Result<Option<Draft>> {
+        if !self.is_below_4_gib() {
+            return Ok(None);
+        }
+        let account = Budget::unlimited(self.progress);
+        let view = FileView::new(&self.old, &account)?;
+        let mut io = Io {
+            streams: writers(self.options.profile, 1)?,
+            account: &account,
+        };
+        code_file(&mut io, &view, self.header.new_len, Some((self.new, covers)))?;
+        finish(&self.header, Method::Bytes, io.streams).map(Some)
+    }
 }

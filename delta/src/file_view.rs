@@ -47,11 +47,6 @@ impl<'a> FileView<'a> {
         self.source
     }
 
-    /// The account of the run that reads it.
-    pub fn budget(&self) -> &'a Budget<'a> {
-        self.budget
-    }
-
     /// Whether it holds no byte.
     pub fn is_empty(&self) -> bool {
         self.len == 0

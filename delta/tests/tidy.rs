@@ -1,5 +1,7 @@
 //! What ARCHITECTURE.md says of the source, held to: dependencies point down the pipeline.
 
+#[path = "tidy/functions.rs"]
+mod functions;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -38,4 +40,51 @@ fn dependencies_point_down() {
 fn every_module_says_why_it_is_there() {
     let silent = source::silent(&root());
     assert!(silent.is_empty(), "{silent:#?}");
+}
+
+/// Most lines of a function, and most parameters; those inside a tuple count one by one.
+const LINES: usize = 100;
+const PARAMETERS: usize = 6;
+
+/// Functions that are larger still: each is one grammar that has not been cut yet. None is added.
+const LARGE: [&str; 24] = [
+    "code/bytes.rs::decide",
+    "data/bytes.rs::literals",
+    "data/corrections.rs::block",
+    "predict/targets.rs::spell",
+    "predict/targets.rs::stop",
+    "tables/exceptions.rs::unit",
+    "tables/exceptions/fields.rs::end",
+    "tables/exceptions/fields.rs::pad",
+    "tables/exceptions/lsda.rs::code_lsda",
+    "tables/exceptions/sites.rs::code_sites",
+    "tables/frames/fresh.rs::advance",
+    "tables/frames/fresh.rs::fresh",
+    "tables/frames/programs.rs::code",
+    "tables/frames/programs.rs::steps",
+    "tables/go/data.rs::data",
+    "tables/go/data.rs::tree",
+    "tables/go/frame.rs::code_frame",
+    "tables/go/mod.rs::told_function",
+    "tables/go/steps.rs::code_steps",
+    "tables/go/words.rs::code",
+    "tables/jumps.rs::unit",
+    "tables/relocations.rs::code_rows",
+    "tables/symbols/grammar.rs::code",
+    "text/ops.rs::code",
+];
+
+#[test]
+fn functions_are_small() {
+    let large = source::large(&root(), LINES, PARAMETERS);
+    let added: Vec<_> = large.iter().filter(|f| !LARGE.contains(&f.as_str())).collect();
+    assert!(
+        added.is_empty(),
+        "larger than {LINES} lines or {PARAMETERS} parameters: {added:#?}"
+    );
+    let gone: Vec<_> = LARGE.iter().filter(|f| !large.iter().any(|l| l == *f)).collect();
+    assert!(
+        gone.is_empty(),
+        "small by now, so strike them off the list: {gone:#?}"
+    );
 }

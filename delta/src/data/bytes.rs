@@ -11,7 +11,7 @@ use crate::{Error, error::Result};
 
 /// Models of the byte stream.
 #[derive(Debug)]
-pub struct ByteModels {
+struct ByteModels {
     raw: Model,
     literals: LiteralData,
     corrections: Corrections,
@@ -34,57 +34,96 @@ const CHUNK: u32 = 1 << 16;
 /// Shorter pieces are never raw.
 const SHORTEST_RAW: usize = 128;
 
-/// Codes the new bytes `at..at + len` against their covers and appends them to `recipe`, whose memory is
-/// counted in `held`.
-#[allow(clippy::too_many_arguments)]
-pub fn code_bytes<S: Symbols>(
-    s: &mut S,
-    m: &mut ByteModels,
-    old: &FileView,
-    (at, len): (u32, u32),
-    covers: &[Cover],
-    known: &Known,
-    truth: Option<&[u8]>,
-    recipe: &mut Recipe,
-    held: &mut Held,
-) -> Result<()> {
-    let mut cursor = at;
-    let end = at + len;
-    let mut covers = covers.iter();
-    let mut buffer = Vec::new();
-    while cursor < end {
-        let cover = covers.next();
-        let upto = cover.map_or(end, |c| c.new_at);
-        while cursor < upto {
-            let n = (upto - cursor).min(CHUNK);
-            let skip = known.within(cursor, n).collect::<Vec<_>>();
-            let truth = truth.map(|t| &t[(cursor - at) as usize..][..n as usize]);
-            m.literals(s, old, (cursor, n), &skip, truth, &mut buffer)?;
-            recipe.literal(&buffer);
-            cursor += n;
-            check(s, recipe, held)?;
-        }
-        let Some(cover) = cover else { break };
-        let mut done = 0;
-        while done < cover.len {
-            let n = (cover.len - done).min(CHUNK);
-            let mut base = vec![0; n as usize];
-            old.read(u64::from(cover.old_at + done), &mut base)?;
-            let from = cover.new_at + done;
-            let skip = known.within(from, n).collect::<Vec<_>>();
-            let truth = truth.map(|t| &t[(from - at) as usize..]);
-            buffer.clear();
-            buffer.extend_from_slice(&base);
-            m.corrections.code(s, &base, from, &skip, truth, &mut buffer)?;
-            recipe.copy(cover.old_at + done, &base, &buffer);
-            m.literals.skip(&buffer);
-            done += n;
-            check(s, recipe, held)?;
-        }
-        m.literals.beside(u64::from(cover.old_at) + u64::from(cover.len));
-        cursor = cover.new_at + cover.len;
+/// Consecutive bytes of the new file, and what is known of them.
+#[derive(Clone, Copy)]
+pub struct Piece<'p> {
+    /// File offset of the first.
+    pub at: u32,
+    /// How many.
+    pub len: u32,
+    /// Their covers.
+    pub covers: &'p [Cover],
+    /// What tables have made already.
+    pub known: &'p Known,
+    /// The bytes, on the writing side.
+    pub truth: Option<&'p [u8]>,
+}
+
+impl<'p> Piece<'p> {
+    /// What is known of `n` bytes from `at`, by distance from there.
+    fn known(&self, at: u32, n: u32) -> Vec<(usize, &'p [u8])> {
+        self.known.within(at, n).collect()
     }
-    Ok(())
+
+    /// The bytes from `at`, on the writing side.
+    fn truth(&self, at: u32) -> Option<&'p [u8]> {
+        self.truth.map(|t| &t[(at - self.at) as usize..])
+    }
+}
+
+/// Codes the bytes of one region after the other.
+pub struct ByteCoder<'o> {
+    m: ByteModels,
+    old: &'o FileView<'o>,
+}
+
+impl<'o> ByteCoder<'o> {
+    /// At the first region.
+    pub fn new(old: &'o FileView<'o>) -> Self {
+        ByteCoder {
+            m: ByteModels::default(),
+            old,
+        }
+    }
+
+    /// Codes the bytes of a piece against its covers and appends them to `recipe`, whose memory is counted in
+    /// `held`.
+    pub fn piece<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        piece: &Piece,
+        recipe: &mut Recipe,
+        held: &mut Held,
+    ) -> Result<()> {
+        let (m, old) = (&mut self.m, self.old);
+        let mut cursor = piece.at;
+        let end = piece.at + piece.len;
+        let mut covers = piece.covers.iter();
+        let mut buffer = Vec::new();
+        while cursor < end {
+            let cover = covers.next();
+            let upto = cover.map_or(end, |c| c.new_at);
+            while cursor < upto {
+                let n = (upto - cursor).min(CHUNK);
+                let skip = piece.known(cursor, n);
+                let truth = piece.truth(cursor).map(|t| &t[..n as usize]);
+                m.literals(s, old, (cursor, n), &skip, truth, &mut buffer)?;
+                recipe.literal(&buffer);
+                cursor += n;
+                check(s, recipe, held)?;
+            }
+            let Some(cover) = cover else { break };
+            let mut done = 0;
+            while done < cover.len {
+                let n = (cover.len - done).min(CHUNK);
+                let mut base = vec![0; n as usize];
+                old.read(u64::from(cover.old_at + done), &mut base)?;
+                let from = cover.new_at + done;
+                let skip = piece.known(from, n);
+                buffer.clear();
+                buffer.extend_from_slice(&base);
+                m.corrections
+                    .code(s, &base, from, &skip, piece.truth(from), &mut buffer)?;
+                recipe.copy(cover.old_at + done, &base, &buffer);
+                m.literals.skip(&buffer);
+                done += n;
+                check(s, recipe, held)?;
+            }
+            m.literals.beside(u64::from(cover.old_at) + u64::from(cover.len));
+            cursor = cover.new_at + cover.len;
+        }
+        Ok(())
+    }
 }
 
 fn check<S: Symbols>(s: &S, recipe: &Recipe, held: &mut Held) -> Result<()> {
@@ -163,19 +202,15 @@ mod tests {
     fn code<S: Symbols>(s: &mut S, old: &[u8], covers: &[Cover], len: u32, truth: Option<&[u8]>) -> Recipe {
         let budget = Budget::unlimited(&Silent);
         let (view, mut recipe) = (FileView::new(&old, &budget).unwrap(), Recipe::default());
-        let (models, known, held) = (&mut ByteModels::default(), Known::default(), &mut budget.held());
-        code_bytes(
-            s,
-            models,
-            &view,
-            (0, len),
+        let piece = Piece {
+            at: 0,
+            len,
             covers,
-            &known,
+            known: &Known::default(),
             truth,
-            &mut recipe,
-            held,
-        )
-        .unwrap();
+        };
+        let mut coder = ByteCoder::new(&view);
+        coder.piece(s, &piece, &mut recipe, &mut budget.held()).unwrap();
         recipe.finish();
         recipe
     }

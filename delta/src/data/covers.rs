@@ -7,7 +7,7 @@ use crate::{Error, error::Result};
 
 /// Models of the cover stream.
 #[derive(Debug)]
-pub struct CoverModels {
+struct CoverModels {
     rest: Model,
     gap: Model,
     source: Model,
@@ -28,80 +28,101 @@ impl Default for CoverModels {
 /// Covers between two looks at how much memory they take.
 const CHECKED: usize = 1 << 12;
 
-/// Codes the covers of the new bytes `at..at + len`; `hint` is the old offset expected against `at`. The memory
-/// of all of `out` is counted in `held`.
-#[allow(clippy::too_many_arguments)]
-pub fn code_covers<S: Symbols>(
-    s: &mut S,
-    m: &mut CoverModels,
-    (at, len): (u32, u32),
+/// Codes the covers of one region after the other.
+#[derive(Debug)]
+pub struct CoverCoder {
+    m: CoverModels,
     old_len: u32,
-    hint: u32,
-    truth: &[Cover],
-    out: &mut Vec<Cover>,
-    held: &mut Held,
-) -> Result<()> {
-    let damaged = || Error::DamagedPatch("a cover reaches past its region");
-    let end = at + len;
-    let mut cursor = at;
-    let mut expected = i64::from(hint);
-    let mut last = 0u32;
-    let mut index = 0;
-    while cursor < end {
-        let t = truth.get(index);
-        let first = u32::from(index == 0);
-        // 0: a cover to the end from here as expected; 1: literal to the end; 2: anything else.
-        let kind = match t {
-            Some(t) if t.new_at == cursor && t.len == end - cursor && i64::from(t.old_at) == expected => 0,
-            None => 1,
-            _ => 2,
-        };
-        let kind = s.tree(
-            &mut m.rest,
-            &[hash(1, first), hash(2, last.min(3) | first << 2)],
-            2,
-            kind,
-        );
-        if kind == 1 {
-            break;
-        }
-        let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
-        if kind != 0 {
-            let known = t.copied().unwrap_or_default();
-            gap = s.number(
-                &mut m.gap,
-                &[hash(1, first), hash(2, last)],
-                u64::from(known.new_at.wrapping_sub(cursor)),
-            );
-            let source = i64::from(known.old_at) - i64::from(known.new_at.wrapping_sub(cursor)) - expected;
-            let contexts = [hash(1, gap.min(16) as u32), hash(2, last)];
-            let source = s.signed(&mut m.source, &contexts, source);
-            old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
-            length = s.number(
-                &mut m.length,
-                &[hash(1, u32::from(source == 0)), hash(2, last)],
-                u64::from(known.len),
-            );
-        }
-        let from = u64::from(cursor).saturating_add(gap);
-        let to = from.saturating_add(length);
-        let fits = to <= u64::from(end) && length > 0 && old_at >= 0;
-        if !fits || (old_at as u64).saturating_add(length) > u64::from(old_len) || s.exhausted() {
-            return Err(damaged());
-        }
-        let cover = Cover {
-            new_at: from as u32,
-            old_at: old_at as u32,
-            len: length as u32,
-        };
-        last = 32 - cover.len.leading_zeros();
-        cursor = to as u32;
-        expected = old_at + length as i64;
-        out.push(cover);
-        index += 1;
-        if index % CHECKED == 0 {
-            held.set((out.len() * size_of::<Cover>()) as u64)?;
+    /// The covers so far, in file order.
+    pub covers: Vec<Cover>,
+}
+
+impl CoverCoder {
+    /// At the first region; the old file has `old_len` bytes.
+    pub fn new(old_len: u32) -> CoverCoder {
+        CoverCoder {
+            m: CoverModels::default(),
+            old_len,
+            covers: Vec::new(),
         }
     }
-    held.set((out.len() * size_of::<Cover>()) as u64)
+
+    /// Codes the covers of the new bytes `at..at + len`; `hint` is the old offset expected against `at`. The memory
+    /// of all covers so far is counted in `held`.
+    pub fn region<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        (at, len): (u32, u32),
+        hint: u32,
+        truth: &[Cover],
+        held: &mut Held,
+    ) -> Result<()> {
+        let (m, out, old_len) = (&mut self.m, &mut self.covers, self.old_len);
+        let damaged = || Error::DamagedPatch("a cover reaches past its region");
+        let end = at + len;
+        let mut cursor = at;
+        let mut expected = i64::from(hint);
+        let mut last = 0u32;
+        let mut index = 0;
+        while cursor < end {
+            let t = truth.get(index);
+            let first = u32::from(index == 0);
+            // 0: a cover to the end from here as expected; 1: literal to the end; 2: anything else.
+            let kind = match t {
+                Some(t) if t.new_at == cursor && t.len == end - cursor && i64::from(t.old_at) == expected => {
+                    0
+                }
+                None => 1,
+                _ => 2,
+            };
+            let kind = s.tree(
+                &mut m.rest,
+                &[hash(1, first), hash(2, last.min(3) | first << 2)],
+                2,
+                kind,
+            );
+            if kind == 1 {
+                break;
+            }
+            let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
+            if kind != 0 {
+                let known = t.copied().unwrap_or_default();
+                gap = s.number(
+                    &mut m.gap,
+                    &[hash(1, first), hash(2, last)],
+                    u64::from(known.new_at.wrapping_sub(cursor)),
+                );
+                let source =
+                    i64::from(known.old_at) - i64::from(known.new_at.wrapping_sub(cursor)) - expected;
+                let contexts = [hash(1, gap.min(16) as u32), hash(2, last)];
+                let source = s.signed(&mut m.source, &contexts, source);
+                old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
+                length = s.number(
+                    &mut m.length,
+                    &[hash(1, u32::from(source == 0)), hash(2, last)],
+                    u64::from(known.len),
+                );
+            }
+            let from = u64::from(cursor).saturating_add(gap);
+            let to = from.saturating_add(length);
+            let fits = to <= u64::from(end) && length > 0 && old_at >= 0;
+            if !fits || (old_at as u64).saturating_add(length) > u64::from(old_len) || s.exhausted() {
+                return Err(damaged());
+            }
+            let cover = Cover {
+                new_at: from as u32,
+                old_at: old_at as u32,
+                len: length as u32,
+            };
+            last = 32 - cover.len.leading_zeros();
+            cursor = to as u32;
+            expected = old_at + length as i64;
+            out.push(cover);
+            index += 1;
+            if index % CHECKED == 0 {
+                held.set((out.len() * size_of::<Cover>()) as u64)?;
+            }
+        }
+        held.set((out.len() * size_of::<Cover>()) as u64)
+    }
 }

@@ -7,8 +7,8 @@ mod echo;
 mod known;
 mod literals;
 
-pub use bytes::{ByteModels, code_bytes};
-pub use covers::{CoverModels, code_covers};
+pub use bytes::{ByteCoder, Piece};
+pub use covers::CoverCoder;
 pub use known::Known;
 
 /// A stretch of the new file explained by one of the old file, up to mismatches.

@@ -1,13 +1,13 @@
 //! The layout stream: for each new unit its old unit, its size and the padding before it.
 
-use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit};
+use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit, Unit};
 use crate::budget::Held;
 use crate::code::{Model, Symbols, hash};
 use crate::{Error, error::Result};
 
 /// Models of the layout stream.
 #[derive(Debug)]
-pub struct LayoutModels {
+struct LayoutModels {
     count: Model,
     next: Model,
     kind: Model,
@@ -54,55 +54,121 @@ const UNIT_MEMORY: u64 = 28;
 /// Units between two looks at how much memory they take.
 const CHECKED: usize = 1 << 12;
 
-/// Codes the units of one new section, counted in `held`; `truth` holds them on the writing side.
-pub fn code_layout<S: Symbols>(
-    s: &mut S,
-    m: &mut LayoutModels,
-    old: &CodeMap,
-    old_section: Option<&CodeSection>,
-    section: (u32, u32, u32),
-    truth: &[NewUnit],
-    held: &mut Held,
-) -> Result<Vec<NewUnit>> {
-    let (at, len, addr) = section;
-    let usual = old_section.map_or(16, |section| usual_alignment(old, section));
-    let range = old_section.map_or((0, 0), |section| section.units);
-    let usual_count = range.1 - range.0;
-    let count = s.signed(&mut m.count, &[0], truth.len() as i64 - i64::from(usual_count));
-    let count = count + i64::from(usual_count);
-    if count < 0 || count > i64::from(len) {
-        return Err(Error::DamagedPatch(
-            "a section has an impossible number of functions",
-        ));
+/// Codes the units of one section after the other.
+pub struct LayoutCoder<'o> {
+    m: LayoutModels,
+    old: &'o CodeMap,
+}
+
+/// Where the next unit of a section is expected, and how it went so far.
+struct Course {
+    /// Alignment of most units of the old section.
+    usual: u32,
+    /// The old unit that the next one continues, if all goes on.
+    expected: i64,
+    /// Whether each unit so far continued the expected one, and whether each was whole; the last one lowest.
+    history: u32,
+    wholes: u32,
+}
+
+/// The old unit of a new one, by index, and whether it was the expected one.
+struct Source {
+    index: i64,
+    unit: Option<(usize, Unit)>,
+    follows: bool,
+}
+
+impl<'o> LayoutCoder<'o> {
+    /// At the first section.
+    pub fn new(old: &'o CodeMap) -> Self {
+        LayoutCoder {
+            m: LayoutModels::default(),
+            old,
+        }
     }
-    let mut units = Vec::new();
-    let mut cursor = at;
-    let mut expected = i64::from(range.0);
-    let mut history = 0u32;
-    let mut wholes = 0u32;
-    for index in 0..count as usize {
-        let t = truth.get(index).copied().unwrap_or_default();
-        let fits = |source: i64| source >= 0 && source < old.units.len() as i64;
+
+    /// Codes the units of one new section, counted in `held`; `truth` holds them on the writing side.
+    pub fn section<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        old_section: Option<&CodeSection>,
+        section: &CodeSection,
+        truth: &[NewUnit],
+        held: &mut Held,
+    ) -> Result<Vec<NewUnit>> {
+        let (at, len, addr) = (section.at, section.len, section.addr);
+        let range = old_section.map_or((0, 0), |section| section.units);
+        let mut course = Course {
+            usual: old_section.map_or(16, |section| usual_alignment(self.old, section)),
+            expected: i64::from(range.0),
+            history: 0,
+            wholes: 0,
+        };
+        let usual_count = i64::from(range.1 - range.0);
+        let count = s.signed(&mut self.m.count, &[0], truth.len() as i64 - usual_count) + usual_count;
+        if count < 0 || count > i64::from(len) {
+            return Err(Error::DamagedPatch(
+                "a section has an impossible number of functions",
+            ));
+        }
+        let mut units = Vec::new();
+        let mut cursor = at;
+        for index in 0..count as usize {
+            let t = truth.get(index).copied().unwrap_or_default();
+            let source = self.source(s, &mut course, &t)?;
+            let (whole, size) = self.size(s, &mut course, &source, &t);
+            let (predicted, gap) = self.gap(s, &course, &source, (cursor, addr + (cursor - at)), &t);
+            let start = i64::from(cursor).saturating_add(predicted).saturating_add(gap);
+            let end = start.saturating_add(size);
+            let too_long = size > i64::from(LONGEST_UNIT);
+            if start < i64::from(cursor)
+                || size < 1
+                || too_long
+                || end > i64::from(at) + i64::from(len)
+                || s.exhausted()
+            {
+                return Err(Error::DamagedPatch("a function lies outside its section"));
+            }
+            units.push(NewUnit {
+                at: start as u32,
+                size: size as u32,
+                source: (source.index + 1) as u32,
+                whole,
+            });
+            cursor = end as u32;
+            if units.len() % CHECKED == 0 {
+                held.set(units.len() as u64 * UNIT_MEMORY)?;
+            }
+            if source.index >= 0 {
+                course.expected = source.index + 1;
+            }
+        }
+        held.set(units.len() as u64 * UNIT_MEMORY)?;
+        Ok(units)
+    }
+
+    /// Codes which old unit a new one continues.
+    fn source<S: Symbols>(&mut self, s: &mut S, course: &mut Course, t: &NewUnit) -> Result<Source> {
+        let m = &mut self.m;
+        let expected = course.expected;
+        let fits = |source: i64| source >= 0 && source < self.old.units.len() as i64;
         let known = i64::from(t.source) - 1;
-        let h = history & 15;
-        let contexts = [hash(1, h & 3), hash(2, h), hash(3, wholes & 7 | h << 3 & 0x18)];
+        let h = course.history & 15;
+        let contexts = [
+            hash(1, h & 3),
+            hash(2, h),
+            hash(3, course.wholes & 7 | h << 3 & 0x18),
+        ];
         let follows = fits(expected) && s.flag(&mut m.next, &contexts, known == expected);
-        let source = if follows {
+        let index = if follows {
             expected
         } else {
-            match s.tree(
-                &mut m.kind,
-                &[hash(1, 0), hash(2, h)],
-                2,
-                kind_of(known, expected),
-            ) {
+            let kind = kind_of(known, expected);
+            match s.tree(&mut m.kind, &[hash(1, 0), hash(2, h)], 2, kind) {
                 0 => -1,
                 1 => {
-                    let skip = s.number(
-                        &mut m.skip,
-                        &[0, 1 + (h & 3)],
-                        (known - expected - 1).max(0) as u64,
-                    );
+                    let skip = (known - expected - 1).max(0) as u64;
+                    let skip = s.number(&mut m.skip, &[0, 1 + (h & 3)], skip);
                     expected
                         .saturating_add(1)
                         .saturating_add(skip.min(1 << 40) as i64)
@@ -110,76 +176,73 @@ pub fn code_layout<S: Symbols>(
                 _ => expected.saturating_add(s.signed(&mut m.jump, &[0], known - expected)),
             }
         };
-        if source != -1 && !fits(source) {
+        if index != -1 && !fits(index) {
             return Err(Error::DamagedPatch("a function continues one that is not there"));
         }
-        history = history << 1 | u32::from(follows);
-        let from = usize::try_from(source).ok().map(|i| (i, old.units[i]));
+        course.history = course.history << 1 | u32::from(follows);
+        Ok(Source {
+            index,
+            unit: usize::try_from(index).ok().map(|i| (i, self.old.units[i])),
+            follows,
+        })
+    }
+
+    /// Codes whether a unit is whole, and its size.
+    fn size<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        course: &mut Course,
+        source: &Source,
+        t: &NewUnit,
+    ) -> (bool, i64) {
+        let m = &mut self.m;
+        let from = source.unit;
         let small = from.map_or(0, |(_, u)| (u.size / 16).min(15));
         let contexts = [
-            hash(1, wholes & 7),
-            hash(2, wholes & 63),
-            hash(3, u32::from(follows)),
+            hash(1, course.wholes & 7),
+            hash(2, course.wholes & 63),
+            hash(3, u32::from(source.follows)),
             hash(4, small),
         ];
         let whole = from.is_some() && s.flag(&mut m.whole, &contexts, t.whole);
         if from.is_some() {
-            wholes = wholes << 1 | u32::from(whole);
+            course.wholes = course.wholes << 1 | u32::from(whole);
         }
         let size = match from {
             Some((_, u)) if whole => i64::from(u.size),
             Some((_, u)) => {
-                let change = s.signed(
-                    &mut m.size,
-                    &[0, hash(2, small)],
-                    i64::from(t.size) - i64::from(u.size),
-                );
+                let change = i64::from(t.size) - i64::from(u.size);
+                let change = s.signed(&mut m.size, &[0, hash(2, small)], change);
                 i64::from(u.size).saturating_add(change)
             }
             None => s.number(&mut m.size, &[1, 2], u64::from(t.size)).min(1 << 40) as i64,
         };
-        let alignment = from.map_or(usual, |(i, u)| expected_alignment(old, i, u.at, usual));
-        let here = addr + (cursor - at);
+        (whole, size)
+    }
+
+    /// Codes the padding before a unit, as alignment predicts it and the rest; `cursor` is where that begins, by
+    /// offset and address.
+    fn gap<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        course: &Course,
+        source: &Source,
+        cursor: (u32, u32),
+        t: &NewUnit,
+    ) -> (i64, i64) {
+        let (at, here) = cursor;
+        let alignment = source.unit.map_or(course.usual, |(i, u)| {
+            expected_alignment(self.old, i, u.at, course.usual)
+        });
         let predicted = here.next_multiple_of(alignment) - here;
         let contexts = [
             hash(1, alignment),
             hash(2, alignment << 8 | predicted & 63),
-            hash(3, u32::from(follows)),
+            hash(3, u32::from(source.follows)),
         ];
-        let gap = s.signed(
-            &mut m.gap,
-            &contexts,
-            i64::from(t.at) - i64::from(cursor) - i64::from(predicted),
-        );
-        let start = i64::from(cursor)
-            .saturating_add(i64::from(predicted))
-            .saturating_add(gap);
-        let end = start.saturating_add(size);
-        let too_long = size > i64::from(LONGEST_UNIT);
-        if start < i64::from(cursor)
-            || size < 1
-            || too_long
-            || end > i64::from(at) + i64::from(len)
-            || s.exhausted()
-        {
-            return Err(Error::DamagedPatch("a function lies outside its section"));
-        }
-        units.push(NewUnit {
-            at: start as u32,
-            size: size as u32,
-            source: (source + 1) as u32,
-            whole,
-        });
-        cursor = end as u32;
-        if units.len() % CHECKED == 0 {
-            held.set(units.len() as u64 * UNIT_MEMORY)?;
-        }
-        if source >= 0 {
-            expected = source + 1;
-        }
+        let gap = i64::from(t.at) - i64::from(at) - i64::from(predicted);
+        (i64::from(predicted), s.signed(&mut self.m.gap, &contexts, gap))
     }
-    held.set(units.len() as u64 * UNIT_MEMORY)?;
-    Ok(units)
 }
 
 fn kind_of(known: i64, expected: i64) -> u32 {

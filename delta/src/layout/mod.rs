@@ -4,7 +4,7 @@ mod grammar;
 mod old;
 mod units;
 
-pub use grammar::{LayoutModels, code_layout};
+pub use grammar::LayoutCoder;
 pub use old::OldImage;
 pub use units::{CodeMap, CodeSection, LONGEST_UNIT, Unit};
 

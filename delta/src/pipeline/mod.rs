@@ -1,12 +1,24 @@
 //! A whole ELF file through the stages: the one grammar that both directions follow.
 
-mod file;
+mod bytes;
+mod covers;
+mod generic;
+mod io;
+mod layout;
+mod order;
 mod pads;
+mod plan;
+mod projection;
+mod references;
+mod regions;
 mod segments;
-mod session;
 mod skeleton;
+mod tables;
 
-pub use file::code_file;
+pub use generic::code_file;
+pub use io::{Io, Stage};
+use order::BYTE_MODELS;
+pub use order::{Facts, code_image};
+pub use plan::Plan;
+pub use regions::data_regions;
 pub use segments::Segments;
-pub use session::{Plan, code_image, code_sections, data_regions};
-pub use skeleton::SkeletonModels;

@@ -1,8 +1,8 @@
 //! Padding between units: what stood behind the old unit, or the last padding of that length.
 
-use super::Plan;
+use super::Facts;
 use crate::code::{Model, Symbols, hash};
-use crate::layout::{NewUnit, OldImage};
+use crate::layout::NewUnit;
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 use std::collections::HashMap;
@@ -11,6 +11,17 @@ use std::collections::HashMap;
 const LONGEST: u32 = 1 << 20;
 /// Longest padding that is remembered by its length.
 const REMEMBERED: u32 = 256;
+
+/// A stretch between two units, by file offsets.
+#[derive(Clone, Copy)]
+pub struct Gap<'u> {
+    /// Its first byte.
+    pub from: u32,
+    /// The byte behind it.
+    pub to: u32,
+    /// The unit that it stands behind, in the same section.
+    pub before: Option<&'u NewUnit>,
+}
 
 /// Fills the padding of one section.
 pub struct Pads {
@@ -30,17 +41,15 @@ impl Default for Pads {
 }
 
 impl Pads {
-    /// Codes the bytes `place.0..place.1` behind the unit `before`.
+    /// Codes the bytes of a gap.
     pub fn fill<S: Symbols>(
         &mut self,
         s: &mut S,
-        old: &OldImage,
-        place: (u32, u32),
-        before: Option<&NewUnit>,
-        plan: Option<&Plan>,
+        facts: &Facts,
+        gap: Gap,
         recipe: &mut Recipe,
     ) -> Result<()> {
-        let len = place.1 - place.0;
+        let (old, len) = (facts.old, gap.to - gap.from);
         if len == 0 {
             return Ok(());
         }
@@ -49,7 +58,7 @@ impl Pads {
         }
         let mut guess = vec![0xcc; len as usize];
         let mut source = None;
-        if let Some(unit) = before.and_then(|u| u.source.checked_sub(1)) {
+        if let Some(unit) = gap.before.and_then(|u| u.source.checked_sub(1)) {
             let (at, n) = old.code.pad_after(unit as usize);
             if n == len {
                 old.file.read(u64::from(at), &mut guess)?;
@@ -61,7 +70,7 @@ impl Pads {
         {
             guess.clone_from(seen);
         }
-        let truth = plan.map(|p| &p.bytes[place.0 as usize..place.1 as usize]);
+        let truth = facts.plan.map(|p| &p.bytes[gap.from as usize..gap.to as usize]);
         let hit = truth.is_some_and(|t| t == guess);
         if s.flag(&mut self.hit, &[u32::from(source.is_some()), hash(2, len)], hit) {
             match source {

@@ -1,12 +1,11 @@
 //! The code of the new file, in segments: each has streams, models and memory of its own, so that a decoder can
 //! take several at once.
 
-use super::Plan;
+use super::{Facts, Io, Plan};
 use crate::budget::{Budget, Held};
-use crate::code::{StreamReader, Streams, Symbols};
-use crate::elf::Elf;
+use crate::code::{StreamReader, Symbols};
 use crate::file_view::FileView;
-use crate::layout::{CodeMap, CodeSection, NewUnit, OldImage, Unit};
+use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
 use crate::machine::Machine;
 use crate::text::{Listing, LiteralModels, OpModels, TextBody, TextCoder, Truth};
 use crate::{Error, Progress, error::Result, threads};
@@ -51,54 +50,75 @@ struct Code<'c> {
 /// Bytes of the patch by index of the code section that they told.
 type Spent = Vec<(usize, u64)>;
 
+/// The code of the new file without its references, and its memory.
+pub struct Text<'b> {
+    /// The code.
+    pub body: TextBody,
+    held: Held<'b>,
+}
+
 /// Codes the text of all units: one segment after the other, or those of `segments` at once.
-pub fn code_text<S: Symbols>(
-    streams: &mut Streams<S>,
+pub fn code<'b, S: Symbols>(
+    io: &mut Io<'b, S>,
     segments: Option<&dyn Segments>,
-    old: &OldImage,
-    (elf, code): (&Elf, &CodeMap),
-    units: &[NewUnit],
-    plan: Option<&Plan>,
-    held: &mut Held,
-) -> Result<TextBody> {
-    let text = Code {
+    facts: &Facts,
+) -> Result<Text<'b>> {
+    let (old, layout) = (facts.old, facts.layout);
+    io.account.stage("code", layout.units.len() as u64);
+    let code = Code {
         machine: old.machine,
         old: &old.code,
-        sections: &code.sections,
-        units,
+        sections: &layout.code.sections,
+        units: &layout.units,
     };
-    let mut body = TextBody::default();
+    let mut text = Text {
+        body: TextBody::default(),
+        held: io.account.held(),
+    };
     let mut all = Vec::new();
     match segments.filter(|s| s.count() > 1) {
-        Some(segments) => all = at_once(segments, text, old.file, &mut body)?,
+        Some(segments) => all = at_once(segments, code, facts, io.account, &mut text.body)?,
         None => {
-            for (k, range) in cut(units, streams.segments()).into_iter().enumerate() {
-                all.extend(text.segment(range, streams.segment(k), old.file, plan, &mut body, held)?);
+            let ranges = cut(&layout.units, io.streams.segments());
+            for (k, range) in ranges.into_iter().enumerate() {
+                let coders = io.streams.segment(k);
+                let reads = Reads {
+                    old: old.file,
+                    account: io.account,
+                };
+                all.extend(code.segment(range, coders, reads, facts.plan, &mut text)?);
             }
         }
     }
     for (section, bytes) in all {
-        streams.spent(bytes, &elf.sections[code.sections[section].section].shown());
+        let section = &facts.new.elf.sections[layout.code.sections[section].section];
+        io.streams.spent(bytes, &section.shown());
     }
-    held.set(body.memory())?;
-    Ok(body)
+    text.held.set(text.body.memory())?;
+    Ok(text)
+}
+
+/// The old file of a segment, and the account of who reads it.
+#[derive(Clone, Copy)]
+struct Reads<'r> {
+    old: &'r FileView<'r>,
+    account: &'r Budget<'r>,
 }
 
 impl Code<'_> {
-    /// Codes the units of one segment into `body`.
+    /// Codes the units of one segment into `text`.
     fn segment<S: Symbols>(
         self,
         range: Range<usize>,
-        (ops, literals): (&mut S, &mut S),
-        old: &FileView,
+        coders: (&mut S, &mut S),
+        reads: Reads,
         plan: Option<&Plan>,
-        body: &mut TextBody,
-        held: &mut Held,
+        text: &mut Text,
     ) -> Result<Spent> {
-        let mut coder = TextCoder::new(self.machine, old, self.old);
+        let (ops, literals) = coders;
+        let mut coder = TextCoder::new(self.machine, reads.old, self.old);
         let (mut op_models, mut literal_models) = (OpModels::default(), LiteralModels::default());
         let mut listing = Listing::new(self.machine);
-        let budget = old.budget();
         let (mut spent, mut counted) = (Spent::new(), 0);
         for index in range.clone() {
             let unit = &self.units[index];
@@ -117,11 +137,11 @@ impl Code<'_> {
                 });
             }
             let models = (&mut op_models, &mut literal_models);
-            coder.code((&mut *ops, &mut *literals), models, unit, truth, body)?;
+            coder.code((&mut *ops, &mut *literals), models, unit, truth, &mut text.body)?;
             let models = op_models.memory() + literal_models.memory();
-            held.set(models + coder.memory() + body.memory())?;
-            budget.go_on(1)?;
-            budget.at(index as u64);
+            text.held.set(models + coder.memory() + text.body.memory())?;
+            reads.account.go_on(1)?;
+            reads.account.at(index as u64);
             let ended = |s: &CodeSection| s.units.1 as usize == index + 1 || index + 1 == range.end;
             let here = |s: &CodeSection| (s.units.0..s.units.1).contains(&(index as u32));
             if let Some(section) = self.sections.iter().position(|s| here(s) && ended(s)) {
@@ -155,9 +175,15 @@ impl Progress for Heard<'_> {
 }
 
 /// Decodes all segments, each with an equal share of the memory and work that are left.
-fn at_once(segments: &dyn Segments, text: Code, old: &FileView, body: &mut TextBody) -> Result<Spent> {
+fn at_once(
+    segments: &dyn Segments,
+    code: Code,
+    facts: &Facts,
+    budget: &Budget,
+    body: &mut TextBody,
+) -> Result<Spent> {
     let count = segments.count();
-    let (budget, source) = (old.budget(), old.source());
+    let source = facts.old.file.source();
     let (memory, work) = budget.left();
     let (memory, work) = (memory / count as u64, work / count as u64);
     let heard = Heard(budget.progress());
@@ -166,10 +192,16 @@ fn at_once(segments: &dyn Segments, text: Code, old: &FileView, body: &mut TextB
         let run = || {
             let view = FileView::new(source, &budget)?;
             let [mut ops, mut literals] = segments.open(k, &budget)?;
-            let (mut body, mut held) = (TextBody::default(), budget.held());
-            let coders = (&mut ops, &mut literals);
-            let spent = text.segment(range, coders, &view, None, &mut body, &mut held)?;
-            Ok((body, spent))
+            let mut text = Text {
+                body: TextBody::default(),
+                held: budget.held(),
+            };
+            let reads = Reads {
+                old: &view,
+                account: &budget,
+            };
+            let spent = code.segment(range, (&mut ops, &mut literals), reads, None, &mut text)?;
+            Ok((text.body, spent))
         };
         match (run(), budget.cause()) {
             (Err(Error::Io(error)), _) => Err(Error::Io(error)),
@@ -183,7 +215,7 @@ fn at_once(segments: &dyn Segments, text: Code, old: &FileView, body: &mut TextB
             }),
         }
     };
-    let ranges = cut(text.units, count);
+    let ranges = cut(code.units, count);
     let decoded = threads::each(segments.threads(), count, |k| decode(k, ranges[k].clone()));
     let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
     // Counted as if all ran at once, however many do.

@@ -1,12 +1,60 @@
 //! Headers and section map of the new file, word by word against the old ones.
 
-use crate::code::{Model, Symbols, hash};
-use crate::elf::{self, Elf, Parts};
+use super::regions::{HEADERS, pair_sections};
+use super::{Io, Plan};
+use crate::code::{Model, Stream, Symbols, hash};
+use crate::elf::{self, Elf, Parts, Region, address::Addresses};
+use crate::layout::OldImage;
+use crate::tables::Choices;
 use crate::{Error, error::Result};
+
+/// What the headers of the new file say.
+pub struct NewFile {
+    /// Its length in bytes.
+    pub len: u64,
+    /// Its headers as bytes.
+    pub parts: Parts,
+    /// Its section map.
+    pub elf: Elf,
+    /// Its loaded sections.
+    pub addresses: Addresses,
+    /// Its regions, in file order.
+    pub regions: Vec<Region>,
+    /// Old section of each new one.
+    pub pairs: Vec<Option<usize>>,
+    /// Which sections are modelled.
+    pub choices: Choices,
+}
+
+/// Codes the headers of a new file of `len` bytes, and which of its sections are modelled.
+pub fn code<S: Symbols>(io: &mut Io<S>, old: &OldImage, len: u64, plan: Option<&Plan>) -> Result<NewFile> {
+    if len > u64::from(u32::MAX) {
+        return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
+    }
+    let mut stage = io.stage(&[]);
+    let s = stage.get(Stream::Skeleton);
+    let empty = Parts::default();
+    let parts = parts(s, &old.parts, plan.map_or(&empty, |p| &p.parts))?;
+    let elf = checked_elf(&parts, len)?;
+    let damaged = || Error::DamagedPatch("its sections do not fit together");
+    let addresses = Addresses::of(&elf).ok_or_else(damaged)?;
+    let regions = elf.regions(len).ok_or_else(damaged)?;
+    let choices = Choices::code(s, &elf, plan.map(|p| &p.choices))?;
+    stage.spent_on(HEADERS, &[Stream::Skeleton]);
+    Ok(NewFile {
+        len,
+        pairs: pair_sections(&old.elf, &elf),
+        parts,
+        elf,
+        addresses,
+        regions,
+        choices,
+    })
+}
 
 /// Models of the skeleton stream.
 #[derive(Debug)]
-pub struct SkeletonModels {
+struct SkeletonModels {
     length: Model,
     same: Model,
     shift: Model,
@@ -41,6 +89,7 @@ fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize)
         .ok_or(Error::DamagedPatch("its headers are too long"))
 }
 
+/// Codes a part word by word, in rows of `row` bytes.
 fn words<S: Symbols>(
     s: &mut S,
     m: &mut SkeletonModels,
@@ -89,12 +138,8 @@ fn words<S: Symbols>(
 }
 
 /// Codes the three parts.
-pub fn code_skeleton<S: Symbols>(
-    s: &mut S,
-    m: &mut SkeletonModels,
-    old: &Parts,
-    new: &Parts,
-) -> Result<Parts> {
+fn parts<S: Symbols>(s: &mut S, old: &Parts, new: &Parts) -> Result<Parts> {
+    let m = &mut SkeletonModels::default();
     let mut shifts = [0; SHIFTS];
     let head = words(s, m, 56, &old.head, &new.head, &mut shifts)?;
     let table = words(s, m, 64, &old.table, &new.table, &mut shifts)?;
@@ -118,7 +163,7 @@ pub fn code_skeleton<S: Symbols>(
 }
 
 /// Reads the places of the parts in a new file whose parts are known, and checks that they fit its length.
-pub fn checked_elf(parts: &Parts, len: u64) -> Result<Elf> {
+fn checked_elf(parts: &Parts, len: u64) -> Result<Elf> {
     let damaged = || Error::DamagedPatch("its headers do not fit together");
     let elf = parts.elf().ok_or_else(damaged)?;
     let places = elf::places(&parts.head).ok_or_else(damaged)?;

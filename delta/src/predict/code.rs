@@ -4,7 +4,7 @@ use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
 use crate::code::{Symbols, digest};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit, Unit};
-use crate::machine::{FieldKind, Insn, Machine, Scanner};
+use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
 use crate::recipe::Recipe;
 use crate::text::{Run, TextBody};
 use crate::{Error, error::Result};
@@ -56,6 +56,74 @@ pub struct Pointer {
     pub index: usize,
     /// Hash of the instruction's leading bytes.
     pub head: u32,
+}
+
+/// A unit of the new file, about to be coded.
+#[derive(Clone, Copy)]
+pub struct NewCode<'u> {
+    /// The unit.
+    pub unit: &'u NewUnit,
+    /// Its address.
+    pub addr: u32,
+    /// Its finished bytes, on the writing side.
+    pub truth: Option<&'u [u8]>,
+}
+
+/// A reference about to be coded.
+struct Place {
+    /// Instruction index in the unit, and its offset.
+    index: usize,
+    p: usize,
+    field: Field,
+    /// The address that the field counts from.
+    from: u64,
+    old: OldPlace,
+    /// Whether the old instruction is the same one.
+    same: bool,
+}
+
+/// The old instruction behind a reference: where it is, where it led, and what that was counted from.
+struct OldPlace {
+    at: Option<u32>,
+    target: Option<u32>,
+    from: Option<u32>,
+}
+
+/// The walk over the old code behind a new unit.
+struct OldSide {
+    scanner: Scanner,
+    partner: Vec<u8>,
+}
+
+impl OldSide {
+    /// Where the reference of an old instruction leads, and what that is counted from. The instruction is `base`, the bytes themselves, or else the one that was
+    /// replaced.
+    #[inline]
+    fn target(
+        &mut self,
+        old: OldCode,
+        old_at: Option<u32>,
+        base: Option<(&[u8], Insn)>,
+    ) -> Result<(Option<u32>, Option<u32>)> {
+        let place = old_at.and_then(|at| Some((at, old.map.addr(at)?)));
+        let Some((old_at, old_addr)) = place else {
+            return Ok((None, None));
+        };
+        let machine = old.machine;
+        let (bytes, insn) = match base {
+            Some(base) => base,
+            None => {
+                old.file.read_up_to(u64::from(old_at), 16, &mut self.partner)?;
+                (&self.partner[..], machine.decode(&self.partner))
+            }
+        };
+        let field = self.scanner.field(&insn, bytes, u64::from(old_addr));
+        let target = field.map(|(f, from)| machine.read(f.kind, bytes, f.at, insn.len(), from));
+        let from = field.map(|(_, from)| from);
+        self.scanner.pass(bytes, u64::from(old_addr));
+        let small = |address: Option<u64>| address.and_then(|a| u32::try_from(a).ok());
+        Ok((small(target), small(from)))
+    }
 }
 
 /// A finished unit, for the tables that belong to it.
@@ -262,19 +330,16 @@ impl<'a> CodePass<'a> {
         (self.bytes.len() + self.base.len() + 8 * self.shapes.len() + 16 * runs) as u64 + self.locals.memory()
     }
 
-    /// Codes the references of one unit at address `addr` and appends its bytes to `recipe`. `truth` holds
-    /// the finished bytes on the writing side.
-    #[allow(clippy::too_many_arguments)]
+    /// Codes the references of one unit and appends its bytes to `recipe`.
     pub fn unit<S: Symbols>(
         &mut self,
         s: &mut S,
         m: &mut TargetModels,
         targets: &mut Targets,
-        unit: &NewUnit,
-        addr: u32,
-        truth: Option<&[u8]>,
+        new: NewCode,
         recipe: &mut Recipe,
     ) -> Result<()> {
+        let unit = new.unit;
         self.gather(unit)?;
         let runs = std::mem::take(&mut self.runs);
         let machine = self.old.machine;
@@ -287,9 +352,11 @@ impl<'a> CodePass<'a> {
             self.by_old.sort_by_key(|r| r.old_at);
         }
         let mut scanner = Scanner::new(machine);
-        let mut old_scanner = Scanner::new(machine);
+        let mut old_side = OldSide {
+            scanner: Scanner::new(machine),
+            partner: Vec::new(),
+        };
         let mut run = 0;
-        let mut partner = Vec::new();
         let mut p = 0usize;
         for index in 0..self.shapes.len() {
             let insn = self.shapes[index];
@@ -297,7 +364,7 @@ impl<'a> CodePass<'a> {
             while runs.get(run).is_some_and(|r| r.new_at + r.len <= at) {
                 run += 1;
             }
-            let here = addr + p as u32;
+            let here = new.addr + p as u32;
             let end = p + usize::from(insn.len());
             let field = scanner.field(&insn, &self.bytes[p..], u64::from(here));
             if field.is_none() && !machine.has_context() {
@@ -306,77 +373,23 @@ impl<'a> CodePass<'a> {
             }
             let source = runs.get(run).filter(|r| r.new_at <= at);
             let old_at = source.map(|r| r.old_at + if r.same { at - r.new_at } else { 0 });
-            let old_addr = old_at.and_then(|a| self.old.map.addr(a));
             let same = source.is_some_and(|r| r.same);
-            // The old instruction: the bytes themselves, or the one that was replaced.
-            let mut old_from = None;
-            let old_field = if let (Some(old_at), Some(old_addr)) = (old_at, old_addr) {
-                let (old_bytes, old_insn) = if same {
-                    (&self.base[p..], insn)
-                } else {
-                    self.old.file.read_up_to(u64::from(old_at), 16, &mut partner)?;
-                    (&partner[..], machine.decode(&partner))
-                };
-                let old_field = old_scanner.field(&old_insn, old_bytes, u64::from(old_addr));
-                let target =
-                    old_field.map(|(f, from)| machine.read(f.kind, old_bytes, f.at, old_insn.len(), from));
-                old_from = old_field.and_then(|(_, from)| u32::try_from(from).ok());
-                old_scanner.pass(old_bytes, u64::from(old_addr));
-                target.and_then(|t| u32::try_from(t).ok())
-            } else {
-                None
-            };
+            let base = same.then(|| (&self.base[p..], insn));
+            let (old_target, old_from) = old_side.target(self.old, old_at, base)?;
             if let Some((field, from)) = field {
-                let bytes = &self.bytes[p..end.min(self.bytes.len())];
-                let head = digest(&bytes[..usize::from(field.at).max(1).min(bytes.len())]);
-                let site = Site {
-                    kind: field.kind as u32,
-                    head: if machine == Machine::AArch64 {
-                        u32::from(bytes[3])
-                    } else {
-                        head
-                    },
-                    addr: here,
-                    unit: (addr, unit.size),
+                let place = Place {
                     index,
+                    p,
+                    field,
+                    from,
+                    old: OldPlace {
+                        at: old_at,
+                        target: old_target,
+                        from: old_from,
+                    },
                     same,
                 };
-                let known = truth.map_or(0, |t| {
-                    machine.read(field.kind, &t[p..], field.at, insn.len(), from)
-                });
-                let guess = if field.kind.is_direct() {
-                    self.guess(unit, addr, old_at, old_field)
-                } else {
-                    Guess {
-                        old_target: old_field,
-                        ..Guess::default()
-                    }
-                };
-                let target = if unit.whole && guess.local.is_some() {
-                    guess.local.unwrap_or_default()
-                } else {
-                    targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
-                };
-                if field.kind.may_point_to_data() {
-                    let counted = field.kind == FieldKind::GotDisp32;
-                    self.pointers.push(Pointer {
-                        new: target,
-                        old: old_field,
-                        origin: if counted { from as u32 } else { target },
-                        old_origin: if counted { old_from } else { old_field },
-                        index,
-                        head: site.head,
-                    });
-                }
-                let target = machine.address(widen(from, target));
-                machine.write(
-                    field.kind,
-                    &mut self.bytes[p..],
-                    field.at,
-                    insn.len(),
-                    from,
-                    target,
-                );
+                self.reference(s, m, targets, new, place)?;
             }
             scanner.pass(&self.bytes[p..], u64::from(here));
             p = end;
@@ -386,6 +399,75 @@ impl<'a> CodePass<'a> {
         }
         self.emit(unit, &runs, recipe);
         self.runs = runs;
+        Ok(())
+    }
+
+    /// Codes one reference and writes it into the unit's bytes.
+    #[inline]
+    fn reference<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut TargetModels,
+        targets: &mut Targets,
+        new: NewCode,
+        place: Place,
+    ) -> Result<()> {
+        let (unit, addr) = (new.unit, new.addr);
+        let Place {
+            index,
+            p,
+            field,
+            from,
+            ..
+        } = place;
+        let (same, old_target) = (place.same, place.old.target);
+        let machine = self.old.machine;
+        let insn = self.shapes[index];
+        let end = p + usize::from(insn.len());
+        let bytes = &self.bytes[p..end.min(self.bytes.len())];
+        let head = digest(&bytes[..usize::from(field.at).max(1).min(bytes.len())]);
+        let site = Site {
+            kind: field.kind as u32,
+            head: if machine == Machine::AArch64 {
+                u32::from(bytes[3])
+            } else {
+                head
+            },
+            addr: addr + p as u32,
+            unit: (addr, unit.size),
+            index,
+            same,
+        };
+        let known = new.truth.map_or(0, |t| {
+            machine.read(field.kind, &t[p..], field.at, insn.len(), from)
+        });
+        let guess = if field.kind.is_direct() {
+            self.guess(unit, addr, place.old.at, old_target)
+        } else {
+            Guess {
+                old_target,
+                ..Guess::default()
+            }
+        };
+        let target = if unit.whole && guess.local.is_some() {
+            guess.local.unwrap_or_default()
+        } else {
+            targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
+        };
+        if field.kind.may_point_to_data() {
+            let counted = field.kind == FieldKind::GotDisp32;
+            self.pointers.push(Pointer {
+                new: target,
+                old: old_target,
+                origin: if counted { from as u32 } else { target },
+                old_origin: if counted { place.old.from } else { old_target },
+                index,
+                head: site.head,
+            });
+        }
+        let target = machine.address(widen(from, target));
+        let bytes = &mut self.bytes[p..];
+        machine.write(field.kind, bytes, field.at, insn.len(), from, target);
         Ok(())
     }
 

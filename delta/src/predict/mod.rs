@@ -6,7 +6,7 @@ mod map;
 mod remap;
 mod targets;
 
-pub use code::{CodePass, OldCode, Pointer, UnitView};
+pub use code::{CodePass, NewCode, OldCode, Pointer, UnitView};
 pub use locals::{Label, Locals, Origin};
 pub use map::AddressMap;
 pub use remap::Remap;

@@ -95,7 +95,6 @@ pub fn unit<S: Symbols>(
     let mut olds: Vec<u32> = pointers.iter().filter_map(|p| p.old).collect();
     news.sort_unstable();
     olds.sort_unstable();
-    let budget = world.old.file.budget();
     let held = made.known.memory();
     let (mut old_entries, mut known) = (Vec::new(), Vec::new());
     for pointer in &pointers {
@@ -190,7 +189,7 @@ pub fn unit<S: Symbols>(
         }
         if let Some(at) = world.addresses.offset(pointer.new) {
             made.known.add(at, &bytes);
-            budget.fits(made.known.memory() - held)?;
+            world.account.fits(made.known.memory() - held)?;
         }
     }
     Ok(())

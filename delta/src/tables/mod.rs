@@ -17,6 +17,7 @@ pub mod symbols;
 
 pub use frames::{Unwind, UnwindFit};
 
+use crate::budget::Budget;
 use crate::code::{Model, Symbols};
 use crate::data::{Cover, Known};
 use crate::elf::{Elf, address::Addresses};
@@ -155,6 +156,8 @@ pub struct World<'w> {
     pub truth: Option<&'w [u8]>,
     /// Old addresses to new ones.
     pub targets: Targets<'w>,
+    /// The account of the run.
+    pub account: &'w Budget<'w>,
 }
 
 impl World<'_> {
@@ -198,7 +201,7 @@ impl Made {
     /// Keeps the bytes of a whole section.
     pub fn section(&mut self, world: &World, section: usize, bytes: Vec<u8>) -> Result<()> {
         let file = world.old.file;
-        file.budget().fits(self.memory() + bytes.len() as u64)?;
+        world.account.fits(self.memory() + bytes.len() as u64)?;
         // The old section's bytes carry most of it; what differs is laid over, if that is less.
         let mut recipe = Recipe::default();
         let old = world.pairs[section].map(|i| &world.old.elf.sections[i]);

@@ -1,5 +1,6 @@
 //! What the tests of both crates ask of the source: where each name comes from, and how high that stands.
 
+use super::functions::functions;
 use std::{
     collections::BTreeSet,
     fs,
@@ -44,6 +45,19 @@ pub fn upward(root: &Path, ranks: &Ranks) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The functions of a crate with more than so many lines or parameters, as `file::name`.
+pub fn large(root: &Path, lines: usize, parameters: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, text) in texts(root) {
+        let file = file.strip_prefix(root).unwrap().display().to_string();
+        let large = functions(code(&text)).into_iter();
+        let large = large.filter(|f| f.lines > lines || f.parameters > parameters);
+        found.extend(large.map(|f| format!("{file}::{}", f.name)));
+    }
+    found.sort();
+    found
 }
 
 /// The files that do not begin with what they are for.

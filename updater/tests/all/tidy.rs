@@ -1,5 +1,7 @@
 //! What ARCHITECTURE.md says of the source, held to: dependencies point down.
 
+#[path = "../../../delta/tests/tidy/functions.rs"]
+mod functions;
 #[path = "../../../delta/tests/tidy/source.rs"]
 mod source;
 
@@ -34,4 +36,13 @@ fn dependencies_point_down() {
 fn every_module_says_why_it_is_there() {
     let silent = source::silent(&root());
     assert!(silent.is_empty(), "{silent:#?}");
+}
+
+/// Most lines of a function.
+const LINES: usize = 200;
+
+#[test]
+fn functions_are_not_endless() {
+    let large = source::large(&root(), LINES, usize::MAX);
+    assert!(large.is_empty(), "larger than {LINES} lines: {large:#?}");
 }

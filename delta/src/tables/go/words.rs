@@ -215,8 +215,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         let first = cover.new_at + skip;
         let addr = range.addr + (first - range.offset.unwrap_or(0));
         let section = range.section;
-        world.old.file.budget().go_on(u64::from(len) / 16)?;
-        world.old.file.budget().fits(u64::from(len))?;
+        world.account.go_on(u64::from(len) / 16)?;
+        world.account.fits(u64::from(len))?;
         old_bytes.resize(len as usize & !3, 0);
         world
             .old
