@@ -7,7 +7,7 @@ use crate::code::{StreamReader, Symbols};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
 use crate::machine::Machine;
-use crate::text::{Listing, LiteralModels, OpModels, TextBody, TextCoder, Truth};
+use crate::text::{Listing, TextBody, TextCoder, TextModels, Truth};
 use crate::{Error, Progress, error::Result, threads};
 use std::ops::Range;
 
@@ -117,7 +117,7 @@ impl Code<'_> {
     ) -> Result<Spent> {
         let (ops, literals) = coders;
         let mut coder = TextCoder::new(self.machine, reads.old, self.old);
-        let (mut op_models, mut literal_models) = (OpModels::default(), LiteralModels::default());
+        let mut models = TextModels::default();
         let mut listing = Listing::new(self.machine);
         let (mut spent, mut counted) = (Spent::new(), 0);
         for index in range.clone() {
@@ -136,10 +136,15 @@ impl Code<'_> {
                     plan: &plan.runs[index],
                 });
             }
-            let models = (&mut op_models, &mut literal_models);
-            coder.code((&mut *ops, &mut *literals), models, unit, truth, &mut text.body)?;
-            let models = op_models.memory() + literal_models.memory();
-            text.held.set(models + coder.memory() + text.body.memory())?;
+            coder.code(
+                (&mut *ops, &mut *literals),
+                &mut models,
+                unit,
+                truth,
+                &mut text.body,
+            )?;
+            text.held
+                .set(models.memory() + coder.memory() + text.body.memory())?;
             reads.account.go_on(1)?;
             reads.account.at(index as u64);
             let ended = |s: &CodeSection| s.units.1 as usize == index + 1 || index + 1 == range.end;

@@ -11,8 +11,7 @@ mod shape;
 
 pub use body::TextBody;
 pub use listing::Listing;
-pub use literal::LiteralModels;
-pub use ops::{OpModels, TextCoder, Truth};
+pub use ops::{TextCoder, TextModels, Truth};
 
 /// New code that lines up with old code, instruction by instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

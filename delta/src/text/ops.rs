@@ -26,7 +26,7 @@ const LEAD_IN: usize = 16;
 
 /// Models of the edit stream.
 #[derive(Debug)]
-pub struct OpModels {
+struct OpModels {
     same: Model,
     kind: Model,
     near: Model,
@@ -47,10 +47,23 @@ impl Default for OpModels {
 }
 
 impl OpModels {
-    /// Bytes of memory that the models hold.
-    pub fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         let models = [&self.same, &self.kind, &self.near, &self.far_unit, &self.far_at];
         models.iter().map(|m| m.memory()).sum()
+    }
+}
+
+/// The models of edits and of literals.
+#[derive(Debug, Default)]
+pub struct TextModels {
+    ops: OpModels,
+    literals: LiteralModels,
+}
+
+impl TextModels {
+    /// Bytes of memory that the models hold.
+    pub fn memory(&self) -> u64 {
+        self.ops.memory() + self.literals.memory()
     }
 }
 
@@ -126,7 +139,7 @@ impl<'a> TextCoder<'a> {
     pub fn code<S: Symbols, L: Symbols>(
         &mut self,
         (ops, literals): (&mut S, &mut L),
-        (m, lm): (&mut OpModels, &mut LiteralModels),
+        m: &mut TextModels,
         unit: &NewUnit,
         truth: Option<Truth>,
         body: &mut TextBody,
@@ -141,32 +154,13 @@ impl<'a> TextCoder<'a> {
             });
             return Ok(());
         }
-        let mapped = unit.source.checked_sub(1);
-        if let Some(index) = mapped {
-            let bounds = self.map.units[index as usize];
-            self.near.load(self.machine, self.old, index, bounds)?;
-            self.last_far = (index, 0);
-        }
-        let mut edit = Edit {
-            coder: self,
-            cursor: mapped.map(|_| (false, 0)),
-            home: 0,
-            hint: 0,
-            mapped,
-            since: 0,
-            history: 0,
-            forced: false,
-        };
-        let machine = edit.coder.machine;
         let (recalls, remembers) = (
             literals.is_modelled(),
             literals.is_modelled() || ops.is_modelled(),
         );
-        let mut scanner = Scanner::new(machine);
-        let mut before = History::of_unit(unit.at);
-        let (mut p, mut token, mut run) = (0usize, 0usize, 0usize);
-        let mut instruction = Vec::with_capacity(16);
-        while p < unit.size as usize {
+        let mut edit = self.begin(unit, (recalls, remembers))?;
+        let (mut token, mut run) = (0usize, 0usize);
+        while edit.p < unit.size as usize {
             let target = truth.and_then(|t| {
                 while t.plan.get(run).is_some_and(|r| (r.new + r.len) as usize <= token) {
                     run += 1;
@@ -174,82 +168,16 @@ impl<'a> TextCoder<'a> {
                 let r = t.plan.get(run).filter(|r| r.new as usize <= token)?;
                 Some((r.unit, r.old + (token as u32 - r.new)))
             });
-            let room = unit.size as usize - p;
-            let step = edit.step(ops, m, target, truth.map(|t| (t.listing, token)), room, &before)?;
-            let at = unit.at + p as u32;
-            let len = match step {
-                Step::Same(old_at, len) => {
-                    let (listing, index) = edit.source();
-                    if remembers {
-                        before.pass(machine, listing.token(index), &listing.shapes[index]);
-                    }
-                    scanner.pass(listing.token(index), p as u64);
-                    if recalls {
-                        instruction.clear();
-                        instruction.extend_from_slice(listing.token(index));
-                        edit.coder.recall.pass(&instruction, true, edit.coder.old)?;
-                    }
-                    edit.advance()?;
-                    body.join(
-                        unit.at,
-                        Run {
-                            new_at: at,
-                            old_at,
-                            len: len as u32,
-                            same: true,
-                        },
-                    );
-                    len
-                }
+            let room = unit.size as usize - edit.p;
+            match edit.step(ops, &mut m.ops, target, truth.map(|t| (t.listing, token)), room)? {
+                Step::Same(old_at, len) => edit.repeat(unit.at, old_at, len, body)?,
                 Step::Literal(old_at) => {
-                    if recalls {
-                        edit.coder.recall.find(edit.coder.old, edit.coder.map)?;
-                    }
-                    let partner = match old_at {
-                        Some(_) => {
-                            let (listing, index) = edit.source();
-                            listing.token(index)
-                        }
-                        None => edit.hinted(),
-                    };
                     let known = truth.map_or(&[][..], |t| t.listing.token(token));
-                    let around = Surroundings {
-                        machine,
-                        scanner: &scanner,
-                        history: &before,
-                        recall: &edit.coder.recall,
-                        partner,
-                        replaces: old_at.is_some(),
-                        room,
-                    };
-                    code_instruction(literals, lm, &around, known, &mut instruction);
-                    if remembers {
-                        before.pass(machine, &instruction, &machine.decode(&instruction));
-                    }
-                    if recalls {
-                        edit.coder.recall.pass(&instruction, false, edit.coder.old)?;
-                    }
-                    scanner.pass(&instruction, p as u64);
-                    body.literals.extend_from_slice(&instruction);
-                    let len = instruction.len();
-                    if old_at.is_none() {
-                        edit.follow(&instruction);
-                    }
-                    if let Some(old_at) = old_at {
-                        edit.advance()?;
-                        body.push(Run {
-                            new_at: at,
-                            old_at,
-                            len: len as u32,
-                            same: false,
-                        });
-                    }
-                    len
+                    edit.literal(literals, &mut m.literals, (unit, old_at), known, body)?;
                 }
-            };
-            p += len;
+            }
             if let Some(t) = truth {
-                while token < t.listing.len() && (t.listing.starts[token] as usize) < p {
+                while token < t.listing.len() && (t.listing.starts[token] as usize) < edit.p {
                     token += 1;
                 }
             }
@@ -258,6 +186,32 @@ impl<'a> TextCoder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// At the first instruction of a unit; what was coded is kept for literals, and for contexts, as asked.
+    fn begin<'c>(&'c mut self, unit: &NewUnit, (recalls, remembers): (bool, bool)) -> Result<Edit<'c, 'a>> {
+        let mapped = unit.source.checked_sub(1);
+        if let Some(index) = mapped {
+            let bounds = self.map.units[index as usize];
+            self.near.load(self.machine, self.old, index, bounds)?;
+            self.last_far = (index, 0);
+        }
+        Ok(Edit {
+            scanner: Scanner::new(self.machine),
+            coder: self,
+            cursor: mapped.map(|_| (false, 0)),
+            home: 0,
+            hint: 0,
+            mapped,
+            since: 0,
+            history: 0,
+            forced: false,
+            p: 0,
+            before: History::of_unit(unit.at),
+            instruction: Vec::with_capacity(16),
+            recalls,
+            remembers,
+        })
     }
 }
 
@@ -280,9 +234,105 @@ struct Edit<'c, 'a> {
     history: u32,
     /// A move was just coded, so the next instruction is repeated.
     forced: bool,
+    /// Offset of the instruction at hand in the new unit.
+    p: usize,
+    scanner: Scanner,
+    /// The instructions before it.
+    before: History,
+    /// A buffer for it.
+    instruction: Vec<u8>,
+    recalls: bool,
+    remembers: bool,
 }
 
 impl Edit<'_, '_> {
+    /// Repeats the instruction at the cursor, which stands at `old_at`.
+    #[inline]
+    fn repeat(&mut self, unit_at: u32, old_at: u32, len: usize, body: &mut TextBody) -> Result<()> {
+        let machine = self.coder.machine;
+        let (far, index) = self.cursor.unwrap_or((false, 0));
+        let listing = if far { &self.coder.far } else { &self.coder.near };
+        let token = listing.token(index);
+        if self.remembers {
+            self.before.pass(machine, token, &listing.shapes[index]);
+        }
+        self.scanner.pass(token, self.p as u64);
+        if self.recalls {
+            self.instruction.clear();
+            self.instruction.extend_from_slice(token);
+            self.coder.recall.pass(&self.instruction, true, self.coder.old)?;
+        }
+        self.advance()?;
+        let run = Run {
+            new_at: unit_at + self.p as u32,
+            old_at,
+            len: len as u32,
+            same: true,
+        };
+        body.join(unit_at, run);
+        self.p += len;
+        Ok(())
+    }
+
+    /// Codes an instruction that no old one repeats; it replaces the one at `old_at`, if it replaces one.
+    #[inline]
+    fn literal<L: Symbols>(
+        &mut self,
+        s: &mut L,
+        m: &mut LiteralModels,
+        (unit, old_at): (&NewUnit, Option<u32>),
+        known: &[u8],
+        body: &mut TextBody,
+    ) -> Result<()> {
+        let machine = self.coder.machine;
+        if self.recalls {
+            self.coder.recall.find(self.coder.old, self.coder.map)?;
+        }
+        let mut instruction = std::mem::take(&mut self.instruction);
+        let partner = match old_at {
+            Some(_) => {
+                let (listing, index) = self.source();
+                listing.token(index)
+            }
+            None => self.hinted(),
+        };
+        let around = Surroundings {
+            machine,
+            scanner: &self.scanner,
+            history: &self.before,
+            recall: &self.coder.recall,
+            partner,
+            replaces: old_at.is_some(),
+            room: unit.size as usize - self.p,
+        };
+        code_instruction(s, m, &around, known, &mut instruction);
+        if self.remembers {
+            let shape = machine.decode(&instruction);
+            self.before.pass(machine, &instruction, &shape);
+        }
+        if self.recalls {
+            self.coder.recall.pass(&instruction, false, self.coder.old)?;
+        }
+        self.scanner.pass(&instruction, self.p as u64);
+        body.literals.extend_from_slice(&instruction);
+        let len = instruction.len();
+        match old_at {
+            None => self.follow(&instruction),
+            Some(old_at) => {
+                self.advance()?;
+                body.push(Run {
+                    new_at: unit.at + self.p as u32,
+                    old_at,
+                    len: len as u32,
+                    same: false,
+                });
+            }
+        }
+        self.instruction = instruction;
+        self.p += len;
+        Ok(())
+    }
+
     fn listing(&self, far: bool) -> &Listing {
         if far { &self.coder.far } else { &self.coder.near }
     }
@@ -351,7 +401,6 @@ impl Edit<'_, '_> {
         target: Option<(u32, u32)>,
         truth: Option<(&Listing, usize)>,
         room: usize,
-        before: &History,
     ) -> Result<Step> {
         loop {
             let here = self.cursor.map(|(far, index)| {
@@ -377,10 +426,10 @@ impl Edit<'_, '_> {
                         hash(1, h & 0xff),
                         hash(2, h & 0xffff),
                         hash(hash(3, h & 0xf), head),
-                        hash(hash(4, h & 0xff), before.heads[0]),
+                        hash(hash(4, h & 0xff), self.before.heads[0]),
                         hash(5, u32::from(far) | (h & 0xffff) << 1),
                         hash(6, full),
-                        hash(hash(7, full), before.full[0]),
+                        hash(hash(7, full), self.before.full[0]),
                     ];
                     here_looks = full;
                 }
@@ -408,10 +457,10 @@ impl Edit<'_, '_> {
                 contexts = [
                     hash(1, h & 0xf | op << 8),
                     hash(2, h & 0xff | op << 8),
-                    hash(3, before.heads[0]),
+                    hash(3, self.before.heads[0]),
                     hash(hash(4, h & 0xf), room_class | op << 8),
                     hash(hash(5, here_looks), op),
-                    hash(hash(6, here_looks), before.heads[0]),
+                    hash(hash(6, here_looks), self.before.heads[0]),
                 ];
             }
             op = s.tree(&mut m.kind, &contexts, 2, known);
@@ -427,7 +476,7 @@ impl Edit<'_, '_> {
                     return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
                 }
                 INSERT => return Ok(Step::Literal(None)),
-                GO_NEAR => self.go_near(s, m, target, before)?,
+                GO_NEAR => self.go_near(s, m, target)?,
                 _ => self.go_far(s, m, target)?,
             }
             self.forced = true;
@@ -437,13 +486,7 @@ impl Edit<'_, '_> {
         }
     }
 
-    fn go_near<S: Symbols>(
-        &mut self,
-        s: &mut S,
-        m: &mut OpModels,
-        target: Option<(u32, u32)>,
-        before: &History,
-    ) -> Result<()> {
+    fn go_near<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
         let base = self.hint as i64;
         let to = target.map_or(0, |t| i64::from(t.1)) - base;
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
@@ -454,7 +497,7 @@ impl Edit<'_, '_> {
             hash(2, self.history & 0xff),
             hash(3, from_far | followed << 1 | since << 5),
             hash(4, from_far | since << 1),
-            hash(hash(5, before.heads[0]), from_far),
+            hash(hash(5, self.before.heads[0]), from_far),
         ];
         let to = base.saturating_add(s.signed(&mut m.near, &contexts, to));
         let index = usize::try_from(to)

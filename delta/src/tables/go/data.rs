@@ -2,11 +2,11 @@
 
 use super::Functions;
 use super::builder::{self, ELSEWHERE, Place, Tree};
+use super::function::Subject;
 use super::reader::{GoTable, INLINE_TREE, NONE, Record};
 use crate::code::{Symbols, hash};
-use crate::predict::{AddressMap, UnitView};
+use crate::predict::AddressMap;
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 /// The funcdata of a function that describes objects on the stack.
 const STACK_OBJECTS: usize = 2;
@@ -15,104 +15,156 @@ const WRAPPED: usize = 7;
 /// How far the writer looks for the old row that a row of an inline tree continues.
 const LOOK: usize = 200;
 
+/// A piece of a function's data: which one, and its positions in the old and in the true table.
+#[derive(Clone, Copy)]
+struct Datum {
+    kind: usize,
+    column: u32,
+    old_at: u32,
+    true_at: u32,
+    /// See [`Subject::state`].
+    state: u32,
+}
+
+/// The rows of an inline tree in both files.
+struct Rows<'r> {
+    old: Vec<&'r [u8]>,
+    old_table: Option<&'r GoTable>,
+    truth: Option<&'r Tree>,
+    truth_table: Option<&'r GoTable>,
+}
+
+impl<'r> Rows<'r> {
+    fn old_name(&self, i: usize) -> &'r [u8] {
+        self.old_table.map_or(&[][..], |t| t.name(word(self.old[i], 4)))
+    }
+
+    fn true_name(&self, i: usize) -> Option<&'r [u8]> {
+        Some(self.truth_table?.name(*self.truth?.names.get(i)?))
+    }
+
+    fn true_row(&self, i: usize) -> Option<&'r [u8]> {
+        self.truth?.rows.get(16 * i..16 * i + 16)
+    }
+}
+
+/// A row of a new inline tree: its index, the old row that it continues, and how those before went.
+#[derive(Clone, Copy)]
+struct NewRow {
+    index: usize,
+    from: Option<usize>,
+    history: u32,
+}
+
+/// A word of a row.
+fn word(row: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
+}
+
 impl Functions {
     /// Codes one piece of a function's data and returns its place: a new one, or that of the same data told before.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn data<S: Symbols>(
         &mut self,
         s: &mut S,
         map: &AddressMap,
         kind: usize,
-        (old, old_table): (Option<&Record>, Option<&GoTable>),
-        (truth, truth_table): (Option<&Record>, Option<&GoTable>),
-        view: &mut Option<&mut UnitView>,
-        starts: &mut Vec<u32>,
-        whole: bool,
-        inline_files: &HashMap<i32, u32>,
-        rows_map: &mut Vec<i32>,
-        project: &dyn Fn(&Option<&mut UnitView>, u32) -> u32,
+        subject: &mut Subject,
     ) -> Result<Option<Place>> {
-        let old_at = old.and_then(|o| o.data.get(kind)).copied().unwrap_or(NONE);
-        let true_at = truth.and_then(|t| t.data.get(kind)).copied().unwrap_or(NONE);
-        let column = (kind as u32).min(15);
-        let has = u32::from(old.is_some()) | u32::from(whole) << 1;
+        let at = |r: &Option<Record>| {
+            let at = r.as_ref().and_then(|r| r.data.get(kind));
+            at.copied().unwrap_or(NONE)
+        };
+        let datum = Datum {
+            kind,
+            column: (kind as u32).min(15),
+            old_at: at(&subject.old),
+            true_at: at(&subject.truth),
+            state: subject.state(),
+        };
+        let (old_at, column, has) = (datum.old_at, datum.column, datum.state);
         let contexts = [
             hash(4, column << 1 | u32::from(old_at != NONE)),
             hash(hash(5, column), has),
             hash(hash(6, column), u32::from(old_at != NONE) | has << 1),
         ];
-        if !s.flag(&mut self.m.present, &contexts, true_at != NONE) {
+        if !s.flag(&mut self.m.present, &contexts, datum.true_at != NONE) {
             return Ok(None);
         }
         if !self.frame.with_data {
-            // The data stands in another section: only its position is told.
-            let known = self.elsewhere.get(&old_at).copied();
-            let (old_base, new_base) = self.bases.module;
-            let from = old_at.wrapping_add(old_base);
-            let guess = match known {
-                _ if old_at == NONE => self.last_data,
-                Some(at) => at,
-                None => map.guess(from).wrapping_sub(new_base),
-            };
-            let contexts = [
-                hash(
-                    7,
-                    column | u32::from(known.is_some()) << 4 | u32::from(old_at != NONE) << 5,
-                ),
-                hash(hash(8, column), self.missed & 7),
-            ];
-            let hit = s.flag(&mut self.m.place, &contexts, true_at == guess);
-            self.missed = self.missed << 1 | u32::from(!hit);
-            let mut at = guess;
-            if !hit {
-                // What differs from the map differs alike for a while.
-                let again = guess.wrapping_add(self.last_away);
-                let known = [hash(9, column), hash(10, self.missed & 15)];
-                if s.flag(&mut self.m.place, &known, true_at == again) {
-                    at = again;
-                } else {
-                    let by = true_at.wrapping_sub(guess) as i32;
-                    let by = s.signed(&mut self.m.word, &[hash(5, column), 6], i64::from(by));
-                    at = guess.wrapping_add(by as u32);
-                    self.last_away = by as u32;
-                }
-            }
-            if old_at != NONE {
-                self.elsewhere.insert(old_at, at);
-            }
-            self.last_data = at;
-            return Ok(Some((ELSEWHERE, at)));
+            return Ok(Some(self.elsewhere(s, map, datum)));
         }
-        let was = old_table.filter(|_| old_at != NONE).and_then(|t| t.blob(old_at));
-        let known = truth_table.and_then(|t| t.blob(true_at));
-        let old_group = was.map_or(0, |(blob, _)| blob.group);
+        let old_table = subject.old_table.filter(|_| old_at != NONE);
+        let was = old_table.and_then(|t| t.blob(old_at));
+        let known = subject.truth_table.and_then(|t| t.blob(datum.true_at));
         if kind == INLINE_TREE {
-            let known = truth.zip(truth_table).and_then(|(r, t)| builder::tree_of(t, r));
-            if whole || starts.is_empty() {
-                // Starts are only needed where the code changed.
-                if let Some(v) = view.as_mut().filter(|_| !whole) {
-                    starts.extend_from_slice(v.locals().starts());
-                }
-            }
-            let rows = was.map(|(_, rows)| rows);
-            let tree = self.tree(
-                s,
-                (old_table, truth_table),
-                rows,
-                known.as_ref(),
-                old_group,
-                view,
-                starts,
-                whole,
-                inline_files,
-                rows_map,
-                project,
-            )?;
+            let truth = subject.truth.as_ref().zip(subject.truth_table);
+            let truth = truth.and_then(|(r, t)| builder::tree_of(t, r));
+            subject.list_starts();
+            let group = was.map_or(0, |(blob, _)| blob.group);
+            let tree = self.tree(s, subject, was.map(|w| w.1), truth.as_ref(), group)?;
             return Ok(Some(self.builder.add_tree(&tree)));
         }
+        let content = self.renewed(s, map, datum, (was.map(|w| w.1), known.map(|k| k.1)))?;
+        let groups = (was.map(|w| w.0.group), known.map(|k| k.0.group));
+        self.place(s, datum, &content, groups).map(Some)
+    }
 
-        // Content.
-        let mut guess = was.map(|(_, content)| content.to_vec());
+    /// Codes the position of data that stands in another section.
+    fn elsewhere<S: Symbols>(&mut self, s: &mut S, map: &AddressMap, datum: Datum) -> Place {
+        let Datum {
+            column,
+            old_at,
+            true_at,
+            ..
+        } = datum;
+        let known = self.elsewhere.get(&old_at).copied();
+        let (old_base, new_base) = self.bases.module;
+        let from = old_at.wrapping_add(old_base);
+        let guess = match known {
+            _ if old_at == NONE => self.last_data,
+            Some(at) => at,
+            None => map.guess(from).wrapping_sub(new_base),
+        };
+        let contexts = [
+            hash(
+                7,
+                column | u32::from(known.is_some()) << 4 | u32::from(old_at != NONE) << 5,
+            ),
+            hash(hash(8, column), self.missed & 7),
+        ];
+        let hit = s.flag(&mut self.m.place, &contexts, true_at == guess);
+        self.missed = self.missed << 1 | u32::from(!hit);
+        let mut at = guess;
+        if !hit {
+            // What differs from the map differs alike for a while.
+            let again = guess.wrapping_add(self.last_away);
+            let known = [hash(9, column), hash(10, self.missed & 15)];
+            if s.flag(&mut self.m.place, &known, true_at == again) {
+                at = again;
+            } else {
+                let by = true_at.wrapping_sub(guess) as i32;
+                let by = s.signed(&mut self.m.word, &[hash(5, column), 6], i64::from(by));
+                at = guess.wrapping_add(by as u32);
+                self.last_away = by as u32;
+            }
+        }
+        if old_at != NONE {
+            self.elsewhere.insert(old_at, at);
+        }
+        self.last_data = at;
+        (ELSEWHERE, at)
+    }
+
+    /// Codes the bytes of data against the old ones with their addresses moved.
+    fn renewed<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        map: &AddressMap,
+        datum: Datum,
+        (was, truth): (Option<&[u8]>, Option<&[u8]>),
+    ) -> Result<Vec<u8>> {
+        let (kind, column) = (datum.kind, datum.column);
+        let mut guess = was.map(<[u8]>::to_vec);
         if let Some(guess) = &mut guess {
             let mut moved = |at: usize, bases: (u32, u32)| {
                 if let Some(word) = guess.get_mut(at..at + 4) {
@@ -122,36 +174,27 @@ impl Functions {
                     word.copy_from_slice(&new.wrapping_sub(bases.1).to_le_bytes());
                 }
             };
-            let len = was.map_or(0, |w| w.1.len());
+            let len = was.map_or(0, <[u8]>::len);
             match kind {
                 STACK_OBJECTS => (20..len).step_by(16).for_each(|at| moved(at, self.bases.data)),
                 WRAPPED => moved(0, self.bases.text),
                 _ => {}
             }
         }
-        let truth = known.map(|(_, content)| content);
         let contexts = [
             hash(1, column | u32::from(guess.is_some()) << 4),
-            hash(hash(2, column), has),
+            hash(hash(2, column), datum.state),
             hash(hash(3, column), self.history & 3),
         ];
-        let hit = guess.is_some()
-            && s.flag(
-                &mut self.m.same,
-                &contexts,
-                truth.is_some() && truth == guess.as_deref(),
-            );
+        let same = truth.is_some() && truth == guess.as_deref();
+        let hit = guess.is_some() && s.flag(&mut self.m.same, &contexts, same);
         let content = match guess {
             Some(guess) if hit => guess,
             guess => self.content(s, kind, &guess.unwrap_or_default(), truth)?,
         };
-        if let Some((_, old)) = was.filter(|_| kind == STACK_OBJECTS && !hit) {
-            for (a, b) in old
-                .chunks_exact(4)
-                .zip(content.chunks_exact(4))
-                .skip(5)
-                .step_by(4)
-            {
+        if let Some(old) = was.filter(|_| kind == STACK_OBJECTS && !hit) {
+            let words = old.chunks_exact(4).zip(content.chunks_exact(4));
+            for (a, b) in words.skip(5).step_by(4) {
                 let word = |w: &[u8]| u32::from_le_bytes([w[0], w[1], w[2], w[3]]);
                 self.masks.insert(
                     word(a).wrapping_add(self.bases.data.0),
@@ -159,12 +202,30 @@ impl Functions {
                 );
             }
         }
+        Ok(content)
+    }
 
-        // Place: one that has this content already, or a new one.
-        let seen = self.builder.blobs(&content);
+    /// Codes the place of data: one that has this content already, or a new one. `groups` are those of the old and of
+    /// the true data.
+    fn place<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        datum: Datum,
+        content: &[u8],
+        groups: (Option<u8>, Option<u8>),
+    ) -> Result<Place> {
+        let Datum {
+            column,
+            old_at,
+            true_at,
+            ..
+        } = datum;
+        let (was, known) = groups;
+        let old_group = was.unwrap_or(0);
+        let seen = self.builder.blobs(content);
         let before = self.places.get(&old_at).copied().filter(|p| seen.contains(p));
         let expected = before.or_else(|| seen.iter().find(|p| p.0 == old_group).copied());
-        let truth = known.map(|(blob, _)| (self.true_places.get(&true_at).copied(), blob.group));
+        let truth = known.map(|group| (self.true_places.get(&true_at).copied(), group));
         let fits = match (expected, truth) {
             (Some(place), Some((known, _))) => known == Some(place),
             (None, Some((known, group))) => known.is_none() && group == old_group && was.is_some(),
@@ -178,7 +239,7 @@ impl Functions {
             ),
         ];
         let place = if s.flag(&mut self.m.place, &contexts, fits) {
-            expected.unwrap_or_else(|| self.builder.add_blob(old_group, &content))
+            expected.unwrap_or_else(|| self.builder.add_blob(old_group, content))
         } else {
             let index = truth
                 .and_then(|t| t.0)
@@ -187,14 +248,10 @@ impl Functions {
             match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
                 Some(i) => *seen.get(i).ok_or(Error::DamagedPatch("Go's data is not there"))?,
                 None => {
-                    let contexts = hash(2, column << 16 | content.len() as u32);
-                    let group = s.tree(
-                        &mut self.m.choice,
-                        &[contexts],
-                        4,
-                        truth.map_or(0, |t| u32::from(t.1)),
-                    );
-                    self.builder.add_blob(group as u8, &content)
+                    let contexts = [hash(2, column << 16 | content.len() as u32)];
+                    let known = truth.map_or(0, |t| u32::from(t.1));
+                    let group = s.tree(&mut self.m.choice, &contexts, 4, known);
+                    self.builder.add_blob(group as u8, content)
                 }
             }
         };
@@ -204,7 +261,7 @@ impl Functions {
         if known.is_some() {
             self.true_places.insert(true_at, place);
         }
-        Ok(Some(place))
+        Ok(place)
     }
 
     fn content<S: Symbols>(
@@ -262,147 +319,187 @@ impl Functions {
         Ok(out)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Codes the inline tree of a function against the rows of the old one.
     fn tree<S: Symbols>(
         &mut self,
         s: &mut S,
-        (old_table, truth_table): (Option<&GoTable>, Option<&GoTable>),
+        subject: &mut Subject,
         old_rows: Option<&[u8]>,
         truth: Option<&Tree>,
         group: u8,
-        view: &mut Option<&mut UnitView>,
-        starts: &[u32],
-        whole: bool,
-        inline_files: &HashMap<i32, u32>,
-        rows_map: &mut Vec<i32>,
-        project: &dyn Fn(&Option<&mut UnitView>, u32) -> u32,
     ) -> Result<Tree> {
-        let word =
-            |row: &[u8], at: usize| u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]]);
-        let old: Vec<&[u8]> = old_rows.unwrap_or_default().chunks_exact(16).collect();
-        let old_name = |i: usize| old_table.map_or(&[][..], |t| t.name(word(old[i], 4)));
-        let key = |i: usize| inline_files.get(&(i as i32)).copied().unwrap_or(NONE);
-        let mut tree = Tree {
-            group,
-            ..Tree::default()
+        let rows = Rows {
+            old: old_rows.unwrap_or_default().chunks_exact(16).collect(),
+            old_table: subject.old_table,
+            truth,
+            truth_table: subject.truth_table,
         };
-        let has = u32::from(old_rows.is_some()) | u32::from(whole) << 1;
-        let know = truth.map_or(&[][..], |t| &t.rows);
-        let true_name = |i: usize| Some(truth_table?.name(*truth?.names.get(i)?));
-        let true_row = |i: usize| know.get(16 * i..16 * i + 16);
-        if old_rows.is_some() {
-            let mut names = Vec::new();
-            for (i, row) in old.iter().enumerate() {
-                let line = self.lines.project(key(i), word(row, 12) as i32) as u32;
-                for w in [word(row, 0), 0, project(view, word(row, 8)), line] {
-                    tree.rows.extend_from_slice(&w.to_le_bytes());
-                }
-                names.push(old_name(i));
-            }
-            let contexts = [hash(1, has), hash(hash(2, has), self.history & 15)];
-            let same = truth.is_some_and(|t| t.rows == tree.rows && t.group == group)
-                && (0..names.len()).all(|i| true_name(i) == Some(names[i]));
-            if s.flag(&mut self.m.tree, &contexts, same) {
-                rows_map.extend(0..old.len() as i32);
-                for (i, row) in old.iter().enumerate() {
-                    let now = word(&tree.rows[16 * i..], 12) as i32;
-                    self.lines.learn(key(i), word(row, 12) as i32, now);
-                    let place = self.name(s, names[i], Some(word(row, 4)), truth.map(|t| t.names[i]))?;
-                    tree.names.push(place);
-                }
-                return Ok(tree);
-            }
-            tree.rows.clear();
+        let has = u32::from(old_rows.is_some()) | u32::from(subject.is_whole()) << 1;
+        if old_rows.is_some()
+            && let Some(tree) = self.projected_tree(s, subject, &rows, group, has)?
+        {
+            return Ok(tree);
         }
-        let old_count = old.len() as i64;
-        let true_count = know.len() as i64 / 16;
-        let count = s
-            .signed(&mut self.m.len, &[hash(3, has), 4], true_count - old_count)
-            .saturating_add(old_count);
+        let old_count = rows.old.len() as i64;
+        let by = truth.map_or(0, |t| t.rows.len() as i64 / 16) - old_count;
+        let count = s.signed(&mut self.m.len, &[hash(3, has), 4], by);
+        let count = count.saturating_add(old_count);
         let count = usize::try_from(count).ok().filter(|&c| c <= self.room / 16);
         let count = count.ok_or(Error::DamagedPatch("an inline tree is too long"))?;
-        tree.group = s.tree(
-            &mut self.m.choice,
-            &[hash(3, u32::from(group))],
-            4,
-            truth.map_or(0, |t| u32::from(t.group)),
-        ) as u8;
-        rows_map.resize(old.len(), -1);
+        let contexts = [hash(3, u32::from(group))];
+        let known = truth.map_or(0, |t| u32::from(t.group));
+        let mut tree = Tree {
+            group: s.tree(&mut self.m.choice, &contexts, 4, known) as u8,
+            ..Tree::default()
+        };
+        subject.rows.resize(rows.old.len(), -1);
         let (mut cursor, mut history) = (0usize, 0u32);
-        for i in 0..count {
-            let known = true_row(i);
-            let known_name = true_name(i);
-            let continues = |j: usize| {
-                j < old.len()
-                    && Some(old_name(j)) == known_name
-                    && known.is_some_and(|k| word(k, 0) == word(old[j], 0))
-            };
-            let mut from = None;
-            if cursor < old.len() {
-                let contexts = [hash(1, history & 3), hash(2, history & 0xff), 3];
-                let next = s.flag(&mut self.m.row, &contexts, continues(cursor));
-                history = history << 1 | u32::from(!next);
-                if next {
-                    from = Some(cursor);
-                } else {
-                    let skip = if S::READS {
-                        None
-                    } else {
-                        (1..LOOK).find(|k| continues(cursor + k))
-                    };
-                    let skip = s.number(&mut self.m.row_skip, &[1], skip.unwrap_or(0) as u64);
-                    let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-                    if skip > 0 {
-                        from = cursor.checked_add(skip).filter(|&j| j < old.len());
-                        from.ok_or(Error::DamagedPatch("an inline tree continues nothing"))?;
-                    }
-                }
-            }
-            let mut row = [0u32; 4];
-            let name;
-            let k = |at: usize| known.map_or(0, |k| word(k, at));
-            let (mut pc, mut line) = (0, 0);
+        for index in 0..count {
+            let from = self.continued(s, &rows, index, cursor, &mut history)?;
             if let Some(j) = from {
                 cursor = j + 1;
-                rows_map[j] = i as i32;
-                row[0] = word(old[j], 0);
-                name = old_name(j).to_vec();
-                pc = project(view, word(old[j], 8));
-                line = self.lines.project(key(j), word(old[j], 12) as i32);
-            } else {
-                row[0] = s.number(&mut self.m.numbers, &[3], u64::from(k(0))) as u32;
-                name = self.names.code(s, 2, old_table, None, known_name)?;
-                if let Some(&known_line) = self.first_lines.get(&name) {
-                    line = known_line;
-                }
+                subject.rows[j] = index as i32;
             }
-            let missed = u32::from(from.is_none());
-            row[2] = self.pc(s, starts, pc, missed, k(8))?;
-            let contexts = [hash(1, missed), hash(2, history & 15)];
-            row[3] = line as u32;
-            if !s.flag(&mut self.m.line_hit, &contexts, k(12) == row[3]) {
-                let by = s.signed(
-                    &mut self.m.line,
-                    &contexts,
-                    i64::from(k(12) as i32) - i64::from(line),
-                );
-                row[3] = line.wrapping_add(by as i32) as u32;
-            }
-            if let Some(j) = from {
-                self.lines.learn(key(j), word(old[j], 12) as i32, row[3] as i32);
-            }
-            let was = from.map(|j| word(old[j], 4));
-            tree.names
-                .push(self.name(s, &name, was, truth.map(|t| t.names[i]))?);
-            self.first_lines.insert(name, row[3] as i32);
-            for w in row {
-                tree.rows.extend_from_slice(&w.to_le_bytes());
-            }
+            let row = NewRow { index, from, history };
+            self.tree_row(s, subject, &rows, row, &mut tree)?;
             if s.exhausted() {
                 return Err(Error::DamagedPatch("an inline tree ends too early"));
             }
         }
         Ok(tree)
+    }
+
+    /// The old tree with its places moved, if the flag says that it is the new one.
+    fn projected_tree<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        subject: &mut Subject,
+        rows: &Rows,
+        group: u8,
+        has: u32,
+    ) -> Result<Option<Tree>> {
+        let key = |i: usize| subject.inline_files.get(&(i as i32)).copied().unwrap_or(NONE);
+        let mut tree = Tree {
+            group,
+            ..Tree::default()
+        };
+        for (i, row) in rows.old.iter().enumerate() {
+            let line = self.lines.project(key(i), word(row, 12) as i32) as u32;
+            for w in [word(row, 0), 0, subject.project(word(row, 8)), line] {
+                tree.rows.extend_from_slice(&w.to_le_bytes());
+            }
+        }
+        let count = rows.old.len();
+        let contexts = [hash(1, has), hash(hash(2, has), self.history & 15)];
+        let same = rows
+            .truth
+            .is_some_and(|t| t.rows == tree.rows && t.group == group)
+            && (0..count).all(|i| rows.true_name(i) == Some(rows.old_name(i)));
+        if !s.flag(&mut self.m.tree, &contexts, same) {
+            return Ok(None);
+        }
+        for (i, row) in rows.old.iter().enumerate() {
+            let now = word(&tree.rows[16 * i..], 12) as i32;
+            self.lines.learn(key(i), word(row, 12) as i32, now);
+            let known = rows.truth.map(|t| t.names[i]);
+            let place = self.name(s, rows.old_name(i), Some(word(row, 4)), known)?;
+            tree.names.push(place);
+        }
+        subject.rows.extend(0..count as i32);
+        Ok(Some(tree))
+    }
+
+    /// Codes which old row a row of an inline tree continues, from `cursor` on.
+    fn continued<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        rows: &Rows,
+        index: usize,
+        cursor: usize,
+        history: &mut u32,
+    ) -> Result<Option<usize>> {
+        let count = rows.old.len();
+        if cursor >= count {
+            return Ok(None);
+        }
+        let (known, known_name) = (rows.true_row(index), rows.true_name(index));
+        let continues = |j: usize| {
+            j < count
+                && Some(rows.old_name(j)) == known_name
+                && known.is_some_and(|k| word(k, 0) == word(rows.old[j], 0))
+        };
+        let contexts = [hash(1, *history & 3), hash(2, *history & 0xff), 3];
+        let next = s.flag(&mut self.m.row, &contexts, continues(cursor));
+        *history = *history << 1 | u32::from(!next);
+        if next {
+            return Ok(Some(cursor));
+        }
+        let skip = if S::READS {
+            None
+        } else {
+            (1..LOOK).find(|k| continues(cursor + k))
+        };
+        let skip = s.number(&mut self.m.row_skip, &[1], skip.unwrap_or(0) as u64);
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        if skip == 0 {
+            return Ok(None);
+        }
+        let from = cursor.checked_add(skip).filter(|&j| j < count);
+        from.map(Some)
+            .ok_or(Error::DamagedPatch("an inline tree continues nothing"))
+    }
+
+    /// Codes a row of an inline tree.
+    fn tree_row<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        subject: &Subject,
+        rows: &Rows,
+        new: NewRow,
+        tree: &mut Tree,
+    ) -> Result<()> {
+        let NewRow { index, from, history } = new;
+        let key = |i: usize| subject.inline_files.get(&(i as i32)).copied().unwrap_or(NONE);
+        let known = rows.true_row(index);
+        let k = |at: usize| known.map_or(0, |k| word(k, at));
+        let mut row = [0u32; 4];
+        let name;
+        let (mut pc, mut line) = (0, 0);
+        if let Some(j) = from {
+            let old = rows.old[j];
+            row[0] = word(old, 0);
+            name = rows.old_name(j).to_vec();
+            pc = subject.project(word(old, 8));
+            line = self.lines.project(key(j), word(old, 12) as i32);
+        } else {
+            row[0] = s.number(&mut self.m.numbers, &[3], u64::from(k(0))) as u32;
+            let known = rows.true_name(index);
+            name = self.names.code(s, 2, rows.old_table, None, known)?;
+            if let Some(&known_line) = self.first_lines.get(&name) {
+                line = known_line;
+            }
+        }
+        let missed = u32::from(from.is_none());
+        row[2] = self.pc(s, &subject.starts, pc, missed, k(8))?;
+        let contexts = [hash(1, missed), hash(2, history & 15)];
+        row[3] = line as u32;
+        if !s.flag(&mut self.m.line_hit, &contexts, k(12) == row[3]) {
+            let by = i64::from(k(12) as i32) - i64::from(line);
+            let by = s.signed(&mut self.m.line, &contexts, by);
+            row[3] = line.wrapping_add(by as i32) as u32;
+        }
+        if let Some(j) = from {
+            self.lines
+                .learn(key(j), word(rows.old[j], 12) as i32, row[3] as i32);
+        }
+        let was = from.map(|j| word(rows.old[j], 4));
+        let known = rows.truth.map(|t| t.names[index]);
+        tree.names.push(self.name(s, &name, was, known)?);
+        self.first_lines.insert(name, row[3] as i32);
+        for w in row {
+            tree.rows.extend_from_slice(&w.to_le_bytes());
+        }
+        Ok(())
     }
 
     /// Codes an offset in the code of a function.
