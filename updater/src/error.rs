@@ -61,6 +61,14 @@ pub enum Error {
     /// Something needs root.
     #[error("{0}; run as root, or make the site with `--unprivileged`")]
     Privilege(String),
+    /// Something in a configuration path can neither be kept nor left behind.
+    #[error("{path} cannot be kept: {why}; make it readable or remove it. Nothing was changed")]
+    Unkept {
+        /// Where it is in the running tree.
+        path: String,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// Local data differs from what it must be.
     #[error("damaged: {0}; run `elfup site repair`")]
     Damaged(String),
@@ -94,6 +102,11 @@ pub enum Error {
     Engine(elfdelta::Error),
 }
 
+/// Carries a wish to stop through interfaces that know nothing but [`io::Error`]; [`Error::io`] takes it out again.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+pub(crate) struct Stopped;
+
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -112,13 +125,17 @@ impl Error {
             Error::Busy(_) => 9,
             Error::NoVerdict(_) => 11,
             Error::Cancelled => 130,
-            Error::Io { .. } | Error::Privilege(_) | Error::Engine(_) | Error::Decode(_) => 1,
+            Error::Io { .. } | Error::Unkept { .. } | Error::Privilege(_) => 1,
+            Error::Engine(_) | Error::Decode(_) => 1,
         }
     }
 
     /// Wraps an operating-system error with what was being done.
     pub fn io(what: impl Into<String>, source: impl Into<io::Error>) -> Error {
-        let (what, source) = (what.into(), source.into());
+        let (what, source): (String, io::Error) = (what.into(), source.into());
+        if source.get_ref().is_some_and(|e| e.is::<Stopped>()) {
+            return Error::Cancelled;
+        }
         Error::Io { what, source }
     }
 

@@ -19,6 +19,42 @@ pub trait Watch: Sync {
     }
 }
 
+/// Passes bytes on until a stop is asked for; then every read and write fails with [`crate::Error::Cancelled`].
+pub struct Heed<'a, T> {
+    inner: T,
+    watch: &'a dyn Watch,
+}
+
+impl<'a, T> Heed<'a, T> {
+    /// Wraps a reader or a writer.
+    pub fn new(inner: T, watch: &'a dyn Watch) -> Self {
+        Heed { inner, watch }
+    }
+    fn ask(&self) -> std::io::Result<()> {
+        match self.watch.cancelled() {
+            true => Err(std::io::Error::other(crate::error::Stopped)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<T: std::io::Read> std::io::Read for Heed<'_, T> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.ask()?;
+        self.inner.read(bytes)
+    }
+}
+
+impl<T: std::io::Write> std::io::Write for Heed<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.ask()?;
+        self.inner.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Says nothing, never stops.
 pub struct Quiet;
 impl Watch for Quiet {}

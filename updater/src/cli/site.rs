@@ -6,7 +6,7 @@ use super::terminal::Terminal;
 use clap::{Args, Subcommand, ValueEnum};
 use elfup::apart::{Apart, Sandbox};
 use elfup::site::daemon::{self, Event, Policy, When};
-use elfup::site::{Config, Forced, Health, Objective, Site, UpdateOptions, Updated, Wanted};
+use elfup::site::{Carried, Config, Forced, Health, Objective, Runs, Site, UpdateOptions, Updated, Wanted};
 use elfup::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -449,12 +449,26 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
 }
 
 /// Which release runs now.
-fn runs(release: &str, as_json: bool) -> Result<u8> {
+fn runs(runs: &Runs, as_json: bool) -> Result<u8> {
     if as_json {
-        return json(&serde_json::json!({"runs": release}));
+        return json(runs);
     }
-    println!("{release} runs");
+    println!("{} runs", runs.release);
+    configuration(&runs.configuration);
     Ok(0)
+}
+
+/// What the administrator should look at.
+fn configuration(carried: &Carried) {
+    for b in &carried.beside {
+        println!(
+            "{} was changed here and stays; the new default is {}",
+            b.local, b.new
+        );
+    }
+    for left in &carried.not_kept {
+        println!("{} was not kept: {}", left.path, left.why);
+    }
 }
 
 fn say(event: &Event) {
@@ -524,6 +538,7 @@ fn told(u: &Updated, as_json: bool, watch: &Terminal) -> Result<u8> {
         bytes(u.predicted_bytes),
         seconds(u.predicted_seconds),
     );
+    configuration(&u.configuration);
     Ok(0)
 }
 
@@ -534,10 +549,12 @@ fn status(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
     let way_back = site.way_back()?;
     let trial = site.on_trial()?;
     let decoded = Apart::new(site.decoder.clone(), site.config.memory).shown(watch)?;
+    let beside = site.beside()?;
     if as_json {
         return json(&serde_json::json!({
             "deployments": deployments,
             "ready": ready,
+            "beside": beside,
             "trial": trial.as_ref().map(|(release, _)| release),
             "metadata_expires": trust.expires(),
             "clock_behind": trust.clock_behind(),
@@ -553,6 +570,9 @@ fn status(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
     }
     if deployments.is_empty() {
         println!("nothing is deployed");
+    }
+    for b in &beside {
+        println!("{} was changed here; the release's default is {}", b.local, b.new);
     }
     if let Some((new, old)) = trial {
         println!("{new} is on trial; `update` repeats its health check, and goes back to {old} if it fails");

@@ -149,6 +149,15 @@ impl Manifest {
             .any(|pattern| glob(pattern.as_bytes(), path))
     }
 
+    /// Whether a directory may have paths below it whose local changes are kept.
+    pub fn config_below(&self, dir: &[u8]) -> bool {
+        let dir = [dir, b"/"].concat();
+        self.header.config.iter().any(|pattern| {
+            let plain = pattern.split('*').next().unwrap_or_default().as_bytes();
+            plain.starts_with(&dir) || dir.starts_with(plain)
+        })
+    }
+
     /// Regular files with their paths.
     pub fn files(&self) -> impl Iterator<Item = (&Entry, &Content)> {
         self.entries.iter().filter_map(|e| Some((e, e.content()?)))

@@ -102,7 +102,7 @@ pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
     if !apply {
         return Ok(Event::Ready { release, urgent });
     }
-    site.activate(watch).map(Event::Applied)
+    site.activate(watch).map(|runs| Event::Applied(runs.release))
 }
 
 /// Runs until `watch` says stop; `tell` hears of every round. Failures are noted and tried again.

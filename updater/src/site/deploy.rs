@@ -2,16 +2,15 @@
 
 use super::Site;
 use super::files::{Beneath, set_attributes};
-use super::fixed::inode;
-use super::objects::Index;
+use super::objects::{Index, holds};
+use super::verify::Config;
 use crate::disk;
 use crate::error::Doing;
-use crate::manifest::{Content, Entry, Kind, Manifest, join};
+use crate::manifest::{Content, Entry, Kind, Manifest};
 use crate::{Digest, Error, Result, Watch};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,13 +20,14 @@ impl Site {
         self.path("deployments").join(digest.to_string())
     }
 
-    /// Builds the tree of a release, or finds it built. Configuration of the running tree is carried over.
+    /// Builds the tree of a release, or finds it built; as shipped, configuration goes along with the switch.
     ///
     /// Fails with [`Error::Damaged`] if an object on the disk is not what it should be; nothing has changed then.
     pub(super) fn deploy(&self, manifest: &Manifest, digest: &Digest, watch: &dyn Watch) -> Result<()> {
         let path = self.deployment(digest);
         if path.exists() {
-            if self.differences(&self.tree(digest), manifest, watch)?.is_empty() {
+            let found = self.differences(&self.tree(digest), manifest, Config::Theirs, watch)?;
+            if found.is_empty() {
                 return Ok(());
             }
             if self.current()? == Some(*digest) {
@@ -53,7 +53,7 @@ impl Site {
         let index = self.index(watch)?;
         self.link_tree(&tree, manifest, &index, watch)?;
         disk::sync_fs(&tree)?;
-        let differences = self.differences(&tree, manifest, watch)?;
+        let differences = self.differences(&tree, manifest, Config::Ours, watch)?;
         if let Some(first) = differences.first() {
             let more = differences.len() - 1;
             return Err(Error::Damaged(format!(
@@ -67,8 +67,6 @@ impl Site {
 
     fn link_tree(&self, root: &Path, manifest: &Manifest, index: &Index, watch: &dyn Watch) -> Result<()> {
         let tree = Beneath::open(root)?;
-        let kept = self.kept_config(manifest)?;
-        let running = kept.tree.as_ref();
         // Once the filesystem has refused a reflink, the rest is linked without asking.
         let mut reflinks = true;
         for entry in &manifest.entries {
@@ -81,17 +79,8 @@ impl Site {
                         .doing("make directory", name)?;
                 }
                 Kind::File(content) => {
-                    if let (Some(running), true) = (running, kept.changed.contains(&entry.path)) {
-                        self.keep_file(running, &tree, &entry.path)?;
-                        if kept.new_default.contains(&entry.path) {
-                            let mut beside = entry.path.clone();
-                            beside.extend_from_slice(NEW_DEFAULT);
-                            self.file(&tree, &beside, entry, content, index, &mut reflinks, true)?;
-                        }
-                    } else {
-                        let private = manifest.is_config(&entry.path);
-                        self.file(&tree, &entry.path, entry, content, index, &mut reflinks, private)?;
-                    }
+                    let private = manifest.is_config(&entry.path);
+                    self.file(&tree, entry, content, index, &mut reflinks, private, watch)?;
                 }
                 Kind::Symlink(target) => {
                     let (dir, name) = tree.parent(&entry.path)?;
@@ -105,14 +94,6 @@ impl Site {
                 }
             }
         }
-        for path in &kept.added {
-            if let Some(running) = running
-                && tree.parent(path).is_ok()
-                && tree.stat(path).is_err()
-            {
-                self.keep_file(running, &tree, path)?;
-            }
-        }
         // Directories last and deepest first: a read-only one can still be filled.
         for entry in manifest.entries.iter().rev().filter(|e| e.kind == Kind::Dir) {
             set_attributes(tree.dir(&entry.path)?, entry, self.config.unprivileged)?;
@@ -124,13 +105,14 @@ impl Site {
     fn file(
         &self,
         tree: &Beneath,
-        path: &[u8],
         entry: &Entry,
         content: &Content,
         index: &Index,
         reflinks: &mut bool,
         private: bool,
+        watch: &dyn Watch,
     ) -> Result<()> {
+        let path = &entry.path;
         let object = index.exact(&content.digest, &entry.attributes());
         let object =
             object.ok_or_else(|| Error::Damaged(format!("the object of {} is missing", entry.shown())))?;
@@ -138,7 +120,7 @@ impl Site {
             return link(tree, object, path);
         }
         let mut file = tree.create(path)?;
-        let shared = self.clone_into(object, &mut file, content)?;
+        let shared = self.clone_into(object, &mut file, content, watch)?;
         if shared || private {
             return set_attributes(&file, entry, self.config.unprivileged);
         }
@@ -148,7 +130,7 @@ impl Site {
         link(tree, object, path)
     }
 
-    fn own_link(&self, dir: &rustix::fd::OwnedFd, name: &OsStr, entry: &Entry) -> Result<()> {
+    pub(super) fn own_link(&self, dir: &rustix::fd::OwnedFd, name: &OsStr, entry: &Entry) -> Result<()> {
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
         if (rustix::process::geteuid(), rustix::process::getegid()) == (uid, gid) {
             return Ok(());
@@ -162,109 +144,23 @@ impl Site {
         }
     }
 
-    /// What the running tree has in its configuration paths that did not come from its release.
-    fn kept_config(&self, next: &Manifest) -> Result<Kept> {
-        let mut kept = Kept::default();
-        let Some(current) = self.current()? else {
-            return Ok(kept);
-        };
-        let running = self.manifest_of(&current)?;
-        let root = self.tree(&current);
-        let mut todo = vec![Vec::new()];
-        let patterns = |path: &[u8]| next.is_config(path) || running.is_config(path);
-        if next.header.config.is_empty() && running.header.config.is_empty() {
-            return Ok(kept);
+    /// Puts a private copy of a shipped file at a path that does not exist, its content proven.
+    pub(super) fn lay_default(
+        &self,
+        tree: &Beneath,
+        path: &[u8],
+        entry: &Entry,
+        content: &Content,
+        watch: &dyn Watch,
+    ) -> Result<()> {
+        let object = self.object(content, entry);
+        if !holds(&object, &content.digest, watch)? {
+            return Err(Error::Damaged(format!("the object of {}", entry.shown())));
         }
-        if inode(&root)?.is_none() {
-            return Ok(kept);
-        }
-        let tree = Beneath::open(&root)?;
-        while let Some(dir) = todo.pop() {
-            let full = join(&root, &dir);
-            for child in disk::list(&full)? {
-                let mut path: Vec<u8> = dir.clone();
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(child.file_name().as_bytes());
-                let kind = child.file_type().doing("read", child.path())?;
-                if kind.is_dir() {
-                    todo.push(path);
-                } else if kind.is_file() && patterns(&path) {
-                    sort_config(next, &running, &tree, path, &mut kept)?;
-                }
-            }
-        }
-        kept.tree = Some(tree);
-        Ok(kept)
-    }
-
-    /// Copies a local file of the running tree with its own attributes.
-    fn keep_file(&self, running: &Beneath, tree: &Beneath, path: &[u8]) -> Result<()> {
-        use std::os::unix::fs::MetadataExt;
-        let shown = Path::new(OsStr::from_bytes(path));
-        let source = File::from(running.file(path, READ)?);
-        let meta = source.metadata().doing("read", shown)?;
         let mut file = tree.create(path)?;
-        std::io::copy(&mut &source, &mut file).doing("copy", shown)?;
-        let entry = Entry {
-            path: path.to_owned(),
-            kind: Kind::Dir,
-            mode: meta.mode() & 0o7777,
-            uid: meta.uid(),
-            gid: meta.gid(),
-            xattrs: crate::manifest::file_xattrs(&source, shown)?,
-        };
-        set_attributes(&file, &entry, self.config.unprivileged)
+        self.clone_into(&object, &mut file, content, watch)?;
+        set_attributes(&file, entry, self.config.unprivileged)
     }
-}
-
-/// Decides about one configuration file of the running tree. It is opened as part of that tree and not by its path:
-/// others may write there, and a link planted meanwhile must not bring a foreign file in.
-fn sort_config(
-    next: &Manifest,
-    running: &Manifest,
-    tree: &Beneath,
-    path: Vec<u8>,
-    kept: &mut Kept,
-) -> Result<()> {
-    let shipped = running.find(&path).and_then(|e| e.content());
-    let coming = next.find(&path).and_then(|e| e.content());
-    let shown = Path::new(OsStr::from_bytes(&path));
-    let file = File::from(tree.file(&path, READ)?);
-    if !file.metadata().doing("read", shown)?.is_file() {
-        return Ok(());
-    }
-    let (local, _) = Digest::of_reader(file).doing("read", shown)?;
-    if shipped.is_some_and(|s| s.digest == local) {
-        return Ok(());
-    }
-    match coming {
-        Some(coming) if coming.digest == local => {}
-        Some(coming) => {
-            if shipped.is_some_and(|s| s.digest != coming.digest) {
-                kept.new_default.insert(path.clone());
-            }
-            kept.changed.insert(path);
-        }
-        None => drop(kept.added.insert(path)),
-    }
-    Ok(())
-}
-
-/// Suffix of a release's new default beside a locally changed file.
-pub(super) const NEW_DEFAULT: &[u8] = b".elfup-new";
-
-#[derive(Default)]
-struct Kept {
-    /// The running tree.
-    tree: Option<Beneath>,
-    /// Shipped and changed here.
-    changed: BTreeSet<Vec<u8>>,
-    /// Those of them whose default changes too.
-    new_default: BTreeSet<Vec<u8>>,
-    /// Only here.
-    added: BTreeSet<Vec<u8>>,
 }
 
 fn link(tree: &Beneath, object: &Path, path: &[u8]) -> Result<()> {

@@ -67,6 +67,12 @@ impl Beneath {
         Ok(Beneath { root })
     }
 
+    /// The same tree once more.
+    pub fn again(&self) -> Result<Beneath> {
+        let root = self.root.try_clone().doing("open", "the tree")?;
+        Ok(Beneath { root })
+    }
+
     /// Opens a directory of the tree; the empty path is the root.
     pub fn dir(&self, path: &[u8]) -> Result<OwnedFd> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY;

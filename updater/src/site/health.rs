@@ -2,6 +2,7 @@
 
 use super::Site;
 use super::config::Health;
+use super::local::Carried;
 use crate::disk;
 use crate::{Digest, Error, Result, Watch};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -29,17 +30,19 @@ pub enum Settled {
 
 impl Site {
     /// Switches to a deployment; with a health check, goes back if the check fails.
-    pub(super) fn activate_checked(&self, to: &Digest, watch: &dyn Watch) -> Result<()> {
+    pub(super) fn activate_checked(&self, to: &Digest, watch: &dyn Watch) -> Result<Carried> {
+        let carried = self.bring(to, watch)?;
         let old = self.current()?;
         let health = self.config.health.clone();
         match (health, old) {
             (Some(health), Some(old)) if old != *to => {
                 self.write_state("trial", &Trial { new: *to, old })?;
                 self.switch(to)?;
-                self.judge(&health, *to, old, watch)
+                self.judge(&health, *to, old, watch)?;
             }
-            _ => self.switch(to),
+            _ => self.switch(to)?,
         }
+        Ok(carried)
     }
 
     /// Ends a trial that a stop, a kill or a power cut interrupted: the check is made now.
@@ -94,6 +97,14 @@ impl Site {
             Verdict::Failed(why) => Some(Error::Unhealthy(why)),
         };
         if let Some(failed) = failed {
+            match self.bring(&old, watch) {
+                Ok(_) => {}
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                // Going back comes first: the old tree has its configuration as it was left.
+                Err(e) => watch.note(&format!(
+                    "configuration changed since the switch stays there: {e}"
+                )),
+            }
             self.switch(&old)?;
             if matches!(failed, Error::Unhealthy(_)) {
                 let mut bad: Vec<Digest> = self.read_state("bad.json")?.unwrap_or_default();

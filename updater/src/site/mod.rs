@@ -5,7 +5,7 @@
 //! | check | `check` | refresh trust, find the target release |
 //! | plan | `ways`, `cost`, `plan` | every option of every file, its predicted cost, the choice |
 //! | fetch | `obtain`, `pieces`, `rebuild`, `fetch` | pieces and blobs, resumable; objects verified by digest |
-//! | activate | `deploy`, `switch`, `fixed`, `health` | link farm, verification, one rename, health check |
+//! | activate | `deploy`, `local`, `switch`, `fixed`, `health` | link farm, verification, configuration, one rename, health check |
 //! | keep | `verify`, `gc`, `reverse` | look after what is there |
 
 mod check;
@@ -18,6 +18,7 @@ mod files;
 mod fixed;
 mod health;
 mod keep;
+mod local;
 mod measures;
 mod objects;
 mod obtain;
@@ -37,11 +38,12 @@ pub use cost::{Rates, Use};
 pub use fetch::Fetched;
 pub use health::Settled;
 pub use keep::GcReport;
+pub use local::{Beside, Carried, NotKept};
 pub use measures::{Forced, Measures};
 pub use objects::Index;
 pub use plan::{Choice, Item, Plan, Way};
 pub use switch::Deployment;
-pub use update::{Planned, UpdateOptions, Updated};
+pub use update::{Planned, Runs, UpdateOptions, Updated};
 pub use verify::Difference;
 pub use ways::Ways;
 

@@ -6,6 +6,7 @@ use crate::digest::Hasher;
 use crate::disk;
 use crate::error::Doing;
 use crate::manifest::{Content, Entry};
+use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -92,7 +93,7 @@ impl Site {
             let name = entry.file_name().to_string_lossy().into_owned();
             let named = name.split_once('.').and_then(|(hex, _)| Digest::parse(hex));
             match named {
-                Some(named) if holds(&entry.path(), &named)? => drop(index.add(&name, entry.path())),
+                Some(named) if holds(&entry.path(), &named, watch)? => drop(index.add(&name, entry.path())),
                 _ => disk::remove(&entry.path())?,
             }
         }
@@ -193,6 +194,12 @@ impl Site {
         set_attributes(&file, entry, self.config.unprivileged)
     }
 
+    /// Where the object of a shipped file is.
+    pub(super) fn object(&self, content: &Content, entry: &Entry) -> PathBuf {
+        let name = format!("{}.{}", content.digest, entry.attributes());
+        self.path("objects").join(&name[..2]).join(name)
+    }
+
     /// Makes a second object of the same content with other attributes.
     pub fn copy_object(&self, index: &mut Index, entry: &Entry, content: &Content) -> Result<()> {
         let from = match index.any(&content.digest) {
@@ -239,7 +246,13 @@ impl Site {
     }
 
     /// Puts a private copy of an object into a tree: blocks shared where the filesystem can.
-    pub fn clone_into(&self, from: &Path, to: &mut File, content: &Content) -> Result<bool> {
+    pub(super) fn clone_into(
+        &self,
+        from: &Path,
+        to: &mut File,
+        content: &Content,
+        watch: &dyn Watch,
+    ) -> Result<bool> {
         let source = File::open(from).doing("open", from)?;
         if files::reflink(&source, to) {
             return Ok(true);
@@ -250,7 +263,7 @@ impl Site {
             at: 0,
             limit: u64::MAX,
         };
-        io::copy(&mut &source, &mut sparse).doing("copy", from)?;
+        io::copy(&mut Heed::new(&source, watch), &mut sparse).doing("copy", from)?;
         let size = sparse.at;
         to.set_len(size).doing("size", from)?;
         Ok(false)
@@ -260,8 +273,9 @@ impl Site {
 /// Whether a file of the site has the content that its name says.
 ///
 /// What the disk cannot read any more is as bad as other bytes; any other failure says nothing of the file.
-pub(super) fn holds(path: &Path, digest: &Digest) -> Result<bool> {
-    match File::open(path).and_then(Digest::of_reader) {
+pub(super) fn holds(path: &Path, digest: &Digest, watch: &dyn Watch) -> Result<bool> {
+    let whole = File::open(path).and_then(|file| Digest::of_reader(Heed::new(file, watch)));
+    match whole {
         Ok((found, _)) => Ok(found == *digest),
         Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(false),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -1,9 +1,10 @@
 //! Reverse deltas: the way back kept in little room, made on the site, needing no network.
 
-use super::Site;
 use super::fetch::Run;
 use super::reserve::Reservation;
 use super::ways::Ways;
+use super::{Runs, Site};
+
 use crate::apart::Apart;
 use crate::disk::{self, Sync};
 use crate::error::Doing;
@@ -166,7 +167,7 @@ impl Site {
     }
 
     /// Rebuilds the old release from the running one and switches to it.
-    pub(super) fn rollback_reverse(&self, watch: &dyn Watch) -> Result<String> {
+    pub(super) fn rollback_reverse(&self, watch: &dyn Watch) -> Result<Runs> {
         let current = self.current()?;
         let mut found = None;
         for entry in disk::list(&self.path("reverse"))? {
@@ -239,9 +240,13 @@ impl Site {
         drop(run);
         self.keep_built()?;
         self.deploy(&ways.target, &digest, watch)?;
+        let configuration = self.bring(&digest, watch)?;
         self.switch(&digest)?;
         disk::remove(&dir)?;
-        Ok(ways.target.header.release)
+        Ok(Runs {
+            release: ways.target.header.release,
+            configuration,
+        })
     }
 
     fn undo(

@@ -3,10 +3,12 @@
 use super::check::Wanted;
 use super::fetch::{Fetched, Run};
 use super::health::Settled;
+use super::local::{Carried, Pass};
 use super::measures::Forced;
 use super::objects::holds;
 use super::plan::Plan;
 use super::reserve::Reservation;
+use super::verify::Config;
 use super::ways::Ways;
 use super::{Objective, Site};
 use crate::apart::Apart;
@@ -66,6 +68,18 @@ pub struct Updated {
     pub account: Account,
     /// How the files came.
     pub fetched: Fetched,
+    /// What became of the configuration in the switch.
+    pub configuration: Carried,
+}
+
+/// What runs after a switch.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Runs {
+    /// The release.
+    #[serde(rename = "runs")]
+    pub release: String,
+    /// What became of the configuration.
+    pub configuration: Carried,
 }
 
 /// A planned update.
@@ -155,6 +169,7 @@ impl Site {
                 seconds: 0.0,
                 account: Account::default(),
                 fetched: Fetched::default(),
+                configuration: Carried::default(),
             });
         };
         let Planned {
@@ -167,7 +182,7 @@ impl Site {
         } = planned;
         let begin = Instant::now();
         let fetched = self.fetch_plan(&plan, &ways, index, &sources, watch)?;
-        let updated = Updated {
+        let mut updated = Updated {
             from: current.map(|m| m.header.release),
             to: ways.target.header.release.clone(),
             changed: true,
@@ -178,6 +193,7 @@ impl Site {
             seconds: begin.elapsed().as_secs_f64(),
             account: sources.account(),
             fetched,
+            configuration: Carried::default(),
         };
         let mut learned = self.measures()?;
         learned.learn(&sources);
@@ -188,7 +204,7 @@ impl Site {
         self.log(&updated)?;
         disk::replace(&self.path("state/ready"), &ways.bytes, 0o600, Sync::State)?;
         if !o.fetch_only {
-            self.activate(watch)?;
+            updated.configuration = self.activate(watch)?.configuration;
         }
         Ok(updated)
     }
@@ -200,11 +216,14 @@ impl Site {
     }
 
     /// Switches to the fetched release. Needs no network.
-    pub fn activate(&self, watch: &dyn Watch) -> Result<String> {
+    pub fn activate(&self, watch: &dyn Watch) -> Result<Runs> {
         let settled = self.settle(watch)?;
         let Some(manifest) = self.ready()? else {
             return match settled {
-                Settled::Passed(release) => Ok(release),
+                Settled::Passed(release) => Ok(Runs {
+                    release,
+                    configuration: Carried::default(),
+                }),
                 Settled::Failed(why) => Err(Error::Unhealthy(why)),
                 Settled::Nothing => Err(Error::NotFound("a fetched release".into())),
             };
@@ -222,10 +241,13 @@ impl Site {
         if !matches!(result, Err(Error::Cancelled | Error::NoVerdict(_))) {
             disk::remove(&self.path("state/ready"))?;
         }
-        result?;
+        let configuration = result?;
         self.clear_partial()?;
         self.gc(false, watch)?;
-        Ok(manifest.header.release)
+        Ok(Runs {
+            release: manifest.header.release,
+            configuration,
+        })
     }
 
     /// Removes the release's objects that are not what they should be, so that they are fetched again.
@@ -237,7 +259,7 @@ impl Site {
             let Some(path) = index.exact(&content.digest, &entry.attributes()) else {
                 continue;
             };
-            if !holds(path, &content.digest)? {
+            if !holds(path, &content.digest, watch)? {
                 disk::remove(path)?;
                 dropped += 1;
             }
@@ -246,7 +268,9 @@ impl Site {
     }
 
     /// Goes back to the deployment that ran before, or through a kept reverse delta. Needs no network.
-    pub fn rollback(&self, watch: &dyn Watch) -> Result<String> {
+    ///
+    /// Configuration stays as it is now.
+    pub fn rollback(&self, watch: &dyn Watch) -> Result<Runs> {
         let current = self.current()?;
         let back = match self
             .previous()?
@@ -254,15 +278,20 @@ impl Site {
         {
             Some(previous) => {
                 let manifest = self.manifest_of(&previous)?;
-                let differences = self.differences(&self.tree(&previous), &manifest, watch)?;
+                let tree = self.tree(&previous);
+                let differences = self.differences(&tree, &manifest, Config::Theirs, watch)?;
                 if let Some(first) = differences.first() {
                     return Err(Error::Damaged(format!(
                         "the previous release: {}: {}",
                         first.path, first.what
                     )));
                 }
+                let configuration = self.bring(&previous, watch)?;
                 self.switch(&previous)?;
-                manifest.header.release
+                Runs {
+                    release: manifest.header.release,
+                    configuration,
+                }
             }
             None => self.rollback_reverse(watch)?,
         };
@@ -323,9 +352,17 @@ impl Site {
             }
         }
         self.keep_built()?;
-        let differences = self.differences(&self.tree(&current), &ways.target, watch)?.len() as u64;
+        let tree = self.tree(&current);
+        let differences = self.differences(&tree, &ways.target, Config::Theirs, watch)?;
+        let differences = differences.len() as u64 + self.removed(&ways.target)?;
         if bad + differences > 0 {
             let new = self.stage(&ways.target, &current, watch)?;
+            let pass = Pass {
+                quick: false,
+                restore: true,
+            };
+            self.carry(&current, &new.join("tree"), pass, watch)?;
+            disk::sync_fs(&new)?;
             match &self.config.fixed {
                 Some(fixed) => self.exchange(&new.join("tree"), fixed)?,
                 None => self.exchange(&new, &self.deployment(&current))?,

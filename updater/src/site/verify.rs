@@ -1,16 +1,27 @@
 //! Verify: every path, attribute and byte of a tree against its manifest.
 
 use super::Site;
-use super::deploy::{NEW_DEFAULT, READ};
+use super::deploy::READ;
 use super::files::Beneath;
+use super::local::BESIDE;
 use crate::disk;
 use crate::manifest::{Entry, Kind, Manifest, escape, join, xattrs};
+use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
 use rustix::fs::{FileType, Stat};
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// Whose the configuration paths of a tree are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Config {
+    /// A fresh tree has them as shipped.
+    Ours,
+    /// In a tree that runs or ran they are the administrator's, whatever is there.
+    Theirs,
+}
 
 /// One path that is not as its release has it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -28,7 +39,7 @@ impl Site {
             return Ok(Vec::new());
         };
         let manifest = self.manifest_of(&current)?;
-        self.differences(&self.tree(&current), &manifest, watch)
+        self.differences(&self.tree(&current), &manifest, Config::Theirs, watch)
     }
 
     /// Paths of the running tree whose owner or attributes could not be set without root.
@@ -59,10 +70,12 @@ impl Site {
         &self,
         root: &Path,
         manifest: &Manifest,
+        config: Config,
         watch: &dyn Watch,
     ) -> Result<Vec<Difference>> {
         let tree = match Beneath::open(root) {
             Ok(tree) => tree,
+            Err(e) if !lost(&e) => return Err(e),
             Err(_) => {
                 let path = ".".into();
                 let what = "the tree is missing";
@@ -75,12 +88,22 @@ impl Site {
             watch.check()?;
             watch.progress("verify", done as u64, manifest.entries.len() as u64);
             expected.insert(&entry.path);
-            if let Some(what) = self.differs(root, &tree, entry, manifest)? {
+            if config == Config::Theirs && manifest.is_config(&entry.path) {
+                continue;
+            }
+            if let Some(what) = self.differs(root, &tree, entry, manifest, watch)? {
                 let path = entry.shown();
                 found.push(Difference { path, what });
             }
         }
-        extra(root, &mut Vec::new(), &expected, manifest, &mut found)?;
+        let mut extra = Extra {
+            root,
+            expected: &expected,
+            manifest,
+            watch,
+            found: &mut found,
+        };
+        extra.look(&mut Vec::new())?;
         Ok(found)
     }
 
@@ -90,17 +113,21 @@ impl Site {
         tree: &Beneath,
         entry: &Entry,
         manifest: &Manifest,
+        watch: &dyn Watch,
     ) -> Result<Option<&'static str>> {
-        let Ok(stat) = tree.stat(&entry.path) else {
-            return Ok(Some("missing"));
+        let stat = match tree.stat(&entry.path) {
+            Ok(stat) => stat,
+            Err(e) if lost(&e) => return Ok(Some("missing")),
+            Err(e) => return Err(e),
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let local = manifest.is_config(&entry.path);
         match &entry.kind {
             Kind::Hard(to) => {
                 let file = |s: &Stat| (s.st_dev, s.st_ino);
                 let same = tree.stat(to).is_ok_and(|other| file(&other) == file(&stat));
-                return Ok((!same && !local).then_some("not the same file as its link"));
+                // What the other name leads to may be the administrator's by now.
+                let apart = !same && !manifest.is_config(to);
+                return Ok(apart.then_some("not the same file as its link"));
             }
             Kind::Symlink(target) => {
                 if kind != FileType::Symlink {
@@ -121,9 +148,6 @@ impl Site {
             Kind::File(_) if kind != FileType::RegularFile => return Ok(Some("not a regular file")),
             _ => {}
         }
-        if local && entry.kind != Kind::Dir {
-            return Ok(None);
-        }
         if self.owner_differs(&stat, entry) {
             return Ok(Some("other owner"));
         }
@@ -139,10 +163,12 @@ impl Site {
             if stat.st_size as u64 != content.size {
                 return Ok(Some("other size"));
             }
-            let Ok(fd) = tree.file(&entry.path, READ) else {
-                return Ok(Some("not readable"));
+            let fd = match tree.file(&entry.path, READ) {
+                Ok(fd) => fd,
+                Err(e) if lost(&e) => return Ok(Some("not readable")),
+                Err(e) => return Err(e),
             };
-            let (digest, _) = Digest::of_reader(File::from(fd))
+            let (digest, _) = Digest::of_reader(Heed::new(File::from(fd), watch))
                 .map_err(|e| Error::io(format!("read {}", entry.shown()), e))?;
             if digest != content.digest {
                 return Ok(Some("other content"));
@@ -156,34 +182,53 @@ impl Site {
     }
 }
 
-fn extra(
-    root: &Path,
-    path: &mut Vec<u8>,
-    expected: &HashSet<&[u8]>,
-    manifest: &Manifest,
-    found: &mut Vec<Difference>,
-) -> Result<()> {
-    for child in disk::list(&join(root, path))? {
-        let length = path.len();
-        if length > 0 {
-            path.push(b'/');
-        }
-        path.extend_from_slice(child.file_name().as_bytes());
-        let directory = child.file_type().is_ok_and(|t| t.is_dir());
-        if expected.contains(path.as_slice()) {
-            if directory {
-                extra(root, path, expected, manifest, found)?;
+/// Whether an error says something of the tree: gone, in the way, not to be read. Others say something of this machine.
+fn lost(e: &Error) -> bool {
+    use rustix::io::Errno;
+    let Error::Io { source, .. } = e else { return false };
+    let ours = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::ACCESS, Errno::IO];
+    source
+        .raw_os_error()
+        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
+}
+
+/// Looks for what no release brought.
+struct Extra<'a> {
+    root: &'a Path,
+    expected: &'a HashSet<&'a [u8]>,
+    manifest: &'a Manifest,
+    watch: &'a dyn Watch,
+    found: &'a mut Vec<Difference>,
+}
+
+impl Extra<'_> {
+    /// `true` if a directory has something of the administrator's in it.
+    fn look(&mut self, path: &mut Vec<u8>) -> Result<bool> {
+        let mut local = false;
+        for child in disk::list(&join(self.root, path))? {
+            self.watch.check()?;
+            let length = path.len();
+            if length > 0 {
+                path.push(b'/');
             }
-        } else {
-            let shipped = path.strip_suffix(NEW_DEFAULT).unwrap_or(path);
-            if !manifest.is_config(path) && !manifest.is_config(shipped) {
-                found.push(Difference {
+            path.extend_from_slice(child.file_name().as_bytes());
+            let directory = child.file_type().is_ok_and(|t| t.is_dir());
+            let shipped = path.strip_suffix(BESIDE).unwrap_or(path);
+            if self.manifest.is_config(path) || self.manifest.is_config(shipped) {
+                local = true;
+            } else if self.expected.contains(path.as_slice()) {
+                local |= directory && self.look(path)?;
+            } else if directory && self.manifest.config_below(path) && self.look(path)? {
+                // It leads to configuration that exists only here.
+                local = true;
+            } else {
+                self.found.push(Difference {
                     path: escape(path),
                     what: "not of the release",
                 });
             }
+            path.truncate(length);
         }
-        path.truncate(length);
+        Ok(local)
     }
-    Ok(())
 }

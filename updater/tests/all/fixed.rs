@@ -27,9 +27,9 @@ fn install_update_and_back_at_a_fixed_path() {
     assert_same(&world.path("two"), &app);
     fs::rename(world.repo(), world.path("away")).unwrap();
     let site = world.reopen(site);
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r1");
     assert_same(&world.path("one"), &app);
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r2");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r2");
     assert_eq!(runs(&site), "r2");
     assert_same(&world.path("two"), &app);
 }
@@ -72,7 +72,7 @@ fn configuration_gc_reverse_deltas_and_repair_at_a_fixed_path() {
     assert_eq!(site.verify(&Quiet).unwrap().len(), 1);
     site.repair(&Quiet).unwrap();
     assert_eq!(runs(&site), "r2");
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r1");
     assert_eq!(runs(&site), "r1");
     assert!(app.join("bin/cp").exists());
 }

@@ -157,7 +157,7 @@ fn a_command_without_a_verdict_blames_nobody() {
     config.save(&world.path("site/site.json")).unwrap();
     let site = Site::open(&world.path("site")).unwrap();
     // The fetched release is still there.
-    assert_eq!(site.activate(&Quiet).unwrap(), "r2");
+    assert_eq!(site.activate(&Quiet).unwrap().release, "r2");
     assert_eq!(runs(&site), "r2");
 }
 
@@ -211,6 +211,6 @@ fn a_stop_before_the_reverse_delta_loses_no_way_back() {
     assert_eq!(runs(&site), "r2");
     site.gc(true, &Quiet).unwrap();
     assert_eq!(site.deployments().unwrap().len(), 1);
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r1");
     assert_same(&world.path("one"), &world.path("site/current"));
 }

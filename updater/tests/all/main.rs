@@ -5,6 +5,7 @@ mod attacks;
 #[cfg(feature = "dbus")]
 mod bus;
 mod cli;
+mod configuration;
 mod crash;
 mod faults;
 mod fixed;

@@ -26,9 +26,9 @@ fn install_update_verify_roll_back() {
     );
     assert!(!update(&site).unwrap().changed);
     fs::rename(world.repo(), world.path("away")).unwrap();
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r1");
     assert_eq!(runs(&site), "r1");
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r2");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r2");
     assert_same(&world.path("two"), &world.path("site/current"));
 }
 
@@ -43,7 +43,7 @@ fn fetch_then_activate_without_network() {
     assert_eq!(runs(&site), "r1");
     fs::rename(world.repo(), world.path("away")).unwrap();
     let site = world.reopen(site);
-    assert_eq!(site.activate(&Quiet).unwrap(), "r2");
+    assert_eq!(site.activate(&Quiet).unwrap().release, "r2");
     assert_eq!(runs(&site), "r2");
 }
 
@@ -171,7 +171,7 @@ fn reverse_deltas_lead_back_without_network() {
     assert_eq!(site.deployments().unwrap().len(), 1);
     assert_eq!(site.way_back().unwrap(), Some(("r1".into(), true)));
     fs::rename(world.repo(), world.path("away")).unwrap();
-    assert_eq!(site.rollback(&Quiet).unwrap(), "r1");
+    assert_eq!(site.rollback(&Quiet).unwrap().release, "r1");
     assert_eq!(runs(&site), "r1");
     assert_same(&world.path("one"), &world.path("site/current"));
 }
