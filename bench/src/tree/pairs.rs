@@ -64,6 +64,7 @@ fn manifest(tree: &Path) -> Result<Manifest, String> {
     let entries =
         scan(tree, &ScanOptions::default(), &Jobs::new(0, JOBS_MEMORY), &Stop).map_err(crate::text)?;
     let header = Header {
+        mtime: None,
         protocol: elfup::PROTOCOL,
         follow: Follow {
             product: "tree".into(),

@@ -148,6 +148,9 @@ pub struct PublishArgs {
     /// Record UID:GID as owner of everything.
     #[arg(long, value_name = "UID:GID", value_parser = owner)]
     owner: Option<(u32, u32)>,
+    /// Record one modification time for everything, seconds since 1970 (as in SOURCE_DATE_EPOCH).
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    mtime: Option<i64>,
     /// Leave extended attributes out.
     #[arg(long)]
     no_xattrs: bool,
@@ -286,6 +289,7 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
             scan: ScanOptions {
                 owner: a.owner,
                 no_xattrs: a.no_xattrs,
+                mtime: a.mtime,
             },
             lifetimes: Lifetimes {
                 timestamp: a.timestamp_days,

@@ -98,6 +98,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
             features: Vec::new(),
             config: o.config.clone(),
             entries: 0,
+            mtime: o.scan.mtime,
         },
         entries,
     };

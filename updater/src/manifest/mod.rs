@@ -34,6 +34,28 @@ pub struct Header {
     pub config: Vec<String>,
     /// Number of lines that follow.
     pub entries: u64,
+    /// One modification time for every entry, seconds since 1970, instead of one each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<i64>,
+}
+
+/// A modification time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds after them, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+impl Time {
+    /// Earliest and latest second that the usual filesystems hold.
+    pub const RANGE: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 33);
+
+    /// Whether a file has this time, as far as its filesystem can hold it: some keep whole seconds only.
+    pub fn is(&self, found: Time) -> bool {
+        found.seconds == self.seconds && (found.nanos == 0 || found.nanos == self.nanos)
+    }
 }
 
 /// Extended attributes by name.
@@ -54,6 +76,8 @@ pub struct Entry {
     pub gid: u32,
     /// Extended attributes.
     pub xattrs: Xattrs,
+    /// Modification time; none for hard links, and in releases that carry no times.
+    pub time: Option<Time>,
 }
 
 /// What a path is.
@@ -109,7 +133,7 @@ impl Entry {
         }
     }
 
-    /// Eight hex digits that name mode, owner and extended attributes.
+    /// Sixteen hex digits that name mode, owner, extended attributes and time.
     pub fn attributes(&self) -> String {
         let mut bytes = Vec::new();
         for n in [self.mode, self.uid, self.gid] {
@@ -121,7 +145,11 @@ impl Entry {
                 bytes.extend_from_slice(part);
             }
         }
-        crate::digest::hex(&Digest::of(&bytes).0[..4])
+        if let Some(time) = self.time {
+            bytes.extend_from_slice(&time.seconds.to_le_bytes());
+            bytes.extend_from_slice(&time.nanos.to_le_bytes());
+        }
+        crate::digest::hex(&Digest::of(&bytes).0[..8])
     }
 }
 

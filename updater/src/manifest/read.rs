@@ -1,12 +1,12 @@
 //! Reading a manifest that may be hostile: every rule of the protocol is checked here, before anything uses it.
 
 use super::write::{Row, features, line};
-use super::{Content, Entry, Header, Kind, Manifest, unescape};
+use super::{Content, Entry, Header, Kind, Manifest, Time, unescape};
 use crate::digest::unhex;
 use crate::{Error, PROTOCOL, Result, limits};
 
 /// Kinds of metadata that this version handles.
-const KNOWN: [&str; 3] = ["hardlink", "sparse", "xattr"];
+const KNOWN: [&str; 4] = ["hardlink", "mtime", "sparse", "xattr"];
 
 fn refuse<T>(why: impl Into<String>) -> Result<T> {
     Err(Error::malformed("manifest", why))
@@ -48,9 +48,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
         if entries.len() as u64 == header.entries {
             return refuse("the header does not fit the entries");
         }
-        let entry = entry(text).or_else(|e| refuse(format!("line {}: {e}", number + 2)))?;
+        let entry = entry(text, header.mtime).or_else(|e| refuse(format!("line {}: {e}", number + 2)))?;
         again.clear();
-        line(&entry, &mut again);
+        line(&entry, header.mtime, &mut again);
         if again.strip_suffix(b"\n") != Some(text) {
             return refuse(format!("line {} is not in canonical form", number + 2));
         }
@@ -108,7 +108,24 @@ fn place(entry: &Entry, before: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-fn entry(text: &[u8]) -> Result<Entry> {
+/// The time of an entry: its own or the one for all.
+fn time(row: &Row, common: Option<i64>) -> Result<Option<Time>> {
+    if row.t == "h" && row.w.is_some() || row.w.is_none() && row.n != 0 {
+        return refuse("a time where none belongs");
+    }
+    let (seconds, nanos) = match (common, row.w) {
+        (Some(common), None) if row.t != "h" => (common, 0),
+        (None, Some(own)) => (own, row.n),
+        (_, None) => return Ok(None),
+        (Some(_), Some(_)) => return refuse("a time of its own beside one for all"),
+    };
+    if !Time::RANGE.contains(&seconds) || nanos >= 1_000_000_000 {
+        return refuse("time out of range");
+    }
+    Ok(Some(Time { seconds, nanos }))
+}
+
+fn entry(text: &[u8], common: Option<i64>) -> Result<Entry> {
     let row: Row = match serde_json::from_slice(text) {
         Ok(r) => r,
         Err(e) => return refuse(e.to_string()),
@@ -117,6 +134,7 @@ fn entry(text: &[u8]) -> Result<Entry> {
     if row.m > 0o7777 {
         return refuse("mode out of range");
     }
+    let time = time(&row, common)?;
     let mut xattrs = super::Xattrs::new();
     let mut total = 0;
     for (name, value) in &row.x {
@@ -172,6 +190,7 @@ fn entry(text: &[u8]) -> Result<Entry> {
         uid: row.u,
         gid: row.g,
         xattrs,
+        time,
     })
 }
 

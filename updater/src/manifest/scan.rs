@@ -1,6 +1,6 @@
 //! A release tree on disk becomes entries; what cannot be carried whole is refused, never dropped.
 
-use super::{Content, Entry, Kind, Xattrs};
+use super::{Content, Entry, Kind, Time, Xattrs};
 use crate::error::Doing;
 use crate::{Digest, Error, Jobs, Result, Watch};
 use rustix::fs::{SeekFrom, seek};
@@ -17,6 +17,8 @@ pub struct ScanOptions {
     pub owner: Option<(u32, u32)>,
     /// Do not record extended attributes.
     pub no_xattrs: bool,
+    /// Record this modification time for everything, seconds since 1970, instead of the files' own.
+    pub mtime: Option<i64>,
 }
 
 /// Reads a whole tree. `stored` of every file is 0: the caller knows its store.
@@ -129,6 +131,7 @@ fn one(
         uid,
         gid,
         xattrs: Xattrs::new(),
+        time: Some(time(meta, &full, o)?),
     };
     if kind.is_symlink() {
         entry.kind = Kind::Symlink(
@@ -142,7 +145,7 @@ fn one(
     }
     if let Some(earlier) = earlier {
         entry.kind = Kind::Hard(earlier.clone());
-        (entry.mode, entry.uid, entry.gid) = (0, 0, 0);
+        (entry.mode, entry.uid, entry.gid, entry.time) = (0, 0, 0, None);
         return Ok(entry);
     }
     if kind.is_fifo() || kind.is_socket() || kind.is_block_device() || kind.is_char_device() {
@@ -166,6 +169,22 @@ fn one(
         });
     }
     Ok(entry)
+}
+
+fn time(meta: &Metadata, full: &Path, o: &ScanOptions) -> Result<Time> {
+    let own = Time {
+        seconds: meta.mtime(),
+        nanos: u32::try_from(meta.mtime_nsec()).unwrap_or_default(),
+    };
+    let common = o.mtime.map(|seconds| Time { seconds, nanos: 0 });
+    let time = common.unwrap_or(own);
+    if !Time::RANGE.contains(&time.seconds) {
+        let shown = full.display();
+        return Err(Error::Usage(format!(
+            "{shown}: its modification time is beyond what is carried"
+        )));
+    }
+    Ok(time)
 }
 
 /// Size and digest of a file; `None` if it changed meanwhile.

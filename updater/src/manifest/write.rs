@@ -38,6 +38,12 @@ pub(super) struct Row {
     /// Extended attributes: escaped name, hex value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub x: BTreeMap<String, String>,
+    /// Modification time, seconds since 1970; not where the header has one for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub w: Option<i64>,
+    /// Its nanoseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n: u32,
     /// Holes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub d: Vec<(u64, u64)>,
@@ -53,6 +59,9 @@ pub(super) fn features(entries: &[Entry]) -> Vec<String> {
     let mut names = Vec::new();
     if any(&|e| matches!(e.kind, Kind::Hard(_))) {
         names.push("hardlink".to_owned());
+    }
+    if any(&|e| e.time.is_some()) {
+        names.push("mtime".to_owned());
     }
     if any(&|e| e.content().is_some_and(|c| !c.holes.is_empty())) {
         names.push("sparse".to_owned());
@@ -70,13 +79,13 @@ pub(super) fn write(manifest: &Manifest) -> Vec<u8> {
     let mut out = serde_json::to_vec(&header).unwrap_or_default();
     out.push(b'\n');
     for entry in &manifest.entries {
-        line(entry, &mut out);
+        line(entry, header.mtime, &mut out);
     }
     out
 }
 
-/// Appends one entry's line.
-pub(super) fn line(entry: &Entry, out: &mut Vec<u8>) {
+/// Appends one entry's line. `common` is the header's time for all.
+pub(super) fn line(entry: &Entry, common: Option<i64>, out: &mut Vec<u8>) {
     let mut row = Row {
         p: entry.shown(),
         m: entry.mode,
@@ -85,6 +94,9 @@ pub(super) fn line(entry: &Entry, out: &mut Vec<u8>) {
         x: entry.xattrs.iter().map(|(n, v)| (escape(n), hex(v))).collect(),
         ..Row::default()
     };
+    if let (Some(time), None) = (entry.time, common) {
+        (row.w, row.n) = (Some(time.seconds), time.nanos);
+    }
     match &entry.kind {
         Kind::Dir => row.t = "d".into(),
         Kind::File(c) => {

@@ -1,9 +1,9 @@
 //! Deploy: a release's tree out of objects, beside the running one, complete and checked before it gets its name.
 
 use super::Site;
-use super::files::{Beneath, set_attributes};
+use super::files::{Beneath, set_attributes, touch_link};
 use super::objects::{Index, holds};
-use super::verify::Config;
+use super::verify::{Config, OTHER_TIME};
 use crate::disk;
 use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind, Manifest};
@@ -54,6 +54,8 @@ impl Site {
         self.link_tree(&tree, manifest, &index, watch)?;
         disk::sync_fs(&tree)?;
         let differences = self.differences(&tree, manifest, Config::Ours, watch)?;
+        // A filesystem that cannot hold a time is no reason to refuse a release.
+        let differences: Vec<_> = differences.into_iter().filter(|d| d.what != OTHER_TIME).collect();
         if let Some(first) = differences.first() {
             let more = differences.len() - 1;
             return Err(Error::Damaged(format!(
@@ -85,7 +87,7 @@ impl Site {
                 Kind::Symlink(target) => {
                     let (dir, name) = tree.parent(&entry.path)?;
                     rustix::fs::symlinkat(OsStr::from_bytes(target), &dir, name).doing("link", name)?;
-                    self.own_link(&dir, name, entry)?;
+                    self.dress_link(&dir, name, entry)?;
                 }
                 Kind::Hard(to) => {
                     let (from, from_name) = tree.parent(to)?;
@@ -117,6 +119,7 @@ impl Site {
         let object =
             object.ok_or_else(|| Error::Damaged(format!("the object of {} is missing", entry.shown())))?;
         if !private && !*reflinks {
+            self.mend(object, entry)?;
             return link(tree, object, path);
         }
         let mut file = tree.create(path)?;
@@ -127,10 +130,17 @@ impl Site {
         *reflinks = false;
         let (dir, name) = tree.parent(path)?;
         rustix::fs::unlinkat(&dir, name, AtFlags::empty()).doing("unlink", name)?;
+        self.mend(object, entry)?;
         link(tree, object, path)
     }
 
-    pub(super) fn own_link(&self, dir: &rustix::fd::OwnedFd, name: &OsStr, entry: &Entry) -> Result<()> {
+    /// Gives a symlink its owner and its time.
+    pub(super) fn dress_link(&self, dir: &rustix::fd::OwnedFd, name: &OsStr, entry: &Entry) -> Result<()> {
+        self.own_link(dir, name, entry)?;
+        entry.time.map_or(Ok(()), |time| touch_link(dir, name, time))
+    }
+
+    fn own_link(&self, dir: &rustix::fd::OwnedFd, name: &OsStr, entry: &Entry) -> Result<()> {
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
         if (rustix::process::geteuid(), rustix::process::getegid()) == (uid, gid) {
             return Ok(());

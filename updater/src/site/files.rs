@@ -1,9 +1,11 @@
 //! Files and attributes on the site's disk, always through descriptors, never through a symlink.
 
 use crate::error::Doing;
-use crate::manifest::Entry;
+use crate::manifest::{Entry, Time};
 use crate::{Error, Result};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -27,7 +29,7 @@ pub fn restrict(site: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sets owner, extended attributes and mode of an open file or directory, the mode last (setuid).
+/// Sets owner, extended attributes, mode (setuid after the owner) and time of an open file or directory.
 ///
 /// With `unprivileged`, what needs root is left out; [`super::verify`] tells of it.
 pub fn set_attributes(fd: impl AsFd, entry: &Entry, unprivileged: bool) -> Result<()> {
@@ -51,7 +53,40 @@ pub fn set_attributes(fd: impl AsFd, entry: &Entry, unprivileged: bool) -> Resul
     let stat = rustix::fs::fstat(fd).doing("read", &shown)?;
     let owned = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
     let mode = if owned { entry.mode } else { entry.mode & 0o1777 };
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).doing("set the mode of", &shown)
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)).doing("set the mode of", &shown)?;
+    match entry.time {
+        Some(time) => rustix::fs::futimens(fd, &times(time)).doing("set the time of", &shown),
+        None => Ok(()),
+    }
+}
+
+/// Sets the modification time of a symlink, or of another node that is not opened.
+pub fn touch_link(dir: impl AsFd, name: &OsStr, time: Time) -> Result<()> {
+    rustix::fs::utimensat(dir, name, &times(time), AtFlags::SYMLINK_NOFOLLOW).doing("set the time of", name)
+}
+
+/// When a file was changed last, its content or anything of it.
+#[allow(clippy::unnecessary_cast, reason = "32-bit machines have other types")]
+pub fn times_of(stat: &rustix::fs::Stat) -> (Time, Time) {
+    let time = |seconds, nanos| Time { seconds, nanos };
+    (
+        time(stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+        time(stat.st_ctime as i64, stat.st_ctime_nsec as u32),
+    )
+}
+
+/// A modification time; the time of access is left alone.
+fn times(time: Time) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: time.seconds as _,
+            tv_nsec: time.nanos as _,
+        },
+    }
 }
 
 /// A tree in which paths are resolved beneath its root and never through a symlink.

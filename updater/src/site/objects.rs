@@ -21,6 +21,8 @@ pub struct Index {
     objects: HashMap<Digest, Vec<(String, PathBuf)>>,
     /// Files outside that may help: never linked, always verified.
     seeds: HashMap<Digest, PathBuf>,
+    /// Once the filesystem has refused to share blocks, it is not asked again.
+    no_reflinks: bool,
 }
 
 impl Index {
@@ -200,6 +202,19 @@ impl Site {
         self.path("objects").join(&name[..2]).join(name)
     }
 
+    /// Gives an object the attributes of its name again: a change through a tree that is linked to it changed it too.
+    pub(super) fn mend(&self, object: &Path, entry: &Entry) -> Result<bool> {
+        let stat = rustix::fs::lstat(object).doing("read", object)?;
+        let owner = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid) || self.config.unprivileged;
+        let mode = stat.st_mode & 0o7777;
+        let mode = mode == entry.mode || self.config.unprivileged && mode == entry.mode & 0o1777;
+        let time = entry.time.is_none_or(|t| t.is(files::times_of(&stat).0));
+        if owner && mode && time {
+            return Ok(false);
+        }
+        set_attributes(open_nofollow(object)?, entry, self.config.unprivileged).map(|()| true)
+    }
+
     /// Makes a second object of the same content with other attributes.
     pub fn copy_object(&self, index: &mut Index, entry: &Entry, content: &Content) -> Result<()> {
         let from = match index.any(&content.digest) {
@@ -208,9 +223,33 @@ impl Site {
             None => return Err(Error::NotFound(format!("content of {}", entry.shown()))),
         };
         let source = File::open(&from).doing("open", &from)?;
+        if !index.no_reflinks && content.size > 0 {
+            if self.share(index, &source, entry, content)? {
+                return Ok(());
+            }
+            index.no_reflinks = true;
+        }
         self.build(index, entry, content, &mut |sink| {
             io::copy(&mut &source, sink).map(drop).doing("copy", &from)
         })
+    }
+
+    /// Makes an object of the blocks of a file that has its content. `false`: it must be copied.
+    fn share(&self, index: &mut Index, source: &File, entry: &Entry, content: &Content) -> Result<bool> {
+        let name = format!("{}.{}", content.digest, entry.attributes());
+        let path = self.path("built").join(&name);
+        let temporary = disk::beside(&path);
+        disk::remove(&temporary)?;
+        let file = disk::create_new(&temporary, 0o600)?;
+        let whole = || File::open(&temporary).and_then(Digest::of_reader);
+        if !files::reflink(source, &file) || whole().doing("read", &temporary)?.0 != content.digest {
+            disk::remove(&temporary)?;
+            return Ok(false);
+        }
+        set_attributes(&file, entry, self.config.unprivileged)?;
+        disk::rename(&temporary, &path)?;
+        index.add(&name, path);
+        Ok(true)
     }
 
     /// Moves everything built into `objects/`, once it is on the disk.
@@ -236,13 +275,7 @@ impl Site {
         let path = index
             .any(digest)
             .ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
-        let file = rustix::fs::openat(
-            rustix::fs::CWD,
-            path,
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        );
-        file.map(File::from).doing("open", path)
+        open_nofollow(path)
     }
 
     /// Puts a private copy of an object into a tree: blocks shared where the filesystem can.
@@ -268,6 +301,14 @@ impl Site {
         to.set_len(size).doing("size", from)?;
         Ok(false)
     }
+}
+
+fn open_nofollow(path: &Path) -> Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty())
+        .map(File::from)
+        .doing("open", path)
 }
 
 /// Whether a file of the site has the content that its name says.

@@ -17,6 +17,7 @@ fn manifest(release: &str, sequence: u64, content: Content) -> Manifest {
         uid: 0,
         gid: 0,
         xattrs: Default::default(),
+        time: None,
     };
     Manifest {
         header: Header {
@@ -27,6 +28,7 @@ fn manifest(release: &str, sequence: u64, content: Content) -> Manifest {
             urgent: false,
             features: Vec::new(),
             config: Vec::new(),
+            mtime: None,
             entries: 2,
         },
         entries: vec![entry(b"", Kind::Dir), entry(b"prog", Kind::File(content))],

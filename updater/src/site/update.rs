@@ -8,7 +8,7 @@ use super::measures::Forced;
 use super::objects::holds;
 use super::plan::Plan;
 use super::reserve::Reservation;
-use super::verify::Config;
+use super::verify::{Config, OTHER_TIME};
 use super::ways::Ways;
 use super::{Objective, Site};
 use crate::apart::Apart;
@@ -262,6 +262,8 @@ impl Site {
             if !holds(path, &content.digest, watch)? {
                 disk::remove(path)?;
                 dropped += 1;
+            } else if self.mend(path, entry)? {
+                dropped += 1;
             }
         }
         Ok(dropped)
@@ -280,7 +282,7 @@ impl Site {
                 let manifest = self.manifest_of(&previous)?;
                 let tree = self.tree(&previous);
                 let differences = self.differences(&tree, &manifest, Config::Theirs, watch)?;
-                if let Some(first) = differences.first() {
+                if let Some(first) = differences.iter().find(|d| d.what != OTHER_TIME) {
                     return Err(Error::Damaged(format!(
                         "the previous release: {}: {}",
                         first.path, first.what

@@ -2,7 +2,7 @@
 
 use super::Site;
 use super::deploy::READ;
-use super::files::Beneath;
+use super::files::{Beneath, times_of};
 use super::local::BESIDE;
 use crate::disk;
 use crate::manifest::{Entry, Kind, Manifest, escape, join, xattrs};
@@ -13,6 +13,13 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// The difference that no release is refused for.
+pub(super) const OTHER_TIME: &str = "other modification time";
+
+fn time_differs(stat: &Stat, entry: &Entry) -> bool {
+    entry.time.is_some_and(|t| !t.is(times_of(stat).0))
+}
 
 /// Whose the configuration paths of a tree are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +149,10 @@ impl Site {
                 {
                     return Ok(Some("other link target"));
                 }
-                return Ok(self.owner_differs(&stat, entry).then_some("other owner"));
+                if self.owner_differs(&stat, entry) {
+                    return Ok(Some("other owner"));
+                }
+                return Ok(time_differs(&stat, entry).then_some(OTHER_TIME));
             }
             Kind::Dir if kind != FileType::Directory => return Ok(Some("not a directory")),
             Kind::File(_) if kind != FileType::RegularFile => return Ok(Some("not a regular file")),
@@ -174,7 +184,9 @@ impl Site {
                 return Ok(Some("other content"));
             }
         }
-        Ok(None)
+        // What an administrator adds to a directory changes its time.
+        let shared = entry.kind == Kind::Dir && (entry.path.is_empty() || manifest.config_below(&entry.path));
+        Ok((!shared && time_differs(&stat, entry)).then_some(OTHER_TIME))
     }
 
     fn owner_differs(&self, stat: &Stat, entry: &Entry) -> bool {

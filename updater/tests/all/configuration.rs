@@ -56,7 +56,7 @@ fn every_type_of_entry_goes_along_and_comes_back() {
         let zero = rustix::fs::makedev(1, 5);
         let made = rustix::fs::mknodat(CWD, etc.join("zero"), FileType::CharacterDevice, Mode::RUSR, zero);
         assert!(made.is_ok());
-        fs::set_permissions(etc.join("conf.d/deep/er/x"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(etc.join("conf.d/deep/er/x"), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let time = fs::metadata(etc.join("conf.d/deep/er/x"))
         .unwrap()
@@ -128,12 +128,12 @@ fn what_may_not_be_read_is_linked_or_stops_the_update() {
     }
     let etc = world.path("site/current/etc");
     write(etc.join("secret"), "secret");
-    fs::set_permissions(etc.join("secret"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(etc.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
     update(&site).unwrap();
     fs::set_permissions(etc.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(read(etc.join("secret")), "secret");
     fs::create_dir(etc.join("closed")).unwrap();
-    fs::set_permissions(etc.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(etc.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     assert!(matches!(site.rollback(&Quiet), Err(Error::Unkept { .. })));
     assert_eq!(runs(&site), "r2");
     fs::set_permissions(etc.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();

@@ -17,6 +17,7 @@ mod server;
 mod sources;
 mod thief;
 mod tidy;
+mod times;
 mod units;
 mod updates;
 mod world;

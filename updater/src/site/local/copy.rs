@@ -1,13 +1,11 @@
 //! One local entry into another tree: as what it is, with its attributes, its time and its holes.
 
-use super::super::files::{Beneath, reflink, set_attributes};
+use super::super::files::{Beneath, reflink, set_attributes, times_of, touch_link};
 use super::walk::{Here, remove};
 use crate::error::Doing;
 use crate::manifest::{Entry, Kind, Xattrs, file_xattrs};
 use crate::{Error, Result, Watch};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, seek,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, seek};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -143,9 +141,9 @@ impl Copier<'_> {
             uid: before.st_uid,
             gid: before.st_gid,
             xattrs: file_xattrs(&source, shown)?,
+            time: Some(times_of(&before).0),
         };
         set_attributes(&new, &entry, self.unprivileged)?;
-        rustix::fs::futimens(&new, &times(&before)).doing("set the time of", shown)?;
         let after = rustix::fs::fstat(&source).doing("read", shown)?;
         let state = |s: &Stat| {
             (
@@ -225,6 +223,7 @@ impl Copier<'_> {
             uid: here.stat.st_uid,
             gid: here.stat.st_gid,
             xattrs,
+            time: None,
         };
         set_attributes(tree.dir(here.path)?, &entry, self.unprivileged)
     }
@@ -273,20 +272,6 @@ impl Copier<'_> {
     }
 }
 
-/// The modification time of a file; the time of access is left alone.
-pub fn times(stat: &Stat) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: stat.st_mtime as _,
-            tv_nsec: stat.st_mtime_nsec as _,
-        },
-    }
-}
-
 fn touch_at(dir: BorrowedFd, name: &OsStr, stat: &Stat) -> Result<()> {
-    rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW).doing("set the time of", name)
+    touch_link(dir, name, times_of(stat).0)
 }

@@ -579,6 +579,7 @@ impl Carry<'_> {
             uid: here.stat.st_uid,
             gid: here.stat.st_gid,
             xattrs: file_xattrs(&File::from(source), here.name.as_ref())?,
+            time: None,
         };
         let file = self.to.file(here.path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         set_attributes(file, &entry, self.copier.unprivileged)
@@ -611,7 +612,7 @@ impl Carry<'_> {
                 .lay_default(&self.to, path, entry, content, self.copier.watch),
             Kind::Symlink(target) => {
                 rustix::fs::symlinkat(OsStr::from_bytes(target), &dir, name).doing("link", name)?;
-                self.site.own_link(&dir, name, entry)
+                self.site.dress_link(&dir, name, entry)
             }
             Kind::Hard(_) => Ok(()),
         }

@@ -1,7 +1,8 @@
 //! A walk over a tree that others may change meanwhile: by descriptors, nothing followed, nothing waited for.
 
-use super::super::files::Beneath;
+use super::super::files::{Beneath, times_of};
 use crate::error::Doing;
+use crate::manifest::Time;
 use crate::{Error, Result, Watch};
 use rustix::fs::{AtFlags, Dir, FileType, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -122,14 +123,8 @@ fn list(
     Ok(())
 }
 
-fn state(dir: &OwnedFd) -> Result<(i64, u64, i64, u64)> {
-    let s = rustix::fs::fstat(dir).doing("read", "a directory")?;
-    Ok((
-        s.st_mtime as i64,
-        s.st_mtime_nsec as u64,
-        s.st_ctime as i64,
-        s.st_ctime_nsec as u64,
-    ))
+fn state(dir: &OwnedFd) -> Result<(Time, Time)> {
+    Ok(times_of(&rustix::fs::fstat(dir).doing("read", "a directory")?))
 }
 
 fn denied(e: &Error) -> bool {
