@@ -1,10 +1,13 @@
 //! Old file and patch in, new file out, written forward.
 
+mod insides;
+
 use crate::budget::Budget;
 use crate::code::{ColumnReader, ModelledReader, SEGMENTED, StreamReader, Streams};
 use crate::container::{Coding, Method, Stream as Entry, WHOLE};
 use crate::file_view::FileView;
 use crate::layout::OldImage;
+use crate::packed::{Scratch, has_encoder};
 use crate::pipeline::{Io, Segments, code_file, code_image};
 use crate::recipe::Scripts;
 use crate::{Error, Limits, Part, Patch, Progress, ReadAt, error::Result};
@@ -24,6 +27,8 @@ pub(crate) struct Run {
     pub memory: u64,
     /// Bytes of the patch by section, but for what no section took.
     pub sections: Vec<Part>,
+    /// Work for each byte that it may be counted for, rounded up.
+    pub work_per_byte: u64,
 }
 
 impl Patch<'_> {
@@ -38,13 +43,26 @@ impl Patch<'_> {
         limits: &Limits,
         progress: &dyn Progress,
     ) -> Result<()> {
-        self.run(old, sink, limits, progress).map(drop)
+        self.run(old, sink, limits, None, progress).map(drop)
+    }
+
+    /// Like [`Patch::apply`], with space for what a packed old file holds: without it, that is held in memory,
+    /// within the limit for memory.
+    pub fn apply_with(
+        &self,
+        old: &dyn ReadAt,
+        sink: &mut dyn Write,
+        limits: &Limits,
+        scratch: &dyn Scratch,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        self.run(old, sink, limits, Some(scratch), progress).map(drop)
     }
 
     /// Bytes of the patch for each section of the new file, the most expensive first: the patch is applied for
     /// it, into nothing. None for a file that is not told as an ELF file.
     pub fn sections(&self, old: &dyn ReadAt, limits: &Limits, progress: &dyn Progress) -> Result<Vec<Part>> {
-        let run = self.run(old, &mut std::io::sink(), limits, progress)?;
+        let run = self.run(old, &mut std::io::sink(), limits, None, progress)?;
         Ok(self.with_rest(run.sections))
     }
 
@@ -54,16 +72,31 @@ impl Patch<'_> {
         old: &dyn ReadAt,
         sink: &mut dyn Write,
         limits: &Limits,
+        scratch: Option<&dyn Scratch>,
         progress: &dyn Progress,
     ) -> Result<Run> {
-        self.check_old(old, progress)?;
         let header = self.header();
-        let lengths = header.old_len.saturating_add(header.new_len);
-        let work = limits
-            .work_per_byte
-            .saturating_mul(lengths.saturating_add(LEAST_LENGTH));
+        let mut lengths = header.old_len.saturating_add(header.new_len);
+        if let Some(packing) = &header.packing {
+            if let Some(name) = packing.encoders.iter().find(|name| !has_encoder(name)) {
+                return Err(Error::MissingEncoder(name.clone()));
+            }
+            let needed = header.memory.saturating_add(packing.scratch);
+            if scratch.is_none() && needed > limits.memory {
+                return Err(Error::OverLimit {
+                    what: "bytes of memory where there is no scratch space",
+                    needed,
+                    allowed: limits.memory,
+                });
+            }
+            let insides = packing.old_inside.saturating_add(packing.new_inside);
+            lengths = lengths.saturating_add(insides);
+        }
+        self.check_old(old, progress)?;
+        let counted = lengths.saturating_add(LEAST_LENGTH);
+        let work = limits.work_per_byte.saturating_mul(counted);
         let budget = Budget::new(header.memory.min(limits.memory), work, progress);
-        let done = self.rebuild(old, sink, &budget, limits.threads);
+        let done = self.rebuild(old, sink, &budget, limits.threads, scratch);
         // A loop that ended because work or patience did may have called it damage.
         match (done, budget.cause()) {
             (Err(Error::Io(error)), _) => Err(Error::Io(error)),
@@ -71,6 +104,7 @@ impl Patch<'_> {
             (done, _) => done.map(|sections| Run {
                 memory: budget.peak(),
                 sections,
+                work_per_byte: budget.spent().div_ceil(counted),
             }),
         }
     }
@@ -94,8 +128,8 @@ impl Patch<'_> {
         sink: &mut dyn Write,
         budget: &Budget,
         threads: usize,
+        scratch: Option<&dyn Scratch>,
     ) -> Result<Vec<Part>> {
-        let mut sections = Vec::new();
         let mut output = Output {
             sink,
             digest: Sha256::new(),
@@ -103,22 +137,36 @@ impl Patch<'_> {
             budget,
             done: 0,
         };
-        match self.header().method {
-            Method::Whole => self.whole(&mut output)?,
-            Method::Bytes | Method::Image => {
-                let view = FileView::new(old, budget)?;
-                let ((recipes, _held), parts) = self.recipes(&view, budget, threads)?;
-                sections = parts;
-                budget.stage("write", self.header().new_len);
-                for recipe in recipes {
-                    recipe.run(&view, &mut |piece| output.write(piece))?;
-                }
-            }
-        }
+        let sink = &mut |piece: &[u8]| output.write(piece);
+        let sections = match self.header().method {
+            Method::Packed => insides::rebuild(self, old, budget, (threads, scratch), sink)?,
+            _ => self.write(old, budget, threads, sink)?,
+        };
         if output.left != 0 || <[u8; 32]>::from(output.digest.finalize()) != self.header().new_digest {
             return Err(Error::DamagedPatch("the rebuilt file has another digest"));
         }
         Ok(sections)
+    }
+
+    /// Hands the new file to `sink`, by the methods that know no packing.
+    fn write(
+        &self,
+        old: &dyn ReadAt,
+        budget: &Budget,
+        threads: usize,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Vec<Part>> {
+        if self.header().method == Method::Whole {
+            self.whole(budget, sink)?;
+            return Ok(Vec::new());
+        }
+        let view = FileView::new(old, budget)?;
+        let ((recipes, _held), parts) = self.recipes(&view, budget, threads)?;
+        budget.stage("write", self.header().new_len);
+        for recipe in recipes {
+            recipe.run(&view, sink)?;
+        }
+        Ok(parts)
     }
 
     /// Phase one: everything that the streams say, as scripts in file order, and what its bytes went into.
@@ -162,20 +210,20 @@ impl Patch<'_> {
         })
     }
 
-    fn whole(&self, output: &mut Output) -> Result<()> {
+    fn whole(&self, budget: &Budget, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let entry = self.streams().iter().find(|s| s.id == WHOLE);
         let entry = entry.ok_or(Error::DamagedPatch("the whole file is missing"))?;
         if entry.coding == Coding::Stored {
-            return output.write(entry.bytes);
+            return sink(entry.bytes);
         }
-        output.budget.fits(WHOLE_MEMORY)?;
+        budget.fits(WHOLE_MEMORY)?;
         let mut buffer = vec![0; 1 << 16];
         let mut reader = zstd::Decoder::with_buffer(entry.bytes)?;
         reader.window_log_max(WHOLE_WINDOW)?;
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok(()),
-                Ok(n) => output.write(&buffer[..n])?,
+                Ok(n) => sink(&buffer[..n])?,
                 Err(_) => return Err(Error::DamagedPatch("a zstd frame is damaged")),
             }
         }

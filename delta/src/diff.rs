@@ -1,5 +1,7 @@
 //! Old and new file in, patch out.
 
+mod packed;
+
 use crate::apply::{Run, WHOLE_MEMORY};
 use crate::budget::Budget;
 use crate::code::{ColumnWriter, MAX_SEGMENTS, ModelledWriter, SEGMENTED, Stream, StreamWriter, Streams};
@@ -36,29 +38,18 @@ enum Way {
     Generic,
     /// The new file as it is.
     Whole,
+    /// One of the others between the insides of packed files.
+    Packed,
 }
 
 /// The ways in the order in which they are tried.
-const WAYS: [Way; 4] = [Way::InPlace, Way::Elf, Way::Generic, Way::Whole];
+const WAYS: [Way; 5] = [Way::Packed, Way::InPlace, Way::Elf, Way::Generic, Way::Whole];
 
 /// Makes a patch from `old` to `new`, and applies it once before handing it out.
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
     let job = Job::new(old, new, options, progress);
-    let mut best: Option<(Way, Sealed)> = None;
-    for way in WAYS {
-        if !job.may_win(way, best.as_ref()) {
-            continue;
-        }
-        job.go_on(if way == Way::Whole { "compare" } else { "match" })?;
-        // Where the reading as ELF files does not hold, a plainer way takes its place.
-        let made = job.make(way, best.as_ref())?.map(|sealed| (way, sealed));
-        best = [made, best]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(way, s)| (s.0.len(), *way));
-    }
-    let (_, (bytes, sections)) =
-        best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
+    let best = job.best(&WAYS)?;
+    let (bytes, sections) = best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
     let patch = Patch::parse(&bytes, &unlimited())?;
     let report = Report {
         sections: patch.with_rest(sections),
@@ -71,6 +62,7 @@ fn unlimited() -> Limits {
     Limits {
         memory: u64::MAX,
         output: u64::MAX,
+        scratch: u64::MAX,
         work_per_byte: u64::MAX,
         threads: 0,
     }
@@ -101,6 +93,7 @@ impl<'j> Job<'j> {
             new_len: new.len() as u64,
             new_digest: Sha256::digest(new).into(),
             memory: 0,
+            packing: None,
         };
         Job {
             old,
@@ -109,6 +102,24 @@ impl<'j> Job<'j> {
             progress,
             header,
         }
+    }
+
+    /// The smallest patch of some ways.
+    fn best(&self, ways: &[Way]) -> Result<Option<Sealed>> {
+        let mut best: Option<(Way, Sealed)> = None;
+        for &way in ways {
+            if !self.may_win(way, best.as_ref()) {
+                continue;
+            }
+            self.go_on(if way == Way::Whole { "compare" } else { "match" })?;
+            // Where the reading as ELF files does not hold, a plainer way takes its place.
+            let made = self.make(way, best.as_ref())?.map(|sealed| (way, sealed));
+            best = [made, best]
+                .into_iter()
+                .flatten()
+                .min_by_key(|(way, s)| (s.0.len(), *way));
+        }
+        Ok(best.map(|(_, sealed)| sealed))
     }
 
     /// Names the stage that begins, and asks whether to go on.
@@ -125,7 +136,11 @@ impl<'j> Job<'j> {
         match way {
             Way::InPlace => self.differs_little(),
             Way::Elf => best.is_none() || self.old != self.new,
-            Way::Generic => best.is_none(),
+            // What is packed costs this way its size nearly.
+            Way::Generic => {
+                best.is_none_or(|(way, sealed)| *way == Way::Packed && sealed.0.len() > self.new.len() / 4)
+            }
+            Way::Packed => self.old != self.new,
             Way::Whole => best.is_none_or(|(_, sealed)| may_lose(sealed.0.len(), self.new)),
         }
     }
@@ -136,6 +151,7 @@ impl<'j> Job<'j> {
             Way::InPlace => self.sealed(self.in_place()?),
             Way::Elf => self.sealed(self.elf()?),
             Way::Generic => self.sealed(self.generic()?),
+            Way::Packed => packed::packed(self),
             Way::Whole => self.whole(best.map(|(_, sealed)| sealed.0.len())),
         }
     }
@@ -144,7 +160,7 @@ impl<'j> Job<'j> {
     fn checked(&self, patch: &[u8]) -> Result<Run> {
         let limits = unlimited();
         let mut rebuilt = Compare { expected: self.new };
-        let run = Patch::parse(patch, &limits)?.run(&self.old, &mut rebuilt, &limits, self.progress)?;
+        let run = Patch::parse(patch, &limits)?.run(&self.old, &mut rebuilt, &limits, None, self.progress)?;
         if rebuilt.expected.is_empty() {
             Ok(run)
         } else {
@@ -159,6 +175,8 @@ impl<'j> Job<'j> {
         };
         header.memory = u64::MAX >> 1;
         match self.checked(&container::write(&header, &bodies)) {
+            // More than half of what a reader allows as a rule: one of them might refuse it.
+            Ok(run) if run.work_per_byte > Limits::default().work_per_byte / 2 => Ok(None),
             Ok(run) => {
                 header.memory = run.memory + run.memory / SPARE_PART + SPARE;
                 Ok(Some((container::write(&header, &bodies), run.sections)))

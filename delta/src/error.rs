@@ -18,6 +18,9 @@ pub enum Error {
     /// The patch needs a reader that knows more than this one.
     #[error("the patch needs {0}, which this version does not know; use a newer elfdelta")]
     Unsupported(String),
+    /// The new file is packed by a library whose very version this program does not have.
+    #[error("the patch packs with {0}, which this elfdelta does not have; fetch the whole file")]
+    MissingEncoder(String),
     /// Applying would need more than the caller allows.
     #[error("{what}: {needed} needed, {allowed} allowed; raise the limit or fetch the whole file")]
     OverLimit {

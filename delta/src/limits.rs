@@ -34,7 +34,9 @@ pub struct Limits {
     pub memory: u64,
     /// Size of the new file in bytes. Default 16 GiB.
     pub output: u64,
-    /// Work per byte of old and new file together: symbols of all streams, bytes read and written. Default 256.
+    /// Space in bytes for the inside of a packed old file, beside memory. Default 1 GiB.
+    pub scratch: u64,
+    /// Work per byte of old and new file and of their insides together: symbols of all streams, bytes read and written. Default 256.
     pub work_per_byte: u64,
     /// Worker threads; 0 means one for each core. Only segments of code are decoded at once.
     pub threads: usize,
@@ -45,6 +47,7 @@ impl Default for Limits {
         Limits {
             memory: 256 << 20,
             output: 16 << 30,
+            scratch: 1 << 30,
             work_per_byte: 256,
             threads: 0,
         }

@@ -3,6 +3,7 @@
 //! While the format is version 0, whoever changes it makes them anew:
 //! `cargo test -p elfdelta --test golden -- --ignored`
 
+use elfdelta::packed::deflate::{Deflate, Style};
 use elfdelta::{Limits, Options, Patch, Profile, Silent};
 use sha2::{Digest, Sha256};
 use std::{fs, path::PathBuf};
@@ -33,6 +34,7 @@ fn golden() -> Vec<Golden> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/elf");
         fs::read(folder.join(name)).unwrap()
     };
+    let longer = [&text(20_000, 1)[..], &other].concat();
     let (elf_1, elf_2) = (seed("tiny-1"), seed("tiny-2"));
     let segments = Options {
         segments: 3,
@@ -52,6 +54,12 @@ fn golden() -> Vec<Golden> {
         ("elf", &elf_1, &elf_2, Options::default()),
         ("elf-fast", &elf_1, &elf_2, fast),
         ("elf-segments", &elf_1, &elf_2, segments),
+        (
+            "gzip",
+            &gzip(&text(20_000, 1)),
+            &gzip(&longer),
+            Options::default(),
+        ),
     ];
     let owned = all.map(|(name, old, new, options)| Golden {
         name,
@@ -60,6 +68,18 @@ fn golden() -> Vec<Golden> {
         options,
     });
     owned.into()
+}
+
+/// A file as GNU gzip writes it at its highest level.
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
+    let mut deflate = Deflate::new(Style::default());
+    deflate.push(text);
+    deflate.finish();
+    deflate.take(&mut file);
+    file.extend(crc32fast::hash(text).to_le_bytes());
+    file.extend((text.len() as u32).to_le_bytes());
+    file
 }
 
 fn path(name: &str) -> PathBuf {

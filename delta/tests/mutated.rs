@@ -27,6 +27,7 @@ const PAIRS: [(&str, [&[u8]; 2]); 5] = [
 
 const LIMITS: Limits = Limits {
     memory: 64 << 20,
+    scratch: 16 << 20,
     output: 1 << 20,
     work_per_byte: 256,
     threads: 1,

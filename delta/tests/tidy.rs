@@ -13,7 +13,7 @@ const RANKS: [&[&str]; 15] = [
     &["limits", "progress", "report", "source"],
     &["budget", "cursor", "machine", "threads"],
     &["file_view"],
-    &["code", "elf"],
+    &["code", "elf", "packed"],
     &["container", "layout", "recipe"],
     &["data", "text"],
     &["predict"],

@@ -1,6 +1,6 @@
 //! `elfdelta apply`: the old file by position, the patch in memory, the new file forward.
 
-use super::{ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar};
+use super::{ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar, scratch::Folder};
 use elfdelta::{Limits, Patch, ReadAt};
 use std::{
     fs::{self, File, Permissions},
@@ -20,6 +20,7 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
     let limits = Limits {
         memory: args.max_memory,
         output: args.max_output,
+        scratch: args.max_scratch,
         threads: args.threads,
         ..Limits::default()
     };
@@ -35,8 +36,9 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
     let permissions = Permissions::from_mode(mode & 0o777);
     let bar = Bar::new();
     let old = Mapped::new(old).map_err(Failure::at(&args.old))?;
+    let scratch = Folder::of(args.scratch.as_deref(), &args.output);
     args.output.write(Some(permissions), |sink| {
-        patch.apply(&old as &dyn ReadAt, sink, &limits, &bar)
+        patch.apply_with(&old as &dyn ReadAt, sink, &limits, &scratch, &bar)
     })?;
     if args.json {
         let summary = Summary {

@@ -37,6 +37,7 @@ impl Failure {
             Failure::Engine(Error::WrongOldFile(_)) => 3,
             Failure::Engine(Error::DamagedPatch(_) | Error::Unsupported(_)) => 4,
             Failure::Engine(Error::OverLimit { .. }) => 5,
+            Failure::Engine(Error::MissingEncoder(_)) => 6,
             Failure::Engine(_) | Failure::File(..) => 1,
         }
     }

@@ -14,6 +14,10 @@ struct Summary {
     new_bytes: u64,
     new_sha256: String,
     apply_memory_bytes: u64,
+    apply_scratch_bytes: u64,
+    old_inside_bytes: Option<u64>,
+    new_inside_bytes: Option<u64>,
+    encoders: Vec<String>,
     streams: Vec<Part>,
     sections: Vec<Part>,
 }
@@ -24,6 +28,7 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     let limits = Limits {
         memory: u64::MAX,
         output: u64::MAX,
+        scratch: u64::MAX,
         ..Limits::default()
     };
     let patch = Patch::parse(&bytes, &limits)?;
@@ -32,6 +37,7 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
         let old = File::open(path).map_err(Failure::at(path))?;
         report.sections = patch.sections(&old, &Limits::default(), &Bar::new())?;
     }
+    let packing = header.packing.as_ref();
     let summary = Summary {
         format_version: container::VERSION,
         features: header.features,
@@ -41,6 +47,10 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
         new_bytes: header.new_len,
         new_sha256: hex(&header.new_digest),
         apply_memory_bytes: header.memory,
+        apply_scratch_bytes: packing.map_or(0, |p| p.scratch),
+        old_inside_bytes: packing.map(|p| p.old_inside),
+        new_inside_bytes: packing.map(|p| p.new_inside),
+        encoders: packing.map_or(Vec::new(), |p| p.encoders.clone()),
         streams: report.streams,
         sections: report.sections,
     };
@@ -70,6 +80,13 @@ fn tell(summary: &Summary) {
         summary.new_bytes, summary.new_sha256
     );
     println!("memory   {:>12} bytes to apply", summary.apply_memory_bytes);
+    if let (Some(old), Some(new)) = (summary.old_inside_bytes, summary.new_inside_bytes) {
+        println!("opened   {old:>12} bytes in the old file, {new} in the new one");
+        println!("scratch  {:>12} bytes to apply", summary.apply_scratch_bytes);
+    }
+    for encoder in &summary.encoders {
+        println!("encoder  {encoder}");
+    }
     for (title, parts) in [("stream", &summary.streams), ("section", &summary.sections)] {
         for part in parts {
             println!("{title:<8} {:>12} bytes  {}", part.bytes, part.name);

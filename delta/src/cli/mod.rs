@@ -7,6 +7,7 @@ mod inspect;
 mod mapped;
 mod output;
 mod progress;
+mod scratch;
 mod size;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -20,7 +21,8 @@ Exit codes:
   2  usage
   3  the old file is not the one that the patch was made from
   4  the patch is damaged, or needs a newer elfdelta
-  5  the patch needs more than the limits allow";
+  5  the patch needs more than the limits allow
+  6  the patch packs the new file with a library version that this elfdelta does not have";
 
 /// ELF-aware binary deltas.
 #[derive(Parser)]
@@ -42,7 +44,7 @@ enum Action {
     /// then says not to use what came out.
     #[command(after_help = EXIT_CODES)]
     Apply(ApplyArgs),
-    /// Show what a patch says of itself: versions, sizes, digests, memory, bytes per stream and, with
+    /// Show what a patch says of itself: versions, sizes, digests, memory, encoders, bytes per stream and, with
     /// the old file at hand, per section.
     #[command(after_help = EXIT_CODES)]
     Inspect(InspectArgs),
@@ -87,6 +89,13 @@ struct ApplyArgs {
     /// Working memory that the patch may ask for, such as 64M.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "256M")]
     max_memory: u64,
+    /// Scratch space that the patch may ask for, for what a packed old file holds.
+    #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "1G")]
+    max_scratch: u64,
+    /// Where scratch space is taken, in files without a name; as a rule the folder of NEW, for standard output the
+    /// one for temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    scratch: Option<PathBuf>,
     /// Size that the new file may have, such as 1G.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "16G")]
     max_output: u64,

@@ -14,8 +14,10 @@ pub const VERSION: u8 = 0;
 pub const FORMAT_ID: &str = first_line(include_str!("../../format-id"));
 /// Feature bit: the code is told in several segments.
 pub const SEGMENTS: u64 = 1;
+/// Feature bit: the files are opened before they are compared.
+pub const PACKED: u64 = 2;
 /// Feature bits this reader knows.
-const KNOWN_FEATURES: u64 = SEGMENTS;
+const KNOWN_FEATURES: u64 = SEGMENTS | PACKED;
 
 const fn first_line(text: &str) -> &str {
     let mut end = 0;
@@ -35,6 +37,71 @@ pub enum Method {
     Bytes = 1,
     /// The stages for ELF files.
     Image = 2,
+    /// One of the others, part by part, between the insides of two files of which one is packed.
+    Packed = 3,
+}
+
+/// What the header of a packed patch says beside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packing {
+    /// Scratch space for the inside of the old file, in bytes (a multiple of 64 KiB); 0: it is counted as memory.
+    pub scratch: u64,
+    /// Size of the old file's inside.
+    pub old_inside: u64,
+    /// Size of the new file's inside.
+    pub new_inside: u64,
+    /// Encoders that closing the new file takes whose output no standard fixes: name and version.
+    pub encoders: Vec<String>,
+}
+
+/// Encoders that a patch may name, and bytes of a name.
+const MAX_ENCODERS: u64 = 16;
+const MAX_NAME: u64 = 64;
+
+/// How many times larger than the file an inside may be, beside 64 KiB: the most that deflate does.
+const GROWTH: u64 = 1040;
+
+impl Packing {
+    fn read(cursor: &mut Cursor, (old_len, new_len): (u64, u64)) -> Result<Packing> {
+        let damaged = Error::DamagedPatch("what it says of packed files is not possible");
+        let scratch = cursor.varint()?.saturating_mul(MEMORY_UNIT);
+        let (old_inside, new_inside) = (cursor.varint()?, cursor.varint()?);
+        let count = cursor.varint()?;
+        let fits = |inside: u64, len: u64| inside <= len.saturating_mul(GROWTH).saturating_add(MEMORY_UNIT);
+        if !fits(old_inside, old_len) || !fits(new_inside, new_len) || count > MAX_ENCODERS {
+            return Err(damaged);
+        }
+        if scratch > 0 && scratch != old_inside.next_multiple_of(MEMORY_UNIT) {
+            return Err(damaged);
+        }
+        let mut encoders = Vec::new();
+        for _ in 0..count {
+            let len = cursor.varint()?;
+            let name = cursor.take(len.min(MAX_NAME) as usize)?;
+            let plain = name.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+            if len > MAX_NAME || !plain {
+                return Err(damaged);
+            }
+            encoders.push(String::from_utf8_lossy(name).into_owned());
+        }
+        Ok(Packing {
+            scratch,
+            old_inside,
+            new_inside,
+            encoders,
+        })
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.scratch.div_ceil(MEMORY_UNIT));
+        put_varint(out, self.old_inside);
+        put_varint(out, self.new_inside);
+        put_varint(out, self.encoders.len() as u64);
+        for name in &self.encoders {
+            put_varint(out, name.len() as u64);
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
 }
 
 /// Header fields.
@@ -54,6 +121,8 @@ pub struct Header {
     pub new_digest: [u8; 32],
     /// Working memory that apply needs, in bytes (a multiple of 64 KiB).
     pub memory: u64,
+    /// Of a packed patch.
+    pub packing: Option<Packing>,
 }
 
 const MEMORY_UNIT: u64 = 64 << 10;
@@ -80,6 +149,7 @@ impl Header {
             0 => Method::Whole,
             1 => Method::Bytes,
             2 => Method::Image,
+            3 => Method::Packed,
             other => return Err(Error::Unsupported(format!("method {other}"))),
         };
         let old_len = cursor.varint()?;
@@ -87,6 +157,16 @@ impl Header {
         let memory = cursor.varint()?.saturating_mul(MEMORY_UNIT);
         let old_digest = cursor.array()?;
         let new_digest = cursor.array()?;
+        let packed = method == Method::Packed;
+        if packed != (features & PACKED != 0) {
+            return Err(Error::DamagedPatch(
+                "its method and its features do not fit together",
+            ));
+        }
+        let packing = match packed {
+            true => Some(Packing::read(cursor, (old_len, new_len))?),
+            false => None,
+        };
         Ok(Header {
             features,
             method,
@@ -95,6 +175,7 @@ impl Header {
             new_len,
             new_digest,
             memory,
+            packing,
         })
     }
 
@@ -108,5 +189,8 @@ impl Header {
         put_varint(out, self.memory.div_ceil(MEMORY_UNIT));
         out.extend_from_slice(&self.old_digest);
         out.extend_from_slice(&self.new_digest);
+        if let Some(packing) = &self.packing {
+            packing.write(out);
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! The patch on disk: fixed header, stream directory, stream bodies (FORMAT.md is its description).
 
 mod header;
+mod inner;
 
-pub use header::{FORMAT_ID, Header, MAGIC, Method, SEGMENTS, VERSION};
+pub use header::{FORMAT_ID, Header, MAGIC, Method, PACKED, Packing, SEGMENTS, VERSION};
+pub use inner::{Stretch, stretches, write_stretch};
 
 use crate::code::{MAX_SEGMENTS, SEGMENTED, STREAMS};
 use crate::cursor::{Cursor, put_varint};
@@ -43,6 +45,59 @@ pub struct Patch<'a> {
 
 const MAX_STREAMS: u64 = 64;
 
+/// A row of the directory: id, coding, decoded length, length.
+type Row = (u8, Coding, u64, u64);
+
+/// Reads a stream directory.
+fn directory(cursor: &mut Cursor, features: u64) -> Result<Vec<Row>> {
+    let count = cursor.varint()?;
+    if count > MAX_STREAMS {
+        return Err(Error::DamagedPatch("too many streams"));
+    }
+    let mut rows = Vec::new();
+    for _ in 0..count {
+        let tag = cursor.byte()?;
+        let coding = match tag >> 6 {
+            0 => Coding::Stored,
+            1 => Coding::Zstd,
+            2 => Coding::Modelled,
+            _ => return Err(Error::Unsupported("a stream coding".into())),
+        };
+        let id = tag & 0x3f;
+        let last = rows.last().map(|row: &Row| row.0);
+        let again = features & SEGMENTS != 0 && SEGMENTED.iter().any(|&s| s as u8 == id);
+        if last.is_some_and(|last| last > id || last == id && !again) {
+            return Err(Error::DamagedPatch("its streams are out of order"));
+        }
+        let decoded = if coding == Coding::Zstd {
+            cursor.varint()?
+        } else {
+            0
+        };
+        rows.push((id, coding, decoded, cursor.varint()?));
+    }
+    let [edits, literals] = SEGMENTED.map(|s| rows.iter().filter(|row| row.0 == s as u8).count());
+    if features & SEGMENTS != 0 && (edits != literals || !(2..=MAX_SEGMENTS).contains(&edits)) {
+        return Err(Error::DamagedPatch("its segments do not fit together"));
+    }
+    Ok(rows)
+}
+
+/// Takes the bodies of a directory's streams.
+fn bodies<'a>(cursor: &mut Cursor<'a>, rows: Vec<Row>) -> Result<Vec<Stream<'a>>> {
+    let mut streams = Vec::with_capacity(rows.len());
+    for (id, coding, decoded, coded) in rows {
+        let len = usize::try_from(coded).map_err(|_| Error::DamagedPatch("stream too long"))?;
+        streams.push(Stream {
+            id,
+            coding,
+            decoded,
+            bytes: cursor.take(len)?,
+        });
+    }
+    Ok(streams)
+}
+
 impl<'a> Patch<'a> {
     /// Parses header and directory; refuses what is damaged, too new, or above `limits`.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Patch<'a>> {
@@ -61,47 +116,13 @@ impl<'a> Patch<'a> {
         if header.new_len > limits.output {
             return over("bytes of output", header.new_len, limits.output);
         }
-        let count = cursor.varint()?;
-        if count > MAX_STREAMS {
-            return Err(Error::DamagedPatch("too many streams"));
+        let scratch = header.packing.as_ref().map_or(0, |packing| packing.scratch);
+        if scratch > limits.scratch {
+            return over("bytes of scratch space", scratch, limits.scratch);
         }
-        let mut rows = Vec::new();
-        for _ in 0..count {
-            let tag = cursor.byte()?;
-            let coding = match tag >> 6 {
-                0 => Coding::Stored,
-                1 => Coding::Zstd,
-                2 => Coding::Modelled,
-                _ => return Err(Error::Unsupported("a stream coding".into())),
-            };
-            let id = tag & 0x3f;
-            let last = rows.last().map(|row: &(u8, Coding, u64, u64)| row.0);
-            let again = header.features & SEGMENTS != 0 && SEGMENTED.iter().any(|&s| s as u8 == id);
-            if last.is_some_and(|last| last > id || last == id && !again) {
-                return Err(Error::DamagedPatch("its streams are out of order"));
-            }
-            let decoded = if coding == Coding::Zstd {
-                cursor.varint()?
-            } else {
-                0
-            };
-            rows.push((id, coding, decoded, cursor.varint()?));
-        }
+        let rows = directory(&mut cursor, header.features)?;
         let header_len = cursor.position();
-        let [edits, literals] = SEGMENTED.map(|s| rows.iter().filter(|row| row.0 == s as u8).count());
-        if header.features & SEGMENTS != 0 && (edits != literals || !(2..=MAX_SEGMENTS).contains(&edits)) {
-            return Err(Error::DamagedPatch("its segments do not fit together"));
-        }
-        let mut streams = Vec::with_capacity(rows.len());
-        for (id, coding, decoded, coded) in rows {
-            let len = usize::try_from(coded).map_err(|_| Error::DamagedPatch("stream too long"))?;
-            streams.push(Stream {
-                id,
-                coding,
-                decoded,
-                bytes: cursor.take(len)?,
-            });
-        }
+        let streams = bodies(&mut cursor, rows)?;
         if !cursor.is_empty() {
             return Err(Error::DamagedPatch("bytes after the last stream"));
         }
@@ -111,7 +132,6 @@ impl<'a> Patch<'a> {
             streams,
         })
     }
-
     /// Versions, sizes, digests, declared memory.
     pub fn header(&self) -> &Header {
         &self.header
@@ -128,21 +148,38 @@ impl<'a> Patch<'a> {
         self.streams.iter().filter(edits).count().max(1)
     }
 
+    /// The streams of all patches of insides, if this stream holds such.
+    fn inner(&self, stream: &Stream<'a>) -> Vec<Stream<'a>> {
+        let packing = self.header.packing.as_ref().filter(|_| stream.id == INSIDES);
+        let inside = packing.and_then(|packing| stretches(stream.bytes, packing).ok());
+        inside
+            .into_iter()
+            .flatten()
+            .flat_map(|s| s.patch.streams)
+            .collect()
+    }
+
     /// Sizes by stream.
     pub fn report(&self) -> Report {
         let mut streams = vec![Part {
             name: "header".into(),
             bytes: self.header_len as u64,
         }];
-        for s in &self.streams {
-            let (name, bytes) = (stream_name(s.id), s.bytes.len() as u64);
-            match streams.iter_mut().find(|part: &&mut Part| part.name == name) {
+        let mut add =
+            |name: &str, bytes: u64| match streams.iter_mut().find(|part: &&mut Part| part.name == name) {
                 Some(part) => part.bytes += bytes,
                 None => streams.push(Part {
                     name: name.into(),
                     bytes,
                 }),
+            };
+        for s in &self.streams {
+            let mut bytes = s.bytes.len() as u64;
+            for inner in self.inner(s) {
+                bytes -= inner.bytes.len() as u64;
+                add(stream_name(inner.id), inner.bytes.len() as u64);
             }
+            add(stream_name(s.id), bytes);
         }
         let total = streams.iter().map(|p| p.bytes).sum();
         Report {
@@ -156,11 +193,18 @@ impl<'a> Patch<'a> {
 /// Stream of whole-file bytes.
 pub const WHOLE: u8 = 0;
 
+/// Stream of the plans of a packed patch, and the one of the patches of its insides.
+pub const PLANS: u8 = 14;
+/// See [`PLANS`].
+pub const INSIDES: u8 = 15;
+
 /// The name of a stream in reports.
 pub fn stream_name(id: u8) -> &'static str {
     match STREAMS.iter().find(|(stream, _)| *stream as u8 == id) {
         Some((_, name)) => name,
         None if id == WHOLE => "whole",
+        None if id == PLANS => "plans",
+        None if id == INSIDES => "insides",
         None => "unknown",
     }
 }
@@ -172,16 +216,25 @@ pub type Body = (u8, Coding, u64, Vec<u8>);
 pub fn write(header: &Header, streams: &[Body]) -> Vec<u8> {
     let mut out = Vec::new();
     header.write(&mut out);
-    put_varint(&mut out, streams.len() as u64);
-    for (id, coding, decoded, bytes) in streams {
-        out.push(*id | (*coding as u8) << 6);
-        if *coding == Coding::Zstd {
-            put_varint(&mut out, *decoded);
-        }
-        put_varint(&mut out, bytes.len() as u64);
-    }
-    for (_, _, _, bytes) in streams {
-        out.extend_from_slice(bytes);
-    }
+    let rows = streams.iter().map(|(id, coding, decoded, bytes)| Stream {
+        id: *id,
+        coding: *coding,
+        decoded: *decoded,
+        bytes,
+    });
+    write_streams(rows, &mut out);
     out
+}
+
+/// Writes a directory and its bodies.
+fn write_streams<'s>(streams: impl Iterator<Item = Stream<'s>> + Clone, out: &mut Vec<u8>) {
+    put_varint(out, streams.clone().count() as u64);
+    for stream in streams.clone() {
+        out.push(stream.id | (stream.coding as u8) << 6);
+        if stream.coding == Coding::Zstd {
+            put_varint(out, stream.decoded);
+        }
+        put_varint(out, stream.bytes.len() as u64);
+    }
+    streams.for_each(|stream| out.extend_from_slice(stream.bytes));
 }

@@ -1,0 +1,154 @@
+//! A packed patch: the old file opened, its inside made into the new one stretch by stretch, and that closed.
+
+use crate::budget::{Budget, Held};
+use crate::container::{Coding, INSIDES, PLANS, Packing, Patch, Stretch, stretches};
+use crate::cursor::Cursor;
+use crate::packed::{Closer, Inside, Op, Plan, Scratch, Section, Side, open};
+use crate::{Error, Part, ReadAt, error::Result};
+
+/// Writes the new file; gives the bytes of the patch by section.
+pub(super) fn rebuild(
+    patch: &Patch,
+    old: &dyn ReadAt,
+    budget: &Budget,
+    (threads, scratch): (usize, Option<&dyn Scratch>),
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Vec<Part>> {
+    let packing = patch.header().packing.as_ref();
+    let packing = packing.ok_or(Error::DamagedPatch("it does not say what is packed"))?;
+    let ([opening, closing], _held) = plans(patch, budget)?;
+    let insides = patch.streams().iter().find(|s| s.id == INSIDES);
+    let insides = insides.filter(|s| s.coding == Coding::Stored);
+    let insides = insides.ok_or(Error::DamagedPatch("its insides are missing"))?;
+    let stretches = stretches(insides.bytes, packing)?;
+    let inside = opened(&opening, old, packing, scratch, budget)?;
+    let mut writer = Writer {
+        old: inside.read(),
+        at: 0,
+        stretches: stretches[1..].iter(),
+        next: None,
+        closer: Closer::new(&closing, budget),
+        budget,
+        threads,
+        sink,
+        parts: Vec::new(),
+    };
+    writer.go_on();
+    let rest = &stretches[0].patch;
+    let parts = rest.write(inside.read(), budget, threads, &mut |piece| writer.rest(piece))?;
+    writer.parts.extend(parts);
+    writer.stretches()?;
+    writer.closer.finish(writer.sink)?;
+    Ok(writer.parts)
+}
+
+/// The plans of both files, and their memory.
+fn plans<'b>(patch: &Patch, budget: &'b Budget<'b>) -> Result<([Plan; 2], Held<'b>)> {
+    let damaged = Error::DamagedPatch("its plans of packed files are damaged");
+    let stream = patch.streams().iter().find(|s| s.id == PLANS);
+    let mut held = budget.held();
+    let bytes = match stream {
+        Some(s) if s.coding == Coding::Stored => s.bytes.to_vec(),
+        Some(s) if s.coding == Coding::Zstd => {
+            held.set(s.decoded)?;
+            zstd::bulk::decompress(s.bytes, s.decoded as usize).map_err(|_| damaged)?
+        }
+        _ => return Err(damaged),
+    };
+    held.set(bytes.len() as u64 * (1 + size_of::<Op>() as u64))?;
+    let mut cursor = Cursor::new(&bytes);
+    let opening = Plan::read(Side::Old, &mut cursor)?;
+    let closing = Plan::read(Side::New, &mut cursor)?;
+    if !cursor.is_empty() {
+        return Err(Error::DamagedPatch("bytes after its plans"));
+    }
+    Ok(([opening, closing], held))
+}
+
+/// The inside of the old file.
+fn opened<'b>(
+    plan: &Plan,
+    old: &dyn ReadAt,
+    packing: &Packing,
+    scratch: Option<&dyn Scratch>,
+    budget: &'b Budget<'b>,
+) -> Result<Inside<'b>> {
+    let other = || Error::DamagedPatch("the inside of the old file has another size than declared");
+    let mut inside = Inside::new(
+        packing.old_inside,
+        (packing.scratch > 0).then_some(scratch),
+        budget,
+    )?;
+    let mut left = packing.old_inside;
+    budget.stage("open the old file", left);
+    open(plan, old, budget, &mut |piece| {
+        left = left.checked_sub(piece.len() as u64).ok_or_else(other)?;
+        inside.push(piece)?;
+        budget.at(packing.old_inside - left);
+        Ok(())
+    })?;
+    if left > 0 {
+        return Err(other());
+    }
+    inside.finish()?;
+    Ok(inside)
+}
+
+/// The new inside on its way to be closed, put together from its stretches.
+struct Writer<'a, 's> {
+    old: &'a dyn ReadAt,
+    at: u64,
+    stretches: std::slice::Iter<'a, Stretch<'a>>,
+    next: Option<&'a Stretch<'a>>,
+    closer: Closer<'a>,
+    budget: &'a Budget<'a>,
+    threads: usize,
+    sink: &'s mut dyn FnMut(&[u8]) -> Result<()>,
+    parts: Vec<Part>,
+}
+
+impl Writer<'_, '_> {
+    fn go_on(&mut self) {
+        self.next = self.stretches.next();
+    }
+
+    /// Takes bytes of what no stretch stands out of.
+    fn rest(&mut self, mut piece: &[u8]) -> Result<()> {
+        while !piece.is_empty() {
+            self.stretches()?;
+            let room = self.next.map_or(u64::MAX, |next| next.new.start - self.at);
+            let n = room.min(piece.len() as u64) as usize;
+            self.closer.push(&piece[..n], self.sink)?;
+            self.at += n as u64;
+            piece = &piece[n..];
+        }
+        Ok(())
+    }
+
+    /// Makes the stretches that begin here.
+    fn stretches(&mut self) -> Result<()> {
+        while let Some(stretch) = self.next.filter(|next| next.new.start == self.at) {
+            let section = Section {
+                of: self.old,
+                from: stretch.old.start,
+                len: stretch.old.end - stretch.old.start,
+            };
+            let (closer, sink, mut left) =
+                (&mut self.closer, &mut *self.sink, stretch.patch.header().new_len);
+            let parts = stretch
+                .patch
+                .write(&section, self.budget, self.threads, &mut |piece| {
+                    let damaged = Error::DamagedPatch("a stretch is longer than declared");
+                    left = left.checked_sub(piece.len() as u64).ok_or(damaged)?;
+                    closer.push(piece, sink)
+                })?;
+            if left > 0 {
+                return Err(Error::DamagedPatch("a stretch is shorter than declared"));
+            }
+            self.parts.extend(parts);
+            self.at = stretch.new.end;
+            self.go_on();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Closing a file: its bytes from its inside, forward, by a plan.
+
+use super::codec::Encoder;
+use super::plan::{Op, Plan};
+use crate::budget::Budget;
+use crate::{Error, error::Result};
+
+/// Where the closed file goes, piece by piece.
+pub type Sink<'s> = dyn FnMut(&[u8]) -> Result<()> + 's;
+
+/// Takes an inside in, piece by piece.
+pub struct Closer<'a> {
+    ops: std::slice::Iter<'a, Op>,
+    /// Bytes of the current copy that are still to come.
+    left: u64,
+    levels: Vec<Encoder<'a>>,
+    budget: &'a Budget<'a>,
+}
+
+impl<'a> Closer<'a> {
+    /// At the start of the inside.
+    pub fn new(plan: &'a Plan, budget: &'a Budget<'a>) -> Closer<'a> {
+        Closer {
+            ops: plan.ops.iter(),
+            left: 0,
+            levels: Vec::new(),
+            budget,
+        }
+    }
+
+    /// Takes the next bytes of the inside.
+    pub fn push(&mut self, mut inside: &[u8], sink: &mut Sink) -> Result<()> {
+        while !inside.is_empty() {
+            if self.left == 0 && !self.next(sink)? {
+                return Err(Error::DamagedPatch("more inside than its plan foresees"));
+            }
+            let n = (inside.len() as u64).min(self.left) as usize;
+            self.left -= n as u64;
+            self.hand_down(self.levels.len(), &inside[..n], sink)?;
+            inside = &inside[n..];
+        }
+        Ok(())
+    }
+
+    /// Ends the inside.
+    pub fn finish(&mut self, sink: &mut Sink) -> Result<()> {
+        loop {
+            // A copy of all that is left ends here.
+            if self.left > 0 && self.left < u64::MAX >> 1 {
+                return Err(Error::DamagedPatch("less inside than its plan foresees"));
+            }
+            if !self.next(sink)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on to the next copy; `false` where the plan ends before one.
+    fn next(&mut self, sink: &mut Sink) -> Result<bool> {
+        while let Some(op) = self.ops.next() {
+            match op {
+                Op::Copy(len) => {
+                    self.left = len.unwrap_or(u64::MAX);
+                    return Ok(true);
+                }
+                Op::Open(codec) => {
+                    let mut held = self.budget.held();
+                    held.set(Encoder::MEMORY)?;
+                    self.levels.push(Encoder::new(codec, held));
+                }
+                Op::Close => {
+                    let mut packed = Vec::new();
+                    if let Some(mut top) = self.levels.pop() {
+                        self.budget.go_on(top.finish(&mut packed))?;
+                    }
+                    self.hand_down(self.levels.len(), &packed, sink)?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives bytes to the encoder of a level, and what that makes of them to the level below.
+    fn hand_down(&mut self, level: usize, bytes: &[u8], sink: &mut Sink) -> Result<()> {
+        let Some(below) = level.checked_sub(1) else {
+            return sink(bytes);
+        };
+        let mut packed = Vec::new();
+        let work = self.levels[below].push(bytes, &mut packed);
+        self.budget.go_on(work)?;
+        if packed.is_empty() {
+            return Ok(());
+        }
+        self.hand_down(below, &packed, sink)
+    }
+}

@@ -1,0 +1,20 @@
+//! Packed files, opened before they are compared and closed again exactly: what both sides compute of it.
+//!
+//! A file's *inside* is the file with its packed members unpacked in place. A [`Plan`] says how one side gets from
+//! the file to its inside or back; it knows codecs only, not containers: where members lie is the encoder's to find.
+
+mod close;
+mod codec;
+pub mod deflate;
+mod find;
+mod gzip;
+mod inside;
+mod open;
+mod plan;
+
+pub use close::Closer;
+pub use codec::{Codec, has_encoder};
+pub use find::{Found, look};
+pub use inside::{Inside, Scratch, ScratchFile, Section};
+pub use open::open;
+pub use plan::{Op, Plan, Side};

@@ -1,0 +1,287 @@
+//! Packed files: opened, compared and closed exactly; what cannot be goes the plain way; what lies is found out.
+
+use elfdelta::container::{self, Method};
+use elfdelta::packed::deflate::{Deflate, Style};
+use elfdelta::{Error, Limits, Options, Patch, Silent};
+use flate2::{Compression, write::DeflateEncoder};
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn words(len: usize, mut state: u64) -> Vec<u8> {
+    let lines = [
+        "the option is given",
+        "a file that is not there",
+        "returns zero on success",
+        "see also",
+    ];
+    let mut text = Vec::new();
+    while text.len() < len {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        writeln!(text, "{} {:x}", lines[(state >> 62) as usize], state >> 48).unwrap();
+    }
+    text
+}
+
+/// Two versions of a text.
+fn texts(len: usize) -> [Vec<u8>; 2] {
+    let old = words(len, 1);
+    let mut new = old.clone();
+    new.splice(len / 3..len / 3 + 5, *b"something else");
+    new.splice(len / 2..len / 2, words(len / 200, 2));
+    [old, new]
+}
+
+fn deflated(text: &[u8], style: Style) -> Vec<u8> {
+    let (mut deflate, mut out) = (Deflate::new(style), Vec::new());
+    for piece in text.chunks(10_007) {
+        deflate.push(piece);
+        deflate.take(&mut out);
+    }
+    deflate.finish();
+    deflate.take(&mut out);
+    out
+}
+
+fn gzip(text: &[u8], stream: &[u8]) -> Vec<u8> {
+    let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
+    file.extend_from_slice(stream);
+    file.extend(crc32fast::hash(text).to_le_bytes());
+    file.extend((text.len() as u32).to_le_bytes());
+    file
+}
+
+fn gnu(text: &[u8]) -> Vec<u8> {
+    gzip(text, &deflated(text, Style::default()))
+}
+
+fn diff(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let delta = elfdelta::diff(old, new, &Options::default(), &Silent);
+    let delta = delta.expect("every pair has a patch");
+    assert_eq!(
+        apply(old, &delta.bytes, &Limits::default()).expect("it applies"),
+        new
+    );
+    delta.bytes
+}
+
+fn apply(old: &[u8], patch: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+    let mut new = Vec::new();
+    Patch::parse(patch, limits)?.apply(&old, &mut new, limits, &Silent)?;
+    Ok(new)
+}
+
+fn method(patch: &[u8]) -> Method {
+    Patch::parse(patch, &Limits::default()).unwrap().header().method
+}
+
+#[test]
+fn every_style_is_closed_again() {
+    let [old, new] = texts(120_000);
+    for style in Style::all() {
+        let patch = diff(&gnu(&old), &gzip(&new, &deflated(&new, style)));
+        assert_eq!(method(&patch), Method::Packed, "{style:?}");
+        assert!(patch.len() < 1200, "{} bytes for {style:?}", patch.len());
+    }
+}
+
+#[test]
+fn one_side_may_be_packed_alone() {
+    let [old, new] = texts(60_000);
+    for (old, new) in [(gnu(&old), new.clone()), (old, gnu(&new))] {
+        let patch = diff(&old, &new);
+        assert_eq!(method(&patch), Method::Packed);
+        assert!(patch.len() < 800, "{} bytes", patch.len());
+    }
+}
+
+#[test]
+fn what_programs_write_is_closed_again() {
+    let [old, new] = texts(300_000);
+    for level in 1..=9 {
+        let run = |text: &[u8]| {
+            let mut child = Command::new("gzip")
+                .args(["-nc", &format!("-{level}")])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .ok()?;
+            let mut input = child.stdin.take()?;
+            let text = text.to_vec();
+            let feeder = std::thread::spawn(move || input.write_all(&text));
+            let output = child.wait_with_output().ok()?;
+            feeder.join().ok()?.ok()?;
+            Some(output.stdout)
+        };
+        let (Some(old), Some(new)) = (run(&old), run(&new)) else {
+            return println!("skipped: there is no gzip here");
+        };
+        let patch = diff(&old, &new);
+        assert_eq!(method(&patch), Method::Packed, "level {level}");
+        assert!(patch.len() < 2000, "{} bytes at level {level}", patch.len());
+    }
+}
+
+/// What each encoder makes of a fixed text: both sides compute it, so it must never change.
+#[test]
+fn encoders_are_frozen() {
+    let text = words(200_000, 7);
+    let mut all = Sha256::new();
+    let mut sizes = Vec::new();
+    for style in Style::all() {
+        let stream = deflated(&text, style);
+        all.update(&stream);
+        sizes.push(stream.len());
+    }
+    let digest: String = all.finalize().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(digest, FROZEN, "sizes {sizes:?}");
+}
+
+const FROZEN: &str = "aa94a2d9fc09b2a46a230668149c06adf9711a5439fd18f81f73f284647f51eb";
+
+#[test]
+fn archives_that_lie_go_a_plainer_way() {
+    let [old_text, new_text] = texts(30_000);
+    let (old, new) = (gnu(&old_text), gnu(&new_text));
+    let mut foreign = DeflateEncoder::new(Vec::new(), Compression::new(9));
+    foreign.write_all(&new_text).unwrap();
+    let mut other_sum = new.clone();
+    let at = other_sum.len() - 6;
+    other_sum[at] ^= 1;
+    let mut named = new.clone();
+    named[3] = 8;
+    let mut flags = new.clone();
+    flags[3] = 0xff;
+    for new in [
+        gzip(&new_text, &foreign.finish().unwrap()),
+        other_sum,
+        named,
+        flags,
+        new[..new.len() - 3].to_vec(),
+        new[..new.len() / 2].to_vec(),
+        new[..11].to_vec(),
+        [&new[..], b"and more"].concat(),
+        [&new[..], &old[..]].concat(),
+        [&new[..10], &[0xff; 400]].concat(),
+        gzip(b"", &deflated(b"", Style::default())),
+        gnu(&gnu(&new)),
+    ] {
+        diff(&old, &new);
+        diff(&new, &old);
+    }
+}
+
+#[test]
+fn levels_of_packing_are_opened_to_a_depth() {
+    let [mut old, mut new] = texts(40_000);
+    for _ in 0..9 {
+        (old, new) = (gnu(&old), gnu(&new));
+        diff(&old, &new);
+    }
+}
+
+/// The patch with another header.
+fn rewritten(patch: &[u8], change: impl FnOnce(&mut container::Header)) -> Vec<u8> {
+    let patch = Patch::parse(patch, &Limits::default()).unwrap();
+    let mut header = patch.header().clone();
+    change(&mut header);
+    let bodies: Vec<container::Body> = patch
+        .streams()
+        .iter()
+        .map(|s| (s.id, s.coding, s.decoded, s.bytes.to_vec()))
+        .collect();
+    container::write(&header, &bodies)
+}
+
+#[test]
+fn sizes_that_lie_are_damage() {
+    let [old, new] = texts(60_000).map(|text| gnu(&text));
+    let patch = diff(&old, &new);
+    for by in [-40_000, -1, 1, 40_000] {
+        let changes: [fn(&mut container::Packing) -> &mut u64; 2] = [
+            |packing| &mut packing.old_inside,
+            |packing| &mut packing.new_inside,
+        ];
+        for of in changes {
+            let lying = rewritten(&patch, |header| {
+                let size = of(header.packing.as_mut().unwrap());
+                *size = size.saturating_add_signed(by);
+            });
+            let done = apply(&old, &lying, &Limits::default()).map(drop);
+            assert!(matches!(done, Err(Error::DamagedPatch(_))), "{by}: {done:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_damage_before_it_has_gone_off() {
+    let bomb = gnu(&vec![0; 60 << 20]);
+    let [old, new] = texts(60_000).map(|text| gnu(&text));
+    let patch = diff(&old, &new);
+    let armed = rewritten(&patch, |header| {
+        header.old_len = bomb.len() as u64;
+        header.old_digest = Sha256::digest(&bomb).into();
+    });
+    let done = apply(&bomb, &armed, &Limits::default()).map(drop);
+    assert!(matches!(done, Err(Error::DamagedPatch(_))), "{done:?}");
+}
+
+#[test]
+fn an_encoder_that_is_not_there_is_told_of_first() {
+    let [old, new] = texts(30_000).map(|text| gnu(&text));
+    let patch = rewritten(&diff(&old, &new), |header| {
+        header.packing.as_mut().unwrap().encoders = vec!["liblzma 0.0.1".into()];
+    });
+    // Not even the old file is looked at.
+    let done = apply(b"another file", &patch, &Limits::default());
+    assert!(matches!(&done, Err(Error::MissingEncoder(name)) if name == "liblzma 0.0.1"));
+}
+
+#[test]
+fn scratch_space_and_work_have_limits() {
+    let [old, new] = texts(5 << 20).map(|text| gnu(&text));
+    let patch = diff(&old, &new);
+    let header = Patch::parse(&patch, &Limits::default()).unwrap().header().clone();
+    let scratch = header.packing.unwrap().scratch;
+    assert!(scratch > 5 << 20);
+    let refused = |limits: Limits| {
+        let done = apply(&old, &patch, &limits).map(drop);
+        assert!(matches!(done, Err(Error::OverLimit { .. })), "{done:?}");
+    };
+    let limits = Limits::default;
+    refused(Limits {
+        scratch: scratch - 1,
+        ..limits()
+    });
+    // In memory it counts as such.
+    refused(Limits {
+        memory: header.memory + scratch - 1,
+        ..limits()
+    });
+    refused(Limits {
+        work_per_byte: 0,
+        ..limits()
+    });
+}
+
+#[test]
+fn altered_patches_are_errors() {
+    let [old, new] = texts(8000).map(|text| gnu(&text));
+    let patch = diff(&old, &new);
+    let limits = Limits {
+        memory: 64 << 20,
+        output: 1 << 20,
+        scratch: 1 << 20,
+        ..Limits::default()
+    };
+    for at in 0..patch.len() {
+        for bit in [1 << (at % 8), 0xff] {
+            let mut altered = patch.clone();
+            altered[at] ^= bit;
+            if let Ok(made) = apply(&old, &altered, &limits) {
+                assert_eq!(made, new, "byte {at}");
+            }
+        }
+        assert!(apply(&old, &patch[..at], &limits).is_err(), "cut at {at}");
+    }
+}

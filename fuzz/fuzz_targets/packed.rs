@@ -1,0 +1,35 @@
+//! Arbitrary bytes as a packed file, and as a patch of one: opened within limits, closed to the same bytes.
+#![no_main]
+
+use elfdelta::packed::{Closer, Side, look};
+use elfdelta::{Limits, Patch, Silent, budget::Budget};
+use libfuzzer_sys::fuzz_target;
+
+const OLD: &[u8] = include_bytes!("../seeds/packed/old.gz");
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(found) = look(bytes, Side::New, &|| false) {
+        let budget = Budget::default();
+        let (mut closer, mut made) = (Closer::new(&found.plan, &budget), Vec::new());
+        let sink = &mut |piece: &[u8]| {
+            made.extend_from_slice(piece);
+            Ok(())
+        };
+        closer.push(&found.inside, sink).expect("its own plan");
+        closer.finish(sink).expect("its own plan");
+        assert_eq!(made, bytes);
+    }
+    look(bytes, Side::Old, &|| false);
+    let limits = Limits {
+        memory: 64 << 20,
+        output: 1 << 20,
+        scratch: 1 << 20,
+        threads: 1,
+        ..Limits::default()
+    };
+    let mut new = Vec::new();
+    if let Ok(patch) = Patch::parse(bytes, &limits) {
+        let _ = patch.apply(&OLD, &mut new, &limits, &Silent);
+        assert!(new.len() as u64 <= limits.output);
+    }
+});
