@@ -45,9 +45,38 @@ pub struct Copier<'a> {
 const TRIES: u32 = 3;
 const BUFFER: usize = 1 << 20;
 
+/// Makes something in a tree, again where somebody who may write there was in the way. The last error stands.
+pub fn retry<T>(mut make: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 1..TRIES {
+        match make() {
+            Err(e) if collided(&e) => {}
+            done => return done,
+        }
+    }
+    make()
+}
+
+/// Whether somebody else made or removed an entry at the same time.
+fn collided(e: &Error) -> bool {
+    let code = match e {
+        Error::Io { source, .. } => source.raw_os_error().map(Errno::from_raw_os_error),
+        _ => None,
+    };
+    matches!(code, Some(Errno::EXIST | Errno::NOENT))
+}
+
 impl Copier<'_> {
     /// Makes `tree`'s entry at the path what the entry here is.
     pub fn copy(&self, here: &Here, tree: &Beneath) -> Result<Copied> {
+        match retry(|| self.copy_once(here, tree)) {
+            Err(e) if collided(&e) => Ok(Copied::Not(
+                "another program keeps writing where it would stand".into(),
+            )),
+            done => done,
+        }
+    }
+
+    fn copy_once(&self, here: &Here, tree: &Beneath) -> Result<Copied> {
         let (dir, name) = tree.parent(here.path)?;
         let there = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         if self.quick && there.is_some_and(|there| self.same(here, &there, dir.as_fd(), name)) {

@@ -12,7 +12,7 @@ use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind, Manifest, escape, file_xattrs, unescape};
 use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
-use copy::{Copied, Copier};
+use copy::{Copied, Copier, retry};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -587,7 +587,10 @@ impl Carry<'_> {
 
     /// Makes the tree's entry at a path the shipped one, unless it is.
     fn lay(&mut self, path: &[u8], entry: Option<&Entry>) -> Result<()> {
-        let Some(entry) = entry else { return Ok(()) };
+        entry.map_or(Ok(()), |entry| retry(|| self.lay_once(path, entry)))
+    }
+
+    fn lay_once(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
         let (dir, name) = self.to.parent(path)?;
         if let Some(there) = look(dir.as_fd(), name, path)? {
             let same = self.is(&there, entry)?;
