@@ -144,9 +144,8 @@ impl Copier<'_> {
 
     fn file(&self, here: &Here, dir: BorrowedFd, name: &OsStr) -> Result<Copied> {
         let shown = Path::new(OsStr::from_bytes(here.path));
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let source = match rustix::fs::openat(here.dir, here.name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
+        let source = match here.open() {
+            Ok(file) => file,
             Err(Errno::NOENT) => return Ok(Copied::Gone),
             // It is something else by now; the next look will tell.
             Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(Copied::Restless),

@@ -2,24 +2,19 @@
 //! along to every tree that is switched to, forward and back; what cannot is named before the switch.
 
 mod copy;
+mod lay;
 mod walk;
 
 use super::Site;
-use super::files::{Beneath, set_attributes};
+use super::files::Beneath;
 use super::fixed::inode;
 use crate::disk::{self, Sync};
-use crate::error::Doing;
-use crate::manifest::{Content, Entry, Kind, Manifest, escape, file_xattrs, unescape};
-use crate::watch::Heed;
+use crate::manifest::{Entry, Kind, Manifest, escape, unescape};
 use crate::{Digest, Error, Result, Watch};
-use copy::{Copied, Copier, retry};
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
+use copy::{Copied, Copier};
+use rustix::fs::FileType;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use walk::{Here, gone, look, remove, walk};
 
 /// Suffix of a release's new default beside a file that was changed here.
@@ -520,104 +515,5 @@ impl Carry<'_> {
             Copied::Not(why) => self.not_kept(here.path, &why),
         }
         Ok(())
-    }
-
-    /// Whether an entry here has a shipped content.
-    fn is(&self, here: &Here, entry: &Entry) -> Result<bool> {
-        Ok(match (&entry.kind, here.kind()) {
-            (Kind::Dir, FileType::Directory) => true,
-            (Kind::Symlink(target), FileType::Symlink) => {
-                let found = rustix::fs::readlinkat(here.dir, here.name, Vec::new());
-                found.is_ok_and(|t| t.as_bytes() == target)
-            }
-            (Kind::File(content), FileType::RegularFile) => {
-                here.stat.st_size as u64 == content.size && self.holds(here, content)?
-            }
-            _ => false,
-        })
-    }
-
-    fn holds(&self, here: &Here, content: &Content) -> Result<bool> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(here.dir, here.name, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::ACCESS | Errno::PERM) => {
-                return Ok(false);
-            }
-            Err(e) => return Err(e).doing("open", OsStr::from_bytes(here.path)),
-        };
-        let bounded = std::io::Read::take(&file, content.size.saturating_add(1));
-        let found = Digest::of_reader(Heed::new(bounded, self.copier.watch));
-        Ok(found.doing("read", OsStr::from_bytes(here.path))?.0 == content.digest)
-    }
-
-    /// Whether mode, owner and attributes are as shipped.
-    fn dressed_as(&self, here: &Here, entry: Option<&Entry>) -> bool {
-        let Some(entry) = entry else { return false };
-        let mode = here.stat.st_mode & 0o7777;
-        if self.copier.unprivileged {
-            return mode == entry.mode || mode == entry.mode & 0o1777;
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let open = rustix::fs::openat(here.dir, here.name, flags, Mode::empty()).map(File::from);
-        let xattrs = open.ok().and_then(|f| file_xattrs(&f, here.name.as_ref()).ok());
-        mode == entry.mode
-            && (here.stat.st_uid, here.stat.st_gid) == (entry.uid, entry.gid)
-            && xattrs.is_none_or(|x| x == entry.xattrs)
-    }
-
-    /// Gives the default the attributes that were set here.
-    fn dress(&mut self, here: &Here) -> Result<()> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let Ok(source) = rustix::fs::openat(here.dir, here.name, flags, Mode::empty()) else {
-            return Ok(());
-        };
-        let entry = Entry {
-            path: here.path.to_owned(),
-            kind: Kind::Dir,
-            mode: here.stat.st_mode & 0o7777,
-            uid: here.stat.st_uid,
-            gid: here.stat.st_gid,
-            xattrs: file_xattrs(&File::from(source), here.name.as_ref())?,
-            time: None,
-        };
-        let file = self.to.file(here.path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        set_attributes(file, &entry, self.copier.unprivileged)
-    }
-
-    /// Makes the tree's entry at a path the shipped one, unless it is.
-    fn lay(&mut self, path: &[u8], entry: Option<&Entry>) -> Result<()> {
-        entry.map_or(Ok(()), |entry| retry(|| self.lay_once(path, entry)))
-    }
-
-    fn lay_once(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
-        let (dir, name) = self.to.parent(path)?;
-        if let Some(there) = look(dir.as_fd(), name, path)? {
-            let same = self.is(&there, entry)?;
-            if same && (self.dressed_as(&there, Some(entry)) || there.kind() == FileType::Symlink) {
-                return Ok(());
-            }
-            if !(same && there.kind() == FileType::Directory) {
-                remove(&self.to, path, self.copier.watch)?;
-            }
-        }
-        self.changed = true;
-        match &entry.kind {
-            Kind::Dir => {
-                match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o700)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(e) => return Err(e).doing("make directory", name),
-                }
-                set_attributes(self.to.dir(path)?, entry, self.copier.unprivileged)
-            }
-            Kind::File(content) => self
-                .site
-                .lay_default(&self.to, path, entry, content, self.copier.watch),
-            Kind::Symlink(target) => {
-                rustix::fs::symlinkat(OsStr::from_bytes(target), &dir, name).doing("link", name)?;
-                self.site.dress_link(&dir, name, entry)
-            }
-            Kind::Hard(_) => Ok(()),
-        }
     }
 }

@@ -4,9 +4,10 @@ use super::super::files::{Beneath, times_of};
 use crate::error::Doing;
 use crate::manifest::Time;
 use crate::{Error, Result, Watch};
-use rustix::fs::{AtFlags, Dir, FileType, Stat, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -28,6 +29,12 @@ pub struct Here<'a> {
 impl Here<'_> {
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Opens it to be read: follows no link, waits for nobody, becomes nobody's terminal.
+    pub fn open(&self) -> rustix::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(self.dir, self.name, flags, Mode::empty()).map(File::from)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{ELFUP, copy, small, strace_works, sweep, whole};
 use crate::world::{World, runs, update};
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -13,7 +14,7 @@ fn text(world: &World, name: &str) -> String {
     world.path(name).to_str().unwrap().to_owned()
 }
 
-fn again(arguments: &[&str], at: &str) {
+fn again(arguments: &[impl AsRef<OsStr>], at: &str) {
     let done = Command::new(ELFUP)
         .args(arguments)
         .stdin(Stdio::null())
@@ -21,6 +22,10 @@ fn again(arguments: &[&str], at: &str) {
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success(), "{at}: again: {said}");
+}
+
+fn words(command: &[String]) -> Vec<&str> {
+    command.iter().map(String::as_str).collect()
 }
 
 /// A world with one release, a site at it, root and targets keys in `offline`, and all of it saved for resets.
@@ -55,6 +60,15 @@ impl Farm {
             copy(&self.world.path(&format!("saved-{dir}")), &self.world.path(dir));
         }
     }
+    /// A command of `keys` over the keys of both places.
+    fn command(&self, verb: &[&str]) -> Vec<String> {
+        let mut command = vec!["keys".to_owned()];
+        command.extend(verb.iter().map(|&word| word.to_owned()));
+        for place in ["keys", "offline", "repo"] {
+            command.extend([format!("--{place}"), text(&self.world, place)]);
+        }
+        command
+    }
     /// What a site that trusts the first root, and one that was there before, come to.
     fn sites_reach(&self, release: &str, at: &str) {
         self.sites.set(self.sites.get() + 1);
@@ -88,20 +102,9 @@ fn rotations_survive_every_point() {
         return;
     }
     let farm = Farm::new();
-    let [keys, offline, repo] = ["keys", "offline", "repo"].map(|n| text(&farm.world, n));
     for role in ROLES.into_iter().take(if whole() { 5 } else { 3 }) {
-        let command = [
-            "keys",
-            "rotate",
-            role,
-            "--keys",
-            &keys,
-            "--offline",
-            &offline,
-            "--repo",
-            &repo,
-        ];
-        sweep(&command, &|| farm.reset(), &|at| {
+        let command = farm.command(&["rotate", role]);
+        sweep(&words(&command), &|| farm.reset(), &|at| {
             // Whatever was reached, sites go on at once, and so does the farm with its online keys.
             farm.sites_reach("r1", at);
             farm.publishes(at);
@@ -119,7 +122,6 @@ fn a_lost_key_is_replaced_at_every_point() {
         return;
     }
     let farm = Farm::new();
-    let [keys, offline, repo] = ["keys", "offline", "repo"].map(|n| text(&farm.world, n));
     for (role, dir) in [
         ("snapshot", "keys"),
         ("timestamp", "keys"),
@@ -130,18 +132,8 @@ fn a_lost_key_is_replaced_at_every_point() {
             farm.world.path("lost"),
         )
         .unwrap();
-        let command = [
-            "keys",
-            "rotate",
-            role,
-            "--keys",
-            &keys,
-            "--offline",
-            &offline,
-            "--repo",
-            &repo,
-        ];
-        sweep(&command, &|| farm.reset(), &|at| {
+        let command = farm.command(&["rotate", role]);
+        sweep(&words(&command), &|| farm.reset(), &|at| {
             again(&command, at);
             farm.roots_are_whole(at);
             farm.publishes(at);
@@ -152,19 +144,7 @@ fn a_lost_key_is_replaced_at_every_point() {
             farm.world.path(&format!("saved-{dir}/{role}.key")),
         )
         .unwrap();
-        again(
-            &[
-                "keys",
-                "finish",
-                "--keys",
-                &keys,
-                "--offline",
-                &offline,
-                "--repo",
-                &repo,
-            ],
-            role,
-        );
+        again(&farm.command(&["finish"]), role);
     }
 }
 
@@ -197,17 +177,8 @@ fn refreshing_and_finishing_survive_every_point() {
     .unwrap();
     farm.save();
     let refresh = ["repo", "refresh", &repo, "--keys", &keys, "--offline", &offline];
-    let finish = [
-        "keys",
-        "finish",
-        "--keys",
-        &keys,
-        "--offline",
-        &offline,
-        "--repo",
-        &repo,
-    ];
-    for command in [&refresh[..], &finish[..]] {
+    let finish = farm.command(&["finish"]);
+    for command in [&refresh[..], &words(&finish)] {
         sweep(command, &|| farm.reset(), &|at| {
             farm.sites_reach("r1", at);
             again(command, at);
