@@ -6,6 +6,7 @@ use nix::{
 };
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -144,43 +145,59 @@ fn until(what: &str, mut fits: impl FnMut() -> bool) {
     }
 }
 
-/// A run that is killed when the test is over, whatever became of it.
-struct Guard(Child);
+/// A run that is killed with its engines when the test is over, whatever became of it.
+struct Guard {
+    run: Child,
+    mark: String,
+}
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.run.kill();
+        let _ = self.run.wait();
+        for process in with_argument(&self.mark, 0) {
+            let _ = kill(Pid::from_raw(process as i32), Signal::SIGKILL);
+        }
     }
 }
 
 #[test]
 fn a_signal_to_the_bench_ends_the_engines_too() {
     let folder = tempfile::tempdir().unwrap();
-    let old = noise(24 << 20, 1);
+    // An engine that never ends by itself, known by how long it would sleep.
+    let mark = format!("10000{:07}", std::process::id());
+    let engine = folder.path().join("bin/bsdiff");
+    put(
+        folder.path(),
+        "bin/bsdiff",
+        format!("#!/bin/sh\nsleep {mark}\n").as_bytes(),
+    );
+    fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
     for index in 0..4 {
-        put(folder.path(), &format!("old/{index}"), &old);
-        let new: Vec<u8> = old
-            .iter()
-            .enumerate()
-            .map(|(at, b)| b ^ u8::from(at % 90 == index))
-            .collect();
-        put(folder.path(), &format!("new/{index}"), &new);
+        put(
+            folder.path(),
+            &format!("old/{index}"),
+            format!("old {index}").as_bytes(),
+        );
+        put(
+            folder.path(),
+            &format!("new/{index}"),
+            format!("new {index}").as_bytes(),
+        );
     }
-    let place = folder.path().join("new").display().to_string();
-    let mut run = bench(folder.path(), &["--engines", "elfdelta", "--jobs", "2"]);
-    let mut run = Guard(run.stderr(Stdio::null()).spawn().unwrap());
-    let id = run.0.id();
-    until("no engine began", || with_argument(&place, id).len() >= 2);
+    let mut path = folder.path().join("bin").into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut run = bench(folder.path(), &["--engines", "bsdiff", "--jobs", "2"]);
+    let run = run.env("PATH", path).stderr(Stdio::null()).spawn().unwrap();
+    let mut guard = Guard { run, mark };
+    let id = guard.run.id();
+    until("no engine began", || with_argument(&guard.mark, id).len() >= 2);
     kill(Pid::from_raw(id as i32), Signal::SIGTERM).unwrap();
     let mut status = None;
     until("the bench goes on", || {
-        status = run.0.try_wait().unwrap();
+        status = guard.run.try_wait().unwrap();
         status.is_some()
     });
     assert!(!status.unwrap().success());
-    let left = with_argument(&place, id);
-    for process in &left {
-        let _ = kill(Pid::from_raw(*process as i32), Signal::SIGKILL);
-    }
-    assert!(left.is_empty(), "engines were left: {left:?}");
+    until("engines were left", || with_argument(&guard.mark, id).is_empty());
 }
