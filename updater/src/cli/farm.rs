@@ -193,6 +193,42 @@ pub enum Farm {
         #[arg(long, default_value_t = 10)]
         keep: usize,
     },
+    /// Read back everything that signed metadata leads to; exit code 7 if something is not right.
+    Verify {
+        /// Repository.
+        #[arg(long)]
+        repo: PathBuf,
+        /// Read only about so many percent of the files, others each time.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+        sample: u8,
+        /// Go on where an interrupted run stopped.
+        #[arg(long)]
+        resume: bool,
+        /// Threads (0: one a core).
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace what `verify` finds wrong by what mirrors or trees have; exit code 7 if something is left.
+    Repair {
+        /// Repository.
+        #[arg(long)]
+        repo: PathBuf,
+        /// A tree with files of releases; may be given several times.
+        #[arg(long)]
+        tree: Vec<PathBuf>,
+        /// A mirror: a directory or an address; may be given several times.
+        #[arg(long)]
+        from: Vec<String>,
+        /// Threads (0: one a core).
+        #[arg(long, default_value_t = 0)]
+        threads: usize,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// What deltas save, step by step.
     Stats {
         /// Repository.
@@ -335,6 +371,36 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
                 bytes(report.bytes)
             );
         }
+        Farm::Verify {
+            repo,
+            sample,
+            resume,
+            threads,
+            json,
+        } => {
+            let options = farm::Verify {
+                repo,
+                sample,
+                resume,
+                threads,
+            };
+            return verified(&farm::verify(&options, watch)?, json, watch);
+        }
+        Farm::Repair {
+            repo,
+            tree,
+            from,
+            threads,
+            json,
+        } => {
+            let options = farm::Repair {
+                repo,
+                trees: tree,
+                sources: from,
+                threads,
+            };
+            return repaired(&farm::repair(&options, watch)?, json, watch);
+        }
         Farm::Stats {
             repo,
             follow,
@@ -359,4 +425,38 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+fn verified(report: &farm::Verified, as_json: bool, watch: &Terminal) -> Result<u8> {
+    watch.clear();
+    if as_json {
+        json(report)?;
+    } else {
+        wrong(&report.wrong);
+        println!(
+            "{} of {} files read back, {} not right",
+            report.checked,
+            report.files,
+            report.wrong.len()
+        );
+    }
+    Ok(if report.wrong.is_empty() { 0 } else { 7 })
+}
+
+fn repaired(report: &farm::Repaired, as_json: bool, watch: &Terminal) -> Result<u8> {
+    watch.clear();
+    if as_json {
+        json(report)?;
+    } else {
+        wrong(&report.left);
+        let (done, left) = (report.repaired.len(), report.left.len());
+        println!("{done} files are right again, {left} are left");
+    }
+    Ok(if report.left.is_empty() { 0 } else { 7 })
+}
+
+fn wrong(files: &[farm::Wrong]) {
+    for w in files {
+        println!("{}: {}", w.path, w.why);
+    }
 }

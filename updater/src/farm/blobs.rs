@@ -15,23 +15,28 @@ use std::path::Path;
 /// Fails if the file no longer has the digest that the scan found.
 pub fn store(store: &dyn Store, path: &Path, digest: &Digest, size: u64) -> Result<u64> {
     store.write(&names::blob(digest), &mut |sink| {
-        let mut reader = Hashed {
-            file: File::open(path).doing("open", path)?,
-            hasher: Hasher::new(io::sink()),
-        };
-        let packed = compress::pack_to(&mut reader, size, compress::LEVEL, sink);
-        let shorter = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
-        let longer = packed.is_ok() && reader.file.read(&mut [0]).doing("read", path)? > 0;
-        let same = !longer && reader.hasher.finish() == (*digest, size);
-        match packed {
-            Err(e) if !shorter(&e) => Err(e).doing("pack", path),
-            _ if !same => Err(Error::Usage(format!(
-                "{} changed after it was scanned; publish a tree at rest",
-                path.display()
-            ))),
-            _ => Ok(()),
-        }
+        pack_file(path, digest, size, sink)
     })
+}
+
+/// Packs a file of a tree; fails if it no longer has the digest that the scan found.
+pub fn pack_file(path: &Path, digest: &Digest, size: u64, sink: &mut dyn Write) -> Result<()> {
+    let mut reader = Hashed {
+        file: File::open(path).doing("open", path)?,
+        hasher: Hasher::new(io::sink()),
+    };
+    let packed = compress::pack_to(&mut reader, size, compress::LEVEL, sink);
+    let shorter = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
+    let longer = packed.is_ok() && reader.file.read(&mut [0]).doing("read", path)? > 0;
+    let same = !longer && reader.hasher.finish() == (*digest, size);
+    match packed {
+        Err(e) if !shorter(&e) => Err(e).doing("pack", path),
+        _ if !same => Err(Error::Usage(format!(
+            "{} changed after it was scanned; publish a tree at rest",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Memory that storing a file of this size takes, in bytes.
@@ -58,7 +63,7 @@ pub fn open(store: &dyn Store, digest: &Digest) -> Result<(String, File)> {
     let name = names::blob(digest);
     match store.open(&name)? {
         Some(file) => Ok((name, file)),
-        None => Err(Error::NotFound(name)),
+        None => Err(Error::DamagedRepository(name)),
     }
 }
 
@@ -68,7 +73,7 @@ pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write) -> Resul
     let mut hasher = Hasher::new(sink);
     compress::unpack_to(file, &[], content.size, &mut hasher).doing("unpack", &name)?;
     if hasher.finish().0 != content.digest {
-        return Err(Error::Damaged(format!("{name} in the repository")));
+        return Err(Error::DamagedRepository(name));
     }
     Ok(())
 }

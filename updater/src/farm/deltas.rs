@@ -23,6 +23,25 @@ pub struct Measured {
     pub us: u64,
     /// Memory that applying declares, which the engine enforces, bytes.
     pub memory: u64,
+    /// SHA-256 of the delta.
+    pub digest: Digest,
+}
+
+impl Measured {
+    /// A line of JSON, then a line with its digest: a turned bit in a number would be signed, too.
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec(self).map_err(|e| Error::io("encode", io::Error::from(e)))?;
+        text.push(b'\n');
+        let digest = Digest::of(&text);
+        text.extend_from_slice(format!("{digest}\n").as_bytes());
+        Ok(text)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Measured> {
+        let (text, digest) = bytes.split_at_checked(bytes.len().checked_sub(65)?)?;
+        let digest = Digest::parse(std::str::from_utf8(digest).ok()?.trim_end())?;
+        (digest == Digest::of(text)).then(|| serde_json::from_slice(text).ok())?
+    }
 }
 
 /// A delta that pays; its bytes are in the store.
@@ -68,19 +87,20 @@ pub fn make(
 ) -> Result<Option<Made>> {
     let name = name(&old.digest, &new.digest, profile);
     let (note, body) = (format!("{name}.json"), format!("{name}.delta"));
-    if let Some(bytes) = store.get(&note, 4096)?
-        && let Ok(measured) = serde_json::from_slice::<Measured>(&bytes)
-    {
-        if !measured.pays {
-            return Ok(None);
-        }
-        if store.size(&body)? == Some(measured.size) {
-            return Ok(Some(Made { name: body, measured }));
-        }
+    let found = store.get(&note, 4096)?.and_then(|bytes| Measured::parse(&bytes));
+    if found.as_ref().is_some_and(|m| !m.pays) {
+        return Ok(None);
     }
     watch.check()?;
     let base = blobs::load(store, old)?;
     let target = blobs::load(store, new)?;
+    if let Some(measured) = found
+        && still_good(store, &body, &measured, &base, &target)?
+    {
+        return Ok(Some(Made { name: body, measured }));
+    }
+    store.remove(&note)?;
+    store.remove(&body)?;
     let options = Options {
         profile,
         threads: 1,
@@ -93,9 +113,23 @@ pub fn make(
     if pays {
         store.put(&body, &delta.bytes)?;
     }
-    let text = serde_json::to_vec(&measured).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
-    store.put(&note, &text)?;
+    store.put(&note, &measured.to_bytes()?)?;
     Ok(pays.then_some(Made { name: body, measured }))
+}
+
+/// Whether a finished job's delta is what was measured, by its digest and by applying it once more.
+fn still_good(
+    store: &dyn Store,
+    body: &str,
+    measured: &Measured,
+    base: &[u8],
+    target: &[u8],
+) -> Result<bool> {
+    if store.size(body)? != Some(measured.size) {
+        return Ok(false);
+    }
+    let delta = store.get(body, measured.size)?.unwrap_or_default();
+    Ok(Digest::of(&delta) == measured.digest && measure(&delta, base, target, u64::MAX).is_ok())
 }
 
 /// CPU time that this thread has taken so far.
@@ -137,6 +171,7 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
         size,
         us,
         memory: patch.header().memory,
+        digest: Digest::of(delta),
     })
 }
 

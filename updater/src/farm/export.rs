@@ -9,6 +9,8 @@ use crate::{Error, Result, Watch};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+const TIMESTAMP: &str = "tuf/timestamp.json";
+
 /// Copies signed metadata, the head's steps from `since` and later, and the whole files that `since` lacks.
 ///
 /// Without `since` everything that an empty site needs. The stick is a repository like any other. Returns bytes.
@@ -20,6 +22,9 @@ pub fn export(
     watch: &dyn Watch,
 ) -> Result<u64> {
     let (from_store, to_store) = (LocalStore::new(repo), LocalStore::new(to));
+    // Read first: what it leads to stays, also while a publish goes on.
+    let stamp = from_store.get(TIMESTAMP, u64::MAX - 1)?;
+    let stamp = stamp.ok_or_else(|| Error::NotFound(format!("a repository in {}", repo.display())))?;
     let channel = load_channel(&from_store, follow)?;
     let head = channel
         .head()
@@ -70,7 +75,7 @@ pub fn export(
         watch.check()?;
         let bytes = from_store
             .get(path, u64::MAX - 1)?
-            .ok_or_else(|| Error::NotFound(path.into()))?;
+            .ok_or_else(|| Error::DamagedRepository(path.into()))?;
         total += bytes.len() as u64;
         if fixed {
             to_store.put(path, &bytes)
@@ -82,10 +87,9 @@ pub fn export(
         copy(path, true)?;
     }
     // Metadata last and the timestamp at the very end, as when publishing.
-    let timestamp = "tuf/timestamp.json";
-    for path in from_store.list("tuf")?.iter().filter(|p| *p != timestamp) {
+    for path in from_store.list("tuf")?.iter().filter(|p| *p != TIMESTAMP) {
         copy(path, false)?;
     }
-    copy(timestamp, false)?;
-    Ok(total)
+    to_store.replace(TIMESTAMP, &stamp)?;
+    Ok(total + stamp.len() as u64)
 }

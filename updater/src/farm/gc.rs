@@ -1,8 +1,10 @@
 //! Drops old releases from a channel, and files that no channel names any more.
 
+use super::proof::{self, Proven};
 use super::publish::{commit, load_channel, load_manifest};
 use super::steps;
 use crate::disk::Lock;
+use crate::jobs::Jobs;
 use crate::manifest::Manifest;
 use crate::names::{self, Follow};
 use crate::store::{LocalStore, Store};
@@ -39,6 +41,8 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
                 .steps
                 .retain(|s| s.from.is_none_or(|f| !gone.contains(&f)));
         }
+        let jobs = Jobs::new(0, super::JOBS_MEMORY);
+        Proven::default().require(store, &proof::of_channel(store, &channel), &jobs, watch)?;
         commit(store, keys, Lifetimes::default(), &channel)?;
         report.releases = drop as u64;
     }

@@ -10,14 +10,18 @@ mod export;
 mod gc;
 mod pack;
 mod pairs;
+mod proof;
 mod prove;
 mod publish;
 mod stats;
 mod steps;
+mod verify;
 
 pub use export::export;
 pub use gc::{GcReport, gc};
 pub use pairs::{Pair, by_name};
+pub use proof::Wrong;
 pub use prove::SiteLimits;
 pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};
+pub use verify::{Repair, Repaired, Verified, Verify, repair, verify};

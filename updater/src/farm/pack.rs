@@ -1,5 +1,6 @@
 //! A pack on its way to the store: pieces back to back, in a file without a name until its digest is known.
 
+use super::proof::Item;
 use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::step::Piece;
@@ -41,7 +42,9 @@ impl Pack {
     }
 
     /// Appends the `n` bytes of a delta to the open piece, or to a new one if it would be too full.
-    pub fn add(&mut self, mut bytes: impl Read, n: u64) -> Result<Place> {
+    ///
+    /// Fails unless they have this digest: what was verified is what goes in.
+    pub fn add(&mut self, mut bytes: impl Read, n: u64, digest: &Digest) -> Result<Place> {
         if self.open.written() + n > PIECE {
             self.close();
         }
@@ -50,11 +53,11 @@ impl Pack {
             at: self.open.written(),
             n,
         };
-        let mut both = Both(&mut self.whole, &mut self.open);
-        let copied = io::copy(&mut bytes, &mut both).doing("write", "the pack")?;
-        if copied != n {
-            let short = io::Error::from(io::ErrorKind::UnexpectedEof);
-            return Err(short).doing("read", "a delta");
+        let mut both = Hasher::new(Both(&mut self.whole, &mut self.open));
+        io::copy(&mut bytes, &mut both).doing("write", "the pack")?;
+        if both.finish() != (*digest, n) {
+            let changed = io::Error::other("it changed after it was verified; run the same command again");
+            return Err(changed).doing("read", "a delta");
         }
         Ok(place)
     }
@@ -88,6 +91,7 @@ impl Pack {
         if length == 0 {
             return Ok((None, self.pieces));
         }
+        Item::raw(names::pack(&digest), digest, Some(length)).drop_wrong(store)?;
         store.write(&names::pack(&digest), &mut |sink| {
             file.rewind().doing("read", "the pack")?;
             io::copy(&mut file, sink).map(drop).doing("write", "the pack")

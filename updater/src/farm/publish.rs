@@ -1,6 +1,7 @@
 //! Publishing one release: everything it needs is stored first, the signed timestamp last.
 
 use super::blobs;
+use super::proof::{self, Item, Proven};
 use super::prove::{self, SiteLimits};
 use super::steps::{self, Side, Tools};
 use crate::disk::Lock;
@@ -82,7 +83,10 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     let mut channel = load_channel(store, &o.follow)?;
     let jobs = Jobs::new(o.threads, o.memory);
     let mut entries = scan(&o.tree, &o.scan, &jobs, watch)?;
-    store_blobs(store, &o.tree, &mut entries, &jobs, watch)?;
+    // Everything that the new channel file will name again is read back; what this run writes, before it signs.
+    let mut proven = Proven::default();
+    proven.require(store, &proof::of_channel(store, &channel), &jobs, watch)?;
+    store_blobs((store, &jobs, watch), &o.tree, &mut entries, &proven)?;
     let old = channel.find(&o.release).cloned();
     let sequence = match &old {
         Some(r) => r.sequence,
@@ -130,6 +134,7 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     };
     prove::manifest(&o.sites, &to)?;
     let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
+    Item::manifest(&digest, packed.len() as u64, bytes.len() as u64).drop_wrong(store)?;
     store.put(&names::manifest(&digest), &packed)?;
     let mut release = Release {
         release: o.release.clone(),
@@ -151,6 +156,8 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     set_floor(o, &mut channel, sequence)?;
     channel.releases.push(release);
     prove::channel(&o.sites, &channel)?;
+    store.flush()?;
+    proven.require(store, &proof::of_channel(store, &channel), &jobs, watch)?;
     watch.check()?;
     commit(store, &o.keys, o.lifetimes, &channel)?;
     published.declared = jobs.declared();
@@ -231,9 +238,9 @@ pub(super) fn load_channel(store: &dyn Store, follow: &Follow) -> Result<Channel
     let name = names::target_file(&target, &digest);
     let bytes = store
         .get(&name, LIMIT)?
-        .ok_or_else(|| Error::NotFound(name.clone()))?;
+        .ok_or_else(|| Error::DamagedRepository(name.clone()))?;
     if Digest::of(&bytes) != digest {
-        return Err(Error::Damaged(format!("{name} in the repository")));
+        return Err(Error::DamagedRepository(name));
     }
     Channel::parse(&bytes, follow)
 }
@@ -243,11 +250,11 @@ pub(super) fn load_manifest(store: &dyn Store, release: &Release) -> Result<Vec<
     let name = names::manifest(&release.manifest);
     let packed = store
         .get(&name, LIMIT)?
-        .ok_or_else(|| Error::NotFound(name.clone()))?;
+        .ok_or_else(|| Error::DamagedRepository(name.clone()))?;
     let bytes = compress::unpack(&packed, &[], release.manifest_size)
-        .map_err(|e| Error::io(format!("unpack {name}"), e))?;
+        .map_err(|_| Error::DamagedRepository(name.clone()))?;
     if Digest::of(&bytes) != release.manifest {
-        return Err(Error::Damaged(format!("{name} in the repository")));
+        return Err(Error::DamagedRepository(name));
     }
     Ok(bytes)
 }
@@ -266,12 +273,13 @@ fn chosen(channel: &Channel, o: &Publish) -> Result<Vec<usize>> {
 }
 
 /// Stores every content once, and notes in the entries how long it is there.
+///
+/// A blob that no release of the channel names may be of a killed run: it is read back, and made anew if it is wrong.
 fn store_blobs(
-    store: &dyn Store,
+    (store, jobs, watch): (&dyn Store, &Jobs, &dyn Watch),
     tree: &Path,
     entries: &mut [Entry],
-    jobs: &Jobs,
-    watch: &dyn Watch,
+    proven: &Proven,
 ) -> Result<()> {
     let contents = entries
         .iter()
@@ -289,6 +297,10 @@ fn store_blobs(
             return Ok((0, 0));
         };
         let path = join(tree, &entry.path);
+        let item = Item::blob(&content.digest, content.size, None);
+        if !proven.has(&item.path) {
+            item.drop_wrong(store)?;
+        }
         Ok((blobs::store(store, &path, &content.digest, content.size)?, 0))
     };
     let mut stored = Vec::with_capacity(first.len());

@@ -4,6 +4,7 @@ use super::blobs;
 use super::deltas::{self, Made};
 use super::pack::Pack;
 use super::pairs::{Pair, pairs};
+use super::proof::Item;
 use crate::manifest::{Content, Manifest};
 use crate::step::{self, BundleRow, DeltaRow, Release, StepRef, Table};
 use crate::store::Store;
@@ -112,6 +113,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     };
     let file = step::write(&table, from.map_or(&[], |s| s.bytes), to.bytes)?;
     let digest = Digest::of(&file);
+    Item::raw(names::step(&digest), digest, Some(file.len() as u64)).drop_wrong(store)?;
     store.put(&names::step(&digest), &file)?;
     Ok(StepRef {
         from: from.map(|s| Digest::of(s.bytes)),
@@ -293,7 +295,9 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn add_delta(&mut self, pair: &Pair, profile: Profile, made: &Made) -> Result<()> {
-        let place = self.pack.add(made.open(self.store)?, made.measured.size)?;
+        let place = self
+            .pack
+            .add(made.open(self.store)?, made.measured.size, &made.measured.digest)?;
         self.deltas.push(DeltaRow {
             from: pair.from.unwrap_or_default(),
             to: pair.to,
@@ -322,6 +326,8 @@ impl Output<'_> {
 /// Reads a step back as a site would, which also proves that it can be read.
 pub fn load(store: &dyn Store, step: &StepRef, from: &[u8], release: &Release) -> Result<step::Step> {
     let name = names::step(&step.digest);
-    let file = store.get(&name, step.size)?.ok_or(crate::Error::NotFound(name))?;
+    let file = store.get(&name, step.size)?;
+    let file = file.filter(|f| Digest::of(f) == step.digest);
+    let file = file.ok_or(crate::Error::DamagedRepository(name))?;
     step::read(&file, from, release)
 }

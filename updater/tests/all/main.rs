@@ -18,6 +18,7 @@ mod sources;
 mod thief;
 mod tidy;
 mod times;
+mod torn;
 mod units;
 mod updates;
 mod world;

@@ -1,0 +1,290 @@
+//! `farm verify` and `farm repair`: the whole repository against its signed metadata, and the way back to it.
+
+use super::blobs;
+use super::proof::{Item, Wrong, check_all, of_channel};
+use super::publish::load_channel;
+use crate::disk::Lock;
+use crate::error::Doing;
+use crate::jobs::Jobs;
+use crate::manifest::{ScanOptions, join, scan};
+use crate::names::Follow;
+use crate::source::{self, Patience, Sources, Span};
+use crate::store::{LocalStore, Store};
+use crate::trust::{Fetch, Signer};
+use crate::{Digest, Error, Result, Watch};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Seek, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What `verify` reads.
+#[derive(Clone, Debug)]
+pub struct Verify {
+    /// Repository.
+    pub repo: PathBuf,
+    /// Percentage of the files that is read, another choice each time.
+    pub sample: u8,
+    /// Go on where an interrupted run stopped.
+    pub resume: bool,
+    /// Threads (0: one for each core).
+    pub threads: usize,
+}
+
+/// What `verify` found.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Verified {
+    /// Files read.
+    pub checked: u64,
+    /// Files that metadata refers to.
+    pub files: u64,
+    /// Those that are not right, by path.
+    pub wrong: Vec<Wrong>,
+    /// The last path that is done, while the run goes on.
+    after: String,
+}
+
+/// Where an interrupted run left its results.
+const PROGRESS: &str = "work/verify.json";
+const LIMIT: u64 = 64 << 20;
+/// Files between two looks at the clock.
+const CHUNK: usize = 256;
+const SAVE_AFTER: Duration = Duration::from_secs(2);
+
+/// Reads everything that signed metadata leads to, or a sample, and tells what is not right.
+pub fn verify(o: &Verify, watch: &dyn Watch) -> Result<Verified> {
+    let store = LocalStore::new(&o.repo);
+    let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
+    let (items, wrong) = everything(&store)?;
+    let mut report = Verified {
+        wrong,
+        ..Verified::default()
+    };
+    if o.resume
+        && let Some(bytes) = store.get(PROGRESS, LIMIT)?
+        && let Ok(saved) = serde_json::from_slice(&bytes)
+    {
+        report = saved;
+    }
+    report.files = items.len() as u64;
+    let seed = format!("{:?}", std::time::SystemTime::now());
+    let chosen = |path: &str| {
+        Digest::of(format!("{seed}{path}").as_bytes()).0[0] as u32 * 100 < u32::from(o.sample) * 256
+    };
+    let after = report.after.clone();
+    let todo: Vec<&Item> = items
+        .values()
+        .filter(|i| i.path > after && chosen(&i.path))
+        .collect();
+    let mut saved = Instant::now();
+    for chunk in todo.chunks(CHUNK) {
+        let mut found = Vec::new();
+        let checked = check_all(&store, chunk, &jobs, watch, |w| {
+            found.push(w);
+            Ok(())
+        });
+        let stopped = matches!(checked, Err(Error::Cancelled));
+        if checked.is_ok() {
+            report.wrong.append(&mut found);
+            report.checked += chunk.len() as u64;
+            report.after = chunk.last().map(|i| i.path.clone()).unwrap_or_default();
+            watch.progress("read back", report.checked, todo.len() as u64);
+        }
+        if stopped || saved.elapsed() > SAVE_AFTER {
+            let text = serde_json::to_vec(&report).map_err(|e| Error::io("encode", io::Error::from(e)))?;
+            store.replace(PROGRESS, &text)?;
+            saved = Instant::now();
+        }
+        checked?;
+    }
+    store.remove(PROGRESS)?;
+    Ok(report)
+}
+
+/// Every file that signed metadata leads to, by path, and what is wrong with the metadata itself.
+fn everything(store: &dyn Store) -> Result<(BTreeMap<String, Item>, Vec<Wrong>)> {
+    let (mut all, mut wrong) = (BTreeMap::new(), Vec::new());
+    let signed = match Signer::all_signed(store) {
+        Ok(signed) => signed,
+        Err(Error::DamagedRepository(path)) => {
+            wrong.push(Wrong {
+                path,
+                why: "damaged or missing".into(),
+            });
+            Vec::new()
+        }
+        Err(e) => return Err(e),
+    };
+    for (target, digest) in signed {
+        let item = Item::channel(&target, &digest);
+        all.insert(item.path.clone(), item);
+        let mut parts = target.trim_end_matches(".json").split('/').skip(1);
+        if let (Some(product), Some(channel), Some(arch)) = (parts.next(), parts.next(), parts.next())
+            && let Ok(channel) = load_channel(store, &Follow::new(product, channel, arch)?)
+        {
+            all.append(&mut of_channel(store, &channel));
+        }
+    }
+    Ok((all, wrong))
+}
+
+/// Where `repair` takes right bytes from.
+#[derive(Clone, Debug)]
+pub struct Repair {
+    /// Repository.
+    pub repo: PathBuf,
+    /// Trees that hold files of releases.
+    pub trees: Vec<PathBuf>,
+    /// Mirrors: directories or `http://` addresses.
+    pub sources: Vec<String>,
+    /// Threads (0: one for each core).
+    pub threads: usize,
+}
+
+/// What `repair` did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Repaired {
+    /// Files that are right again.
+    pub repaired: Vec<String>,
+    /// Files that are not.
+    pub left: Vec<Wrong>,
+}
+
+/// Replaces what `verify` finds wrong by what mirrors and trees have, each byte checked first.
+pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
+    let store = LocalStore::new(&o.repo);
+    let _lock = Lock::take(&o.repo.join("work/lock"))?;
+    let opened = o.sources.iter().map(|s| source::open(s, Patience::default()));
+    let sources = Sources::new(opened.collect::<Result<_>>()?);
+    let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
+    let mut report = Repaired::default();
+    repair_metadata(&store, &sources, &mut report, watch)?;
+    // A manifest that is right again leads to files that were not looked at before.
+    loop {
+        let (items, metadata) = everything(&store)?;
+        report.left = metadata;
+        let all: Vec<&Item> = items.values().collect();
+        check_all(&store, &all, &jobs, watch, |w| {
+            report.left.push(w);
+            Ok(())
+        })?;
+        let wanted: Vec<&Item> = report.left.iter().filter_map(|w| items.get(&w.path)).collect();
+        let trees = look_up(&o.trees, &wanted, &jobs, watch)?;
+        let mut done = 0;
+        for item in wanted {
+            watch.check()?;
+            if from_sources(&store, &sources, item, watch)? || from_tree(&store, &trees, item)? {
+                watch.note(&format!("{} is right again", item.path));
+                report.repaired.push(item.path.clone());
+                done += 1;
+            }
+        }
+        store.flush()?;
+        if done == 0 {
+            return Ok(report);
+        }
+    }
+}
+
+/// Metadata comes from mirrors, a file after another in the order in which one vouches for the next. The timestamp is
+/// not taken: a mirror's may be older than what sites have seen.
+fn repair_metadata(
+    store: &dyn Store,
+    sources: &Sources,
+    report: &mut Repaired,
+    watch: &dyn Watch,
+) -> Result<()> {
+    let mut tried = HashMap::new();
+    loop {
+        watch.check()?;
+        let path = match Signer::all_signed(store) {
+            Err(Error::DamagedRepository(path)) if !path.starts_with("tuf/timestamp") => path,
+            Err(Error::DamagedRepository(_)) | Ok(_) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let next = tried.entry(path.clone()).or_insert(0);
+        if *next >= sources.len() {
+            return Ok(());
+        }
+        let bytes = sources.one(*next, watch).fetch(&path, LIMIT);
+        *next += 1;
+        if let Ok(Some(bytes)) = bytes {
+            store.replace(&path, &bytes)?;
+            report.repaired.retain(|p| *p != path);
+            report.repaired.push(path);
+        }
+    }
+}
+
+fn from_sources(store: &dyn Store, sources: &Sources, item: &Item, watch: &dyn Watch) -> Result<bool> {
+    for index in 0..sources.len() {
+        let mut scratch = store.scratch()?;
+        let limit = item.length.unwrap_or(LIMIT);
+        let mut got = 0;
+        let read = sources.read_from(index, &item.path, Span::AtMost(limit), watch, &mut |part| {
+            got += part.len() as u64;
+            if got > limit {
+                return Err(Error::Untrusted(format!("{} is too long", item.path)));
+            }
+            scratch.write_all(part).doing("write", "a scratch file")
+        });
+        match read {
+            Ok(true) => {}
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            _ => continue,
+        }
+        if put_right(store, item, scratch)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn from_tree(store: &dyn Store, trees: &HashMap<Digest, PathBuf>, item: &Item) -> Result<bool> {
+    let (Some(path), Some(plain)) = (trees.get(&item.digest), item.plain) else {
+        return Ok(false);
+    };
+    let mut scratch = store.scratch()?;
+    blobs::pack_file(path, &item.digest, plain, &mut scratch)?;
+    put_right(store, item, scratch)
+}
+
+/// Gives a file its name once all of it is known to be right.
+fn put_right(store: &dyn Store, item: &Item, mut scratch: std::fs::File) -> Result<bool> {
+    scratch.rewind().doing("read", "a scratch file")?;
+    let copy = scratch.try_clone().doing("read", "a scratch file")?;
+    if item.judge(copy).is_err() {
+        return Ok(false);
+    }
+    store.remove(&item.path)?;
+    store.write(&item.path, &mut |sink| {
+        scratch.rewind().doing("read", "a scratch file")?;
+        io::copy(&mut scratch, sink).map(drop).doing("write", &item.path)
+    })?;
+    Ok(true)
+}
+
+/// Where the trees have the contents of blobs that are wrong.
+fn look_up(
+    trees: &[PathBuf],
+    wanted: &[&Item],
+    jobs: &Jobs,
+    watch: &dyn Watch,
+) -> Result<HashMap<Digest, PathBuf>> {
+    let mut found = HashMap::new();
+    if wanted.iter().all(|i| i.plain.is_none()) {
+        return Ok(found);
+    }
+    let options = ScanOptions {
+        no_xattrs: true,
+        ..ScanOptions::default()
+    };
+    for tree in trees {
+        for entry in scan(tree, &options, jobs, watch)? {
+            if let Some(content) = entry.content() {
+                found.insert(content.digest, join(tree, &entry.path));
+            }
+        }
+    }
+    Ok(found)
+}
