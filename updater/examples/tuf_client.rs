@@ -1,7 +1,7 @@
 //! The site's TUF client behind the command line that TUF conformance suites drive: `init`, `refresh`, `download`.
 
 use clap::{Parser, Subcommand};
-use elfup::source::{self, Patience, Sources};
+use elfup::source::{self, Access, Sources};
 use elfup::trust::{self, Fetch, State};
 use elfup::{Error, Result, names};
 use std::fs;
@@ -75,7 +75,7 @@ fn download(args: &Args, state: &mut State, metadata: &dyn Fetch) -> Result<()> 
 }
 
 fn open(url: &str) -> Result<Sources> {
-    Ok(Sources::new(vec![source::open(url, Patience::default())?]))
+    source::open(&[url.to_owned()], &Access::default())
 }
 
 /// The state for the next command, and a file for each role for the suite to look at.

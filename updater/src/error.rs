@@ -24,14 +24,17 @@ pub enum Error {
     /// No source could deliver.
     #[error("no source delivered {0}")]
     Network(String),
+    /// Something between here and the repository answers with web pages of its own.
+    #[error("the network answers with a web page instead of the repository ({0})")]
+    Portal(String),
     /// Signed metadata, or what hangs on it, was refused.
     #[error("refused: {0}")]
     Untrusted(String),
     /// Metadata is genuine but has expired: whether there is anything newer is unknown.
-    #[error("stale since {0}: the repository's {1} has expired; ask its operator to refresh it")]
+    #[error("stale since {0}: the repository's {1} has expired")]
     Stale(String, &'static str),
     /// The local trust state is missing or torn.
-    #[error("the stored trust state is {0}; run `elfup site recover` with a root file from a trusted place")]
+    #[error("the stored trust state is {0}")]
     TrustState(&'static str),
     /// A manifest, step or channel file breaks the rules of the protocol.
     #[error("refused {what}: {why}")]
@@ -45,7 +48,7 @@ pub enum Error {
     #[error("{0} needs a newer elfup")]
     TooNew(String),
     /// The release is below the signed floor.
-    #[error("release {0} is below the signed floor; `--below-floor` insists")]
+    #[error("release {0} is below the signed floor")]
     BelowFloor(String),
     /// The disk has too little room; nothing was changed.
     #[error("not enough room: {needed} bytes needed, {free} free beyond the reserve")]
@@ -59,10 +62,10 @@ pub enum Error {
     #[error("{0} is in use by another elfup")]
     Busy(String),
     /// Something needs root.
-    #[error("{0}; run as root, or make the site with `--unprivileged`")]
+    #[error("{0}")]
     Privilege(String),
     /// Something in a configuration path can neither be kept nor left behind.
-    #[error("{path} cannot be kept: {why}; make it readable or remove it. Nothing was changed")]
+    #[error("{path} cannot be kept: {why}; nothing was changed")]
     Unkept {
         /// Where it is in the running tree.
         path: String,
@@ -70,29 +73,27 @@ pub enum Error {
         why: &'static str,
     },
     /// Local data differs from what it must be.
-    #[error("damaged: {0}; run `elfup site repair`")]
+    #[error("damaged: {0}")]
     Damaged(String),
     /// A file of the farm's repository is not what signed metadata says.
     #[error("damaged: {0} in the repository; `elfup farm repair` fetches it from a tree or a mirror")]
     DamagedRepository(String),
     /// All options for a file failed.
-    #[error("every option for {path} failed: {why}")]
+    #[error("none of {} ways to {path} worked", why.len())]
     OutOfOptions {
         /// The path in the release.
         path: String,
         /// The failures in order.
-        why: String,
+        why: Vec<String>,
     },
     /// The new release failed its health check; the old one runs again.
     #[error("health check failed ({0}); rolled back")]
     Unhealthy(String),
     /// The health command gave no verdict; the old release runs again and the new one is not blamed.
-    #[error(
-        "no health verdict: {0}; went back, the release is not blamed: put the command in site.json right"
-    )]
+    #[error("no health verdict: {0}; went back, the release is not blamed")]
     NoVerdict(String),
     /// The caller asked to stop.
-    #[error("cancelled; run the same command again to go on")]
+    #[error("cancelled")]
     Cancelled,
     /// A patch or a packed file could not be decoded; the next option is taken.
     #[error("decode: {0}")]
@@ -118,7 +119,7 @@ impl Error {
             Error::Untrusted(_) | Error::TrustState(_) | Error::Malformed { .. } => 3,
             Error::TooNew(_) | Error::BelowFloor(_) => 3,
             Error::Stale(..) => 4,
-            Error::Network(_) | Error::OutOfOptions { .. } => 5,
+            Error::Network(_) | Error::Portal(_) | Error::OutOfOptions { .. } => 5,
             Error::NoSpace { .. } => 6,
             Error::Damaged(_) | Error::DamagedRepository(_) => 7,
             Error::Unhealthy(_) => 8,
@@ -127,6 +128,51 @@ impl Error {
             Error::Cancelled => 130,
             Error::Io { .. } | Error::Unkept { .. } | Error::Privilege(_) => 1,
             Error::Engine(_) | Error::Decode(_) => 1,
+        }
+    }
+
+    /// What to do next, in one line.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Error::Io { .. } | Error::Engine(_) | Error::Decode(_) => {
+                "put right what the system reports, then run the same command again"
+            }
+            Error::Usage(_) | Error::NotFound(_) => {
+                "`elfup help` and `elfup help COMMAND` tell what can be asked for"
+            }
+            Error::Network(_) => {
+                "look at the network and at the sources in site.json, then run the same command again: it goes on where it stopped"
+            }
+            Error::OutOfOptions { .. } => {
+                "run the same command again, it goes on where it stopped; `--verbose` and state/history tell every failure"
+            }
+            Error::Portal(_) => "log in to the network in a browser, then run the same command again",
+            Error::Untrusted(_) | Error::Malformed { .. } => {
+                "nothing was changed: try another source, and tell the repository's operator if all are refused"
+            }
+            Error::Stale(..) => {
+                "ask the repository's operator to refresh it, and see that the clock is right"
+            }
+            Error::TrustState(_) => "run `elfup site recover` with a root file from a trusted place",
+            Error::TooNew(_) => "install a newer elfup first",
+            Error::BelowFloor(_) => "choose a newer release; `--below-floor` insists",
+            Error::NoSpace { .. } => {
+                "make room (`elfup site gc` removes what is not kept), then run the same command again"
+            }
+            Error::Busy(_) => "wait until the other one has ended, then run the same command again",
+            Error::Unkept { .. } => "make it readable or remove it, then run the same command again",
+            Error::Privilege(_) => "run as root, or make the site with `--unprivileged`",
+            Error::Damaged(_) => "run `elfup site repair`",
+            Error::Unhealthy(_) => {
+                "find out why with the old release running; `elfup site update --again` tries the new one again"
+            }
+            Error::NoVerdict(_) => {
+                "put the health command in site.json right, then run the same command again"
+            }
+            Error::DamagedRepository(_) => {
+                "run `elfup farm repair` with a tree or a mirror that has the files"
+            }
+            Error::Cancelled => "run the same command again to go on",
         }
     }
 

@@ -4,6 +4,8 @@
 pub trait Watch: Sync {
     /// One line worth keeping in a log.
     fn note(&self, _line: &str) {}
+    /// One line that is only of interest to who looks for the cause of something.
+    fn detail(&self, _line: &str) {}
     /// `done` of `total` units of a stage.
     fn progress(&self, _stage: &str, _done: u64, _total: u64) {}
     /// Asked often; `true` ends the work with [`crate::Error::Cancelled`] in a consistent state.

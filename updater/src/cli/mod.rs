@@ -25,6 +25,9 @@ struct Args {
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// Say every source and option that failed.
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    verbose: bool,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -62,7 +65,7 @@ pub fn main() -> ExitCode {
     if let Command::DecodeApart(args) = &args.command {
         return apart::child(args);
     }
-    let terminal = match Terminal::new(args.quiet) {
+    let terminal = match Terminal::new(args.quiet, args.verbose) {
         Ok(t) => t,
         Err(e) => {
             eprintln!("elfup: {e}");
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             eprintln!("elfup: {e}");
+            eprintln!("{}", e.advice());
             ExitCode::from(e.exit_code())
         }
     }

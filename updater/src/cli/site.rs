@@ -28,7 +28,7 @@ pub struct SiteArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Make a site that follows one channel.
-    Init(Init),
+    Init(Box<Init>),
     /// Look for a newer release (exit code 10 if there is one).
     Check {
         /// Print as JSON.
@@ -187,6 +187,15 @@ struct Init {
     /// Absolute path where the running tree must be, on the same filesystem; otherwise it is behind `current`.
     #[arg(long)]
     fixed: Option<PathBuf>,
+    /// Certificate authorities for https instead of the system's (PEM).
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Headers for a private repository, `Name: value` a line, below `[https://host]` if there are several hosts.
+    #[arg(long, value_name = "FILE")]
+    header_file: Option<PathBuf>,
+    /// Users and passwords by host, in the format of `.netrc`.
+    #[arg(long, value_name = "FILE")]
+    netrc: Option<PathBuf>,
     /// Directory whose files may serve as bases, such as an older installation.
     #[arg(long)]
     seed: Vec<PathBuf>,
@@ -282,7 +291,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 /// `elfup site`.
 pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     if let Command::Init(init) = args.command {
-        return make(&args.site, init);
+        return make(&args.site, *init);
     }
     super::apart::use_self(args.sandbox);
     if let Command::Run {
@@ -485,6 +494,11 @@ fn say(event: &Event) {
     }
 }
 
+/// The site is used from other directories.
+fn absolute(path: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(&path).map_err(|e| Error::io(format!("find {}", path.display()), e))
+}
+
 fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
     let health = a.health.map(|command| Health {
         command: command.split_whitespace().map(str::to_owned).collect(),
@@ -503,6 +517,9 @@ fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
         health,
         fixed: a.fixed,
         seeds: a.seed,
+        ca: a.ca.map(absolute).transpose()?,
+        header_file: a.header_file.map(absolute).transpose()?,
+        netrc: a.netrc.map(absolute).transpose()?,
         ..Config::new(a.follow.get()?, a.source)
     };
     Site::init(dir, &config, &read(&a.root)?)?;

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Terminal {
     stop: Arc<AtomicBool>,
     quiet: bool,
+    verbose: bool,
     bar: Option<ProgressBar>,
     stage: Mutex<String>,
 }
 
 impl Terminal {
     /// Registers the signals; a second one ends the process at once.
-    pub fn new(quiet: bool) -> Result<Terminal> {
+    pub fn new(quiet: bool, verbose: bool) -> Result<Terminal> {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             let handle = |e| Error::io("handle signals", e);
@@ -34,6 +35,7 @@ impl Terminal {
         Ok(Terminal {
             stop,
             quiet,
+            verbose,
             bar,
             stage,
         })
@@ -53,6 +55,11 @@ impl Watch for Terminal {
             Some(bar) => bar.println(line),
             None if !self.quiet => eprintln!("{line}"),
             None => {}
+        }
+    }
+    fn detail(&self, line: &str) {
+        if self.verbose {
+            self.note(line);
         }
     }
     fn progress(&self, stage: &str, done: u64, total: u64) {

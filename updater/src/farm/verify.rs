@@ -8,7 +8,7 @@ use crate::error::Doing;
 use crate::jobs::Jobs;
 use crate::manifest::{ScanOptions, join, scan};
 use crate::names::Follow;
-use crate::source::{self, Patience, Sources, Span};
+use crate::source::{self, Access, Sources, Span};
 use crate::store::{LocalStore, Store};
 use crate::trust::{Fetch, Signer};
 use crate::{Digest, Error, Result, Watch};
@@ -154,8 +154,7 @@ pub struct Repaired {
 pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
     let store = LocalStore::new(&o.repo);
     let _lock = Lock::take(&o.repo.join("work/lock"))?;
-    let opened = o.sources.iter().map(|s| source::open(s, Patience::default()));
-    let sources = Sources::new(opened.collect::<Result<_>>()?);
+    let sources = source::open(&o.sources, &Access::default())?;
     let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
     let mut report = Repaired::default();
     repair_metadata(&store, &sources, &mut report, watch)?;

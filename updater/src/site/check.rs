@@ -63,7 +63,7 @@ impl Site {
                 Ok(channel) => return self.choose(wanted, channel),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(e) => {
-                    watch.note(&format!("{}: {e}", sources.name(index)));
+                    watch.detail(&format!("{}: {e}", sources.name(index)));
                     if matches!(e, Error::Untrusted(_) | Error::Malformed { .. }) {
                         sources.lied(index, 0);
                     }

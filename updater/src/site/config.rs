@@ -2,7 +2,7 @@
 
 use crate::disk::{self, Sync};
 use crate::names::Follow;
-use crate::source::Patience;
+use crate::source::{self, Access, Patience, Sources};
 use crate::{Error, PROTOCOL, Result, limits};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -60,6 +60,15 @@ pub struct Config {
     pub stall: u64,
     /// Least bytes per second of a source.
     pub least_rate: u64,
+    /// Certificate authorities for https instead of the system's, a PEM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Headers for private repositories, `Name: value` a line; readable by its owner alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_file: Option<PathBuf>,
+    /// Users and passwords by host, in the format of `.netrc`; readable by its owner alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netrc: Option<PathBuf>,
     /// Directories with files that may serve as bases or copies, such as an older installation.
     pub seeds: Vec<PathBuf>,
 }
@@ -81,6 +90,9 @@ impl Config {
             fixed: None,
             stall: 60,
             least_rate: 64,
+            ca: None,
+            header_file: None,
+            netrc: None,
             seeds: Vec::new(),
         }
     }
@@ -89,16 +101,21 @@ impl Config {
         if self.sources.is_empty() {
             return Err(Error::Usage("a site needs at least one source".into()));
         }
-        self.sources
-            .iter()
-            .try_for_each(|s| crate::source::open(s, self.patience()).map(drop))
+        self.open().map(drop)
     }
 
-    pub(super) fn patience(&self) -> Patience {
-        Patience {
-            stall: Duration::from_secs(self.stall),
-            least: self.least_rate,
-        }
+    /// Opens the sources; nothing is connected yet.
+    pub(super) fn open(&self) -> Result<Sources> {
+        let access = Access {
+            patience: Patience {
+                stall: Duration::from_secs(self.stall),
+                least: self.least_rate,
+            },
+            ca: self.ca.clone(),
+            header_file: self.header_file.clone(),
+            netrc: self.netrc.clone(),
+        };
+        source::open(&self.sources, &access)
     }
 
     /// Reads `site.json`.

@@ -133,7 +133,7 @@ pub fn run(
             }
             Err(Error::Cancelled) => return Ok(()),
             Err(e) => {
-                watch.note(&e.to_string());
+                watch.note(&format!("{e}; {}", e.advice()));
                 tell(&Event::Failed(e.to_string()));
                 failures = failures.saturating_add(1);
                 policy

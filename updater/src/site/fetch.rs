@@ -125,8 +125,8 @@ impl Site {
             .options
             .iter()
             .filter_map(|c| Some(format!("{}: {}", c.what, c.infeasible.as_ref()?)));
-        failures.extend(infeasible);
-        let (path, why) = (item.path.clone(), failures.join("; "));
+        failures.extend(infeasible.inspect(|why| run.watch.detail(why)));
+        let (path, why) = (item.path.clone(), failures);
         Err(Error::OutOfOptions { path, why })
     }
 

@@ -49,7 +49,7 @@ pub use ways::Ways;
 
 use crate::apart::{self, Program};
 use crate::disk::{self, Lock, Sync};
-use crate::source::{self, Sources};
+use crate::source::Sources;
 use crate::trust::State;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -130,10 +130,7 @@ impl Site {
 
     /// Opens the configured sources.
     pub fn sources(&self) -> Result<Sources> {
-        let open = |name: &String| source::open(name, self.config.patience());
-        Ok(Sources::new(
-            self.config.sources.iter().map(open).collect::<Result<_>>()?,
-        ))
+        self.config.open()
     }
 
     /// The stored trust state.

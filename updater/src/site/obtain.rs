@@ -7,7 +7,7 @@
 use super::Site;
 use crate::disk;
 use crate::error::Doing;
-use crate::source::{Sources, Span};
+use crate::source::{Sources, Span, shown};
 use crate::{Digest, Error, Result, Watch};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -68,7 +68,7 @@ impl Site {
     pub(super) fn forget_parts(&self, name: &Digest) -> Result<()> {
         if self.is_apart(name) {
             for source in &self.config.sources {
-                disk::remove(&self.part(name, source))?;
+                disk::remove(&self.part(name, &shown(source)))?;
             }
             disk::remove(&self.marker(name))?;
         }
@@ -89,7 +89,7 @@ impl Site {
         if !self.is_apart(wanted.name) {
             match self.together(wanted, sources, watch, accept)? {
                 Ok(accepted) => return Ok(accepted),
-                Err(e @ Error::Network(_)) => return Err(e),
+                Err(e @ (Error::Network(_) | Error::Portal(_))) => return Err(e),
                 Err(e) => last = e,
             }
         }
@@ -190,7 +190,7 @@ impl Site {
                     part.length,
                     wanted.length
                 )),
-                Err(e @ Error::Network(_)) => e,
+                Err(e @ (Error::Network(_) | Error::Portal(_))) => e,
                 Err(e) => return Err(e),
             };
             if part.length < wanted.length && part.length - before < GAIN {

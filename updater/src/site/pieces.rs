@@ -45,9 +45,9 @@ impl Site {
                 });
                 match result {
                     Ok(_) => {}
-                    Err(Error::Network(e)) => watch.note(&e),
+                    Err(e @ (Error::Network(_) | Error::Portal(_))) => watch.detail(&e.to_string()),
                     Err(e @ Error::Untrusted(_)) => {
-                        watch.note(&e.to_string());
+                        watch.detail(&e.to_string());
                         let bytes = row.spoilt()?;
                         if row.mixed {
                             // Others may have begun it: once more from its first byte, by this source alone.

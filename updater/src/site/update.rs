@@ -102,9 +102,10 @@ impl Site {
         let sources = self.sources()?;
         let target = match (&o.wanted, self.target(&o.wanted, &sources, watch)) {
             // What is on the disk needs no network, and stays when a farm drops it.
-            (Wanted::Release { id, below_floor }, Err(e @ (Error::Network(_) | Error::NotFound(_)))) => {
-                self.kept_target(id, *below_floor)?.ok_or(e)?
-            }
+            (
+                Wanted::Release { id, below_floor },
+                Err(e @ (Error::Network(_) | Error::Portal(_) | Error::NotFound(_))),
+            ) => self.kept_target(id, *below_floor)?.ok_or(e)?,
             (_, target) => target?,
         };
         let current = self.current()?.map(|d| self.manifest_of(&d)).transpose()?;
@@ -141,7 +142,10 @@ impl Site {
 
     /// Goes to the wanted release.
     pub fn update(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
-        match self.update_once(o, watch) {
+        let result = self
+            .update_once(o, watch)
+            .inspect_err(|e| self.log_failure(e, watch));
+        match result {
             // Damaged objects were on the disk before; by now they are gone, and are fetched like others.
             Err(e @ Error::Damaged(_)) => {
                 watch.note(&format!("{e}; once more without what is damaged"));
@@ -405,14 +409,30 @@ impl Site {
         self.whole_manifest(&release, sources, watch)
     }
 
-    /// Appends a line to `state/history`; losing it costs nothing but knowledge.
     fn log(&self, updated: &Updated) -> Result<()> {
+        let time = crate::clock::format(crate::clock::now());
+        self.history(&serde_json::json!({"time": time, "update": updated}))
+    }
+
+    /// The failure with every option that was tried; one that cannot be written down hides no other.
+    fn log_failure(&self, e: &Error, watch: &dyn Watch) {
+        let tried = match e {
+            Error::Cancelled => return,
+            Error::OutOfOptions { why, .. } => why.as_slice(),
+            _ => &[],
+        };
+        let time = crate::clock::format(crate::clock::now());
+        let line = serde_json::json!({"time": time, "failed": e.to_string(), "tried": tried});
+        if let Err(e) = self.history(&line) {
+            watch.detail(&e.to_string());
+        }
+    }
+
+    /// Appends a line to `state/history`; losing it costs nothing but knowledge.
+    fn history(&self, line: &serde_json::Value) -> Result<()> {
         use std::io::Write;
         let path = self.path("state/history");
-        let mut line = serde_json::to_vec(&serde_json::json!({
-            "time": crate::clock::format(crate::clock::now()), "update": updated,
-        }))
-        .unwrap_or_default();
+        let mut line = serde_json::to_vec(line).unwrap_or_default();
         line.push(b'\n');
         let open = std::fs::OpenOptions::new().append(true).create(true).open(&path);
         let written = open.and_then(|mut f| f.write_all(&line));

@@ -182,7 +182,7 @@ pub(super) fn passable(e: Error, watch: &dyn Watch) -> Result<()> {
     match e {
         Error::Cancelled | Error::Io { .. } | Error::NoSpace { .. } | Error::Privilege(_) => Err(e),
         e => {
-            watch.note(&format!("option failed: {e}"));
+            watch.detail(&format!("option failed: {e}"));
             Ok(())
         }
     }

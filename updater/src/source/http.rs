@@ -1,17 +1,22 @@
 //! A repository on a plain web server, read with ranges over one kept-alive connection.
 
+use super::client::Client;
+use super::secrets::{Secrets, shown};
 use super::transfer::{Ended, Failure, Head, Inbox, Message, pump};
 use super::{Outcome, Patience, Sink, Source, Span, Transfer};
 use crate::{Error, Result, Watch};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
-use ureq::http::Uri;
+use ureq::http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, RANGE};
+use ureq::http::{Response, Uri};
 
 /// Reads below one URL.
 pub struct HttpSource {
     name: String,
-    agent: ureq::Agent,
+    client: Arc<Client>,
+    secrets: Arc<Secrets>,
     patience: Patience,
     /// It answered a range with another one: from then on it is asked for whole files.
     no_ranges: AtomicBool,
@@ -33,19 +38,11 @@ enum Answer {
 
 impl HttpSource {
     /// Uses a URL; nothing is connected yet.
-    pub fn new(url: &str, patience: Patience) -> HttpSource {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(patience.stall))
-            .timeout_recv_response(Some(patience.stall))
-            .timeout_per_read(Some(patience.stall))
-            .max_response_header_size(32 << 10)
-            .user_agent(concat!("elfup/", env!("CARGO_PKG_VERSION")))
-            .build();
+    pub fn new(url: &str, patience: Patience, client: Arc<Client>, secrets: Arc<Secrets>) -> HttpSource {
         HttpSource {
-            name: url.trim_end_matches('/').to_owned(),
-            agent: config.new_agent(),
+            name: shown(url.trim_end_matches('/')),
+            client,
+            secrets,
             patience,
             no_ranges: AtomicBool::new(false),
             silent: AtomicU32::new(0),
@@ -80,7 +77,8 @@ impl HttpSource {
         let ranged = range.is_some();
         let total = self.patience.total(span);
         let job = Job {
-            agent: self.agent.clone(),
+            client: Arc::clone(&self.client),
+            secrets: Arc::clone(&self.secrets),
             // `+` and `~` are allowed in names, and plain in a path.
             url: format!("{}/{path}", self.name),
             range,
@@ -105,12 +103,20 @@ impl HttpSource {
                 };
                 return Ok(Answer::Done(Outcome::Missing(transfer)));
             }
+            401 | 403 => {
+                let why = format!(
+                    "status {}: it wants other credentials, see --header-file and --netrc",
+                    head.status
+                );
+                return Err(self.fail(path, &why));
+            }
+            511 => return Err(Error::Portal(self.name.clone())),
             status => return Err(self.fail(path, &format!("status {status}"))),
         };
         if let Some(encoding) = head.encoding.filter(|e| !is_plain(path, e)) {
             return Err(self.fail(path, &format!("it sends {encoding}, which was not asked for")));
         }
-        let mut transfer = self.body(path, (skip, span), inbox, sink)?;
+        let mut transfer = self.body(path, (head.status, skip, span), inbox, sink)?;
         self.silent.store(0, Ordering::Relaxed);
         transfer.wait = wait;
         Ok(Answer::Done(Outcome::Delivered(transfer)))
@@ -119,7 +125,7 @@ impl HttpSource {
     fn body(
         &self,
         path: &str,
-        (mut skip, span): (u64, Span),
+        (status, mut skip, span): (u16, u64, Span),
         mut inbox: Inbox,
         sink: Sink,
     ) -> Result<Transfer> {
@@ -134,6 +140,10 @@ impl HttpSource {
             let Message::Body(part) = self.next(path, &mut inbox)? else {
                 break;
             };
+            // No file of a repository begins like that.
+            if status == 200 && transfer.bytes == 0 && is_page(&part) {
+                return Err(Error::Portal(self.name.clone()));
+            }
             transfer.bytes += part.len() as u64;
             let skipped = skip.min(part.len() as u64);
             skip -= skipped;
@@ -183,9 +193,20 @@ fn is_plain(path: &str, encoding: &str) -> bool {
         || path.ends_with(".zst") && encoding.eq_ignore_ascii_case("zstd")
 }
 
+/// Whether a body is a web page.
+fn is_page(body: &[u8]) -> bool {
+    let text = body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii_start();
+    let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|t| t.eq_ignore_ascii_case(tag));
+    begins(b"<!doctype html") || begins(b"<html") || begins(b"<head") || begins(b"<script")
+}
+
 /// What the thread of a request needs.
 struct Job {
-    agent: ureq::Agent,
+    client: Arc<Client>,
+    secrets: Arc<Secrets>,
     url: String,
     range: Option<String>,
     total: Duration,
@@ -206,16 +227,11 @@ impl Job {
         let _ = sender.send(message);
     }
 
-    /// The first answer that is no redirect. Bodies of redirects are not read.
-    fn follow(&self) -> std::result::Result<(Head, ureq::http::Response<ureq::Body>), Failure> {
+    /// The first answer that is no redirect. Bodies of redirects are not read; credentials go to their own origin alone.
+    fn follow(&self) -> std::result::Result<(Head, Response<ureq::Body>), Failure> {
         let mut url: Uri = self.url.parse().map_err(|_| "not a URL")?;
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.agent.get(&url).header("Accept-Encoding", "identity");
-            if let Some(range) = &self.range {
-                request = request.header("Range", range);
-            }
-            let request = request.config().timeout_global(Some(self.total)).build();
-            let response = request.call()?;
+            let response = self.client.get(&url, &self.headers(&url)?, self.total)?;
             let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
             if let (301 | 302 | 303 | 307 | 308, Some(to)) = (response.status().as_u16(), header("location"))
             {
@@ -231,6 +247,15 @@ impl Job {
             return Ok((head, response));
         }
         Err("too many redirects".into())
+    }
+
+    fn headers(&self, url: &Uri) -> std::result::Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+        let mut headers = self.secrets.headers(url);
+        headers.push((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        if let Some(range) = &self.range {
+            headers.push((RANGE, HeaderValue::from_str(range).map_err(|_| "a wrong range")?));
+        }
+        Ok(headers)
     }
 }
 

@@ -149,7 +149,7 @@ impl Sources {
         let short = matches!(span, Span::Range(..)) && got < span.most();
         let failed = match &result {
             Ok(Outcome::Delivered(_)) => short,
-            Err(e) => matches!(e, Error::Network(_)),
+            Err(e) => matches!(e, Error::Network(_) | Error::Portal(_)),
             Ok(Outcome::Missing(_)) => false,
         };
         self.stands(index, |s| s.failed = failed);
@@ -198,7 +198,7 @@ impl Sources {
                     self.lied(index, span.most());
                     last = e;
                 }
-                Err(e @ Error::Network(_)) => last = e,
+                Err(e @ (Error::Network(_) | Error::Portal(_))) => last = e,
                 Err(e) => return Err(e),
             }
         }

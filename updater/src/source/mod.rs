@@ -1,16 +1,24 @@
 //! Where a site reads a repository: mirrors, directories and sticks as equals, tried in order.
 
+mod client;
 mod dir;
 mod http;
 mod many;
+mod secrets;
 mod transfer;
 
 pub use dir::DirSource;
 pub use http::HttpSource;
 pub use many::{Account, Sample, Sources};
+pub use secrets::shown;
 
 use crate::{Error, Result, Watch};
+use client::Client;
+use secrets::{Origin, Secrets};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use ureq::http::Uri;
 
 /// Which bytes of a file are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +115,71 @@ impl Default for Patience {
     }
 }
 
-/// Opens a source: `http://...`, `https://...` (with the feature `tls`), or a directory.
-pub fn open(name: &str, patience: Patience) -> Result<Box<dyn Source>> {
-    if name.starts_with("http://") || (cfg!(feature = "tls") && name.starts_with("https://")) {
-        return Ok(Box::new(HttpSource::new(name, patience)));
+/// How sources are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Limits against servers that trickle or hang.
+    pub patience: Patience,
+    /// Certificate authorities that are trusted instead of the system's (PEM).
+    pub ca: Option<PathBuf>,
+    /// Headers for private repositories, one a line.
+    pub header_file: Option<PathBuf>,
+    /// Users and passwords by host, as ftp and curl read it.
+    pub netrc: Option<PathBuf>,
+}
+
+/// Opens sources: each `http://...`, `https://...` (with the feature `tls`), or a directory.
+pub fn open(names: &[String], access: &Access) -> Result<Sources> {
+    let mut secrets = Secrets::default();
+    let mut origins: Vec<Origin> = Vec::new();
+    let mut urls = Vec::new();
+    for name in names {
+        let url = http_url(name)?;
+        if let Some((origin, userinfo)) = &url {
+            if let Some(userinfo) = userinfo {
+                secrets.add_userinfo(origin, userinfo)?;
+            }
+            if !origins.contains(origin) {
+                origins.push(origin.clone());
+            }
+        }
+        urls.push(url.is_some());
     }
-    if name.contains("://") && !name.starts_with("file://") {
-        return Err(Error::Usage(format!(
-            "{name}: this elfup reads http and directories"
-        )));
+    if let Some(path) = &access.header_file {
+        let only = origins.first().filter(|_| origins.len() == 1);
+        secrets.add_header_file(path, only)?;
     }
-    Ok(Box::new(DirSource::new(name)))
+    if let Some(path) = &access.netrc {
+        secrets.add_netrc(path, &origins)?;
+    }
+    let (client, secrets) = (Arc::new(Client::new(access)?), Arc::new(secrets));
+    let open = |(name, is_url): (&String, bool)| -> Box<dyn Source> {
+        if !is_url {
+            return Box::new(DirSource::new(name));
+        }
+        let (client, secrets) = (Arc::clone(&client), Arc::clone(&secrets));
+        Box::new(HttpSource::new(name, access.patience, client, secrets))
+    };
+    Ok(Sources::new(names.iter().zip(urls).map(open).collect()))
+}
+
+/// Origin of a web address, and what stands before its host; `None`: a directory.
+fn http_url(name: &str) -> Result<Option<(Origin, Option<String>)>> {
+    let Some((scheme, _)) = name.split_once("://").filter(|(s, _)| *s != "file") else {
+        return Ok(None);
+    };
+    let wrong = |why: &str| Error::Usage(format!("{}: {why}", shown(name)));
+    if scheme != "http" && !(cfg!(feature = "tls") && scheme == "https") {
+        let secure = if cfg!(feature = "tls") { ", https" } else { "" };
+        return Err(wrong(&format!("this elfup reads http{secure} and directories")));
+    }
+    if name.contains(['?', '#']) {
+        return Err(wrong(
+            "an address below which a repository is has no `?` and no `#`",
+        ));
+    }
+    let uri: Uri = name.parse().map_err(|_| wrong("not a web address"))?;
+    let origin = Origin::of(&uri).ok_or_else(|| wrong("not a web address"))?;
+    let userinfo = uri.authority().and_then(secrets::userinfo).map(str::to_owned);
+    Ok(Some((origin, userinfo)))
 }

@@ -36,11 +36,14 @@ impl From<&str> for Failure {
 impl From<ureq::Error> for Failure {
     fn from(e: ureq::Error) -> Failure {
         let silent = matches!(e, ureq::Error::Timeout(_));
-        let why = if silent {
+        let mut why = if silent {
             "it says nothing".into()
         } else {
             e.to_string()
         };
+        if why.contains("certificate") {
+            why.push_str("; --ca names other authorities than the system's");
+        }
         Failure { why, silent }
     }
 }

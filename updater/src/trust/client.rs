@@ -46,8 +46,11 @@ fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
             .version
             .checked_add(1)
             .ok_or(Error::TrustState("torn"))?;
-        let Some(bytes) = source.fetch(&format!("tuf/{version}.root.json"), ROOT_LIMIT)? else {
-            break;
+        let bytes = match source.fetch(&format!("tuf/{version}.root.json"), ROOT_LIMIT) {
+            Ok(Some(bytes)) => bytes,
+            // Some servers have a page for what is not there.
+            Ok(None) | Err(Error::Portal(_)) => break,
+            Err(e) => return Err(e),
         };
         let envelope = Envelope::parse(&bytes, "root")?;
         let next: Root = envelope.verify(&root.keys, root.role("root")?)?;

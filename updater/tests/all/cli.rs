@@ -44,3 +44,70 @@ fn every_report_is_there_as_json() {
     assert_eq!(told(&["verify"], 0)["differences"].as_array().unwrap().len(), 0);
     assert_eq!(told(&["update"], 0)["to"], "r2");
 }
+
+/// Every failure is one line, and a last one that says what to do; what was tried is told when asked for.
+#[test]
+fn failures_are_told_in_two_lines() {
+    let (world, site) = World::ready();
+    drop(site);
+    let at = world.path("site");
+    let failed = |code: i32, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        let output = command
+            .args(["site", "--site"])
+            .arg(&at)
+            .args(args)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        told
+    };
+    let two_lines = |told: &str, advice: &str| {
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("elfup: "), "{told}");
+        assert!(lines[1].contains(advice) && told.len() < 400, "{told}");
+    };
+    let change = |f: &dyn Fn(&mut elfup::site::Config)| {
+        let mut config = elfup::site::Config::load(&at.join("site.json")).unwrap();
+        f(&mut config);
+        config.save(&at.join("site.json")).unwrap();
+    };
+    two_lines(&failed(2, &["downgrade", "none"]), "help");
+    {
+        let _site = elfup::site::Site::open(&at).unwrap();
+        two_lines(&failed(9, &["update"]), "wait");
+    }
+    change(&|c| c.reserve = u64::MAX / 4);
+    two_lines(&failed(6, &["update"]), "make room");
+    change(&|c| c.reserve = 0);
+    // No source there, three times.
+    let repo = world.repo().to_str().unwrap().to_owned();
+    change(&|c| c.sources = (1..4).map(|i| format!("{repo}-{i}")).collect());
+    two_lines(&failed(5, &["update"]), "sources");
+    assert!(failed(5, &["update", "--verbose"]).lines().count() > 3);
+    change(&|c| c.sources = vec![repo.clone(), repo.clone()]);
+    // No content that is what was signed.
+    let store = elfup::store::LocalStore::new(&world.repo());
+    let dropped = |dirs: &[&str]| {
+        use elfup::store::Store;
+        for path in dirs.iter().flat_map(|d| store.list(d).unwrap()) {
+            let n = std::fs::metadata(world.repo().join(&path)).unwrap().len();
+            std::fs::write(world.repo().join(&path), vec![7; n as usize]).unwrap();
+        }
+    };
+    dropped(&["packs", "blobs"]);
+    two_lines(&failed(5, &["update"]), "goes on where it stopped");
+    assert!(failed(5, &["update", "--verbose"]).contains("not what was signed"));
+    let history = std::fs::read_to_string(at.join("state/history")).unwrap();
+    assert!(
+        history.lines().last().unwrap().contains("\"tried\":[\""),
+        "{history}"
+    );
+    dropped(&["tuf"]);
+    two_lines(&failed(3, &["update"]), "another source");
+    std::fs::write(at.join("current/bin/cp"), "x").unwrap();
+    assert!(failed(7, &["verify"]).lines().last().unwrap().contains("repair"));
+    std::fs::write(at.join("state/trust"), "x").unwrap();
+    two_lines(&failed(3, &["update"]), "recover");
+}

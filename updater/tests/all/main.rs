@@ -1,5 +1,6 @@
 //! One test binary: whole updates, attacks, faults, bad input, crashes.
 
+mod access;
 mod apart;
 mod attacks;
 #[cfg(feature = "dbus")]
