@@ -8,7 +8,7 @@ mod source;
 use std::path::{Path, PathBuf};
 
 /// The parts of the engine, lowest first; those in one row do not know each other.
-const RANKS: [&[&str]; 15] = [
+const RANKS: [&[&str]; 13] = [
     &["error"],
     &["limits", "progress", "report", "source"],
     &["budget", "cursor", "machine", "threads"],
@@ -22,8 +22,6 @@ const RANKS: [&[&str]; 15] = [
     &["apply", "matching"],
     &["diff"],
     &["lib"],
-    &["cli"],
-    &["main"],
 ];
 
 fn root() -> PathBuf {

@@ -1,6 +1,6 @@
 //! Where results go: standard output as they come, or a file that appears whole or not at all.
 
-use super::exit::Failure;
+use crate::exit::Failure;
 use elfdelta::Error;
 use std::{
     convert::Infallible,

@@ -1,18 +1,8 @@
-//! The command line: its arguments, and which module does what they ask.
+//! The command line: what may be asked.
 
-mod apply;
-mod diff;
-mod exit;
-mod inspect;
-mod mapped;
-mod output;
-mod progress;
-mod scratch;
-mod size;
-
+use crate::{output::Target, size};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use output::Target;
-use std::{path::PathBuf, process::ExitCode, str::FromStr};
+use std::{path::PathBuf, str::FromStr};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -26,14 +16,14 @@ Exit codes:
 
 /// ELF-aware binary deltas.
 #[derive(Parser)]
-#[command(version, after_help = EXIT_CODES)]
-struct Cli {
+#[command(name = "elfdelta", version, after_help = EXIT_CODES)]
+pub struct Cli {
     #[command(subcommand)]
-    action: Action,
+    pub action: Action,
 }
 
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     /// Make a patch that turns OLD into NEW.
     #[command(after_help = EXIT_CODES)]
     Diff(DiffArgs),
@@ -51,78 +41,78 @@ enum Action {
 }
 
 #[derive(Args)]
-struct DiffArgs {
+pub struct DiffArgs {
     /// The file that is to be updated.
-    old: PathBuf,
+    pub old: PathBuf,
     /// The file it is to become.
-    new: PathBuf,
+    pub new: PathBuf,
     /// Where the patch goes; - is standard output.
     #[arg(short, long, value_name = "PATCH")]
-    output: Target,
+    pub output: Target,
     /// Trade between bytes and time.
     #[arg(long, value_enum, default_value = "default")]
-    profile: Profile,
+    pub profile: Profile,
     /// Segments that the code is cut into. Apply decodes as many at once as it has cores; each costs bytes and
     /// some 20 MB of apply's memory.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
-    segments: u8,
+    pub segments: u8,
     /// Separate debug files whose symbols help the matcher; applying never needs them.
     #[arg(long, value_name = "OLD.debug,NEW.debug")]
-    symbols: Option<DebugFiles>,
+    pub symbols: Option<DebugFiles>,
     /// Worker threads; 0 is one for each core. The patch does not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    pub threads: usize,
     /// Report on standard output as JSON.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 #[derive(Args)]
-struct ApplyArgs {
+pub struct ApplyArgs {
     /// The file that the patch was made from; it is read by position and never written.
-    old: PathBuf,
+    pub old: PathBuf,
     /// The patch.
-    patch: PathBuf,
+    pub patch: PathBuf,
     /// Where the new file goes; - is standard output.
     #[arg(short, long, value_name = "NEW")]
-    output: Target,
+    pub output: Target,
     /// Working memory that the patch may ask for, such as 64M.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "256M")]
-    max_memory: u64,
+    pub max_memory: u64,
     /// Scratch space that the patch may ask for, for what a packed old file holds.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "1G")]
-    max_scratch: u64,
+    pub max_scratch: u64,
     /// Where scratch space is taken, in files without a name; as a rule the folder of NEW, for standard output the
     /// one for temporary files.
     #[arg(long, value_name = "FOLDER")]
-    scratch: Option<PathBuf>,
+    pub scratch: Option<PathBuf>,
     /// Size that the new file may have, such as 1G.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "16G")]
-    max_output: u64,
+    pub max_output: u64,
     /// Worker threads at most, 0 being one for each core: segments of code are decoded at once.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
+    pub threads: usize,
     /// Report on standard output as JSON.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 #[derive(Args)]
-struct InspectArgs {
+pub struct InspectArgs {
     /// The patch.
-    patch: PathBuf,
+    pub patch: PathBuf,
     /// The file that the patch was made from: with it, bytes are also told per section of the new file.
-    old: Option<PathBuf>,
+    pub old: Option<PathBuf>,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// The value of `--symbols`.
 #[derive(Clone, Debug)]
-struct DebugFiles {
-    old: PathBuf,
-    new: PathBuf,
+pub struct DebugFiles {
+    pub old: PathBuf,
+    pub new: PathBuf,
 }
 
 impl FromStr for DebugFiles {
@@ -139,7 +129,7 @@ impl FromStr for DebugFiles {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Profile {
+pub enum Profile {
     /// Quick to make and to apply.
     Fast,
     /// Few bytes at moderate time.
@@ -155,18 +145,5 @@ impl From<Profile> for elfdelta::Profile {
             Profile::Default => elfdelta::Profile::Default,
             Profile::Max => elfdelta::Profile::Max,
         }
-    }
-}
-
-/// Does what the arguments ask and tells how it went.
-pub fn run() -> ExitCode {
-    let done = match Cli::parse().action {
-        Action::Diff(args) => diff::run(&args),
-        Action::Apply(args) => apply::run(&args),
-        Action::Inspect(args) => inspect::run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell(),
     }
 }

@@ -1,6 +1,6 @@
 //! `elfdelta inspect`: what a patch says of itself.
 
-use super::{InspectArgs, exit::Failure, progress::Bar};
+use crate::{args::InspectArgs, exit::Failure, progress::Bar};
 use elfdelta::{Limits, Part, Patch, container};
 use std::fs::{self, File};
 

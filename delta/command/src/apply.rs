@@ -1,6 +1,6 @@
 //! `elfdelta apply`: the old file by position, the patch in memory, the new file forward.
 
-use super::{ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar, scratch::Folder};
+use crate::{args::ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar, scratch::Folder};
 use elfdelta::{Limits, Patch, ReadAt};
 use std::{
     fs::{self, File, Permissions},
@@ -43,7 +43,7 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
     if args.json {
         let summary = Summary {
             new_bytes: patch.header().new_len,
-            new_sha256: super::inspect::hex(&patch.header().new_digest),
+            new_sha256: crate::inspect::hex(&patch.header().new_digest),
         };
         println!(
             "{}",

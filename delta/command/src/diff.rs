@@ -1,6 +1,6 @@
 //! `elfdelta diff`: both files into memory, a patch out.
 
-use super::{DiffArgs, exit::Failure, output::Target, progress::Bar};
+use crate::{args::DiffArgs, exit::Failure, output::Target, progress::Bar};
 use elfdelta::{Options, Part, Report};
 use std::{fs, path::Path};
 

@@ -1,6 +1,6 @@
 //! Scratch space: files without a name in one folder, gone with the process at the latest.
 
-use super::output::Target;
+use crate::output::Target;
 use elfdelta::{Scratch, ScratchFile};
 use std::{
     env, io,

@@ -1,0 +1,29 @@
+//! The `elfdelta` command: make a patch, apply it, look into it.
+#![deny(unsafe_code)]
+
+mod apply;
+mod args;
+mod diff;
+mod exit;
+mod inspect;
+mod mapped;
+mod output;
+mod progress;
+mod scratch;
+mod size;
+
+use args::{Action, Cli};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().action {
+        Action::Diff(args) => diff::run(&args),
+        Action::Apply(args) => apply::run(&args),
+        Action::Inspect(args) => inspect::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
