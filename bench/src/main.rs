@@ -4,6 +4,7 @@
 mod cases;
 mod child;
 mod demo;
+mod digests;
 mod elfup;
 mod engine;
 mod fleet;
@@ -56,6 +57,8 @@ enum Action {
         /// Name of the pair.
         name: String,
     },
+    /// Patches of the pairs against the digests kept in corpora/patches.txt; prints what they are today.
+    Digests(digests::Digests),
     /// Two releases of a whole tree over a bad link, our updater beside other tools; needs root.
     Fleet(fleet::Fleet),
     /// Two trees: every changed file through the engines, and the whole trees by what brings trees to sites.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
             ended().and_then(|()| run_table(&cache, &pairs, &engines, json.as_deref()))
         }
         Action::OnePair { name } => ended().and_then(|()| demo::one_pair(&cache, &name)),
+        Action::Digests(args) => ended().and_then(|()| digests::run(&cache, &args)),
         Action::Fleet(args) => fleet::run(&cache, &args),
         Action::Tree(args) => tree::run(&cache, &args),
         Action::Tools { install } => tools::run_tools(&cache, install),
