@@ -52,6 +52,7 @@ pub mod diff;
 pub mod elf;
 mod error;
 pub mod file_view;
+mod hashing;
 pub mod layout;
 mod limits;
 pub mod machine;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use elfdelta::machine::x86::{REL8, REL32, RIP32};
 use elfdelta::machine::{ABSENT, FieldKind, Flow, Insn, Machine};
 use iced_x86::{Code, Decoder, DecoderOptions, EncodingKind, FlowControl, Instruction, OpKind, Register};
 
@@ -125,8 +126,8 @@ fn field(theirs: &Instruction, offsets: &iced_x86::ConstantOffsets) -> Option<(F
         .any(|op| matches!(theirs.op_kind(op), OpKind::NearBranch64 | OpKind::NearBranch32));
     if near {
         let kind = match offsets.immediate_size() {
-            1 => FieldKind::Rel8,
-            4 => FieldKind::Rel32,
+            1 => REL8,
+            4 => REL32,
             _ => return None,
         };
         return Some((kind, offsets.immediate_offset(), theirs.near_branch_target()));
@@ -134,7 +135,7 @@ fn field(theirs: &Instruction, offsets: &iced_x86::ConstantOffsets) -> Option<(F
     let relative = theirs.memory_base() == Register::RIP;
     relative.then(|| {
         (
-            FieldKind::Rip32,
+            RIP32,
             offsets.displacement_offset(),
             theirs.ip_rel_memory_address(),
         )

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The parts of the engine, lowest first; those in one row do not know each other.
 const RANKS: [&[&str]; 13] = [
     &["error"],
-    &["limits", "progress", "report", "source"],
+    &["hashing", "limits", "progress", "report", "source"],
     &["budget", "cursor", "machine", "threads"],
     &["file_view"],
     &["code", "elf", "packed"],
@@ -31,6 +31,22 @@ fn root() -> PathBuf {
 #[test]
 fn dependencies_point_down() {
     let wrong = source::upward(&root(), &RANKS);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What differs between instruction sets is asked of the machine: a new one changes no other folder.
+#[test]
+fn no_machine_is_named_outside_its_folder() {
+    let mut wrong = Vec::new();
+    for (file, text) in source::texts(&root()) {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let variant = |rest: &str| rest.starts_with(char::is_uppercase) && !rest.starts_with("ALL");
+        let names = code.split("Machine::").skip(1).any(variant);
+        let folder = code.contains("machine::x86") || code.contains("machine::aarch64");
+        if (names || folder) && !file.starts_with(root().join("machine")) {
+            wrong.push(file);
+        }
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

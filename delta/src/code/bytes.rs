@@ -5,9 +5,10 @@
 //! by one and the same byte, only remember that byte: a guess, like those that the caller brings.
 
 use super::logistic::{squash, stretch};
-use super::model::{RECIPROCALS, hash};
+use super::model::RECIPROCALS;
 use super::range::Bits;
 use super::states::{NEXT, SEEN};
+use crate::hashing::hash;
 
 /// Contexts of one byte.
 pub const CONTEXTS: usize = 7;

@@ -13,10 +13,11 @@ mod range;
 mod states;
 mod streams;
 
+pub use crate::hashing::{digest, hash};
 pub use any::{StreamReader, StreamWriter};
 pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
-pub use model::{Model, digest, hash};
+pub use model::Model;
 pub use modelled::{ModelledReader, ModelledWriter};
 pub use streams::{MAX_SEGMENTS, SEGMENTED, STREAMS, Stream, Streams};
 

@@ -1,25 +1,40 @@
 //! Steps through a function and finds its reference fields, one instruction at a time.
 
-use super::aarch64::{base_of, word_of};
-use super::got::GotBase;
-use super::{Field, FieldKind, Insn, Machine, Pages};
+use super::aarch64::{self, Pages};
+use super::x86::GotBase;
+use super::{Field, Insn, Machine};
 
 /// A walk over the instructions of one function, first to last.
 #[derive(Clone, Debug)]
 pub struct Scanner {
     machine: Machine,
-    pages: Pages,
-    got: GotBase,
+    passed: Passed,
+}
+
+/// What the instructions passed leave to those that follow.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made for each look at a single instruction: nothing is allocated"
+)]
+enum Passed {
+    /// Nothing.
+    Nothing,
+    /// Pages in registers.
+    Pages(Pages),
+    /// The address of the global offset table in registers.
+    Got(GotBase),
 }
 
 impl Scanner {
     /// At the start of a function.
     pub fn new(machine: Machine) -> Self {
-        Scanner {
-            machine,
-            pages: Pages::new(),
-            got: GotBase::default(),
-        }
+        let passed = match machine {
+            Machine::X86_64 => Passed::Nothing,
+            Machine::X86_32 => Passed::Got(GotBase::default()),
+            Machine::AArch64 => Passed::Pages(Pages::new()),
+        };
+        Scanner { machine, passed }
     }
 
     /// The instruction at the start of `bytes`, and its reference field if it has one, with the address that
@@ -34,24 +49,23 @@ impl Scanner {
     /// [`Scanner::look`].
     #[inline]
     pub fn field(&self, insn: &Insn, bytes: &[u8], address: u64) -> Option<(Field, u64)> {
-        match insn.field() {
-            Some(field) if field.kind == FieldKind::Lo12 => {
-                let page = word_of(bytes).and_then(|word| self.pages.page(base_of(word)));
-                page.map(|page| (field, page))
+        let field = insn.field();
+        match (&self.passed, field) {
+            (Passed::Pages(pages), Some(field)) if field.kind == aarch64::LO12 => {
+                Some((field, aarch64::page_of(pages, bytes)?))
             }
-            Some(field) => Some((field, address)),
-            None if self.machine == Machine::X86_32 => self.got.field(insn, bytes, address),
-            None => None,
+            (Passed::Got(got), None) => got.field(insn, bytes, address),
+            _ => Some((field?, address)),
         }
     }
 
     /// Goes past the instruction at the start of `bytes`, whose fields are final.
     #[inline]
     pub fn pass(&mut self, bytes: &[u8], address: u64) {
-        match self.machine {
-            Machine::AArch64 => drop(self.pages.step(bytes, address)),
-            Machine::X86_32 => self.got.step(bytes, address),
-            Machine::X86_64 => {}
+        match &mut self.passed {
+            Passed::Nothing => {}
+            Passed::Pages(pages) => drop(pages.step(bytes, address)),
+            Passed::Got(got) => got.step(bytes, address),
         }
     }
 }

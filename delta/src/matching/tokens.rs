@@ -39,12 +39,12 @@ impl Tokens {
                 raw[..len].copy_from_slice(&bytes[p..p + len]);
                 if let Some((field, from)) = field {
                     let target = machine.read(field.kind, &bytes[p..], field.at, insn.len(), from);
-                    if field.kind.is_direct() && target < u64::from(unit.size) {
+                    if machine.uses(field.kind).direct && target < u64::from(unit.size) {
                         // Jumps inside a unit are part of what makes it the same.
                         whole = mix(whole, target);
                     }
                     machine.blank(field.kind, &mut raw[..len], field.at);
-                    raw[15] ^= 1 + field.kind as u8;
+                    raw[15] ^= 1 + field.kind.number();
                 }
                 let low = u64::from_le_bytes(raw[..8].try_into().unwrap_or_default());
                 let high = u64::from_le_bytes(raw[8..].try_into().unwrap_or_default());

@@ -56,7 +56,7 @@ impl Pads {
         if len > LONGEST {
             return Err(Error::DamagedPatch("padding is too long"));
         }
-        let mut guess = vec![0xcc; len as usize];
+        let mut guess = vec![old.machine.pad(); len as usize];
         let mut source = None;
         if let Some(unit) = gap.before.and_then(|u| u.source.checked_sub(1)) {
             let (at, n) = old.code.pad_after(unit as usize);

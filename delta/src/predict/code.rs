@@ -1,10 +1,10 @@
 //! The references of the code, unit by unit: old bytes in, new bytes out.
 
 use super::{AddressMap, Guess, Locals, Site, TargetModels, Targets};
-use crate::code::{Symbols, digest};
+use crate::code::Symbols;
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit, Unit};
-use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
+use crate::machine::{Field, Insn, Machine, Scanner};
 use crate::recipe::Recipe;
 use crate::text::{Run, TextBody};
 use crate::{Error, error::Result};
@@ -425,14 +425,11 @@ impl<'a> CodePass<'a> {
         let insn = self.shapes[index];
         let end = p + usize::from(insn.len());
         let bytes = &self.bytes[p..end.min(self.bytes.len())];
-        let head = digest(&bytes[..usize::from(field.at).max(1).min(bytes.len())]);
+        let uses = machine.uses(field.kind);
         let site = Site {
-            kind: field.kind as u32,
-            head: if machine == Machine::AArch64 {
-                u32::from(bytes[3])
-            } else {
-                head
-            },
+            kind: field.kind.number().into(),
+            head: machine.site(bytes, field),
+            long_form: uses.long_form,
             addr: addr + p as u32,
             unit: (addr, unit.size),
             index,
@@ -441,7 +438,7 @@ impl<'a> CodePass<'a> {
         let known = new.truth.map_or(0, |t| {
             machine.read(field.kind, &t[p..], field.at, insn.len(), from)
         });
-        let guess = if field.kind.is_direct() {
+        let guess = if uses.direct {
             self.guess(unit, addr, place.old.at, old_target)
         } else {
             Guess {
@@ -454,20 +451,19 @@ impl<'a> CodePass<'a> {
         } else {
             targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
         };
-        if field.kind.may_point_to_data() {
-            let counted = field.kind == FieldKind::GotDisp32;
+        if uses.data {
             self.pointers.push(Pointer {
                 new: target,
                 old: old_target,
-                origin: if counted { from as u32 } else { target },
-                old_origin: if counted { place.old.from } else { old_target },
+                origin: if uses.counted { from as u32 } else { target },
+                old_origin: if uses.counted { place.old.from } else { old_target },
                 index,
                 head: site.head,
             });
         }
         let target = machine.address(widen(from, target));
         let bytes = &mut self.bytes[p..];
-        machine.write(field.kind, bytes, field.at, insn.len(), from, target);
+        machine.write(field, bytes, insn.len(), from, target);
         Ok(())
     }
 

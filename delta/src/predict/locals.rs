@@ -3,8 +3,7 @@
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
 
-use crate::code::{digest, hash};
-use crate::machine::{ABSENT, Flow, Insn, Machine};
+use crate::machine::{Flow, Insn, Machine};
 
 /// The instruction starts of one unit. Sets of instructions are bits, 64 to a word.
 #[derive(Clone, Debug, Default)]
@@ -290,21 +289,9 @@ impl Iterator for Candidates<'_> {
     }
 }
 
-/// What an instruction looks like, operands left out: opcode and ModRM, or a word without its registers'
-/// and immediates' lower bits. Never 0.
+/// What an instruction looks like, operands left out. Never 0.
 pub fn look(machine: Machine, bytes: &[u8], insn: &Insn) -> u16 {
-    let fold = if machine == Machine::AArch64 {
-        bytes
-            .first_chunk()
-            .map_or(0, |b| hash(6, u32::from_le_bytes(*b) & 0xffc0_001f))
-    } else {
-        let from = usize::from(insn.opcode_at());
-        let to = match insn.modrm_at() {
-            ABSENT => from + 1,
-            at => usize::from(at) + 1,
-        };
-        digest(bytes.get(from..to.min(bytes.len())).unwrap_or(&[]))
-    };
+    let fold = machine.look(insn, bytes);
     (fold ^ fold >> 16) as u16 | 1
 }
 

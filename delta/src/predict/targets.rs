@@ -4,7 +4,6 @@ use super::code::OldCode;
 use super::locals::{ANY, Label, Locals, Origin, look};
 use super::{AddressMap, Remap};
 use crate::code::{Model, Symbols, hash};
-use crate::machine::FieldKind;
 use crate::{Error, error::Result};
 
 /// How a target is spelled out when no guess is right.
@@ -38,6 +37,8 @@ pub struct Site {
     pub index: usize,
     /// Whether the old bytes come from a repeated run.
     pub same: bool,
+    /// Whether a shorter instruction would have reached a near target.
+    pub long_form: bool,
 }
 
 /// What the old file says of a reference.
@@ -413,7 +414,7 @@ fn origin(locals: &Locals, site: &Site, near: Option<u32>, place: u32, class: u3
     match place {
         0 => Some(match near {
             Some(offset) => Origin::at(locals.at(offset)),
-            None if site.kind == FieldKind::Rel32 as u32 && class != ANY => locals.beyond_short(site.index),
+            None if site.long_form && class != ANY => locals.beyond_short(site.index),
             None => Origin::at(site.index),
         }),
         1 => locals.home(site.index).map(Origin::at),

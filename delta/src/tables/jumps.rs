@@ -8,7 +8,7 @@ use super::{Made, World};
 use crate::code::{Model, Symbols, hash};
 use crate::elf::address::Addresses;
 use crate::layout::CodeMap;
-use crate::machine::{FieldKind, Machine, Scanner};
+use crate::machine::{Machine, Scanner};
 use crate::predict::{Guess, Pointer, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashSet;
@@ -171,6 +171,7 @@ pub fn unit<S: Symbols>(
                 unit: function,
                 index: pointer.index,
                 same: offset.is_some(),
+                ..Site::default()
             };
             let guess = Guess {
                 local,
@@ -210,10 +211,10 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
             let here = u64::from(addr) + p as u64;
             let (insn, field) = scanner.look(&content[p..], here);
             if let Some((field, from)) = field
-                && field.kind.may_point_to_data()
+                && machine.uses(field.kind).data
             {
                 let base = machine.read(field.kind, &content[p..], field.at, insn.len(), from) as u32;
-                let counted = field.kind == FieldKind::GotDisp32;
+                let counted = machine.uses(field.kind).counted;
                 origins.push((base, if counted { from as u32 } else { base }));
                 bases.push(base);
             }

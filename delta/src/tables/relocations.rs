@@ -8,7 +8,7 @@ mod rows;
 
 pub use rows::Form;
 
-use self::rows::{Row, relative, slots, split, word, word_in};
+use self::rows::{Row, slots, split, word, word_in};
 use super::{Made, SHF_ALLOC, Table, World};
 use crate::code::{Model, Symbols, hash};
 use crate::elf::Elf;
@@ -158,7 +158,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         for &(addr, target) in mine {
             put(Row {
                 offset: addr.into(),
-                info: relative(machine),
+                info: machine.relative(),
                 addend: target.into(),
             });
         }

@@ -1,7 +1,6 @@
 //! What precedes an instruction in new code, for prediction.
 
-use super::shape::{head, opcode, written};
-use crate::code::digest;
+use crate::code::{digest, hash};
 use crate::machine::{Insn, Machine};
 
 /// The instructions that came before.
@@ -32,13 +31,19 @@ impl History {
 
     /// Goes past an instruction of the given shape.
     pub fn pass(&mut self, machine: Machine, masked: &[u8], shape: &Insn) {
-        self.written = self.written << 8 | written(machine, masked, shape);
+        self.written = self.written << 8 | machine.written(masked, shape);
         let [a, b, c, _] = self.opcodes;
-        self.opcodes = [opcode(machine, masked, shape), a, b, c];
+        self.opcodes = [machine.opcode(masked, shape), a, b, c];
         self.heads = [head(masked), self.heads[0], self.heads[1], self.heads[2]];
         self.full = [digest(masked), self.full[0]];
         for &b in masked {
             self.bytes = self.bytes << 8 | u64::from(b);
         }
     }
+}
+
+/// A hash of the length of an instruction and its leading bytes, at most three.
+fn head(bytes: &[u8]) -> u32 {
+    let leading = bytes.iter().take(3).fold(0, |w, &b| w << 8 | u32::from(b));
+    hash(bytes.len() as u32, leading)
 }

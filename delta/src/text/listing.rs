@@ -19,7 +19,7 @@ pub struct Listing {
     pub starts: Vec<u32>,
     /// Bytes with reference fields zero, as far as scanned, and then some as they are in the file.
     pub masked: Vec<u8>,
-    /// For each instruction one more than its [`crate::machine::FieldKind`], or 0 without a field.
+    /// For each instruction one more than the number of its field's kind, or 0 without a field.
     pub kinds: Vec<u8>,
     /// The shape of each instruction.
     pub shapes: Vec<Insn>,
@@ -88,7 +88,7 @@ impl Listing {
             }
             self.starts.push(end as u32);
             self.shapes.push(insn);
-            self.kinds.push(field.map_or(0, |(f, _)| 1 + f.kind as u8));
+            self.kinds.push(field.map_or(0, |(f, _)| 1 + f.kind.number()));
         }
         Ok(true)
     }

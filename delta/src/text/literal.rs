@@ -2,9 +2,8 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use super::shape::{counterpart, part_of};
 use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, digest, hash};
-use crate::machine::{Field, FieldKind, Insn, Machine, Scanner};
+use crate::machine::{Insn, Machine, Scanner};
 
 /// Memory of the contexts, as a power of two.
 const CONTEXT_BITS: u32 = 23;
@@ -79,9 +78,7 @@ pub fn code_instruction<S: Symbols>(
     let machine = around.machine;
     let room = around.room.min(16);
     let mut stray = 0;
-    // Words are told highest byte first: the opcode, then the fields in the order in which they lie.
-    let word = machine == Machine::AArch64 && room >= 4;
-    let place = |n: usize| if word && n < 4 { 3 - n } else { n };
+    let place = |n: usize| machine.place(n, room);
     let partner = s.is_modelled().then(|| Partner::new(around));
     let (mut insn, mut field) = (Insn::default(), None);
     let mut missed = false;
@@ -116,17 +113,17 @@ pub fn code_instruction<S: Symbols>(
         // partner's context is all that asks for a shape.
         let settled = match n {
             0 => partner.is_none(),
-            _ if machine == Machine::AArch64 || !insn.known() => false,
+            _ if !insn.known() => false,
             _ => n > usize::from(insn.disp_at().min(insn.imm_at())),
         };
         if !settled {
             (insn, field) = around.scanner.look(&known.raw[..room], 0);
         }
-        if n == 1 && !word {
+        if n == 1 && machine.stray(room) > 0 {
             // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
             let unknown = !S::READS && !machine.decode(truth).known();
             if s.flag(&mut m.stray, &[u32::from(known.raw[0])], unknown) {
-                stray = if machine == Machine::AArch64 { room } else { 1 };
+                stray = machine.stray(room);
             }
         }
         let complete = n == stray || stray == 0 && insn.known() && n >= usize::from(insn.len());
@@ -134,7 +131,7 @@ pub fn code_instruction<S: Symbols>(
             break field.filter(|_| complete && stray == 0);
         }
         let blank = match field {
-            Some((field, _)) if n > 0 => blank_bits(machine, field, at),
+            Some((field, _)) if n > 0 => machine.hidden_bits(field, at),
             _ => 0,
         };
         if blank != 0xff {
@@ -190,14 +187,14 @@ impl Progress {
     ) -> (ByteContext, [Option<u8>; 3]) {
         let (machine, history, recall) = (around.machine, around.history, around.recall);
         let unit = history.unit;
-        let part = part_of(machine, insn, self.n);
+        let part = machine.part(insn, self.n);
         let old = match around.partner {
             [] => None,
-            bytes => counterpart(machine, bytes, &partner.shape, part, at, insn),
+            bytes => machine.counterpart(bytes, &partner.shape, part, at, insn),
         };
         let trusted = u32::from(self.agrees[0]) | u32::from(around.replaces) << 1;
         let old_key = old.map_or(256, u32::from) | part << 9 | trusted << 14;
-        let opcode = self.opcode(machine, insn) | part << 16;
+        let opcode = machine.opcode(&self.raw, insn) | part << 16;
         let before = previous.map_or(history.heads[0], u32::from);
         let prefix = hash(self.prefix, u32::from(blank));
         let [o0, o1, o2, o3] = history.opcodes;
@@ -246,20 +243,6 @@ impl Progress {
             expected,
         )
     }
-
-    /// The opcode, as far as it is known.
-    fn opcode(&self, machine: Machine, insn: &Insn) -> u32 {
-        let byte = |at: u8| u32::from(self.raw[usize::from(at) & 15]);
-        if machine == Machine::AArch64 {
-            return byte(3);
-        }
-        let first = byte(insn.opcode_at());
-        if first == 0x0f {
-            first | byte(insn.opcode_at() + 1) << 8
-        } else {
-            first
-        }
-    }
 }
 
 /// What a trail expects, and how far it is to be trusted.
@@ -276,15 +259,4 @@ fn guess(trail: &Trail, at: usize, agrees: bool) -> Guess {
         byte: trail.expected[at & 15],
         confidence: 1 + length as u8 + if agrees { 32 } else { 0 },
     }
-}
-
-/// Which bits of byte `at` belong to the field.
-fn blank_bits(machine: Machine, field: Field, at: usize) -> u8 {
-    // Told highest byte first, a word's base register is not known before its immediate.
-    if field.kind == FieldKind::Lo12 {
-        return 0;
-    }
-    let mut ones = [0xffu8; 16];
-    machine.blank(field.kind, &mut ones, field.at);
-    !ones[at & 15]
 }

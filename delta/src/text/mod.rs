@@ -7,7 +7,6 @@ mod literal;
 mod marks;
 mod ops;
 mod recall;
-mod shape;
 
 pub use body::TextBody;
 pub use listing::Listing;

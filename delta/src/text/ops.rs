@@ -4,7 +4,6 @@ use super::history::History;
 use super::literal::{LiteralModels, Surroundings, code_instruction};
 use super::marks::Marks;
 use super::recall::Recall;
-use super::shape::opcode;
 use super::{Listing, PlanRun, Run, TextBody};
 use crate::code::{Model, Symbols, digest, hash};
 use crate::file_view::FileView;
@@ -20,9 +19,6 @@ const GO_FAR: u32 = 3;
 
 /// How far ahead an inserted instruction is looked for in the mapped unit.
 const HINT_REACH: usize = 16;
-
-/// Words before the first one of a stretch that are walked for the pages they load.
-const LEAD_IN: usize = 16;
 
 /// Models of the edit stream.
 #[derive(Debug)]
@@ -109,24 +105,15 @@ impl<'a> TextCoder<'a> {
         self.recall.memory() + listings + self.marks.memory()
     }
 
-    /// Instructions before a far one that are walked for what its fields count from.
-    fn lead_in(&self) -> usize {
-        match self.machine {
-            Machine::AArch64 => LEAD_IN,
-            Machine::X86_32 => usize::MAX,
-            Machine::X86_64 => 0,
-        }
-    }
-
     /// Turns the far listing to an instruction of a unit; false if there is no such instruction.
     fn load_far(&mut self, unit: u32, index: usize) -> Result<bool> {
         let found = self.map.units.get(unit as usize).copied();
         let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
         let far = &self.far;
         if far.unit != unit
-            || !(far.first + self.lead_in().min(index)..far.first + far.len()).contains(&index)
+            || !(far.first + self.machine.lead_in().min(index)..far.first + far.len()).contains(&index)
         {
-            let lead = self.lead_in();
+            let lead = self.machine.lead_in();
             let first = index.saturating_sub(lead);
             let place = self.marks.offset(self.machine, self.old, (unit, bounds), first)?;
             let Some(offset) = place else { return Ok(false) };
@@ -363,8 +350,8 @@ impl Edit<'_, '_> {
         let end = near.len().min(self.hint + HINT_REACH);
         let equal = (self.hint..end).find(|&i| near.is(i, inserted));
         let alike = || {
-            let wanted = opcode(machine, inserted, &machine.decode(inserted));
-            let at = |i: usize| opcode(machine, near.token(i), &near.shapes[i]);
+            let wanted = machine.opcode(inserted, &machine.decode(inserted));
+            let at = |i: usize| machine.opcode(near.token(i), &near.shapes[i]);
             (self.hint..end.min(self.hint + HINT_REACH / 2)).find(|&i| at(i) == wanted)
         };
         if let Some(found) = equal.or_else(alike) {

@@ -3,11 +3,12 @@
 //! Every instruction is a little-endian word. The patterns are those of the Arm ARM, section C4.1 ("A64
 //! instruction set encoding"): data processing with an immediate, branches, loads and stores.
 
-use super::{Field, FieldKind, Flow, Insn, Shape};
+use super::super::{Field, FieldKind, Flow, Insn, Shape};
+use super::{ADR_PAGE21, ADR21, BRANCH14, BRANCH19, BRANCH26, LIT19, LO12};
 
 /// Decodes one instruction. Whole words are always known: unallocated ones have no field.
 #[inline]
-pub(super) fn decode(bytes: &[u8]) -> Insn {
+pub fn decode(bytes: &[u8]) -> Insn {
     let Some(word) = word_of(bytes) else {
         return Insn::raw(bytes.len().min(4) as u8);
     };
@@ -23,37 +24,37 @@ pub(super) fn decode(bytes: &[u8]) -> Insn {
 
 /// The first four bytes as a word.
 #[inline]
-pub(super) fn word_of(bytes: &[u8]) -> Option<u32> {
+pub fn word_of(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|b| u32::from_le_bytes(*b))
 }
 
 /// The reference field that a word holds, by its top byte first.
 #[inline]
-pub(super) fn kind_of(word: u32) -> Option<FieldKind> {
+pub fn kind_of(word: u32) -> Option<FieldKind> {
     match word >> 24 {
-        0x14..=0x17 | 0x94..=0x97 => Some(FieldKind::Branch26),
+        0x14..=0x17 | 0x94..=0x97 => Some(BRANCH26),
         // b.cond and bc.cond; cbz and cbnz of w and x registers.
-        0x54 | 0x34 | 0x35 | 0xb4 | 0xb5 => Some(FieldKind::Branch19),
+        0x54 | 0x34 | 0x35 | 0xb4 | 0xb5 => Some(BRANCH19),
         // tbz and tbnz of the low and the high bits.
-        0x36 | 0x37 | 0xb6 | 0xb7 => Some(FieldKind::Branch14),
+        0x36 | 0x37 | 0xb6 | 0xb7 => Some(BRANCH14),
         // ldr of w, x, s, d and q registers, ldrsw, prfm.
-        0x18 | 0x58 | 0x98 | 0xd8 | 0x1c | 0x5c | 0x9c => Some(FieldKind::Lit19),
-        0x10 | 0x30 | 0x50 | 0x70 => Some(FieldKind::Adr21),
-        0x90 | 0xb0 | 0xd0 | 0xf0 => Some(FieldKind::AdrPage21),
+        0x18 | 0x58 | 0x98 | 0xd8 | 0x1c | 0x5c | 0x9c => Some(LIT19),
+        0x10 | 0x30 | 0x50 | 0x70 => Some(ADR21),
+        0x90 | 0xb0 | 0xd0 | 0xf0 => Some(ADR_PAGE21),
         // add of x registers, with bits 23 and 22, the shift, clear.
-        0x91 if word & 0x00c0_0000 == 0 => Some(FieldKind::Lo12),
+        0x91 if word & 0x00c0_0000 == 0 => Some(LO12),
         // Loads and stores with an unsigned offset, by size; opc is in bits 23 and 22.
-        0x39 | 0x79 => Some(FieldKind::Lo12),
-        0xb9 | 0xf9 if word & 0x00c0_0000 != 0x00c0_0000 => Some(FieldKind::Lo12),
-        0x3d => Some(FieldKind::Lo12),
-        0x7d | 0xbd | 0xfd if word & 0x0080_0000 == 0 => Some(FieldKind::Lo12),
+        0x39 | 0x79 => Some(LO12),
+        0xb9 | 0xf9 if word & 0x00c0_0000 != 0x00c0_0000 => Some(LO12),
+        0x3d => Some(LO12),
+        0x7d | 0xbd | 0xfd if word & 0x0080_0000 == 0 => Some(LO12),
         _ => None,
     }
 }
 
-/// The base register of a [`FieldKind::Lo12`] word; 31 stands for the stack pointer.
+/// The base register of a [`LO12`] word; 31 stands for the stack pointer.
 #[inline]
-pub(super) fn base_of(word: u32) -> u8 {
+pub fn base_of(word: u32) -> u8 {
     (word >> 5 & 31) as u8
 }
 
@@ -80,146 +81,104 @@ fn flow_of(word: u32) -> Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FieldKind as K, Machine};
+    use super::super::super::Machine;
     use super::*;
 
     /// Words with their assembly, field, flow, and the target when they stand at 0x40_0000.
     const VECTORS: &[(u32, &str, Option<FieldKind>, Flow, u64)] = &[
-        (0x1400_0001, "b +4", Some(K::Branch26), Flow::Jump, 0x40_0004),
-        (0x17ff_ffff, "b -4", Some(K::Branch26), Flow::Jump, 0x3f_fffc),
-        (
-            0x9400_0400,
-            "bl +0x1000",
-            Some(K::Branch26),
-            Flow::Call,
-            0x40_1000,
-        ),
-        (
-            0x5400_0040,
-            "b.eq +8",
-            Some(K::Branch19),
-            Flow::CondJump,
-            0x40_0008,
-        ),
-        (
-            0x54ff_ffe1,
-            "b.ne -4",
-            Some(K::Branch19),
-            Flow::CondJump,
-            0x3f_fffc,
-        ),
+        (0x1400_0001, "b +4", Some(BRANCH26), Flow::Jump, 0x40_0004),
+        (0x17ff_ffff, "b -4", Some(BRANCH26), Flow::Jump, 0x3f_fffc),
+        (0x9400_0400, "bl +0x1000", Some(BRANCH26), Flow::Call, 0x40_1000),
+        (0x5400_0040, "b.eq +8", Some(BRANCH19), Flow::CondJump, 0x40_0008),
+        (0x54ff_ffe1, "b.ne -4", Some(BRANCH19), Flow::CondJump, 0x3f_fffc),
         (
             0x3400_0080,
             "cbz w0, +16",
-            Some(K::Branch19),
+            Some(BRANCH19),
             Flow::CondJump,
             0x40_0010,
         ),
         (
             0xb5ff_ff83,
             "cbnz x3, -16",
-            Some(K::Branch19),
+            Some(BRANCH19),
             Flow::CondJump,
             0x3f_fff0,
         ),
         (
             0x3600_0040,
             "tbz w0, #0, +8",
-            Some(K::Branch14),
+            Some(BRANCH14),
             Flow::CondJump,
             0x40_0008,
         ),
         (
             0xb707_ffe1,
             "tbnz x1, #32, -4",
-            Some(K::Branch14),
+            Some(BRANCH14),
             Flow::CondJump,
             0x3f_fffc,
         ),
-        (0x5800_0041, "ldr x1, +8", Some(K::Lit19), Flow::Next, 0x40_0008),
-        (0x9c00_0060, "ldr q0, +12", Some(K::Lit19), Flow::Next, 0x40_000c),
-        (0x1000_0000, "adr x0, .", Some(K::Adr21), Flow::Next, 0x40_0000),
-        (0x7000_0000, "adr x0, +3", Some(K::Adr21), Flow::Next, 0x40_0003),
-        (0x70ff_ffe0, "adr x0, -1", Some(K::Adr21), Flow::Next, 0x3f_ffff),
+        (0x5800_0041, "ldr x1, +8", Some(LIT19), Flow::Next, 0x40_0008),
+        (0x9c00_0060, "ldr q0, +12", Some(LIT19), Flow::Next, 0x40_000c),
+        (0x1000_0000, "adr x0, .", Some(ADR21), Flow::Next, 0x40_0000),
+        (0x7000_0000, "adr x0, +3", Some(ADR21), Flow::Next, 0x40_0003),
+        (0x70ff_ffe0, "adr x0, -1", Some(ADR21), Flow::Next, 0x3f_ffff),
         (
             0xb000_0000,
             "adrp x0, +1 page",
-            Some(K::AdrPage21),
+            Some(ADR_PAGE21),
             Flow::Next,
             0x40_1000,
         ),
         (
             0xf0ff_ffe0,
             "adrp x0, -1 page",
-            Some(K::AdrPage21),
+            Some(ADR_PAGE21),
             Flow::Next,
             0x3f_f000,
         ),
-        (
-            0x9100_4020,
-            "add x0, x1, #16",
-            Some(K::Lo12),
-            Flow::Next,
-            0x40_0010,
-        ),
+        (0x9100_4020, "add x0, x1, #16", Some(LO12), Flow::Next, 0x40_0010),
         (0x9140_4020, "add x0, x1, #16, lsl #12", None, Flow::Next, 0),
         (0x1100_4020, "add w0, w1, #16", None, Flow::Next, 0),
         (
             0x3940_0420,
             "ldrb w0, [x1, #1]",
-            Some(K::Lo12),
+            Some(LO12),
             Flow::Next,
             0x40_0001,
         ),
         (
             0x7940_0420,
             "ldrh w0, [x1, #2]",
-            Some(K::Lo12),
+            Some(LO12),
             Flow::Next,
             0x40_0002,
         ),
         (
             0xb980_0420,
             "ldrsw x0, [x1, #4]",
-            Some(K::Lo12),
+            Some(LO12),
             Flow::Next,
             0x40_0004,
         ),
-        (
-            0xf940_0420,
-            "ldr x0, [x1, #8]",
-            Some(K::Lo12),
-            Flow::Next,
-            0x40_0008,
-        ),
-        (
-            0xf900_0420,
-            "str x0, [x1, #8]",
-            Some(K::Lo12),
-            Flow::Next,
-            0x40_0008,
-        ),
+        (0xf940_0420, "ldr x0, [x1, #8]", Some(LO12), Flow::Next, 0x40_0008),
+        (0xf900_0420, "str x0, [x1, #8]", Some(LO12), Flow::Next, 0x40_0008),
         (
             0xf980_0420,
             "prfm pldl1keep, [x1, #8]",
-            Some(K::Lo12),
+            Some(LO12),
             Flow::Next,
             0x40_0008,
         ),
         (
             0x3dc0_0420,
             "ldr q0, [x1, #16]",
-            Some(K::Lo12),
+            Some(LO12),
             Flow::Next,
             0x40_0010,
         ),
-        (
-            0xfd40_0420,
-            "ldr d0, [x1, #8]",
-            Some(K::Lo12),
-            Flow::Next,
-            0x40_0008,
-        ),
+        (0xfd40_0420, "ldr d0, [x1, #8]", Some(LO12), Flow::Next, 0x40_0008),
         (0xfdc0_0420, "unallocated", None, Flow::Next, 0),
         (0xf9c0_0420, "unallocated", None, Flow::Next, 0),
         (0xf840_8420, "ldr x0, [x1], #8", None, Flow::Next, 0),

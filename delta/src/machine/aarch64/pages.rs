@@ -5,7 +5,7 @@
 //! as both sides follow them.
 //!
 //! 1. `adrp` sets the page of its register.
-//! 2. A [`FieldKind::Lo12`] word whose base register holds a page makes a reference, unless the register is
+//! 2. A [`LO12`] word whose base register holds a page makes a reference, unless the register is
 //!    31. Afterwards the register that it writes is cleared; the base keeps its page otherwise.
 //! 3. `bl` and `blr` clear x0 to x18 and x30 (AAPCS64, section 6.1.1).
 //! 4. Any other word clears the general registers that it may write, as listed in [`written`].
@@ -13,9 +13,9 @@
 //! Jumps clear nothing: compilers place a page before a branch and use it on either way. Callers start afresh
 //! where a function does.
 
-use super::FieldKind;
-use super::Machine;
-use super::aarch64::{base_of, kind_of, word_of};
+use super::super::Machine;
+use super::decode::{base_of, kind_of, word_of};
+use super::{ADR_PAGE21, LO12};
 
 /// Registers as bits; bit 31, the zero register or the stack pointer, is never tracked.
 type Registers = u32;
@@ -67,9 +67,9 @@ impl Pages {
     pub fn step(&mut self, bytes: &[u8], address: u64) -> Option<LowPart> {
         let word = word_of(bytes)?;
         let kind = kind_of(word);
-        if kind == Some(FieldKind::AdrPage21) {
+        if kind == Some(ADR_PAGE21) {
             let register = word & 31;
-            self.pages[register as usize] = Machine::AArch64.read(FieldKind::AdrPage21, bytes, 0, 4, address);
+            self.pages[register as usize] = Machine::AArch64.read(ADR_PAGE21, bytes, 0, 4, address);
             self.held = (self.held | 1 << register) & TRACKED;
             return None;
         }
@@ -77,12 +77,12 @@ impl Pages {
             return None;
         }
         let mut low_part = None;
-        if kind == Some(FieldKind::Lo12) {
+        if kind == Some(LO12) {
             let base = base_of(word);
             low_part = self.page(base).map(|page| LowPart {
                 base,
                 page,
-                target: Machine::AArch64.read(FieldKind::Lo12, bytes, 0, 4, page),
+                target: Machine::AArch64.read(LO12, bytes, 0, 4, page),
             });
         }
         self.held &= !written(word);

@@ -4,8 +4,9 @@
 //! immediate. Neither operands nor mnemonics are worked out, and encodings that a processor would refuse
 //! only for their operands are accepted.
 
-use super::x86_tables::{self as tables, Forms, Op, special};
-use super::{FieldKind, Flow, Insn, Shape, packed};
+use super::super::{Flow, Insn, Shape, packed};
+use super::RIP32;
+use super::tables::{self, Forms, Op, special};
 
 /// Most bytes an instruction may take.
 const LONGEST: usize = 15;
@@ -285,7 +286,7 @@ fn finish<const WIDE: bool>(window: &Window, op: Op, last: usize, opcode_at: usi
     // Under a 67 prefix the sum is cut to 32 bits; too rare to be worth a field.
     let rip = WIDE & (shape & tables::NO_BASE != 0) & (prefixes & prefix::ADDRESS == 0);
     let (field_kind, field_at) = match tables::branch_field(op, class, imm_len) {
-        0 if rip => (1 + FieldKind::Rip32 as u64, disp_at),
+        0 if rip => (1 + RIP32.number() as u64, disp_at),
         0 => (0, 0),
         branch => (branch, imm_at),
     };

@@ -2,14 +2,15 @@
 //!
 //! Position-independent code asks where it is and adds a distance: `call` of a thunk that returns its own return
 //! address, then `add` of a constant to the register that holds it. What is reached afterwards by `[register +
-//! disp32]` counts from that sum (i386 psABI, "Position-Independent Function Prologue"). As with [`super::Pages`],
+//! disp32]` counts from that sum (i386 psABI, "Position-Independent Function Prologue"). As with [`super::super::aarch64::Pages`],
 //! the rules are small and frozen with the format; where they are wrong about an instruction, a patch is larger.
 //!
 //! 1. An `add` of a four-byte constant to a register, right behind a `call`, makes that register a base.
 //! 2. `call` ends what eax, ecx and edx hold; `mov`, `lea` and zero extension end what they write; `pop` ends
 //!    nothing, as what stands behind an epilogue belongs to other ways through the function.
 
-use super::{ABSENT, Field, FieldKind, Insn, Machine};
+use super::super::{ABSENT, Field, Insn, Machine};
+use super::{GOT_ADD32, GOT_DISP32};
 
 /// The registers that hold the table's address, and the address as each has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl GotBase {
         let byte = |at: u8| bytes.get(usize::from(at)).copied();
         if self.after_call && sum(bytes).is_some() && insn.imm_len() == 4 {
             let field = Field {
-                kind: FieldKind::GotAdd32,
+                kind: GOT_ADD32,
                 at: insn.imm_at(),
             };
             return Some((field, address));
@@ -43,7 +44,7 @@ impl GotBase {
             register => register,
         };
         let field = Field {
-            kind: FieldKind::GotDisp32,
+            kind: GOT_DISP32,
             at: insn.disp_at(),
         };
         (self.held >> register & 1 == 1).then(|| (field, self.bases[usize::from(register)].into()))
@@ -56,7 +57,7 @@ impl GotBase {
         if self.after_call
             && let Some((register, at)) = sum(bytes)
         {
-            let base = Machine::X86_32.read(FieldKind::GotAdd32, bytes, at, 0, address);
+            let base = Machine::X86_32.read(GOT_ADD32, bytes, at, 0, address);
             self.bases[usize::from(register)] = base as u32;
             self.held |= 1 << register;
         } else {
@@ -85,7 +86,7 @@ fn sum(bytes: &[u8]) -> Option<(u8, u8)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Scanner;
+    use super::super::super::{FieldKind, Scanner};
     use super::*;
 
     const CALL: &[u8] = &[0xe8, 0x10, 0, 0, 0]; // call thunk
@@ -110,9 +111,9 @@ mod tests {
     #[test]
     fn displacements_count_from_the_sum() {
         let found = run(&[CALL, ADD_EBX, LEA, INDEXED]);
-        assert_eq!(found[1], Some((FieldKind::GotAdd32, 0x3005)));
-        assert_eq!(found[2], Some((FieldKind::GotDisp32, 0x3005 - 0xf0)));
-        assert_eq!(found[3], Some((FieldKind::GotDisp32, 0x3009)));
+        assert_eq!(found[1], Some((GOT_ADD32, 0x3005)));
+        assert_eq!(found[2], Some((GOT_DISP32, 0x3005 - 0xf0)));
+        assert_eq!(found[3], Some((GOT_DISP32, 0x3009)));
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
         assert_eq!(run(&[ADD_EBX, LEA])[1], None);
         assert_eq!(
             run(&[CALL, ADD_EBX, &[0x5b], LEA])[3],
-            Some((FieldKind::GotDisp32, 0x3005 - 0xf0))
+            Some((GOT_DISP32, 0x3005 - 0xf0))
         );
         assert_eq!(
             run(&[CALL, ADD_EBX, &[0x8b, 0x5d, 8], LEA])[3],

@@ -20,7 +20,8 @@
 //! | `x` | a REX prefix | `E` | escape to the 0F maps |
 //! | `V` `W` `X` `P` | VEX2, VEX3, EVEX, XOP, or the older instruction | `!` | not an instruction |
 
-use super::{FieldKind, Flow, packed};
+use super::super::{Flow, packed};
+use super::{REL8, REL32, RIP32};
 
 /// One opcode's packed description.
 pub(super) type Op = u16;
@@ -290,8 +291,8 @@ pub(super) const NO_DISP: u32 = ASK_SIB + 4;
 #[inline(always)]
 pub(super) const fn branch_field(op: Op, class: usize, imm_len: u8) -> u64 {
     match imm_len {
-        1 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel8 as u64,
-        4 if op & BRANCH != 0 && class != 3 => 1 + FieldKind::Rel32 as u64,
+        1 if op & BRANCH != 0 && class != 3 => 1 + REL8.number() as u64,
+        4 if op & BRANCH != 0 && class != 3 => 1 + REL32.number() as u64,
         _ => 0,
     }
 }
@@ -326,7 +327,7 @@ const fn form(op: Op, class: usize, escape: u64) -> [u64; 3] {
         | modrm << packed::DISP_AT
         | imm << packed::IMM_AT;
     let open = 15
-        | 15 << packed::FIELD_KIND
+        | 31 << packed::FIELD_KIND
         | 15 << packed::FIELD_AT
         | 15 << packed::DISP_AT
         | 15 << packed::DISP_LEN
@@ -375,7 +376,7 @@ const fn operands(wide: bool) -> [u64; 256] {
             added |= 1 << ASK_SIB;
         }
         if wide && shape & NO_BASE != 0 {
-            added |= (1 + FieldKind::Rip32 as u64) << packed::FIELD_KIND | 15 << packed::FIELD_AT;
+            added |= (1 + RIP32.number() as u64) << packed::FIELD_KIND | 15 << packed::FIELD_AT;
         }
         table[byte] = added;
         byte += 1;

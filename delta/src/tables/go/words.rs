@@ -252,6 +252,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                         unit: (0, 0),
                         index: 0,
                         same: true,
+                        long_form: false,
                     };
                     let guess = Guess {
                         old_target: Some(old),

@@ -69,7 +69,7 @@ impl Form {
             let held = || u32::try_from(offset).ok().and_then(words);
             let addend = if self.addends {
                 read(row, 2)
-            } else if info == relative(machine) {
+            } else if info == machine.relative() {
                 // A word outside the file makes a row that does not fold.
                 held().unwrap_or(u64::MAX)
             } else {
@@ -123,19 +123,10 @@ pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(u32) -> Option<u64>
     }
 }
 
-/// Symbol and type of a relative relocation: x86-64 psABI table 4.9, i386 psABI table 4.4, AArch64 ELF ABI table
-/// 5-14, ARM ELF ABI table 4-9.
-pub fn relative(machine: Machine) -> u64 {
-    match machine {
-        Machine::X86_64 | Machine::X86_32 => 8,
-        Machine::AArch64 => 1027,
-    }
-}
-
 /// Splits the relative rows off the front; the rest begins at the returned index.
 pub fn split(machine: Machine, rows: &[Row]) -> usize {
     let small = |r: &Row| r.offset < u64::from(u32::MAX) && r.addend < u64::from(u32::MAX);
-    let folds = |r: &Row| r.info == relative(machine) && small(r);
+    let folds = |r: &Row| r.info == machine.relative() && small(r);
     let ascending = |i: usize| i == 0 || rows[i - 1].offset < rows[i].offset;
     (0..rows.len())
         .take_while(|&i| folds(&rows[i]) && ascending(i))
@@ -169,7 +160,7 @@ mod tests {
             held: Option<u64>,
         ) {
             let form = Form { is_64, addends };
-            for machine in [Machine::X86_64, Machine::X86_32, Machine::AArch64] {
+            for machine in Machine::ALL {
                 let rows = form.rows(machine, &bytes, &|_| held);
                 let mut out = Vec::new();
                 rows.iter().for_each(|&row| form.put(row, &mut out));
