@@ -124,21 +124,20 @@ fn whole(c: &mut Criterion) {
     group.sample_size(10);
     group.throughput(Throughput::Bytes(sample.new.len() as u64));
     for (name, profile) in [("fast", Profile::Fast), ("default", Profile::Default)] {
-        let options = Options {
-            profile,
-            ..Options::default()
-        };
+        let options = Options::default().profile(profile);
         let diff =
             || elfdelta::diff(&sample.old, &sample.new, &options, &Silent).expect("every pair has a patch");
         group.bench_function(format!("diff/{name}"), |b| b.iter(diff));
         let delta = diff();
         let limits = Limits::default();
-        let patch = Patch::parse(&delta.bytes, &limits).expect("our own patch");
+        let patch = Patch::parse(&delta.bytes).expect("our own patch");
         group.bench_function(format!("apply/{name}"), |b| {
             b.iter(|| {
                 let mut new = Vec::with_capacity(sample.new.len());
                 patch
-                    .apply(&sample.old, &mut new, &limits, &Silent)
+                    .applier()
+                    .limits(limits)
+                    .apply(&sample.old, &mut new)
                     .expect("our own patch");
                 new
             });

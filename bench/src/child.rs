@@ -123,10 +123,7 @@ fn elfdelta_diff(old: &[u8], new: &[u8], profile: &str) -> Result<elfdelta::Delt
         "max" => Profile::Max,
         _ => Profile::Default,
     };
-    let options = Options {
-        profile,
-        ..Options::default()
-    };
+    let options = Options::default().profile(profile);
     elfdelta::diff(old, new, &options, &Silent).map_err(crate::text)
 }
 
@@ -140,15 +137,14 @@ fn map(path: &Path) -> Result<memmap2::Mmap, String> {
 
 /// As the command does it: the old file mapped, the patch in memory, the new file written forward.
 fn elfdelta_apply(old: &Path, patch: &[u8], out: &Path) -> Result<(), String> {
-    let limits = Limits {
-        memory: u64::MAX,
-        ..Limits::default()
-    };
+    let limits = Limits::new().memory(u64::MAX);
     let old = map(old)?;
-    let patch = Patch::parse(patch, &limits).map_err(crate::text)?;
+    let patch = Patch::parse(patch).map_err(crate::text)?;
     let mut sink = BufWriter::with_capacity(1 << 16, File::create(out).map_err(crate::text)?);
     patch
-        .apply(&&old[..] as &dyn ReadAt, &mut sink, &limits, &Silent)
+        .applier()
+        .limits(limits)
+        .apply(&&old[..] as &dyn ReadAt, &mut sink)
         .map_err(crate::text)?;
     sink.flush().map_err(crate::text)
 }

@@ -99,16 +99,13 @@ fn has(cases: &[Case], row: &Row) -> bool {
 
 /// Digest and size of the patch that a row is about.
 fn patch(old: &[u8], new: &[u8], row: &Row) -> Result<String, String> {
-    let options = Options {
-        profile: match row.profile {
-            "fast" => Profile::Fast,
-            "default" => Profile::Default,
-            "max" => Profile::Max,
-            other => return Err(format!("no profile: {other}")),
-        },
-        segments: row.segments,
-        ..Options::default()
+    let profile = match row.profile {
+        "fast" => Profile::Fast,
+        "default" => Profile::Default,
+        "max" => Profile::Max,
+        other => return Err(format!("no profile: {other}")),
     };
+    let options = Options::default().profile(profile).segments(row.segments);
     let delta = elfdelta::diff(old, new, &options, &Silent).map_err(crate::text)?;
     let digest = Sha256::digest(&delta.bytes);
     let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();

@@ -10,7 +10,7 @@ use crate::layout::OldImage;
 use crate::packed::{Scratch, has_encoder};
 use crate::pipeline::{Io, Segments, code_file, code_image};
 use crate::recipe::Scripts;
-use crate::{Error, Limits, Part, Patch, Progress, ReadAt, error::Result};
+use crate::{Error, Limits, Part, Patch, Progress, ReadAt, Silent, Stage, error::Result};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 
@@ -31,72 +31,105 @@ pub(crate) struct Run {
     pub work_per_byte: u64,
 }
 
+/// Rebuilds the new file into `sink` with the default limits: [`Patch::parse`] and [`Patch::applier`] in one.
+///
+/// On an error what was written is not the new file.
+pub fn apply(old: &dyn ReadAt, patch: &[u8], sink: &mut dyn Write) -> Result<()> {
+    Patch::parse(patch)?.applier().apply(old, sink)
+}
+
 impl Patch<'_> {
+    /// How the patch is applied: within [`Limits::default`], silently, without scratch space, until told otherwise.
+    pub fn applier(&self) -> Applier<'_> {
+        Applier {
+            patch: self,
+            limits: Limits::default(),
+            scratch: None,
+            progress: &Silent,
+        }
+    }
+}
+
+/// A patch with what applying it may use, and who hears of it.
+#[derive(Clone, Copy)]
+pub struct Applier<'a> {
+    patch: &'a Patch<'a>,
+    limits: Limits,
+    scratch: Option<&'a dyn Scratch>,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Applier<'a> {
+    /// Sets the limits.
+    pub fn limits(self, limits: Limits) -> Self {
+        Applier { limits, ..self }
+    }
+    /// Gives space for what a packed old file holds: without it, that is held in memory, within the limit for
+    /// memory.
+    pub fn scratch(self, scratch: &'a dyn Scratch) -> Self {
+        let scratch = Some(scratch);
+        Applier { scratch, ..self }
+    }
+    /// Says who hears of progress and may end the call.
+    pub fn progress(self, progress: &'a dyn Progress) -> Self {
+        Applier { progress, ..self }
+    }
+
+    /// Fails where the patch declares more than the limits allow, or packs with an encoder that is not there.
+    pub fn check(&self) -> Result<()> {
+        let (header, limits) = (self.patch.header(), &self.limits);
+        let within = |what, needed, allowed| match needed > allowed {
+            true => Err(Error::OverLimit {
+                what,
+                needed,
+                allowed,
+            }),
+            false => Ok(()),
+        };
+        within("bytes of memory", header.memory, limits.memory)?;
+        within("bytes of output", header.new_len, limits.output)?;
+        let Some(packing) = &header.packing else {
+            return Ok(());
+        };
+        within("bytes of scratch space", packing.scratch, limits.scratch)?;
+        if let Some(name) = packing.encoders.iter().find(|name| !has_encoder(name)) {
+            return Err(Error::MissingEncoder(name.clone()));
+        }
+        if self.scratch.is_none() {
+            let what = "bytes of memory where there is no scratch space";
+            within(what, header.memory.saturating_add(packing.scratch), limits.memory)?;
+        }
+        Ok(())
+    }
+
     /// Rebuilds the new file into `sink`. On an error what was written is not the new file.
     ///
     /// Fails with [`Error::WrongOldFile`] before a byte is written if `old` is not the file that the patch
     /// was made from.
-    pub fn apply(
-        &self,
-        old: &dyn ReadAt,
-        sink: &mut dyn Write,
-        limits: &Limits,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        self.run(old, sink, limits, None, progress).map(drop)
-    }
-
-    /// Like [`Patch::apply`], with space for what a packed old file holds: without it, that is held in memory,
-    /// within the limit for memory.
-    pub fn apply_with(
-        &self,
-        old: &dyn ReadAt,
-        sink: &mut dyn Write,
-        limits: &Limits,
-        scratch: &dyn Scratch,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        self.run(old, sink, limits, Some(scratch), progress).map(drop)
+    pub fn apply(&self, old: &dyn ReadAt, sink: &mut dyn Write) -> Result<()> {
+        self.run(old, sink).map(drop)
     }
 
     /// Bytes of the patch for each section of the new file, the most expensive first: the patch is applied for
     /// it, into nothing. None for a file that is not told as an ELF file.
-    pub fn sections(&self, old: &dyn ReadAt, limits: &Limits, progress: &dyn Progress) -> Result<Vec<Part>> {
-        let run = self.run(old, &mut std::io::sink(), limits, None, progress)?;
-        Ok(self.with_rest(run.sections))
+    pub fn sections(&self, old: &dyn ReadAt) -> Result<Vec<Part>> {
+        let run = self.run(old, &mut std::io::sink())?;
+        Ok(self.patch.with_rest(run.sections))
     }
 
     /// Applies the patch; tells what that took.
-    pub(crate) fn run(
-        &self,
-        old: &dyn ReadAt,
-        sink: &mut dyn Write,
-        limits: &Limits,
-        scratch: Option<&dyn Scratch>,
-        progress: &dyn Progress,
-    ) -> Result<Run> {
-        let header = self.header();
-        let mut lengths = header.old_len.saturating_add(header.new_len);
-        if let Some(packing) = &header.packing {
-            if let Some(name) = packing.encoders.iter().find(|name| !has_encoder(name)) {
-                return Err(Error::MissingEncoder(name.clone()));
-            }
-            let needed = header.memory.saturating_add(packing.scratch);
-            if scratch.is_none() && needed > limits.memory {
-                return Err(Error::OverLimit {
-                    what: "bytes of memory where there is no scratch space",
-                    needed,
-                    allowed: limits.memory,
-                });
-            }
-            let insides = packing.old_inside.saturating_add(packing.new_inside);
-            lengths = lengths.saturating_add(insides);
-        }
-        self.check_old(old, progress)?;
-        let counted = lengths.saturating_add(LEAST_LENGTH);
+    pub(crate) fn run(&self, old: &dyn ReadAt, sink: &mut dyn Write) -> Result<Run> {
+        self.check()?;
+        let (patch, limits) = (self.patch, &self.limits);
+        let header = patch.header();
+        patch.check_old(old, self.progress)?;
+        let insides = header.packing.as_ref();
+        let insides = insides.map_or(0, |p| p.old_inside.saturating_add(p.new_inside));
+        let lengths = header.old_len.saturating_add(header.new_len);
+        let counted = lengths.saturating_add(insides).saturating_add(LEAST_LENGTH);
         let work = limits.work_per_byte.saturating_mul(counted);
-        let budget = Budget::new(header.memory.min(limits.memory), work, progress);
-        let done = self.rebuild(old, sink, &budget, limits.threads, scratch);
+        let budget = Budget::new(header.memory.min(limits.memory), work, self.progress);
+        let done = patch.rebuild(old, sink, &budget, limits.threads, self.scratch);
         // A loop that ended because work or patience did may have called it damage.
         match (done, budget.cause()) {
             (Err(Error::Io(error)), _) => Err(Error::Io(error)),
@@ -108,7 +141,9 @@ impl Patch<'_> {
             }),
         }
     }
+}
 
+impl Patch<'_> {
     /// Accounts for what no section took: header, directory, ends of streams.
     pub(crate) fn with_rest(&self, mut sections: Vec<Part>) -> Vec<Part> {
         if self.header().method == Method::Image {
@@ -162,7 +197,7 @@ impl Patch<'_> {
         }
         let view = FileView::new(old, budget)?;
         let ((recipes, _held), parts) = self.recipes(&view, budget, threads)?;
-        budget.stage("write", self.header().new_len);
+        budget.stage(Stage::Write, self.header().new_len);
         for recipe in recipes {
             recipe.run(&view, sink)?;
         }
@@ -231,14 +266,16 @@ impl Patch<'_> {
 
     fn check_old(&self, old: &dyn ReadAt, progress: &dyn Progress) -> Result<()> {
         let header = self.header();
+        let wrong = |what, expected, found| Error::WrongOldFile {
+            what,
+            expected,
+            found,
+        };
         let len = old.size()?;
         if len != header.old_len {
-            return Err(Error::WrongOldFile(format!(
-                "it has {len} bytes, not {}",
-                header.old_len
-            )));
+            return Err(wrong("size", header.old_len.to_string(), len.to_string()));
         }
-        progress.stage("check the old file", len);
+        progress.stage(Stage::Check, len);
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 1 << 16];
         let mut at = 0;
@@ -260,8 +297,10 @@ impl Patch<'_> {
             at += n as u64;
             progress.at(at);
         }
-        if <[u8; 32]>::from(digest.finalize()) != header.old_digest {
-            return Err(Error::WrongOldFile("its SHA-256 differs".into()));
+        let digest: [u8; 32] = digest.finalize().into();
+        if digest != header.old_digest {
+            let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            return Err(wrong("SHA-256", hex(&header.old_digest), hex(&digest)));
         }
         Ok(())
     }

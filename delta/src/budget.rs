@@ -3,7 +3,7 @@
 //! Memory is counted by what structures hold in elements of fixed size, so that every machine counts alike: the
 //! encoder declares the most that its own check held, and a decoder refuses what needs more than was declared.
 
-use crate::{Error, Progress, Silent, error::Result};
+use crate::{Error, Progress, Silent, Stage, error::Result};
 use std::cell::Cell;
 
 /// Units of work between two looks at whether the caller wants to go on.
@@ -106,11 +106,11 @@ impl<'p> Budget<'p> {
         }
     }
 
-    /// Names the stage that begins and its length in bytes.
-    pub fn stage(&self, name: &'static str, total: u64) {
+    /// Tells the stage that begins and its length in bytes.
+    pub fn stage(&self, stage: Stage, total: u64) {
         self.next.set(0);
         self.step.set(total / WORDS);
-        self.progress.stage(name, total);
+        self.progress.stage(stage, total);
     }
 
     /// Tells how many bytes of the stage are done.

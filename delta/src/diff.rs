@@ -11,7 +11,7 @@ use crate::file_view::FileView;
 use crate::layout::OldImage;
 use crate::matching::{bytes::ByteIndex, plan::plan};
 use crate::pipeline::{Io, code_file, code_image};
-use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, error::Result};
+use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, Stage, error::Result};
 use sha2::{Digest, Sha256};
 
 /// A finished patch and the account of its bytes.
@@ -50,22 +50,12 @@ pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) 
     let job = Job::new(old, new, options, progress);
     let best = job.best(&WAYS)?;
     let (bytes, sections) = best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
-    let patch = Patch::parse(&bytes, &unlimited())?;
+    let patch = Patch::parse(&bytes)?;
     let report = Report {
         sections: patch.with_rest(sections),
         ..patch.report()
     };
     Ok(Delta { bytes, report })
-}
-
-fn unlimited() -> Limits {
-    Limits {
-        memory: u64::MAX,
-        output: u64::MAX,
-        scratch: u64::MAX,
-        work_per_byte: u64::MAX,
-        threads: 0,
-    }
 }
 
 /// A patch without its declared memory.
@@ -78,13 +68,13 @@ type Sealed = (Vec<u8>, Vec<Part>);
 struct Job<'j> {
     old: &'j [u8],
     new: &'j [u8],
-    options: &'j Options,
+    options: &'j Options<'j>,
     progress: &'j dyn Progress,
     header: Header,
 }
 
 impl<'j> Job<'j> {
-    fn new(old: &'j [u8], new: &'j [u8], options: &'j Options, progress: &'j dyn Progress) -> Job<'j> {
+    fn new(old: &'j [u8], new: &'j [u8], options: &'j Options<'j>, progress: &'j dyn Progress) -> Job<'j> {
         let header = Header {
             features: 0,
             method: Method::Whole,
@@ -111,7 +101,11 @@ impl<'j> Job<'j> {
             if !self.may_win(way, best.as_ref()) {
                 continue;
             }
-            self.go_on(if way == Way::Whole { "compare" } else { "match" })?;
+            self.go_on(if way == Way::Whole {
+                Stage::Compare
+            } else {
+                Stage::Match
+            })?;
             // Where the reading as ELF files does not hold, a plainer way takes its place.
             let made = self.make(way, best.as_ref())?.map(|sealed| (way, sealed));
             best = [made, best]
@@ -122,8 +116,8 @@ impl<'j> Job<'j> {
         Ok(best.map(|(_, sealed)| sealed))
     }
 
-    /// Names the stage that begins, and asks whether to go on.
-    fn go_on(&self, stage: &'static str) -> Result<()> {
+    /// Tells the stage that begins, and asks whether to go on.
+    fn go_on(&self, stage: Stage) -> Result<()> {
         self.progress.stage(stage, 0);
         match self.progress.cancelled() {
             true => Err(Error::Cancelled),
@@ -158,9 +152,10 @@ impl<'j> Job<'j> {
 
     /// Applies the patch and compares.
     fn checked(&self, patch: &[u8]) -> Result<Run> {
-        let limits = unlimited();
+        let patch = Patch::parse(patch)?;
         let mut rebuilt = Compare { expected: self.new };
-        let run = Patch::parse(patch, &limits)?.run(&self.old, &mut rebuilt, &limits, None, self.progress)?;
+        let applier = patch.applier().limits(Limits::none()).progress(self.progress);
+        let run = applier.run(&self.old, &mut rebuilt)?;
         if rebuilt.expected.is_empty() {
             Ok(run)
         } else {

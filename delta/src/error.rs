@@ -10,8 +10,17 @@ pub enum Error {
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
     /// The old file is not the one that the patch was made from.
-    #[error("wrong old file: {0}; apply the patch to the exact file it was made from")]
-    WrongOldFile(String),
+    #[error(
+        "wrong old file: its {what} is {found}, not {expected}; apply the patch to the exact file it was made from"
+    )]
+    WrongOldFile {
+        /// What was compared: size or SHA-256.
+        what: &'static str,
+        /// What the patch says.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
     /// The patch is truncated, altered or was never a patch.
     #[error("damaged patch: {0}; fetch it again")]
     DamagedPatch(&'static str),
@@ -37,6 +46,20 @@ pub enum Error {
     /// The encoder could not reproduce the new file from its own patch (a bug; a plain patch is made instead).
     #[error("self-check failed: {0}")]
     SelfCheck(&'static str),
+}
+
+impl Error {
+    /// A number for each kind of cause, which is also the command's exit code: 1 failed or cancelled, 3 wrong old
+    /// file, 4 damaged or too new, 5 above a limit, 6 without the encoder.
+    pub fn code(&self) -> u8 {
+        match self {
+            Error::Io(_) | Error::Cancelled | Error::SelfCheck(_) => 1,
+            Error::WrongOldFile { .. } => 3,
+            Error::DamagedPatch(_) | Error::Unsupported(_) => 4,
+            Error::OverLimit { .. } => 5,
+            Error::MissingEncoder(_) => 6,
+        }
+    }
 }
 
 /// The result of an engine call.

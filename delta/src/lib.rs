@@ -5,14 +5,12 @@
 //! what is left. Any other file goes through the same container with generic matching and is never an error.
 //!
 //! ```
-//! use elfdelta::{Limits, Options, Patch, Silent};
 //! let old = b"the quick brown fox jumps over the lazy dog".repeat(50);
 //! let mut new = old.clone();
 //! new[700] = b'!';
-//! let delta = elfdelta::diff(&old, &new, &Options::default(), &Silent)?;
-//! let patch = Patch::parse(&delta.bytes, &Limits::default())?;
+//! let delta = elfdelta::diff(&old, &new, &elfdelta::Options::default(), &elfdelta::Silent)?;
 //! let mut rebuilt = Vec::new();
-//! patch.apply(&old, &mut rebuilt, &Limits::default(), &Silent)?;
+//! elfdelta::apply(&old, &delta.bytes, &mut rebuilt)?;
 //! assert_eq!(rebuilt, new);
 //! # Ok::<(), elfdelta::Error>(())
 //! ```
@@ -24,55 +22,79 @@
 //! give the same patch.
 //!
 //! # Applying one
-//! [`Patch::parse`] reads header and directory of a patch and refuses what is damaged, too new, or above the
-//! caller's [`Limits`]; the parsed [`Patch`] borrows the bytes and answers questions without an old file.
-//! [`Patch::apply`] checks the old file by size and SHA-256, decodes, and writes the new file forward. The old
-//! file is a [`ReadAt`]: a slice, a vector, or on Unix a [`std::fs::File`], read by position. The sink is any
-//! [`std::io::Write`]; what was written before an error is not the new file, so write to a temporary name and
-//! rename on success, as the command does.
+//! [`apply()`] does it with the default [`Limits`]. [`Patch::parse`] reads header and directory alone and answers
+//! questions without an old file; [`Patch::applier`] takes limits, [`Progress`] and [`Scratch`] space:
+//!
+//! ```
+//! use elfdelta::{Error, Limits, Patch};
+//! # let (old, new) = (b"abc".repeat(99), b"abd".repeat(99));
+//! # let patch = elfdelta::diff(&old, &new, &Default::default(), &elfdelta::Silent)?.bytes;
+//! let patch = Patch::parse(&patch)?;
+//! println!("{} bytes of memory for {} bytes", patch.header().memory, patch.header().new_len);
+//! let small = patch.applier().limits(Limits::new().memory(0));
+//! assert!(matches!(small.check(), Err(Error::OverLimit { .. })));
+//! # Ok::<(), elfdelta::Error>(())
+//! ```
+//!
+//! [`Applier::apply`] refuses what is above the limits, checks the old file by size and SHA-256, decodes, and
+//! writes the new file forward. The old file is a [`ReadAt`]: a slice, a vector, or on Unix a [`std::fs::File`],
+//! read by position. The sink is any [`std::io::Write`]; what was written before an error is not the new file, so
+//! write to a temporary name and rename on success, as the command does.
 //!
 //! # While it runs
-//! [`Progress`] hears of stages and bytes done, and can end the call with [`Error::Cancelled`]; [`Silent`] does
-//! neither. [`Error`] has one variant for each cause: the wrong old file, a damaged patch, one that needs a
-//! newer version or more than the limits allow, failed input or output.
+//! [`Progress`] hears of each [`Stage`] and of bytes done, and can end the call with [`Error::Cancelled`];
+//! [`Silent`] does neither. [`Error`] has one variant for each cause and a number for each kind of it.
 //!
 //! # Further reading
 //! `FORMAT.md` beside this crate is the patch format, stream by stream. `ARCHITECTURE.md` at the root of the
-//! repository names the file of each step of the pipeline and the rules that hold throughout. The modules are
-//! public for tests, fuzzing and benchmarks; only what this page re-exports is meant to be used.
+//! repository names the file of each step of the pipeline and the rules that hold throughout.
 #![forbid(unsafe_code)]
 
-pub mod apply;
-pub mod budget;
-pub mod code;
-pub mod container;
-pub mod cursor;
-pub mod data;
-pub mod diff;
-pub mod elf;
+mod apply;
+mod diff;
 mod error;
-pub mod file_view;
-mod hashing;
-pub mod layout;
 mod limits;
-pub mod machine;
-pub mod matching;
-pub mod packed;
-pub mod pipeline;
-pub mod predict;
 mod progress;
-pub mod recipe;
 mod report;
 mod source;
-pub mod tables;
-pub mod text;
+
+mod cursor;
+mod data;
+mod hashing;
+mod pipeline;
+mod predict;
+mod recipe;
+mod text;
 mod threads;
 
-pub use container::{FORMAT_ID, Patch};
+// For tests, fuzzing and benchmarks of this repository alone: no part of the interface.
+#[doc(hidden)]
+pub mod budget;
+#[doc(hidden)]
+pub mod code;
+#[doc(hidden)]
+pub mod container;
+#[doc(hidden)]
+pub mod elf;
+#[doc(hidden)]
+pub mod file_view;
+#[doc(hidden)]
+pub mod layout;
+#[doc(hidden)]
+pub mod machine;
+#[doc(hidden)]
+pub mod matching;
+#[doc(hidden)]
+pub mod packed;
+#[doc(hidden)]
+pub mod tables;
+
+pub use apply::{Applier, apply};
+pub use container::{FORMAT_ID, Header, Method, Packing, Patch, VERSION};
 pub use diff::{Delta, diff};
 pub use error::Error;
 pub use limits::{Limits, Options, Profile};
 pub use packed::{Scratch, ScratchFile};
-pub use progress::{Progress, Silent};
+pub use progress::{Progress, Silent, Stage};
 pub use report::{Part, Report};
 pub use source::ReadAt;

@@ -14,8 +14,9 @@ pub enum Profile {
 }
 
 /// What the encoder is asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Options<'a> {
     /// Stream coding and effort.
     pub profile: Profile,
     /// Worker threads; 0 means one for each core. The patch bytes do not depend on it.
@@ -24,11 +25,32 @@ pub struct Options {
     /// one more core.
     pub segments: usize,
     /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
-    pub symbols: Option<(Vec<u8>, Vec<u8>)>,
+    pub symbols: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Options<'a> {
+    /// Sets the profile.
+    pub const fn profile(self, profile: Profile) -> Self {
+        Options { profile, ..self }
+    }
+    /// Sets the number of worker threads.
+    pub const fn threads(self, threads: usize) -> Self {
+        Options { threads, ..self }
+    }
+    /// Sets the number of segments.
+    pub const fn segments(self, segments: usize) -> Self {
+        Options { segments, ..self }
+    }
+    /// Gives the debug files of the old and of the new file.
+    pub const fn symbols(self, old: &'a [u8], new: &'a [u8]) -> Self {
+        let symbols = Some((old, new));
+        Options { symbols, ..self }
+    }
 }
 
 /// What applying a patch may use. A patch that needs more is refused before anything is allocated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Working memory in bytes, patch not included. Default 256 MiB.
     pub memory: u64,
@@ -36,7 +58,8 @@ pub struct Limits {
     pub output: u64,
     /// Space in bytes for the inside of a packed old file, beside memory. Default 1 GiB.
     pub scratch: u64,
-    /// Work per byte of old and new file and of their insides together: symbols of all streams, bytes read and written. Default 256.
+    /// Work per byte of old and new file and of their insides together: symbols of all streams, bytes read and
+    /// written. Default 256.
     pub work_per_byte: u64,
     /// Worker threads; 0 means one for each core. Only segments of code are decoded at once.
     pub threads: usize,
@@ -44,12 +67,54 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        Limits::DEFAULT
+    }
+}
+
+impl Limits {
+    const DEFAULT: Limits = Limits {
+        memory: 256 << 20,
+        output: 16 << 30,
+        scratch: 1 << 30,
+        work_per_byte: 256,
+        threads: 0,
+    };
+
+    /// The defaults, also where a constant is wanted.
+    pub const fn new() -> Self {
+        Limits::DEFAULT
+    }
+    /// No limits: for whoever made the patch.
+    pub const fn none() -> Self {
         Limits {
-            memory: 256 << 20,
-            output: 16 << 30,
-            scratch: 1 << 30,
-            work_per_byte: 256,
+            memory: u64::MAX,
+            output: u64::MAX,
+            scratch: u64::MAX,
+            work_per_byte: u64::MAX,
             threads: 0,
         }
+    }
+    /// Sets the working memory, in bytes.
+    pub const fn memory(self, memory: u64) -> Self {
+        Limits { memory, ..self }
+    }
+    /// Sets the size that the new file may have, in bytes.
+    pub const fn output(self, output: u64) -> Self {
+        Limits { output, ..self }
+    }
+    /// Sets the scratch space, in bytes.
+    pub const fn scratch(self, scratch: u64) -> Self {
+        Limits { scratch, ..self }
+    }
+    /// Sets the work for each byte.
+    pub const fn work_per_byte(self, work_per_byte: u64) -> Self {
+        Limits {
+            work_per_byte,
+            ..self
+        }
+    }
+    /// Sets the number of worker threads.
+    pub const fn threads(self, threads: usize) -> Self {
+        Limits { threads, ..self }
     }
 }

@@ -2,6 +2,7 @@
 
 /// One named part of a patch.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Part {
     /// Stream or section name.
     pub name: String,
@@ -11,6 +12,7 @@ pub struct Part {
 
 /// Sizes of a patch by stream, and by section of the new file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Report {
     /// Whole patch in bytes.
     pub total: u64,

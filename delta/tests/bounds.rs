@@ -74,8 +74,7 @@ fn strangers_cost_no_more_than_a_whole_frame() {
 
 /// A patch that declares other memory than its encoder found.
 fn declaring(patch: &[u8], memory: u64) -> Vec<u8> {
-    let limits = Limits::default();
-    let parsed = Patch::parse(patch, &limits).unwrap();
+    let parsed = Patch::parse(patch).unwrap();
     let mut header = parsed.header().clone();
     header.memory = memory;
     let bodies: Vec<_> = parsed
@@ -91,34 +90,31 @@ fn a_patch_that_declares_too_little_is_damaged() {
     let old = program();
     let new = changed(&old);
     let patch = diff(&old, &new);
-    let memory = Patch::parse(&patch, &Limits::default()).unwrap().header().memory;
+    let memory = Patch::parse(&patch).unwrap().header().memory;
     for part in [1, 2] {
         let short = declaring(&patch, memory * part / 3);
-        let short = Patch::parse(&short, &Limits::default()).unwrap();
-        let done = short.apply(&old, &mut Vec::new(), &Limits::default(), &Silent);
+        let short = Patch::parse(&short).unwrap();
+        let done = short.applier().apply(&old, &mut Vec::new());
         assert!(matches!(done, Err(Error::DamagedPatch(_))), "{done:?}");
     }
-    let limits = Limits {
-        memory: memory - 1,
-        ..Limits::default()
-    };
-    assert!(matches!(
-        Patch::parse(&patch, &limits),
-        Err(Error::OverLimit { .. })
-    ));
+    let patch = Patch::parse(&patch).unwrap();
+    let applier = patch.applier().limits(Limits::new().memory(memory - 1));
+    assert!(matches!(applier.check(), Err(Error::OverLimit { .. })));
+    let mut out = Vec::new();
+    let done = applier.apply(&old, &mut out);
+    assert!(matches!(done, Err(Error::OverLimit { .. })) && out.is_empty());
 }
 
 #[test]
 fn work_above_the_limit_is_refused() {
     let old = program();
     let patch = diff(&old, &changed(&old));
-    let limits = Limits {
-        work_per_byte: 0,
-        ..Limits::default()
-    };
-    let done = Patch::parse(&patch, &limits)
+    let limits = Limits::new().work_per_byte(0);
+    let done = Patch::parse(&patch)
         .unwrap()
-        .apply(&old, &mut Vec::new(), &limits, &Silent);
+        .applier()
+        .limits(limits)
+        .apply(&old, &mut Vec::new());
     assert!(matches!(done, Err(Error::OverLimit { .. })), "{done:?}");
 }
 
@@ -135,15 +131,17 @@ fn a_run_may_be_ended_anywhere() {
     let old = program();
     let new = changed(&old);
     let patch = diff(&old, &new);
-    let patch = Patch::parse(&patch, &Limits::default()).unwrap();
+    let patch = Patch::parse(&patch).unwrap();
     let all = StopAt(u64::MAX, AtomicU64::new(0));
     patch
-        .apply(&old, &mut Vec::new(), &Limits::default(), &all)
+        .applier()
+        .progress(&all)
+        .apply(&old, &mut Vec::new())
         .unwrap();
     let questions = all.1.into_inner();
     for at in [0, questions / 4, questions / 2, questions - 1] {
         let stop = StopAt(at, AtomicU64::new(0));
-        let done = patch.apply(&old, &mut Vec::new(), &Limits::default(), &stop);
+        let done = patch.applier().progress(&stop).apply(&old, &mut Vec::new());
         assert!(
             matches!(done, Err(Error::Cancelled)),
             "question {at} of {questions}: {done:?}"
@@ -175,9 +173,9 @@ fn an_old_file_that_shrinks_is_an_error() {
     let mut new = old.clone();
     new[299_000] = b'#';
     let patch = diff(&old, &new);
-    let patch = Patch::parse(&patch, &Limits::default()).unwrap();
+    let patch = Patch::parse(&patch).unwrap();
     let shrinking = Shrinking(old, AtomicU64::new(0));
-    let done = patch.apply(&shrinking, &mut Vec::new(), &Limits::default(), &Silent);
+    let done = patch.applier().apply(&shrinking, &mut Vec::new());
     assert!(matches!(done, Err(Error::Io(_))), "{done:?}");
     assert!(!Path::new("out").exists());
 }

@@ -4,7 +4,7 @@
 //! `cargo test -p elfdelta --test golden -- --ignored`
 
 use elfdelta::packed::deflate::{Deflate, Style};
-use elfdelta::{Limits, Options, Patch, Profile, Silent};
+use elfdelta::{Options, Patch, Profile, Silent};
 use sha2::{Digest, Sha256};
 use std::{fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ struct Golden {
     name: &'static str,
     old: Vec<u8>,
     new: Vec<u8>,
-    options: Options,
+    options: Options<'static>,
 }
 
 fn golden() -> Vec<Golden> {
@@ -36,17 +36,11 @@ fn golden() -> Vec<Golden> {
     };
     let longer = [&text(20_000, 1)[..], &other].concat();
     let (elf_1, elf_2) = (seed("tiny-1"), seed("tiny-2"));
-    let segments = Options {
-        segments: 3,
-        ..Options::default()
-    };
-    let fast = Options {
-        profile: Profile::Fast,
-        ..Options::default()
-    };
+    let segments = Options::default().segments(3);
+    let fast = Options::default().profile(Profile::Fast);
     let all = [
         ("edited", &old, &new, Options::default()),
-        ("edited-fast", &old, &new, fast.clone()),
+        ("edited-fast", &old, &new, fast),
         ("same", &old, &old, Options::default()),
         ("other", &old, &other, Options::default()),
         ("empty-old", &Vec::new(), &other, Options::default()),
@@ -95,11 +89,7 @@ fn format_id() -> String {
     };
     let line = |g: Golden| format!("{} {}\n", hex(&fs::read(path(g.name)).unwrap()), g.name);
     let lines: String = golden().into_iter().map(line).collect();
-    format!(
-        "{}-{}\n{lines}",
-        elfdelta::container::VERSION,
-        &hex(lines.as_bytes())[..16]
-    )
+    format!("{}-{}\n{lines}", elfdelta::VERSION, &hex(lines.as_bytes())[..16])
 }
 
 fn id_path() -> PathBuf {
@@ -110,10 +100,11 @@ fn id_path() -> PathBuf {
 fn golden_patches_decode() {
     for Golden { name, old, new, .. } in golden() {
         let bytes = fs::read(path(name)).unwrap();
-        let patch = Patch::parse(&bytes, &Limits::default()).unwrap();
+        let patch = Patch::parse(&bytes).unwrap();
         let mut made = Vec::new();
         patch
-            .apply(&old, &mut made, &Limits::default(), &Silent)
+            .applier()
+            .apply(&old, &mut made)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(made == new, "{name}");
     }

@@ -25,13 +25,12 @@ const PAIRS: [(&str, [&[u8]; 2]); 5] = [
     ("an object", pair!("object")),
 ];
 
-const LIMITS: Limits = Limits {
-    memory: 64 << 20,
-    scratch: 16 << 20,
-    output: 1 << 20,
-    work_per_byte: 256,
-    threads: 1,
-};
+const LIMITS: Limits = Limits::new()
+    .memory(64 << 20)
+    .scratch(16 << 20)
+    .output(1 << 20)
+    .work_per_byte(256)
+    .threads(1);
 
 /// The same numbers in every run: splitmix64.
 struct Random(u64);
@@ -49,19 +48,14 @@ impl Random {
 fn patches(old: &[u8], new: &[u8]) -> Vec<Vec<u8>> {
     let made =
         [(Profile::Default, 1), (Profile::Fast, 1), (Profile::Default, 3)].map(|(profile, segments)| {
-            let options = Options {
-                profile,
-                segments,
-                threads: 1,
-                ..Options::default()
-            };
+            let options = Options::default().profile(profile).segments(segments).threads(1);
             elfdelta::diff(old, new, &options, &Silent).unwrap().bytes
         });
     made.into()
 }
 
 fn parts(patch: &[u8]) -> Parts {
-    let patch = Patch::parse(patch, &LIMITS).unwrap();
+    let patch = Patch::parse(patch).unwrap();
     let bodies = patch.streams().iter();
     let bodies = bodies
         .map(|s| (s.id, s.coding, s.decoded, s.bytes.to_vec()))
@@ -162,12 +156,12 @@ fn damaged_patches_of_real_files_end_in_an_error_or_the_right_file() {
             0 => as_bytes(&mut random, patch, other),
             _ => as_parts(&mut random, patch, other),
         };
-        let Ok(parsed) = Patch::parse(&bad, &LIMITS) else {
+        let Ok(parsed) = Patch::parse(&bad) else {
             refused += 1;
             continue;
         };
         let mut out = Vec::new();
-        match parsed.apply(old, &mut out, &LIMITS, &Silent) {
+        match parsed.applier().limits(LIMITS).apply(old, &mut out) {
             Ok(()) => {
                 assert!(out == *new, "{kind}, number {number}: another file");
                 whole += 1;

@@ -20,15 +20,8 @@ fn thousands_of_pairs_on_a_callers_pool_need_the_stack_of_one() {
         .stack_size(STACK)
         .build()
         .unwrap();
-    let several = Options {
-        threads: 2,
-        segments: 2,
-        ..Options::default()
-    };
-    let limits = Limits {
-        threads: 2,
-        ..Limits::default()
-    };
+    let several = Options::default().threads(2).segments(2);
+    let limits = Limits::new().threads(2);
     let first = elfdelta::diff(TINY[0], TINY[1], &several, &Silent).unwrap();
     pool.install(|| {
         (0..PAIRS).into_par_iter().for_each(|n| {
@@ -37,9 +30,9 @@ fn thousands_of_pairs_on_a_callers_pool_need_the_stack_of_one() {
             if n % 5 != 0 {
                 return;
             }
-            let patch = Patch::parse(&delta.bytes, &limits).unwrap();
+            let patch = Patch::parse(&delta.bytes).unwrap();
             let mut new = Vec::new();
-            patch.apply(&TINY[0], &mut new, &limits, &Silent).unwrap();
+            patch.applier().limits(limits).apply(&TINY[0], &mut new).unwrap();
             assert!(new == TINY[1]);
         });
     });

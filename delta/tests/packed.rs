@@ -58,21 +58,21 @@ fn gnu(text: &[u8]) -> Vec<u8> {
 fn diff(old: &[u8], new: &[u8]) -> Vec<u8> {
     let delta = elfdelta::diff(old, new, &Options::default(), &Silent);
     let delta = delta.expect("every pair has a patch");
-    assert_eq!(
-        apply(old, &delta.bytes, &Limits::default()).expect("it applies"),
-        new
-    );
+    assert_eq!(apply(old, &delta.bytes, Limits::new()).expect("it applies"), new);
     delta.bytes
 }
 
-fn apply(old: &[u8], patch: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+fn apply(old: &[u8], patch: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
     let mut new = Vec::new();
-    Patch::parse(patch, limits)?.apply(&old, &mut new, limits, &Silent)?;
+    Patch::parse(patch)?
+        .applier()
+        .limits(limits)
+        .apply(&old, &mut new)?;
     Ok(new)
 }
 
 fn method(patch: &[u8]) -> Method {
-    Patch::parse(patch, &Limits::default()).unwrap().header().method
+    Patch::parse(patch).unwrap().header().method
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn levels_of_packing_are_opened_to_a_depth() {
 
 /// The patch with another header.
 fn rewritten(patch: &[u8], change: impl FnOnce(&mut container::Header)) -> Vec<u8> {
-    let patch = Patch::parse(patch, &Limits::default()).unwrap();
+    let patch = Patch::parse(patch).unwrap();
     let mut header = patch.header().clone();
     change(&mut header);
     let bodies: Vec<container::Body> = patch
@@ -207,7 +207,7 @@ fn sizes_that_lie_are_damage() {
                 let size = of(header.packing.as_mut().unwrap());
                 *size = size.saturating_add_signed(by);
             });
-            let done = apply(&old, &lying, &Limits::default()).map(drop);
+            let done = apply(&old, &lying, Limits::new()).map(drop);
             assert!(matches!(done, Err(Error::DamagedPatch(_))), "{by}: {done:?}");
         }
     }
@@ -222,7 +222,7 @@ fn a_bomb_is_damage_before_it_has_gone_off() {
         header.old_len = bomb.len() as u64;
         header.old_digest = Sha256::digest(&bomb).into();
     });
-    let done = apply(&bomb, &armed, &Limits::default()).map(drop);
+    let done = apply(&bomb, &armed, Limits::new()).map(drop);
     assert!(matches!(done, Err(Error::DamagedPatch(_))), "{done:?}");
 }
 
@@ -233,7 +233,7 @@ fn an_encoder_that_is_not_there_is_told_of_first() {
         header.packing.as_mut().unwrap().encoders = vec!["liblzma 0.0.1".into()];
     });
     // Not even the old file is looked at.
-    let done = apply(b"another file", &patch, &Limits::default());
+    let done = apply(b"another file", &patch, Limits::new());
     assert!(matches!(&done, Err(Error::MissingEncoder(name)) if name == "liblzma 0.0.1"));
 }
 
@@ -241,47 +241,32 @@ fn an_encoder_that_is_not_there_is_told_of_first() {
 fn scratch_space_and_work_have_limits() {
     let [old, new] = texts(5 << 20).map(|text| gnu(&text));
     let patch = diff(&old, &new);
-    let header = Patch::parse(&patch, &Limits::default()).unwrap().header().clone();
+    let header = Patch::parse(&patch).unwrap().header().clone();
     let scratch = header.packing.unwrap().scratch;
     assert!(scratch > 5 << 20);
     let refused = |limits: Limits| {
-        let done = apply(&old, &patch, &limits).map(drop);
+        let done = apply(&old, &patch, limits).map(drop);
         assert!(matches!(done, Err(Error::OverLimit { .. })), "{done:?}");
     };
-    let limits = Limits::default;
-    refused(Limits {
-        scratch: scratch - 1,
-        ..limits()
-    });
+    refused(Limits::new().scratch(scratch - 1));
     // In memory it counts as such.
-    refused(Limits {
-        memory: header.memory + scratch - 1,
-        ..limits()
-    });
-    refused(Limits {
-        work_per_byte: 0,
-        ..limits()
-    });
+    refused(Limits::new().memory(header.memory + scratch - 1));
+    refused(Limits::new().work_per_byte(0));
 }
 
 #[test]
 fn altered_patches_are_errors() {
     let [old, new] = texts(8000).map(|text| gnu(&text));
     let patch = diff(&old, &new);
-    let limits = Limits {
-        memory: 64 << 20,
-        output: 1 << 20,
-        scratch: 1 << 20,
-        ..Limits::default()
-    };
+    let limits = Limits::new().memory(64 << 20).output(1 << 20).scratch(1 << 20);
     for at in 0..patch.len() {
         for bit in [1 << (at % 8), 0xff] {
             let mut altered = patch.clone();
             altered[at] ^= bit;
-            if let Ok(made) = apply(&old, &altered, &limits) {
+            if let Ok(made) = apply(&old, &altered, limits) {
                 assert_eq!(made, new, "byte {at}");
             }
         }
-        assert!(apply(&old, &patch[..at], &limits).is_err(), "cut at {at}");
+        assert!(apply(&old, &patch[..at], limits).is_err(), "cut at {at}");
     }
 }

@@ -13,36 +13,33 @@ const TINY: [&[u8]; 2] = [
 const PROFILES: [Profile; 3] = [Profile::Fast, Profile::Default, Profile::Max];
 
 fn diff(old: &[u8], new: &[u8], profile: Profile, threads: usize) -> Vec<u8> {
-    let options = Options {
-        profile,
-        threads,
-        ..Options::default()
-    };
+    let options = Options::default().profile(profile).threads(threads);
     elfdelta::diff(old, new, &options, &Silent)
         .expect("every pair has a patch")
         .bytes
 }
 
 fn segmented(new: &[u8], segments: usize, profile: Profile, threads: usize) -> Vec<u8> {
-    let options = Options {
-        profile,
-        threads,
-        segments,
-        ..Options::default()
-    };
+    let options = Options::default()
+        .profile(profile)
+        .threads(threads)
+        .segments(segments);
     let delta = elfdelta::diff(TINY[0], new, &options, &Silent);
     delta.expect("every pair has a patch").bytes
 }
 
-fn apply(old: &[u8], patch: &[u8], limits: &Limits) -> Result<Vec<u8>, Error> {
+fn apply(old: &[u8], patch: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
     let mut new = Vec::new();
-    Patch::parse(patch, limits)?.apply(&old, &mut new, limits, &Silent)?;
+    Patch::parse(patch)?
+        .applier()
+        .limits(limits)
+        .apply(&old, &mut new)?;
     Ok(new)
 }
 
 fn round_trip(old: &[u8], new: &[u8], profile: Profile) {
     let patch = diff(old, new, profile, 1);
-    assert!(apply(old, &patch, &Limits::default()).expect("our own patch applies") == new);
+    assert!(apply(old, &patch, Limits::new()).expect("our own patch applies") == new);
 }
 
 /// One change of a file, places taken modulo its length.
@@ -138,8 +135,8 @@ proptest! {
         let patch = segmented(&new, segments, profile, 1);
         prop_assert_eq!(&patch, &segmented(&new, segments, profile, 3));
         for threads in [1, 4] {
-            let limits = Limits { threads, ..Limits::default() };
-            prop_assert!(apply(TINY[0], &patch, &limits).expect("our own patch applies") == new);
+            let limits = Limits::new().threads(threads);
+            prop_assert!(apply(TINY[0], &patch, limits).expect("our own patch applies") == new);
         }
     }
 
@@ -149,8 +146,8 @@ proptest! {
         let mut patch = diff(TINY[0], TINY[1], Profile::Default, 1);
         patch.truncate(keep);
         patch.extend(tail);
-        let limits = Limits { memory: 64 << 20, output: 1 << 20, threads: 1, ..Limits::default() };
-        if let Ok(new) = apply(TINY[0], &patch, &limits) {
+        let limits = Limits::new().memory(64 << 20).output(1 << 20).threads(1);
+        if let Ok(new) = apply(TINY[0], &patch, limits) {
             prop_assert!(new == TINY[1], "only the digest's own file gets through");
         }
     }
@@ -161,7 +158,7 @@ fn every_truncation_is_noticed() {
     for profile in PROFILES {
         let patch = diff(TINY[0], TINY[1], profile, 1);
         for len in 0..patch.len() {
-            let error = apply(TINY[0], &patch[..len], &Limits::default()).expect_err("a truncated patch");
+            let error = apply(TINY[0], &patch[..len], Limits::new()).expect_err("a truncated patch");
             assert!(
                 matches!(error, Error::DamagedPatch(_)),
                 "{profile:?} cut at {len}: {error}"
@@ -174,7 +171,7 @@ fn every_truncation_is_noticed() {
 fn code_is_cut_into_as_many_segments_as_asked_for() {
     for segments in [1, 2, 5, 16] {
         let bytes = segmented(TINY[1], segments, Profile::Default, 0);
-        let patch = Patch::parse(&bytes, &Limits::default()).unwrap();
+        let patch = Patch::parse(&bytes).unwrap();
         assert_eq!(patch.segments(), segments);
         assert_eq!(patch.header().features, u64::from(segments > 1));
     }
@@ -189,7 +186,7 @@ fn every_flipped_byte_is_noticed_or_harmless() {
             for flip in [0x01, 0x80, 0xff] {
                 let mut patch = good.clone();
                 patch[at] ^= flip;
-                if let Ok(new) = apply(TINY[0], &patch, &Limits::default()) {
+                if let Ok(new) = apply(TINY[0], &patch, Limits::new()) {
                     assert!(new == TINY[1], "{profile:?} byte {at}");
                 }
             }
@@ -223,7 +220,7 @@ fn odd_pairs_round_trip() {
 fn another_old_file_is_refused() {
     let patch = diff(TINY[0], TINY[1], Profile::Default, 1);
     for old in [TINY[1], b"", &[0; 2272]] {
-        let error = apply(old, &patch, &Limits::default()).expect_err("not the old file");
-        assert!(matches!(error, Error::WrongOldFile(_)), "{error}");
+        let error = apply(old, &patch, Limits::new()).expect_err("not the old file");
+        assert!(matches!(error, Error::WrongOldFile { .. }), "{error}");
     }
 }

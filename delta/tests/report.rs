@@ -1,6 +1,6 @@
 //! Every byte of a patch is accounted for, by stream and by section.
 
-use elfdelta::{Error, Limits, Options, Part, Patch, Profile, Silent};
+use elfdelta::{Error, Options, Part, Patch, Profile, Silent};
 
 const OLD: &[u8] = include_bytes!("../../fuzz/seeds/elf/tiny-1");
 const NEW: &[u8] = include_bytes!("../../fuzz/seeds/elf/tiny-2");
@@ -12,10 +12,7 @@ fn sum(parts: &[Part]) -> u64 {
 #[test]
 fn streams_and_sections_add_up() {
     for profile in [Profile::Fast, Profile::Default, Profile::Max] {
-        let options = Options {
-            profile,
-            ..Options::default()
-        };
+        let options = Options::default().profile(profile);
         let delta = elfdelta::diff(OLD, NEW, &options, &Silent).unwrap();
         let (report, total) = (delta.report, delta.bytes.len() as u64);
         assert_eq!(
@@ -27,11 +24,11 @@ fn streams_and_sections_add_up() {
             "{report:?}"
         );
 
-        let patch = Patch::parse(&delta.bytes, &Limits::default()).unwrap();
-        let again = patch.sections(&OLD, &Limits::default(), &Silent).unwrap();
+        let patch = Patch::parse(&delta.bytes).unwrap();
+        let again = patch.applier().sections(&OLD).unwrap();
         assert_eq!(again, report.sections);
-        let wrong = patch.sections(&NEW, &Limits::default(), &Silent);
-        assert!(matches!(wrong, Err(Error::WrongOldFile(_))));
+        let wrong = patch.applier().sections(&NEW);
+        assert!(matches!(wrong, Err(Error::WrongOldFile { .. })));
     }
 }
 

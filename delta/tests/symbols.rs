@@ -80,9 +80,11 @@ fn patch(old: &[u8], new: &[u8]) -> Vec<u8> {
     let patch = diff(old, new, &Options::default(), &Silent).unwrap().bytes;
     let limits = Limits::default();
     let mut out = Vec::new();
-    Patch::parse(&patch, &limits)
+    Patch::parse(&patch)
         .unwrap()
-        .apply(&old, &mut out, &limits, &Silent)
+        .applier()
+        .limits(limits)
+        .apply(&old, &mut out)
         .unwrap();
     assert!(out == new);
     patch
@@ -163,8 +165,8 @@ fn damage_never_panics() {
         for flip in [1u8, 0x80, 0xff] {
             let mut bytes = whole.clone();
             bytes[at] ^= flip;
-            if let Ok(patch) = Patch::parse(&bytes, &limits) {
-                let _ = patch.apply(&old, &mut Vec::new(), &limits, &Silent);
+            if let Ok(patch) = Patch::parse(&bytes) {
+                let _ = patch.applier().limits(limits).apply(&old, &mut Vec::new());
             }
         }
     }

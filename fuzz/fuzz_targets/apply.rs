@@ -3,7 +3,7 @@
 
 mod kinds;
 
-use elfdelta::{Limits, Patch, Silent};
+use elfdelta::{Limits, Patch};
 use libfuzzer_sys::fuzz_target;
 
 // The first byte chooses the old file.
@@ -11,16 +11,13 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, patch)) = data.split_first() else {
         return;
     };
-    let limits = Limits {
-        memory: 64 << 20,
-        output: 1 << 20,
-        threads: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::new().memory(64 << 20).output(1 << 20).threads(1);
     let mut new = Vec::new();
-    if let Ok(patch) = Patch::parse(patch, &limits) {
+    if let Ok(patch) = Patch::parse(patch) {
         if patch
-            .apply(&kinds::file(*kind), &mut new, &limits, &Silent)
+            .applier()
+            .limits(limits)
+            .apply(&kinds::file(*kind), &mut new)
             .is_ok()
         {
             assert_eq!(new.len() as u64, patch.header().new_len);

@@ -2,7 +2,7 @@
 #![no_main]
 
 use elfdelta::packed::{Closer, Side, look};
-use elfdelta::{Limits, Patch, Silent, budget::Budget};
+use elfdelta::{Limits, Patch, budget::Budget};
 use libfuzzer_sys::fuzz_target;
 
 const OLD: &[u8] = include_bytes!("../seeds/packed/old.gz");
@@ -20,16 +20,14 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(made, bytes);
     }
     look(bytes, Side::Old, &|| false);
-    let limits = Limits {
-        memory: 64 << 20,
-        output: 1 << 20,
-        scratch: 1 << 20,
-        threads: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::new()
+        .memory(64 << 20)
+        .output(1 << 20)
+        .scratch(1 << 20)
+        .threads(1);
     let mut new = Vec::new();
-    if let Ok(patch) = Patch::parse(bytes, &limits) {
-        let _ = patch.apply(&OLD, &mut new, &limits, &Silent);
+    if let Ok(patch) = Patch::parse(bytes) {
+        let _ = patch.applier().limits(limits).apply(&OLD, &mut new);
         assert!(new.len() as u64 <= limits.output);
     }
 });

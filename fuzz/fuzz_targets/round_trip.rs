@@ -3,7 +3,7 @@
 
 mod kinds;
 
-use elfdelta::{Limits, Options, Patch, Profile, Silent};
+use elfdelta::{Options, Patch, Profile, Silent};
 use libfuzzer_sys::fuzz_target;
 
 /// First byte: two byte strings as they are (even), or files of the seeds with edits (odd). Then the length of the
@@ -35,16 +35,13 @@ fuzz_target!(|data: &[u8]| {
     } else {
         Profile::Fast
     };
-    let options = Options {
-        profile,
-        threads: 1,
-        ..Options::default()
-    };
+    let options = Options::default().profile(profile).threads(1);
     let delta = elfdelta::diff(&old, &new, &options, &Silent).expect("every pair has a patch");
-    let patch = Patch::parse(&delta.bytes, &Limits::default()).expect("our own patch parses");
+    let patch = Patch::parse(&delta.bytes).expect("our own patch parses");
     let mut back = Vec::new();
     patch
-        .apply(&old, &mut back, &Limits::default(), &Silent)
+        .applier()
+        .apply(&old, &mut back)
         .expect("our own patch applies");
     assert_eq!(back, new);
 });

@@ -342,10 +342,7 @@ mod tests {
             include_bytes!("../../fuzz/seeds/elf/tiny-1"),
             include_bytes!("../../fuzz/seeds/elf/tiny-2"),
         ];
-        let options = elfdelta::Options {
-            threads: 2,
-            ..elfdelta::Options::default()
-        };
+        let options = elfdelta::Options::default().threads(2);
         let work = |_: &usize| {
             let delta = elfdelta::diff(TINY[0], TINY[1], &options, &elfdelta::Silent)?;
             Ok((delta.bytes.len(), 0))

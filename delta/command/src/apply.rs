@@ -1,7 +1,7 @@
 //! `elfdelta apply`: the old file by position, the patch in memory, the new file forward.
 
 use crate::{args::ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar, scratch::Folder};
-use elfdelta::{Limits, Patch, ReadAt};
+use elfdelta::{Limits, Patch};
 use std::{
     fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt,
@@ -17,15 +17,14 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
     if args.json && args.output == Target::Stdout {
         return Err(Failure::Usage("--json and -o - both want standard output"));
     }
-    let limits = Limits {
-        memory: args.max_memory,
-        output: args.max_output,
-        scratch: args.max_scratch,
-        threads: args.threads,
-        ..Limits::default()
-    };
+    let limits = Limits::new()
+        .memory(args.max_memory)
+        .output(args.max_output)
+        .scratch(args.max_scratch)
+        .threads(args.threads);
     let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
-    let patch = Patch::parse(&bytes, &limits)?;
+    let patch = Patch::parse(&bytes)?;
+    let applier = patch.applier().limits(limits);
     let old = File::open(&args.old).map_err(Failure::at(&args.old))?;
     let mode = old
         .metadata()
@@ -37,9 +36,9 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
     let bar = Bar::new();
     let old = Mapped::new(old).map_err(Failure::at(&args.old))?;
     let scratch = Folder::of(args.scratch.as_deref(), &args.output);
-    args.output.write(Some(permissions), |sink| {
-        patch.apply_with(&old as &dyn ReadAt, sink, &limits, &scratch, &bar)
-    })?;
+    let applier = applier.scratch(&scratch).progress(&bar);
+    args.output
+        .write(Some(permissions), |sink| applier.apply(&old, sink))?;
     if args.json {
         let summary = Summary {
             new_bytes: patch.header().new_len,

@@ -23,12 +23,13 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
         Some(files) => Some((read(&files.old)?, read(&files.new)?)),
         None => None,
     };
-    let options = Options {
-        profile: args.profile.into(),
-        threads: args.threads,
-        segments: usize::from(args.segments),
-        symbols,
-    };
+    let mut options = Options::default()
+        .profile(args.profile.into())
+        .threads(args.threads)
+        .segments(usize::from(args.segments));
+    if let Some((old, new)) = &symbols {
+        options = options.symbols(old, new);
+    }
     let delta = elfdelta::diff(&old, &new, &options, &Bar::new())?;
     args.output
         .write(None, |sink| Ok(sink.write_all(&delta.bytes)?))?;

@@ -34,11 +34,8 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Engine(Error::WrongOldFile(_)) => 3,
-            Failure::Engine(Error::DamagedPatch(_) | Error::Unsupported(_)) => 4,
-            Failure::Engine(Error::OverLimit { .. }) => 5,
-            Failure::Engine(Error::MissingEncoder(_)) => 6,
-            Failure::Engine(_) | Failure::File(..) => 1,
+            Failure::Engine(error) => error.code(),
+            Failure::File(..) => 1,
         }
     }
 }

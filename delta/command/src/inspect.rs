@@ -1,7 +1,7 @@
 //! `elfdelta inspect`: what a patch says of itself.
 
 use crate::{args::InspectArgs, exit::Failure, progress::Bar};
-use elfdelta::{Limits, Part, Patch, container};
+use elfdelta::{Part, Patch};
 use std::fs::{self, File};
 
 #[derive(serde::Serialize)]
@@ -24,22 +24,15 @@ struct Summary {
 
 pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
-    // The directory alone needs no limits.
-    let limits = Limits {
-        memory: u64::MAX,
-        output: u64::MAX,
-        scratch: u64::MAX,
-        ..Limits::default()
-    };
-    let patch = Patch::parse(&bytes, &limits)?;
+    let patch = Patch::parse(&bytes)?;
     let (header, mut report) = (patch.header(), patch.report());
     if let Some(path) = &args.old {
         let old = File::open(path).map_err(Failure::at(path))?;
-        report.sections = patch.sections(&old, &Limits::default(), &Bar::new())?;
+        report.sections = patch.applier().progress(&Bar::new()).sections(&old)?;
     }
     let packing = header.packing.as_ref();
     let summary = Summary {
-        format_version: container::VERSION,
+        format_version: elfdelta::VERSION,
         features: header.features,
         patch_bytes: report.total,
         old_bytes: header.old_len,

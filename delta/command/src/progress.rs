@@ -1,6 +1,6 @@
 //! A bar on the terminal, and interruption by signals.
 
-use elfdelta::Progress;
+use elfdelta::{Progress, Stage};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,8 +27,8 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    fn stage(&self, name: &'static str, total: u64) {
-        self.0.set_message(name);
+    fn stage(&self, stage: Stage, total: u64) {
+        self.0.set_message(stage.name());
         self.0.set_position(0);
         self.0.set_length(total);
     }

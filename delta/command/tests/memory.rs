@@ -1,6 +1,6 @@
 //! What the process of `elfdelta apply` holds, against what the patch declares.
 
-use elfdelta::{Limits, Options, Patch, Silent};
+use elfdelta::{Options, Patch, Silent};
 use std::{
     fs,
     process::{Command, Stdio},
@@ -33,7 +33,7 @@ fn apply_holds_what_the_patch_declares() {
         .bytes;
     fs::write(path("old"), &old).unwrap();
     fs::write(path("p"), &patch).unwrap();
-    let declared = Patch::parse(&patch, &Limits::default()).unwrap().header().memory;
+    let declared = Patch::parse(&patch).unwrap().header().memory;
     let mut child = Command::new(ELFDELTA)
         .args(["apply", "old", "p", "-o", "out"])
         .current_dir(folder.path())

@@ -4,7 +4,7 @@ use crate::budget::{Budget, Held};
 use crate::container::{Coding, INSIDES, PLANS, Packing, Patch, Stretch, stretches};
 use crate::cursor::Cursor;
 use crate::packed::{Closer, Inside, Op, Plan, Scratch, Section, Side, open};
-use crate::{Error, Part, ReadAt, error::Result};
+use crate::{Error, Part, ReadAt, Stage, error::Result};
 
 /// Writes the new file; gives the bytes of the patch by section.
 pub(super) fn rebuild(
@@ -80,7 +80,7 @@ fn opened<'b>(
         budget,
     )?;
     let mut left = packing.old_inside;
-    budget.stage("open the old file", left);
+    budget.stage(Stage::Open, left);
     open(plan, old, budget, &mut |piece| {
         left = left.checked_sub(piece.len() as u64).ok_or_else(other)?;
         inside.push(piece)?;

@@ -8,7 +8,7 @@ pub use inner::{Stretch, stretches, write_stretch};
 
 use crate::code::{MAX_SEGMENTS, SEGMENTED, STREAMS};
 use crate::cursor::{Cursor, put_varint};
-use crate::{Error, Limits, Report, error::Result, report::Part};
+use crate::{Error, Report, error::Result, report::Part};
 
 /// How a stream's bytes are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,27 +99,10 @@ fn bodies<'a>(cursor: &mut Cursor<'a>, rows: Vec<Row>) -> Result<Vec<Stream<'a>>
 }
 
 impl<'a> Patch<'a> {
-    /// Parses header and directory; refuses what is damaged, too new, or above `limits`.
-    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Patch<'a>> {
+    /// Parses header and directory; refuses what is damaged or too new.
+    pub fn parse(bytes: &'a [u8]) -> Result<Patch<'a>> {
         let mut cursor = Cursor::new(bytes);
         let header = Header::read(&mut cursor)?;
-        let over = |what, needed, allowed| {
-            Err(Error::OverLimit {
-                what,
-                needed,
-                allowed,
-            })
-        };
-        if header.memory > limits.memory {
-            return over("bytes of memory", header.memory, limits.memory);
-        }
-        if header.new_len > limits.output {
-            return over("bytes of output", header.new_len, limits.output);
-        }
-        let scratch = header.packing.as_ref().map_or(0, |packing| packing.scratch);
-        if scratch > limits.scratch {
-            return over("bytes of scratch space", scratch, limits.scratch);
-        }
         let rows = directory(&mut cursor, header.features)?;
         let header_len = cursor.position();
         let streams = bodies(&mut cursor, rows)?;

@@ -1,6 +1,6 @@
 //! The way of packed files: both opened, their insides compared, the new one closed.
 
-use super::{Job, Sealed, WAYS, unlimited};
+use super::{Job, Sealed, WAYS};
 use crate::container::{self, Coding, INSIDES, Method, PACKED, PLANS, Packing};
 use crate::packed::{Found, Op, Plan, Side, look};
 use crate::{Patch, error::Result};
@@ -23,7 +23,7 @@ pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
         return Ok(None);
     };
     let mut stretches = Vec::new();
-    container::write_stretch(&Patch::parse(&inner, &unlimited())?, None, &mut stretches);
+    container::write_stretch(&Patch::parse(&inner)?, None, &mut stretches);
     let mut plans = Vec::new();
     before.plan.write(Side::Old, &mut plans);
     after.plan.write(Side::New, &mut plans);

@@ -33,7 +33,7 @@ pub fn plan<'a>(
     if new.machine != old.machine {
         return Ok(None);
     }
-    let symbols = options.symbols.as_ref();
+    let symbols = options.symbols;
     let go_on = || {
         if progress.cancelled() {
             Err(Error::Cancelled)
@@ -56,8 +56,8 @@ pub fn plan<'a>(
     let old_tokens = Tokens::scan(old.machine, &old.code, old_bytes);
     let new_tokens = Tokens::scan(old.machine, &new.code, bytes);
     go_on()?;
-    let old_names = names::of_units(&old.elf, &old.code, old_bytes, symbols.map(|s| s.0.as_slice()));
-    let new_names = names::of_units(&new.elf, &new.code, bytes, symbols.map(|s| s.1.as_slice()));
+    let old_names = names::of_units(&old.elf, &old.code, old_bytes, symbols.map(|s| s.0));
+    let new_names = names::of_units(&new.elf, &new.code, bytes, symbols.map(|s| s.1));
     let paired = units::pair(&old_tokens, &new_tokens, (&old_names, &new_names));
     go_on()?;
     let aligner = Aligner::new((&old_tokens, old_bytes), (&new_tokens, bytes));

@@ -16,7 +16,7 @@ mod skeleton;
 mod tables;
 
 pub use generic::code_file;
-pub use io::{Io, Stage};
+pub use io::Io;
 use order::BYTE_MODELS;
 pub use order::{Facts, code_image};
 pub use plan::Plan;

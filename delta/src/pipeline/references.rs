@@ -3,6 +3,7 @@
 use super::pads::{Gap, Pads};
 use super::segments::Text;
 use super::{Facts, Io};
+use crate::Stage;
 use crate::budget::Held;
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
@@ -50,7 +51,7 @@ pub fn code<'b, S: Symbols>(
         functions: None,
         held: io.account.held(),
     };
-    io.account.stage("references", facts.new.len);
+    io.account.stage(Stage::References, facts.new.len);
     units.functions = go::Functions::begin(io.streams.get(Stream::Go), world)?;
     let mut pass = Pass {
         code: CodePass::new(facts.old_code(), &text.body),

@@ -8,7 +8,7 @@ use crate::file_view::FileView;
 use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
 use crate::machine::Machine;
 use crate::text::{Listing, TextBody, TextCoder, TextModels, Truth};
-use crate::{Error, Progress, error::Result, threads};
+use crate::{Error, Progress, Stage, error::Result, threads};
 use std::ops::Range;
 
 /// Where a decoder gets the streams of segments from.
@@ -64,7 +64,7 @@ pub fn code<'b, S: Symbols>(
     facts: &Facts,
 ) -> Result<Text<'b>> {
     let (old, layout) = (facts.old, facts.layout);
-    io.account.stage("code", layout.units.len() as u64);
+    io.account.stage(Stage::Code, layout.units.len() as u64);
     let code = Code {
         machine: old.machine,
         old: &old.code,

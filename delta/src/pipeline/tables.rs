@@ -2,6 +2,7 @@
 
 use super::references::Units;
 use super::{BYTE_MODELS, Facts, Io};
+use crate::Stage;
 use crate::budget::Held;
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
@@ -33,7 +34,7 @@ pub fn rest<'b, S: Symbols>(
     let mut stage = io.stage(&ENDED);
     let go_memory = units.go_memory();
     let (mut made, mut held, unwind) = (units.made, units.held, units.unwind);
-    stage.account().stage("tables", 0);
+    stage.account().stage(Stage::Tables, 0);
     let learned = world.targets.memory();
     held.set(made.memory() + learned + unwind.memory() + go_memory)?;
     unwind.finish(stage.streams(), &world, &mut made)?;

@@ -62,11 +62,6 @@ impl TextBody {
         self.count + usize::from(self.last.is_some())
     }
 
-    /// Whether there is no run.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
         (self.packed.len() + self.literals.len()) as u64

@@ -103,11 +103,6 @@ impl Listing {
         self.kinds.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
-    }
-
     /// Blanked bytes of an instruction.
     pub fn token(&self, index: usize) -> &[u8] {
         &self.masked[self.starts[index] as usize..self.starts[index + 1] as usize]

@@ -13,15 +13,13 @@ pub(super) fn patch(
     (size, memory): (u64, u64),
     sink: &mut dyn Write,
 ) -> Result<()> {
-    let limits = Limits {
-        memory,
-        output: size,
-        threads: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::new().memory(memory).output(size).threads(1);
+    let progress = ForEngine(watch);
     told_apart(sink, |sink| {
-        let patch = Patch::parse(patch, &limits);
-        let done = patch.and_then(|p| p.apply(base, sink, &limits, &ForEngine(watch)));
+        let done = Patch::parse(patch).and_then(|patch| {
+            let applier = patch.applier().limits(limits).progress(&progress);
+            applier.apply(base, sink)
+        });
         done.map_err(|e| match e {
             elfdelta::Error::Cancelled => Error::Cancelled,
             e => Error::Decode(e.to_string()),

@@ -5,7 +5,7 @@ use crate::manifest::Content;
 use crate::store::Store;
 use crate::watch::ForEngine;
 use crate::{Digest, Error, Result, Watch, limits};
-use elfdelta::{Limits, Options, Patch, Profile, Silent};
+use elfdelta::{Limits, Options, Patch, Profile};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -101,12 +101,7 @@ pub fn make(
     }
     store.remove(&note)?;
     store.remove(&body)?;
-    let options = Options {
-        profile,
-        threads: 1,
-        symbols: None,
-        segments: 1,
-    };
+    let options = Options::default().profile(profile).threads(1);
     let delta = elfdelta::diff(&base, &target, &options, &ForEngine(watch))?;
     let measured = measure(&delta.bytes, &base, &target, new.stored)?;
     let pays = measured.pays;
@@ -148,16 +143,14 @@ pub fn memory(old: u64, new: u64) -> u64 {
 
 /// Applies the delta as a site would and compares every byte.
 fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measured> {
-    let limits = Limits {
-        memory: u64::MAX,
-        output: target.len() as u64,
-        threads: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::new()
+        .memory(u64::MAX)
+        .output(target.len() as u64)
+        .threads(1);
     let begin = thread_cpu();
-    let patch = Patch::parse(delta, &limits)?;
+    let patch = Patch::parse(delta)?;
     let mut rebuilt = Compare { expected: target };
-    let applied = patch.apply(&base, &mut rebuilt, &limits, &Silent);
+    let applied = patch.applier().limits(limits).apply(&base, &mut rebuilt);
     let us = thread_cpu().saturating_sub(begin).as_micros() as u64;
     if applied.is_err() || !rebuilt.expected.is_empty() {
         return Err(Error::Engine(elfdelta::Error::SelfCheck(

@@ -263,12 +263,7 @@ impl Proof<'_> {
 
     /// The patch is of these two files. It was applied when it was made.
     fn delta(&self, row: &DeltaRow, bytes: &[u8]) -> Result<()> {
-        let all = elfdelta::Limits {
-            memory: u64::MAX,
-            output: u64::MAX,
-            ..elfdelta::Limits::default()
-        };
-        let patch = Patch::parse(bytes, &all)?;
+        let patch = Patch::parse(bytes)?;
         let header = patch.header();
         let (old, new) = (self.base(row.from), self.target(row.to));
         let same = old.is_some_and(|c| (c.digest.0, c.size) == (header.old_digest, header.old_len))

@@ -111,10 +111,7 @@ impl Site {
             let mut from = None;
             if let Some(base) = base {
                 let plain = self.read_object(&index, base)?;
-                let options = Options {
-                    threads: 1,
-                    ..Options::default()
-                };
+                let options = Options::default().threads(1);
                 let delta = elfdelta::diff(&plain, &target, &options, &ForEngine(watch))?;
                 if delta.bytes.len() < bytes.len() {
                     bytes = delta.bytes;
