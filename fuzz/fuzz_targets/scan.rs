@@ -9,7 +9,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((kind, code)) = data.split_first() else {
         return;
     };
-    let machine = Machine::ALL[usize::from(kind) % Machine::ALL.len()];
+    let machine = Machine::ALL[usize::from(*kind) % Machine::ALL.len()];
     let (mut scanner, mut at) = (Scanner::new(machine), 0);
     while at < code.len() {
         let (rest, address) = (&code[at..], 0x1000 + at as u64);
