@@ -6,6 +6,7 @@
 mod any;
 mod bytes;
 mod columns;
+mod declare;
 mod logistic;
 mod model;
 mod modelled;
@@ -17,6 +18,8 @@ pub use crate::hashing::{digest, hash};
 pub use any::{StreamReader, StreamWriter};
 pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
+pub use declare::assert_alike;
+pub(crate) use declare::{symbol, symbols};
 pub use model::Model;
 pub use modelled::{ModelledReader, ModelledWriter};
 pub use streams::{MAX_SEGMENTS, SEGMENTED, STREAMS, Stream, Streams};

@@ -4,30 +4,29 @@ use super::corrections::Corrections;
 use super::literals::LiteralData;
 use super::{Cover, Known};
 use crate::budget::Held;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 
+symbols! {
+    /// Whether pieces of literal bytes are raw.
+    struct RawModels {
+        raw(8, 255) {
+            /// A piece is raw. `was_raw`: the last one was. `size`: bit length of its length.
+            raw: flag by(was_raw: bool, size: u32) [hash(1, u32::from(was_raw)), hash(2, size)];
+        }
+    }
+}
+
 /// Models of the byte stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ByteModels {
-    raw: Model,
+    raw: RawModels,
     literals: LiteralData,
     corrections: Corrections,
     /// Whether the last piece was raw.
     was_raw: bool,
-}
-
-impl Default for ByteModels {
-    fn default() -> Self {
-        ByteModels {
-            raw: Model::new(2, 8, 255),
-            literals: LiteralData::default(),
-            corrections: Corrections::default(),
-            was_raw: false,
-        }
-    }
 }
 
 const CHUNK: u32 = 1 << 16;
@@ -149,8 +148,7 @@ impl ByteModels {
         let mut raw = false;
         if n >= SHORTEST_RAW && skip.is_empty() {
             let size = usize::BITS - n.leading_zeros();
-            let contexts = [hash(1, u32::from(self.was_raw)), hash(2, size)];
-            raw = s.flag(&mut self.raw, &contexts, truth.is_some_and(is_noise));
+            raw = self.raw.raw(s, self.was_raw, size, truth.is_some_and(is_noise));
             self.was_raw = raw;
         }
         let mut skip = skip.iter().peekable();

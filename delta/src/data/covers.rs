@@ -2,25 +2,29 @@
 
 use super::Cover;
 use crate::budget::Held;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
-/// Models of the cover stream.
-#[derive(Debug)]
-struct CoverModels {
-    rest: Model,
-    gap: Model,
-    source: Model,
-    length: Model,
-}
-
-impl Default for CoverModels {
-    fn default() -> Self {
-        CoverModels {
-            rest: Model::new(2, 8, 255),
-            gap: Model::new(2, 14, 255),
-            source: Model::new(2, 16, 255),
-            length: Model::new(2, 14, 255),
+symbols! {
+    /// Models of the cover stream.
+    struct CoverModels {
+        rest(8, 255) {
+            /// 0: a cover to the end from here as expected; 1: literal to the end; 2: anything else. `first`: 1 for
+            /// the first cover of a region, else 0. `last`: bit length of the length of the cover before in the
+            /// region, 0 at its start.
+            rest: tree(2) by(first: u32, last: u32) [hash(1, first), hash(2, last.min(3) | first << 2)];
+        }
+        gap(14, 255) {
+            /// Bytes before the cover.
+            gap: number by(first: u32, last: u32) [hash(1, first), hash(2, last)];
+        }
+        source(16, 255) {
+            /// Old offset against the expected one.
+            source: signed by(gap: u64, last: u32) [hash(1, gap.min(16) as u32), hash(2, last)];
+        }
+        length(14, 255) {
+            /// Bytes of the cover. `expected`: whether its old offset is.
+            length: number by(expected: bool, last: u32) [hash(1, u32::from(expected)), hash(2, last)];
         }
     }
 }
@@ -67,7 +71,6 @@ impl CoverCoder {
         while cursor < end {
             let t = truth.get(index);
             let first = u32::from(index == 0);
-            // 0: a cover to the end from here as expected; 1: literal to the end; 2: anything else.
             let kind = match t {
                 Some(t) if t.new_at == cursor && t.len == end - cursor && i64::from(t.old_at) == expected => {
                     0
@@ -75,33 +78,19 @@ impl CoverCoder {
                 None => 1,
                 _ => 2,
             };
-            let kind = s.tree(
-                &mut m.rest,
-                &[hash(1, first), hash(2, last.min(3) | first << 2)],
-                2,
-                kind,
-            );
+            let kind = m.rest(s, first, last, kind);
             if kind == 1 {
                 break;
             }
             let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
             if kind != 0 {
                 let known = t.copied().unwrap_or_default();
-                gap = s.number(
-                    &mut m.gap,
-                    &[hash(1, first), hash(2, last)],
-                    u64::from(known.new_at.wrapping_sub(cursor)),
-                );
+                gap = m.gap(s, first, last, u64::from(known.new_at.wrapping_sub(cursor)));
                 let source =
                     i64::from(known.old_at) - i64::from(known.new_at.wrapping_sub(cursor)) - expected;
-                let contexts = [hash(1, gap.min(16) as u32), hash(2, last)];
-                let source = s.signed(&mut m.source, &contexts, source);
+                let source = m.source(s, gap, last, source);
                 old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
-                length = s.number(
-                    &mut m.length,
-                    &[hash(1, u32::from(source == 0)), hash(2, last)],
-                    u64::from(known.len),
-                );
+                length = m.length(s, source == 0, last, u64::from(known.len));
             }
             let from = u64::from(cursor).saturating_add(gap);
             let to = from.saturating_add(length);

@@ -47,6 +47,7 @@ impl LiteralData {
         let model = self.model.get_or_insert_with(|| ByteModel::new(MEMORY_BITS));
         let [new, beside] = self.echo.guesses(old)?;
         let l = self.last;
+        // symbols: Contexts of the mixed byte of data, and what they are made of:
         let phase = at & 7;
         let byte = |k: u32| (l >> (8 * k)) as u32 & 0xff;
         let tail = |k: u32| (l & ((1 << (8 * k)) - 1)) as u32;
@@ -56,6 +57,7 @@ impl LiteralData {
         } else {
             0xffff
         };
+        let text = byte(0).wrapping_sub(32) < 96;
         let contexts = [
             tail(1),
             tail(3),
@@ -70,12 +72,14 @@ impl LiteralData {
             two(2, self.word, byte(1)),
             two(3, expected, tail(2)),
         ];
-        let text = byte(0).wrapping_sub(32) < 96;
+        let guesses = [new, beside, Guess::default()];
+        let class = phase | u32::from(text) << 3 | u32::from(byte(1) == 0) << 4;
+        // end
         let known = ByteContext {
             contexts,
             runs,
-            guesses: [new, beside, Guess::default()],
-            class: phase | u32::from(text) << 3 | u32::from(byte(1) == 0) << 4,
+            guesses,
+            class,
         };
         let byte = s.mixed_byte(model, &known, truth);
         self.echo.pass(byte, [new, beside]);
