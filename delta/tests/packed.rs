@@ -95,6 +95,35 @@ fn one_side_may_be_packed_alone() {
     }
 }
 
+/// Files one after the other, such as a bundle of them: a member may begin anywhere, and one that cannot be closed
+/// does not hide those behind it.
+#[test]
+fn members_are_found_anywhere() {
+    let [old, new] = texts(60_000);
+    let mut foreign = DeflateEncoder::new(Vec::new(), Compression::new(9));
+    foreign.write_all(&new[..20_000]).unwrap();
+    let foreign = gzip(&new[..20_000], &foreign.finish().unwrap());
+    let files = |text: &[u8], other: &[u8]| {
+        let [a, b, c] = [&text[..30_000], &text[30_000..50_000], &text[50_000..]];
+        [
+            b"\x1f\x8b",
+            &gnu(a)[..],
+            other,
+            &gnu(b),
+            b"\x1f\x8b\x08\x08 plain \x1f",
+            &gnu(c),
+        ]
+        .concat()
+    };
+    let patch = diff(&files(&old, b""), &files(&new, b""));
+    assert!(patch.len() < 900, "{} bytes", patch.len());
+    let patch = diff(&files(&old, &foreign), &files(&new, &foreign));
+    assert!(patch.len() < 1000, "{} bytes", patch.len());
+    // Every byte might begin a member, and none does.
+    let decoys = b"\x1f\x8b\x08\x08\0\0\0\0\x02\x03".repeat(40_000);
+    diff(&files(&old, &decoys), &files(&new, &decoys));
+}
+
 #[test]
 fn what_programs_write_is_closed_again() {
     let [old, new] = texts(300_000);

@@ -1,14 +1,14 @@
 //! Arbitrary bytes as a packed file, and as a patch of one: opened within limits, closed to the same bytes.
 #![no_main]
 
-use elfdelta::packed::{Closer, Side, look};
+use elfdelta::packed::{Closer, look};
 use elfdelta::{Limits, Patch, budget::Budget};
 use libfuzzer_sys::fuzz_target;
 
 const OLD: &[u8] = include_bytes!("../seeds/packed/old.gz");
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some(found) = look(bytes, Side::New, &|| false) {
+    if let [_, Some(found)] = look(OLD, bytes, &|| false) {
         let budget = Budget::default();
         let (mut closer, mut made) = (Closer::new(&found.plan, &budget), Vec::new());
         let sink = &mut |piece: &[u8]| {
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
         closer.finish(sink).expect("its own plan");
         assert_eq!(made, bytes);
     }
-    look(bytes, Side::Old, &|| false);
+    look(bytes, OLD, &|| false);
     let limits = Limits::new()
         .memory(64 << 20)
         .output(1 << 20)

@@ -3,7 +3,7 @@
 //! Applies a patch of the pair, and 1,000 times one of a small file: in this process, in one child, and in a child
 //! for each job. Also an example of a program that is not `elfup` and has its sites decode apart.
 
-use elfup::apart::{Apart, Program, Sandbox, serve};
+use elfup::apart::{Apart, Patching, Program, Sandbox, serve};
 use elfup::{Quiet, Result};
 use std::fs::File;
 use std::io::Write;
@@ -67,7 +67,13 @@ fn measure(
 
 fn apply(apart: &mut Apart, patch: &[u8], base: &File, new: &[u8]) -> Result<()> {
     let mut out = Vec::with_capacity(new.len());
-    apart.patch(&Quiet, patch, base, new.len() as u64, &mut out)?;
+    let patching = Patching {
+        patch,
+        base,
+        size: new.len() as u64,
+        scratch: None,
+    };
+    apart.patch(&Quiet, &patching, &mut out)?;
     assert!(out == new);
     Ok(())
 }

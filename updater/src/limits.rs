@@ -24,3 +24,5 @@ pub const PIECE: u64 = 1 << 30;
 pub const WINDOW: u32 = 23;
 /// Memory for rebuilding one file that a site allows if its configuration does not say otherwise, in bytes.
 pub const MEMORY: u64 = 96 << 20;
+/// Scratch space for what is packed in one base that a site allows, in bytes.
+pub const SCRATCH: u64 = 1 << 30;

@@ -122,9 +122,30 @@ pub struct DeltaRow {
     pub us: u64,
     /// Memory needed beyond the delta, bytes.
     pub memory: u64,
+    /// Scratch space for what is packed in the base, bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scratch: u64,
 }
 
-/// Many small files in one piece: a zstd frame with the bases as its prefix.
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// What applying the patch of a bundle takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Applying {
+    /// Apply time on the farm's machine, microseconds.
+    pub us: u64,
+    /// Memory needed beyond the patch, bytes.
+    pub memory: u64,
+    /// Scratch space for what is packed in the bases, bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub scratch: u64,
+}
+
+/// Many small files in one piece: a zstd frame with the bases as its prefix, or a patch of the engine from the bases,
+/// one after the other, to the targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundleRow {
@@ -134,6 +155,9 @@ pub struct BundleRow {
     pub bases: Vec<usize>,
     /// Entries of the target manifest, whose contents one after the other come out.
     pub targets: Vec<usize>,
+    /// What applying takes, of a patch; none: a zstd frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<Applying>,
 }
 
 /// How to go from one manifest to another.

@@ -12,11 +12,10 @@ const SMALL: usize = 4 << 20;
 pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
     let (old, new) = (job.old, job.new);
     let stop = || job.progress.cancelled();
-    let sides = [(old, Side::Old), (new, Side::New)].map(|(file, side)| look(file, side, &stop));
-    if sides.iter().all(Option::is_none) {
+    let [before, after] = look(old, new, &stop);
+    if before.is_none() && after.is_none() {
         return Ok(None);
     }
-    let [before, after] = sides;
     let (before, after) = (opened(before, old), opened(after, new));
     let insides = Job::new(&before.inside, &after.inside, job.options, job.progress);
     let Some((inner, _)) = insides.best(&WAYS[1..])? else {

@@ -3,6 +3,7 @@
 use super::Sandbox;
 use super::confine::confine;
 use super::here;
+use super::scratch::Lent;
 use super::wire::{DATA, DONE, FAILED, FRAME, HELLO, JOB, Job, Kind, head};
 use crate::{Error, Quiet, Result};
 use elfdelta::ReadAt;
@@ -21,8 +22,8 @@ pub fn serve(sandbox: Sandbox, memory: u64) -> Result<()> {
     let socket = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(fail)?);
     let confined = confine(sandbox, memory)?;
     frame(&socket, HELLO, confined.to_string().as_bytes()).map_err(fail)?;
-    while let Some((job, file)) = next(&socket).map_err(fail)? {
-        let done = job_bytes(&socket, &job).and_then(|bytes| run(&socket, &job, file, &bytes));
+    while let Some((job, files)) = next(&socket).map_err(fail)? {
+        let done = job_bytes(&socket, &job).and_then(|bytes| run(&socket, &job, files, &bytes));
         match done {
             Ok(()) => frame(&socket, DONE, &[]),
             Err(e) => {
@@ -35,10 +36,10 @@ pub fn serve(sandbox: Sandbox, memory: u64) -> Result<()> {
     Ok(())
 }
 
-/// Receives a job and the file that comes along.
-fn next(socket: &File) -> io::Result<Option<(Job, Option<OwnedFd>)>> {
+/// Receives a job and the files that come along.
+fn next(socket: &File) -> io::Result<Option<(Job, Vec<OwnedFd>)>> {
     let mut bytes = [0; JOB];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut iov = [IoSliceMut::new(&mut bytes)];
     let n = loop {
@@ -52,16 +53,16 @@ fn next(socket: &File) -> io::Result<Option<(Job, Option<OwnedFd>)>> {
     if n == 0 {
         return Ok(None);
     }
-    let mut file = None;
+    let mut files = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
-            file = fds.last().or(file);
+            files.extend(fds);
         }
     }
     let mut socket = socket;
     socket.read_exact(&mut bytes[n..])?;
     let job = Job::decode(&bytes).ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Some((job, file)))
+    Ok(Some((job, files)))
 }
 
 fn job_bytes(socket: &File, job: &Job) -> Result<[Vec<u8>; 2]> {
@@ -80,13 +81,17 @@ fn job_bytes(socket: &File, job: &Job) -> Result<[Vec<u8>; 2]> {
     Ok([take(job.first).map_err(fail)?, take(job.second).map_err(fail)?])
 }
 
-fn run(socket: &File, job: &Job, file: Option<OwnedFd>, [first, second]: &[Vec<u8>; 2]) -> Result<()> {
+fn run(socket: &File, job: &Job, files: Vec<OwnedFd>, [first, second]: &[Vec<u8>; 2]) -> Result<()> {
     let mut sink = BufWriter::with_capacity(FRAME, Frames(socket));
-    let file = file.map(File::from).zip(job.file);
+    let mut files = files.into_iter().map(File::from);
+    let file = files.next().zip(job.file);
+    let scratch = files.next().zip(job.scratch);
     match (job.kind, file) {
         (Kind::Patch, Some((file, len))) => {
             let base = Base { file, len };
-            here::patch(&Quiet, first, &base, (job.size, job.memory), &mut sink)?;
+            let scratch = scratch.map(|(file, most)| Lent::new(file, most));
+            let within = (job.size, job.memory);
+            here::patch(&Quiet, first, &base, within, scratch.as_ref(), &mut sink)?;
         }
         (Kind::Patch, None) => return Err(Error::Decode("no base".into())),
         (Kind::Unpack, Some((file, _))) => here::unpack(file, &[], job.size, &mut sink)?,

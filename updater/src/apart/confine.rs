@@ -1,7 +1,7 @@
 //! What a process gives up for ever: resources, capabilities, and by Landlock and seccomp everything outside itself.
 
 use super::Sandbox;
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus, Ruleset,
     RulesetAttr, RulesetError, RulesetStatus, Scope,
@@ -12,8 +12,8 @@ use std::fmt;
 
 /// Address space beyond a job's memory: the program itself, its stack, the windows of zstd, what the allocator loses.
 const OVERHEAD: u64 = 96 << 20;
-/// Open files: standard ones, the socket, the file of a job.
-const FILES: u64 = 5;
+/// Open files: standard ones, the socket, the two files of a job.
+const FILES: u64 = 6;
 
 /// What was given up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,10 +37,10 @@ impl fmt::Display for Confined {
 
 /// Confines the calling process, which has one thread, as far as `sandbox` says and the kernel can.
 ///
-/// Afterwards it has at most `memory` and what the program needs, no new files, no core, no children; with Landlock
-/// it opens nothing and reaches no other process, with seccomp it makes no system call but those of reading,
-/// writing, memory and leaving. It dies with the thread that started it. Fails where a limit cannot be set, which
-/// every kernel can.
+/// Afterwards it has at most `memory` and what the program needs, no new files, none longer than scratch space may
+/// be, no core, no children; with Landlock it opens nothing and reaches no other process, with seccomp it makes no
+/// system call but those of reading, writing, memory and leaving. It dies with the thread that started it. Fails
+/// where a limit cannot be set, which every kernel can.
 pub fn confine(sandbox: Sandbox, memory: u64) -> Result<Confined> {
     let fail = |e: rustix::io::Errno| Error::io("confine the process", e);
     if sandbox == Sandbox::None {
@@ -52,7 +52,7 @@ pub fn confine(sandbox: Sandbox, memory: u64) -> Result<Confined> {
     let limits = [
         (Resource::As, memory.saturating_add(OVERHEAD)),
         (Resource::Nofile, FILES),
-        (Resource::Fsize, 0),
+        (Resource::Fsize, limits::SCRATCH),
         (Resource::Core, 0),
         (Resource::Nproc, 0),
     ];

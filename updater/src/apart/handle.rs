@@ -1,8 +1,8 @@
 //! The parent's side of a child: nothing that it sends is believed but for its length.
 
-use super::Program;
 use super::here::is_input;
 use super::wire::{DATA, DONE, FAILED, FRAME, HEAD, HELLO, Job, Kind};
+use super::{Patching, Program};
 use crate::error::Doing;
 use crate::{Error, Result, Watch};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -90,24 +90,27 @@ impl Child {
         Ok(child)
     }
 
-    /// Applies a patch within (`size`, `memory`).
+    /// Applies a patch within `memory`.
     pub fn patch(
         &mut self,
         watch: &dyn Watch,
-        patch: &[u8],
-        base: &File,
-        (size, memory): (u64, u64),
+        patching: &Patching,
+        memory: u64,
         sink: &mut dyn Write,
     ) -> Result<()> {
+        let scratch = patching.scratch.as_ref();
         let job = Job {
             kind: Kind::Patch,
-            file: Some(base.metadata().doing("look at", "a base")?.len()),
-            size,
+            file: Some(patching.base.metadata().doing("look at", "a base")?.len()),
+            size: patching.size,
             memory,
-            first: patch.len() as u64,
+            scratch: scratch.map(|(_, most)| *most),
+            first: patching.patch.len() as u64,
             second: 0,
         };
-        self.run(watch, &job, Some(base), [patch, &[]], sink)
+        let files = [Some(patching.base), scratch.map(|(file, _)| file)];
+        let files: Vec<&File> = files.into_iter().flatten().collect();
+        self.run(watch, &job, &files, [patching.patch, &[]], sink)
     }
 
     /// Unpacks a zstd frame in a file.
@@ -123,10 +126,11 @@ impl Child {
             file: Some(packed.metadata().doing("look at", "a packed file")?.len()),
             size,
             memory: 0,
+            scratch: None,
             first: 0,
             second: 0,
         };
-        self.run(watch, &job, Some(packed), [&[], &[]], sink)
+        self.run(watch, &job, &[packed], [&[], &[]], sink)
     }
 
     /// Unpacks a zstd frame with a prefix.
@@ -143,22 +147,25 @@ impl Child {
             file: None,
             size,
             memory: 0,
+            scratch: None,
             first: packed.len() as u64,
             second: prefix.len() as u64,
         };
-        self.run(watch, &job, None, [packed, prefix], sink)
+        self.run(watch, &job, &[], [packed, prefix], sink)
     }
 
     fn run(
         &mut self,
         watch: &dyn Watch,
         job: &Job,
-        file: Option<&File>,
+        files: &[&File],
         bytes: [&[u8]; 2],
         sink: &mut dyn Write,
     ) -> Result<()> {
-        let waiting = Waiting::new(watch, job.size.saturating_add(job.file.unwrap_or(0)));
-        self.send(&waiting, job, file)?;
+        let bytes_of = [Some(job.size), job.file, job.scratch];
+        let bytes_of = bytes_of.into_iter().flatten().fold(0, u64::saturating_add);
+        let waiting = Waiting::new(watch, bytes_of);
+        self.send(&waiting, job, files)?;
         for part in bytes {
             self.write(&waiting, part)?;
         }
@@ -177,15 +184,15 @@ impl Child {
         }
     }
 
-    /// Sends the job and its file.
-    fn send(&mut self, waiting: &Waiting, job: &Job, file: Option<&File>) -> Result<()> {
+    /// Sends the job and its files.
+    fn send(&mut self, waiting: &Waiting, job: &Job, files: &[&File]) -> Result<()> {
         let bytes = job.encode();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let descriptors = file.map(|f| [f.as_fd()]);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let descriptors: Vec<_> = files.iter().map(|f| f.as_fd()).collect();
         let sent = loop {
             let mut control = SendAncillaryBuffer::new(&mut space);
-            if let Some(descriptors) = &descriptors {
-                control.push(SendAncillaryMessage::ScmRights(descriptors));
+            if !descriptors.is_empty() {
+                control.push(SendAncillaryMessage::ScmRights(&descriptors));
             }
             match sendmsg(
                 &self.socket,

@@ -1,23 +1,33 @@
 //! The jobs themselves, in whatever process: also what a child runs.
 
+use super::scratch::Lent;
 use crate::watch::ForEngine;
-use crate::{Error, Result, Watch, compress};
+use crate::{Error, Result, Watch, compress, limits};
 use elfdelta::{Limits, Patch, ReadAt};
 use std::io::{self, Read, Write};
 
-/// Applies a patch within (`size`, `memory`).
+/// Applies a patch within (`size`, `memory`), and with scratch space where there is some.
 pub(super) fn patch(
     watch: &dyn Watch,
     patch: &[u8],
     base: &dyn ReadAt,
     (size, memory): (u64, u64),
+    scratch: Option<&Lent>,
     sink: &mut dyn Write,
 ) -> Result<()> {
-    let limits = Limits::new().memory(memory).output(size).threads(1);
+    let space = scratch.map_or(limits::SCRATCH, |lent| lent.most);
+    let limits = Limits::new()
+        .memory(memory)
+        .output(size)
+        .scratch(space)
+        .threads(1);
     let progress = ForEngine(watch);
     told_apart(sink, |sink| {
         let done = Patch::parse(patch).and_then(|patch| {
-            let applier = patch.applier().limits(limits).progress(&progress);
+            let mut applier = patch.applier().limits(limits).progress(&progress);
+            if let Some(lent) = scratch {
+                applier = applier.scratch(lent);
+            }
             applier.apply(base, sink)
         });
         done.map_err(|e| match e {

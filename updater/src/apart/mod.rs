@@ -6,22 +6,26 @@
 //! | `confine` | what a process gives up: limits, capabilities, Landlock, seccomp |
 //! | `handle` | the parent's side: start, ask, drain, end |
 //! | `here` | the same jobs in this process, where there is no child |
+//! | `scratch` | the file that a job may fill with what is packed in its base |
 //! | `wire` | what goes over the socket between the two |
 
 mod child;
 mod confine;
 mod handle;
 mod here;
+mod scratch;
 mod wire;
 
 pub use child::serve;
 pub use confine::{Confined, confine};
 
+use crate::error::Doing;
 use crate::{Result, Watch};
 use handle::Child;
+use scratch::Lent;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -91,6 +95,18 @@ pub(crate) fn program() -> Option<Program> {
     PROGRAM.get().cloned()
 }
 
+/// A patch to be applied, of which nothing is believed.
+pub struct Patching<'a> {
+    /// The patch.
+    pub patch: &'a [u8],
+    /// Its base.
+    pub base: &'a File,
+    /// The most bytes that may come out.
+    pub size: u64,
+    /// An empty file for what is packed in the base, and the most bytes that it may get; without one, that is memory.
+    pub scratch: Option<(File, u64)>,
+}
+
 /// The decoders of one run: a child once one was needed, or this process.
 pub struct Apart {
     /// The most memory that one job may take, bytes.
@@ -116,19 +132,18 @@ impl Apart {
         }
     }
 
-    /// Applies a patch to a base of which nothing is believed; at most `size` bytes go into `sink`.
-    pub fn patch(
-        &mut self,
-        watch: &dyn Watch,
-        patch: &[u8],
-        base: &File,
-        size: u64,
-        sink: &mut dyn Write,
-    ) -> Result<()> {
-        let memory = self.memory.saturating_sub(patch.len() as u64);
+    /// Applies a patch into `sink`.
+    pub fn patch(&mut self, watch: &dyn Watch, patching: &Patching, sink: &mut dyn Write) -> Result<()> {
+        let memory = self.memory.saturating_sub(patching.patch.len() as u64);
         match self.child(watch)? {
-            Some(child) => child.patch(watch, patch, base, (size, memory), sink),
-            None => here::patch(watch, patch, base, (size, memory), sink),
+            Some(child) => child.patch(watch, patching, memory, sink),
+            None => {
+                let lent = patching.scratch.as_ref();
+                let lent = lent.map(|(file, most)| io::Result::Ok(Lent::new(file.try_clone()?, *most)));
+                let scratch: Option<Lent> = lent.transpose().doing("open", "scratch space")?;
+                let (patch, base, size) = (patching.patch, patching.base, patching.size);
+                here::patch(watch, patch, base, (size, memory), scratch.as_ref(), sink)
+            }
         }
     }
 

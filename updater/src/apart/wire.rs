@@ -3,13 +3,13 @@
 /// What a job is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `first` is a patch, the file its base.
+    /// `first` is a patch, the file its base; behind that may come a file for scratch space.
     Patch = 1,
     /// The file is a zstd frame, or `first` is one and `second` its prefix.
     Unpack = 2,
 }
 
-/// A job; the file comes along as a descriptor, the bytes follow.
+/// A job; files come along as descriptors, the bytes follow.
 pub(super) struct Job {
     pub kind: Kind,
     /// Length of the file; none: no file comes along.
@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub size: u64,
     /// Memory for the engine.
     pub memory: u64,
+    /// Bytes that a scratch file may get; none: no such file comes along.
+    pub scratch: Option<u64>,
     /// Length of the first bytes that follow.
     pub first: u64,
     /// Length of the second.
@@ -25,17 +27,18 @@ pub(super) struct Job {
 }
 
 /// Length of a job on the wire.
-pub(super) const JOB: usize = 42;
+pub(super) const JOB: usize = 50;
 
 impl Job {
     pub fn encode(&self) -> [u8; JOB] {
         let mut out = [0; JOB];
         out[0] = self.kind as u8;
-        out[1] = self.file.is_some().into();
+        out[1] = u8::from(self.file.is_some()) | u8::from(self.scratch.is_some()) << 1;
         let numbers = [
             self.file.unwrap_or(0),
             self.size,
             self.memory,
+            self.scratch.unwrap_or(0),
             self.first,
             self.second,
         ];
@@ -58,9 +61,10 @@ impl Job {
         let file = next()?;
         Some(Job {
             kind,
-            file: (bytes[1] == 1).then_some(file),
+            file: (bytes[1] & 1 != 0).then_some(file),
             size: next()?,
             memory: next()?,
+            scratch: Some(next()?).filter(|_| bytes[1] & 2 != 0),
             first: next()?,
             second: next()?,
         })

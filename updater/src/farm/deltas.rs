@@ -23,6 +23,8 @@ pub struct Measured {
     pub us: u64,
     /// Memory that applying declares, which the engine enforces, bytes.
     pub memory: u64,
+    /// Scratch space that applying declares, bytes.
+    pub scratch: u64,
     /// SHA-256 of the delta.
     pub digest: Digest,
 }
@@ -101,15 +103,27 @@ pub fn make(
     }
     store.remove(&note)?;
     store.remove(&body)?;
-    let options = Options::default().profile(profile).threads(1);
-    let delta = elfdelta::diff(&base, &target, &options, &ForEngine(watch))?;
-    let measured = measure(&delta.bytes, &base, &target, new.stored)?;
+    let (delta, measured) = measured(&base, &target, profile, new.stored, watch)?;
     let pays = measured.pays;
     if pays {
-        store.put(&body, &delta.bytes)?;
+        store.put(&body, &delta)?;
     }
     store.put(&note, &measured.to_bytes()?)?;
     Ok(pays.then_some(Made { name: body, measured }))
+}
+
+/// Makes a delta and measures it; it pays if it is smaller than `whole`.
+pub fn measured(
+    base: &[u8],
+    target: &[u8],
+    profile: Profile,
+    whole: u64,
+    watch: &dyn Watch,
+) -> Result<(Vec<u8>, Measured)> {
+    let options = Options::default().profile(profile).threads(1);
+    let delta = elfdelta::diff(base, target, &options, &ForEngine(watch))?.bytes;
+    let measured = measure(&delta, base, target, whole)?;
+    Ok((delta, measured))
 }
 
 /// Whether a finished job's delta is what was measured, by its digest and by applying it once more.
@@ -146,6 +160,7 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
     let limits = Limits::new()
         .memory(u64::MAX)
         .output(target.len() as u64)
+        .scratch(limits::SCRATCH)
         .threads(1);
     let begin = thread_cpu();
     let patch = Patch::parse(delta)?;
@@ -164,6 +179,7 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
         size,
         us,
         memory: patch.header().memory,
+        scratch: patch.header().packing.as_ref().map_or(0, |p| p.scratch),
         digest: Digest::of(delta),
     })
 }

@@ -5,9 +5,10 @@ use super::blobs;
 use super::steps::{Side, Tools};
 use crate::error::Doing;
 use crate::manifest::{Content, Kind, Manifest};
-use crate::step::{self, BundleRow, Channel, DeltaRow, Release, Step, StepRef};
+use crate::step::{self, Applying, BundleRow, Channel, DeltaRow, Release, Step, StepRef};
 use crate::store::Store;
-use crate::{Digest, Error, Result, compress, limits, names};
+use crate::watch::ForEngine;
+use crate::{Digest, Error, Result, Watch, compress, limits, names};
 use elfdelta::Patch;
 use std::fs::File;
 use std::io::Read;
@@ -201,6 +202,7 @@ pub fn step(
         .ok_or_else(|| Error::NotFound(name.clone()))?;
     let proof = Proof {
         store: tools.store,
+        watch: tools.watch,
         limits,
         step: &step,
         pack,
@@ -225,6 +227,7 @@ struct Held<'a> {
 
 struct Proof<'a> {
     store: &'a dyn Store,
+    watch: &'a dyn Watch,
     limits: &'a SiteLimits,
     step: &'a Step,
     pack: File,
@@ -268,7 +271,8 @@ impl Proof<'_> {
         let (old, new) = (self.base(row.from), self.target(row.to));
         let same = old.is_some_and(|c| (c.digest.0, c.size) == (header.old_digest, header.old_len))
             && new.is_some_and(|c| (c.digest.0, c.size) == (header.new_digest, header.new_len));
-        if same && header.memory == row.memory {
+        let scratch = header.packing.as_ref().map_or(0, |p| p.scratch);
+        if same && (header.memory, scratch) == (row.memory, row.scratch) {
             Ok(())
         } else {
             Err(self.wrong("a delta"))
@@ -282,18 +286,23 @@ impl Proof<'_> {
         let (base, plain) = (sum(&bases), sum(&targets));
         within("the size of a bundle", plain, self.limits.bundle)?;
         within("the size of a bundle's bases", base, self.limits.bundle)?;
-        within(
-            "the window of a bundle",
-            compress::window(bytes),
-            self.limits.window,
-        )?;
-        let memory = compress::UNPACK_MEMORY + bytes.len() as u64 + base + plain;
-        within("the memory for a bundle", memory, self.limits.memory)?;
         let mut prefix = Vec::new();
         bases
             .iter()
             .try_for_each(|c| blobs::copy(self.store, c, &mut prefix))?;
-        let unpacked = compress::unpack(bytes, &prefix, plain).doing("unpack a bundle of", &self.name)?;
+        let unpacked = match row.patch {
+            Some(declared) => self.bundled_patch(declared, bytes, &prefix, plain)?,
+            None => {
+                within(
+                    "the window of a bundle",
+                    compress::window(bytes),
+                    self.limits.window,
+                )?;
+                let memory = compress::UNPACK_MEMORY + bytes.len() as u64 + base + plain;
+                within("the memory for a bundle", memory, self.limits.memory)?;
+                compress::unpack(bytes, &prefix, plain).doing("unpack a bundle of", &self.name)?
+            }
+        };
         let mut rest = &unpacked[..];
         for target in targets {
             let (part, after) = rest
@@ -305,6 +314,28 @@ impl Proof<'_> {
             rest = after;
         }
         Ok(())
+    }
+
+    /// Applies the patch of a bundle within what the table says of it.
+    fn bundled_patch(&self, declared: Applying, bytes: &[u8], bases: &[u8], plain: u64) -> Result<Vec<u8>> {
+        let memory = declared.memory + bytes.len() as u64;
+        within("the memory for a bundle", memory, self.limits.memory)?;
+        within(
+            "the scratch space for a bundle",
+            declared.scratch,
+            limits::SCRATCH,
+        )?;
+        // In memory here, where scratch space counts as such.
+        let allowed = elfdelta::Limits::new()
+            .memory(declared.memory.saturating_add(declared.scratch))
+            .scratch(declared.scratch)
+            .output(plain)
+            .threads(1);
+        let progress = ForEngine(self.watch);
+        let (patch, mut unpacked) = (Patch::parse(bytes)?, Vec::new());
+        let applier = patch.applier().limits(allowed).progress(&progress);
+        applier.apply(&bases, &mut unpacked)?;
+        Ok(unpacked)
     }
 }
 

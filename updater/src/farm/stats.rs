@@ -3,6 +3,7 @@
 use super::publish::{load_channel, load_manifest};
 use super::steps;
 use crate::names::Follow;
+use crate::step::BundleRow;
 use crate::store::LocalStore;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ pub struct StepStats {
     pub step: u64,
     /// Bytes of its deltas of the usual profile.
     pub deltas: u64,
-    /// Bytes of its bundles.
+    /// Bytes of its bundles, each in its smallest form.
     pub bundles: u64,
     /// Stored bytes of files that only come whole.
     pub whole: u64,
@@ -86,10 +87,19 @@ pub fn stats(repo: &Path, follow: &Follow) -> Result<Vec<StepStats>> {
                 s.deltas += d.n;
                 s.delta_count += 1;
             }
-            s.bundles = read
+            // Frames in the back of the pack, for what is told as a patch before, are not fetched as a rule.
+            let patched = |row: &BundleRow| {
+                read.table
+                    .bundles
+                    .iter()
+                    .any(|other| other.patch.is_some() && other.targets == row.targets)
+            };
+            let usual = read
                 .table
                 .bundles
                 .iter()
+                .filter(|b| b.patch.is_some() || !patched(b));
+            s.bundles = usual
                 .filter_map(|b| read.table.pieces.get(b.piece))
                 .map(|p| p.n)
                 .sum();

@@ -6,20 +6,25 @@ use super::pack::Pack;
 use super::pairs::{Pair, pairs};
 use super::proof::Item;
 use crate::manifest::{Content, Manifest};
-use crate::step::{self, BundleRow, DeltaRow, Release, StepRef, Table};
+use crate::step::{self, Applying, BundleRow, DeltaRow, Release, StepRef, Table};
 use crate::store::Store;
 use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names};
 use elfdelta::Profile;
 use std::collections::BTreeSet;
 
-/// Plain files up to this size travel in bundles.
+/// Plain files up to this size travel in bundles, and packed ones, which are opened there: what they have in common
+/// is told once.
 const SMALL: u64 = 16 << 10;
+const SMALL_PACKED: u64 = 256 << 10;
 /// Whole files up to this stored size travel in bundles when no delta pays: a request would cost more.
 const SMALL_STORED: u64 = 48 << 10;
 /// Plain bytes after which a bundle is full.
 const BUNDLE: u64 = 1 << 20;
 /// Bytes that a piece of its own must save over the whole file: about what it costs in the table.
 const ROW: u64 = 64;
+/// How a gzip file begins, and how many times its size it has once opened, about.
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+const OPENED: u64 = 5;
 /// Apply times below this (microseconds) are too short for a second, faster delta to gain.
 const SLOW: u64 = 20_000;
 
@@ -70,7 +75,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         watch.progress("deltas", done, large.len() as u64);
         if let Some(packed) = plain {
             // Deltas are beaten by it in bytes and in time.
-            return output.add_packed(pair.from.into_iter().collect(), &[pair], &packed);
+            return output.add_packed(pair.from.into_iter().collect(), &[pair], &packed, None);
         }
         if options.is_empty() && maker.content(&pair).is_some_and(|c| c.stored <= SMALL_STORED) {
             small.push(pair);
@@ -90,17 +95,27 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     let fits = |c: &Content| c.stored <= SMALL_STORED && c.size <= BUNDLE;
     small.retain(|p| maker.content(p).is_some_and(fits));
     let groups = maker.groups(small);
-    let mut done = 0;
+    let (mut done, mut plainer) = (0, Vec::new());
     let need = |g: &Vec<Pair>| maker.group_need(g);
-    let take = |(bases, group, packed): (Vec<usize>, Vec<Pair>, Vec<u8>)| {
+    let take = |bundle: Bundle| {
         done += 1;
         watch.progress("bundles", done, groups.len() as u64);
-        output.add_packed(bases, &group, &packed)
+        let Some((patch, cost)) = &bundle.patch else {
+            return output.add_packed(bundle.bases, &bundle.group, &bundle.packed, None);
+        };
+        output.add_packed(bundle.bases.clone(), &bundle.group, patch, Some(*cost))?;
+        if cost.us >= SLOW {
+            plainer.push(bundle);
+        }
+        Ok(())
     };
     tools.jobs.run(&groups, need, |g| maker.bundle(g), take)?;
     // Rarely fetched, so after everything else: the usual site reads the front of the pack in one go.
     for (pair, made) in &faster {
         output.add_delta(pair, Profile::Fast, made)?;
+    }
+    for bundle in plainer {
+        output.add_packed(bundle.bases, &bundle.group, &bundle.packed, None)?;
     }
     let (pack, pieces) = output.pack.finish(store)?;
     let table = Table {
@@ -120,6 +135,17 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         digest,
         size: file.len() as u64,
     })
+}
+
+/// Small files together.
+struct Bundle {
+    /// Entries of the older manifest.
+    bases: Vec<usize>,
+    group: Vec<Pair>,
+    /// As a zstd frame.
+    packed: Vec<u8>,
+    /// As a patch, where that is smaller.
+    patch: Option<(Vec<u8>, Applying)>,
 }
 
 /// What was made for one pair.
@@ -160,14 +186,18 @@ impl Maker<'_> {
         let Some(content) = self.content(pair) else {
             return false;
         };
-        let program = || blobs::begins_with(self.tools.store, content, b"\x7fELF");
-        pair.from.is_some() && (content.size > SMALL || program())
+        let begins = |start: &[u8]| blobs::begins_with(self.tools.store, content, start);
+        let plain = || match content.size {
+            0..=SMALL => !begins(b"\x7fELF"),
+            _ => content.size <= SMALL_PACKED && begins(GZIP),
+        };
+        pair.from.is_some() && !plain()
     }
 
     /// Memory that trying a pair takes, in bytes.
     fn need(&self, pair: &Pair) -> u64 {
         match (self.base(pair), self.content(pair)) {
-            (Some(old), Some(new)) => deltas::memory(old.size, new.size),
+            (Some(old), Some(new)) => deltas::memory(old.size, new.size + self.opened(&[*pair])),
             _ => 0,
         }
     }
@@ -252,12 +282,18 @@ impl Maker<'_> {
             .iter()
             .map(|p| size(self.content(p)) + size(self.base(p)))
             .sum();
-        compress::memory(bytes) + 2 * bytes
+        compress::memory(bytes).max(deltas::memory(bytes, self.opened(group))) + 2 * bytes
     }
 
-    /// Packs small files with the older versions of them as prefix; tells the entries that these are.
-    #[allow(clippy::type_complexity, reason = "said in the line above, used once")]
-    fn bundle(&self, group: &[Pair]) -> Result<((Vec<usize>, Vec<Pair>, Vec<u8>), u64)> {
+    /// Bytes that the packed files of a group have more once opened, about.
+    fn opened(&self, group: &[Pair]) -> u64 {
+        let packed = |content: &&Content| blobs::begins_with(self.tools.store, content, GZIP);
+        let both = group.iter().flat_map(|p| [self.content(p), self.base(p)]);
+        both.flatten().filter(packed).map(|c| c.size * OPENED).sum()
+    }
+
+    /// Packs small files with the older versions of them as prefix, and makes a patch of them.
+    fn bundle(&self, group: &[Pair]) -> Result<(Bundle, u64)> {
         self.tools.watch.check()?;
         let (mut prefix, mut plain) = (Vec::new(), Vec::new());
         let mut bases = BTreeSet::new();
@@ -280,8 +316,30 @@ impl Maker<'_> {
             }
         }
         let packed = compress::pack(&plain, &prefix, compress::LEVEL)?;
-        let holds = packed.len() as u64;
-        Ok(((kept, group.to_vec(), packed), holds))
+        let patch = match kept.is_empty() {
+            true => None,
+            false => self.bundled_patch(&prefix, &plain, packed.len() as u64)?,
+        };
+        let holds = packed.len() + patch.as_ref().map_or(0, |(patch, _)| patch.len());
+        let bundle = Bundle {
+            bases: kept,
+            group: group.to_vec(),
+            packed,
+            patch,
+        };
+        Ok((bundle, holds as u64))
+    }
+
+    /// The patch between small files, one after the other, where it is smaller than `packed` and sites can take it.
+    fn bundled_patch(&self, old: &[u8], new: &[u8], packed: u64) -> Result<Option<(Vec<u8>, Applying)>> {
+        let (patch, measured) = deltas::measured(old, new, Profile::Default, packed, self.tools.watch)?;
+        let cost = Applying {
+            us: measured.us,
+            memory: measured.memory,
+            scratch: measured.scratch,
+        };
+        let fits = cost.memory + measured.size <= limits::MEMORY && cost.scratch <= limits::SCRATCH;
+        Ok((measured.pays && fits).then_some((patch, cost)))
     }
 }
 
@@ -307,17 +365,25 @@ impl Output<'_> {
             profile,
             us: made.measured.us,
             memory: made.measured.memory,
+            scratch: made.measured.scratch,
         });
         Ok(())
     }
 
-    fn add_packed(&mut self, bases: Vec<usize>, group: &[Pair], packed: &[u8]) -> Result<()> {
+    fn add_packed(
+        &mut self,
+        bases: Vec<usize>,
+        group: &[Pair],
+        packed: &[u8],
+        patch: Option<Applying>,
+    ) -> Result<()> {
         let piece = self.pack.add_piece(packed)?;
         let targets = group.iter().map(|p| p.to).collect();
         self.bundles.push(BundleRow {
             piece,
             bases,
             targets,
+            patch,
         });
         Ok(())
     }

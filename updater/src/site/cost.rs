@@ -19,6 +19,8 @@ pub struct Use {
     pub memory: u64,
     /// Disk needed until done, bytes.
     pub scratch: u64,
+    /// Disk needed only while it is rebuilt, bytes.
+    pub passing: u64,
 }
 
 /// What the site's measurements say things cost.

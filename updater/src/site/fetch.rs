@@ -74,6 +74,7 @@ impl Site {
                 watch.progress("fetch", received, plan.bytes);
             })?;
         }
+        run.reservation.give(plan.passing);
         let mut fetched = Fetched::default();
         let begin = Instant::now();
         let before = sources.account().seconds;
@@ -144,7 +145,7 @@ impl Site {
     /// Bytes to reserve: what comes, what is made of it, and a margin for directories and manifests.
     fn scratch(&self, plan: &Plan, ways: &Ways, index: &Index) -> u64 {
         let mut made = BTreeSet::new();
-        let mut bytes = plan.bytes;
+        let mut bytes = plan.bytes + plan.passing;
         for (entry, content) in ways.target.files() {
             let attributes = entry.attributes();
             if index.exact(&content.digest, &attributes).is_none()

@@ -8,7 +8,7 @@ use super::{Objective, Site};
 use crate::manifest::Content;
 use crate::source::Sources;
 use crate::step::Step;
-use crate::{Digest, Result, compress};
+use crate::{Digest, Result, compress, limits};
 use elfdelta::Profile;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -99,6 +99,8 @@ pub struct Plan {
     pub apply: f64,
     /// Disk that is reserved before the first byte.
     pub scratch: u64,
+    /// The part of it that is needed only while one file is rebuilt.
+    pub passing: u64,
     /// Bytes that fetching every missing file whole would take.
     pub whole: u64,
     /// Whether the pack is taken in one go, being cheaper than the sum of single choices.
@@ -264,6 +266,7 @@ impl Planner<'_> {
             read: 2 * base.size,
             memory: d.memory.saturating_add(piece.n),
             scratch: d.n + size,
+            passing: d.scratch,
         };
         if self.index.any(&base.digest).is_some() {
             let profile = match d.profile {
@@ -292,6 +295,7 @@ impl Planner<'_> {
                         read: uses.read + first.uses.read,
                         memory: uses.memory.max(first.uses.memory),
                         scratch: uses.scratch + first.uses.scratch,
+                        passing: uses.passing.max(first.uses.passing),
                     };
                     let way = Way::Chain {
                         first: (s2, row2),
@@ -334,25 +338,45 @@ impl Planner<'_> {
             .sum();
         let share = content.size as f64 / wanted.max(1) as f64;
         let left = piece.n - (self.held)(&piece.h).min(piece.n);
+        let (apply, memory, passing) = match bundle.patch {
+            Some(p) => (
+                p.us as f64 * 1e-6 * self.rates.speed,
+                p.memory.saturating_add(plain),
+                p.scratch.saturating_add(bases),
+            ),
+            None => (
+                self.rates.unpack(plain),
+                compress::UNPACK_MEMORY + bases + plain,
+                0,
+            ),
+        };
         let uses = Use {
             bytes: (left as f64 * share).ceil() as u64,
             requests: 0,
-            apply: self.rates.unpack(plain) * share,
+            apply: apply * share,
             read: (bases as f64 * share) as u64,
-            memory: compress::UNPACK_MEMORY + piece.n + bases + plain,
+            memory: memory.saturating_add(piece.n),
             scratch: (piece.n as f64 * share).ceil() as u64 + content.size,
+            passing,
         };
-        let what = match bundle.targets.len() {
-            1 => "zstd patch".to_owned(),
-            n => format!("bundle of {n} files"),
+        let what = match (bundle.targets.len(), bundle.patch) {
+            (1, None) => "zstd patch".to_owned(),
+            (n, None) => format!("bundle of {n} files"),
+            (n, Some(_)) => format!("delta of {n} files together"),
         };
         let why = missing.map(|_| "a base is not on the site".to_owned());
         Some(self.choice(Way::Bundle { step: s, row }, what, uses, why))
     }
 
     fn choice(&self, way: Way, what: String, uses: Use, why: Option<String>) -> Choice {
-        let over = (uses.memory > self.memory)
-            .then(|| format!("needs {} bytes of memory, {} allowed", uses.memory, self.memory));
+        let over = |what: &str, needed: u64, allowed: u64| {
+            (needed > allowed).then(|| format!("needs {needed} bytes of {what}, {allowed} allowed"))
+        };
+        let over = over("memory", uses.memory, self.memory).or(over(
+            "scratch space",
+            uses.passing,
+            limits::SCRATCH + limits::BUNDLE,
+        ));
         Choice {
             way,
             what,
@@ -384,6 +408,7 @@ impl Planner<'_> {
     fn total(&self, items: Vec<Item>, pack: bool) -> Plan {
         let mut pieces: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let (mut bytes, mut requests, mut apply, mut read, mut scratch, mut whole) = (0, 0, 0.0, 0, 0, 0);
+        let mut passing = 0;
         for item in &items {
             let stored = self
                 .ways
@@ -399,6 +424,7 @@ impl Planner<'_> {
             apply += choice.uses.apply;
             read += choice.uses.read;
             scratch += choice.uses.scratch.next_multiple_of(4096);
+            passing = choice.uses.passing.next_multiple_of(4096).max(passing);
             for (s, piece) in self.ways.pieces(&choice.way) {
                 pieces.entry(s).or_default().insert(piece);
             }
@@ -454,7 +480,8 @@ impl Planner<'_> {
             bytes,
             requests,
             apply,
-            scratch,
+            scratch: scratch + passing,
+            passing,
             whole,
             pack,
             ranges,

@@ -54,6 +54,7 @@ fn ways() -> Ways {
         profile,
         us,
         memory: 30 << 20,
+        scratch: 0,
     };
     let pieces = vec![
         Piece {

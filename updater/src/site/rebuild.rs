@@ -4,12 +4,14 @@ use super::Site;
 use super::fetch::Run;
 use super::obtain::Wanted;
 use super::plan::{Item, Way};
+use crate::apart::Patching;
 use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind};
 use crate::step::Step;
-use crate::{Digest, Error, Result, names};
+use crate::{Digest, Error, Result, limits, names};
 use std::fs::File;
+use std::io::{self, Write};
 
 impl Site {
     /// Rebuilds the content by one way. Several contents may come out of a bundle.
@@ -27,22 +29,13 @@ impl Site {
             Way::Copy => self.copy_object(&mut run.index, entry, content),
             Way::Blob => self.blob(run, entry, content),
             Way::Delta { step, row } => {
-                let (patch, at) = self.patch(run, step, row)?;
                 let base = self.base_of(run, step, row)?;
-                self.build(&mut run.index, entry, content, &mut |sink| {
-                    run.apart
-                        .patch(run.watch, &patch[at.clone()], &base, content.size, sink)
-                })
+                self.delta(run, (step, row), &base, (entry, content))
             }
             Way::Chain { first, second } => {
-                let (patch, at) = self.patch(run, first.0, first.1)?;
                 let base = self.base_of(run, first.0, first.1)?;
-                let between = self.between(run, first, &patch[at], &base)?;
-                let (patch, at) = self.patch(run, second.0, second.1)?;
-                self.build(&mut run.index, entry, content, &mut |sink| {
-                    run.apart
-                        .patch(run.watch, &patch[at.clone()], &between, content.size, sink)
-                })
+                let between = self.between(run, first, &base)?;
+                self.delta(run, second, &between, (entry, content))
             }
             Way::Bundle { step, row } => self.bundle(run, step, row),
         }
@@ -63,22 +56,60 @@ impl Site {
         self.open_base(&run.index, &digest)
     }
 
-    /// The middle of a chain, in an unnamed file that nobody else sees.
-    fn between(&self, run: &mut Run, (s, row): (usize, usize), patch: &[u8], base: &File) -> Result<File> {
-        let step = &run.ways.steps[s];
-        let wanted = step
-            .to
-            .entries
-            .get(step.table.deltas[row].to)
-            .and_then(|e| e.content());
-        let wanted = wanted.ok_or_else(|| Error::NotFound("a delta's target".into()))?;
-        let path = self.path("built").join(".tmp-between");
+    /// A file from a delta and its base.
+    fn delta(
+        &self,
+        run: &mut Run,
+        (step, row): (usize, usize),
+        base: &File,
+        (entry, content): (&Entry, &Content),
+    ) -> Result<()> {
+        let (patch, at) = self.patch(run, step, row)?;
+        let scratch = run.ways.steps[step].table.deltas[row].scratch;
+        let patching = Patching {
+            patch: &patch[at],
+            base,
+            size: content.size,
+            scratch: self.scratch_file(scratch)?,
+        };
+        self.build(&mut run.index, entry, content, &mut |sink| {
+            run.apart.patch(run.watch, &patching, sink)
+        })
+    }
+
+    /// A file without a name for what is packed in a base, where such space is asked for.
+    fn scratch_file(&self, bytes: u64) -> Result<Option<(File, u64)>> {
+        match bytes {
+            0 => Ok(None),
+            _ => Ok(Some((self.unnamed()?, bytes.min(limits::SCRATCH)))),
+        }
+    }
+
+    /// A file that nobody else sees.
+    fn unnamed(&self) -> Result<File> {
+        let path = self.path("built").join(".tmp-unnamed");
         crate::disk::remove(&path)?;
         let file = crate::disk::create_new(&path, 0o600)?;
         crate::disk::remove(&path)?;
+        Ok(file)
+    }
+
+    /// The middle of a chain.
+    fn between(&self, run: &mut Run, (s, row): (usize, usize), base: &File) -> Result<File> {
+        let (patch, at) = self.patch(run, s, row)?;
+        let step = &run.ways.steps[s];
+        let delta = &step.table.deltas[row];
+        let wanted = step.to.entries.get(delta.to).and_then(|e| e.content());
+        let wanted = wanted.ok_or_else(|| Error::NotFound("a delta's target".into()))?;
+        let file = self.unnamed()?;
+        let patching = Patching {
+            patch: &patch[at],
+            base,
+            size: wanted.size,
+            scratch: self.scratch_file(delta.scratch)?,
+        };
         let mut hasher = Hasher::new(&file);
-        run.apart
-            .patch(run.watch, patch, base, wanted.size, &mut hasher)?;
+        run.apart.patch(run.watch, &patching, &mut hasher)?;
         if hasher.finish() != (wanted.digest, wanted.size) {
             return Err(Error::Damaged("the middle of a chain has another digest".into()));
         }
@@ -90,16 +121,7 @@ impl Site {
         let step = &ways.steps[s];
         let bundle = &step.table.bundles[row];
         let piece = self.piece(ways, (s, bundle.piece), run.sources, run.watch)?;
-        let mut prefix = Vec::new();
-        for &i in &bundle.bases {
-            let digest = base_digest(step, i)?;
-            let begin = prefix.len();
-            let mut file = self.open_base(&run.index, &digest)?;
-            std::io::copy(&mut file, &mut prefix).doing("read", "a base")?;
-            if Digest::of(&prefix[begin..]) != digest {
-                return Err(Error::Damaged(format!("base {}", digest.short())));
-            }
-        }
+        let prefix = self.bases(run, step, &bundle.bases)?;
         let targets: Vec<(&Entry, &Content)> = bundle
             .targets
             .iter()
@@ -108,7 +130,24 @@ impl Site {
             .collect();
         let total = targets.iter().map(|(_, c)| c.size).sum();
         let mut plain = Vec::new();
-        run.apart.unpack(run.watch, &piece, &prefix, total, &mut plain)?;
+        match bundle.patch {
+            None => run.apart.unpack(run.watch, &piece, &prefix, total, &mut plain)?,
+            Some(declared) => {
+                let base = self.unnamed()?;
+                (&base)
+                    .write_all(&prefix)
+                    .doing("write", "the bases of a bundle")?;
+                drop(prefix);
+                let patching = Patching {
+                    patch: &piece,
+                    base: &base,
+                    size: total,
+                    scratch: self.scratch_file(declared.scratch)?,
+                };
+                run.apart
+                    .patch(run.watch, &patching, &mut Bounded(&mut plain, total))?;
+            }
+        }
         let mut at = 0usize;
         for (entry, content) in targets {
             let end = at.saturating_add(content.size as usize);
@@ -124,6 +163,21 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// The bases of a bundle, one after the other.
+    fn bases(&self, run: &Run, step: &Step, bases: &[usize]) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        for &i in bases {
+            let digest = base_digest(step, i)?;
+            let begin = all.len();
+            let mut file = self.open_base(&run.index, &digest)?;
+            std::io::copy(&mut file, &mut all).doing("read", "a base")?;
+            if Digest::of(&all[begin..]) != digest {
+                return Err(Error::Damaged(format!("base {}", digest.short())));
+            }
+        }
+        Ok(all)
     }
 
     /// The whole file.
@@ -150,6 +204,24 @@ impl Site {
             }
             built
         })
+    }
+}
+
+/// Takes so many bytes and no more.
+struct Bounded<'a>(&'a mut Vec<u8>, u64);
+
+impl Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > self.1 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "more bytes than a bundle has",
+            ));
+        }
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,13 +5,13 @@ use super::reserve::Reservation;
 use super::ways::Ways;
 use super::{Runs, Site};
 
-use crate::apart::Apart;
+use crate::apart::{Apart, Patching};
 use crate::disk::{self, Sync};
 use crate::error::Doing;
 use crate::manifest::{Content, Manifest};
 use crate::watch::ForEngine;
 use crate::{Digest, Error, Result, Watch, compress};
-use elfdelta::{Limits, Options};
+use elfdelta::{Limits, Options, Patch};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ impl Site {
                 let plain = self.read_object(&index, base)?;
                 let options = Options::default().threads(1);
                 let delta = elfdelta::diff(&plain, &target, &options, &ForEngine(watch))?;
-                if delta.bytes.len() < bytes.len() {
+                if delta.bytes.len() < bytes.len() && can_be_undone(&delta.bytes)? {
                     bytes = delta.bytes;
                     from = Some(base.digest);
                 }
@@ -266,11 +266,28 @@ impl Site {
                 run.apart.unpack(run.watch, bytes, &[], content.size, sink)
             }),
             Some(base) => {
-                let base = self.open_base(&run.index, &base)?;
+                let patching = Patching {
+                    patch: bytes,
+                    base: &self.open_base(&run.index, &base)?,
+                    size: content.size,
+                    scratch: None,
+                };
                 self.build(&mut run.index, entry, content, &mut |sink| {
-                    run.apart.patch(run.watch, bytes, &base, content.size, sink)
+                    run.apart.patch(run.watch, &patching, sink)
                 })
             }
         }
     }
+}
+
+/// Whether the way back may hold what the patch needs, scratch space being memory there.
+fn can_be_undone(bytes: &[u8]) -> Result<bool> {
+    let patch = Patch::parse(bytes)?;
+    let header = patch.header();
+    let scratch = header.packing.as_ref().map_or(0, |p| p.scratch);
+    let needed = header
+        .memory
+        .saturating_add(scratch)
+        .saturating_add(bytes.len() as u64);
+    Ok(needed <= Limits::default().memory)
 }

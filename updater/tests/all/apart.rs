@@ -1,7 +1,7 @@
 //! Decoders in a child process: confined indeed, replaced when they die, gone when nobody needs them.
 
 use crate::world::{World, noise, runs, update};
-use elfup::apart::{Apart, Program, Sandbox, confine};
+use elfup::apart::{Apart, Patching, Program, Sandbox, confine};
 use elfup::{Error, Quiet, Watch};
 use std::fs::{self, File};
 use std::io::Write;
@@ -141,6 +141,64 @@ fn a_confined_process_can_do_nothing_but_its_job() {
     }
 }
 
+fn patching<'a>(patch: &'a [u8], base: &'a File, new: &[u8]) -> Patching<'a> {
+    Patching {
+        patch,
+        base,
+        size: new.len() as u64,
+        scratch: None,
+    }
+}
+
+/// What is packed in a base goes into a file that the parent lends, and counts as memory without one.
+#[test]
+fn scratch_space_is_a_file_that_the_parent_lends() {
+    let dir = tempfile::tempdir().unwrap();
+    let text: Vec<u8> = (0..1_200_000u32)
+        .flat_map(|n| format!("{:x} ", n.wrapping_mul(n) % 9973).into_bytes())
+        .collect();
+    let zip = |text: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
+    };
+    let (old, new) = (zip(&text), text[..text.len() - 7].to_vec());
+    let delta = elfdelta::diff(&old, &new, &elfdelta::Options::default(), &elfdelta::Silent).unwrap();
+    let patch = elfdelta::Patch::parse(&delta.bytes).unwrap();
+    let header = patch.header().clone();
+    let packing = header.packing.unwrap();
+    let scratch = packing.scratch;
+    assert!(scratch >= text.len() as u64);
+    let base = dir.path().join("base");
+    fs::write(&base, &old).unwrap();
+    let base = File::open(base).unwrap();
+    let memory = header.memory + delta.bytes.len() as u64;
+    for program in [elfup(Sandbox::Full), elfup(Sandbox::Limits), None] {
+        let run = |memory: u64, most: Option<u64>| {
+            let mut apart = Apart::new(program.clone(), memory);
+            let file = tempfile::tempfile().unwrap();
+            let lent = most.map(|most| (file.try_clone().unwrap(), most));
+            let mut out = Vec::new();
+            let patching = Patching {
+                scratch: lent,
+                ..patching(&delta.bytes, &base, &new)
+            };
+            let done = apart.patch(&Quiet, &patching, &mut out);
+            (done.map(|()| assert!(out == new)), file.metadata().unwrap().len())
+        };
+        let (done, filled) = run(memory, Some(scratch));
+        done.unwrap();
+        assert_eq!(filled, packing.old_inside);
+        let refused = |(done, filled)| {
+            assert!(matches!(done, Err(Error::Decode(_))), "{done:?}");
+            assert_eq!(filled, 0);
+        };
+        refused(run(memory, Some(scratch - 1)));
+        refused(run(memory + scratch - 1, None));
+        run(memory + scratch, None).0.unwrap();
+    }
+}
+
 #[test]
 fn jobs_give_the_same_in_a_child_and_here() {
     let dir = tempfile::tempdir().unwrap();
@@ -156,7 +214,7 @@ fn jobs_give_the_same_in_a_child_and_here() {
         for _ in 0..3 {
             let mut out = Vec::new();
             apart
-                .patch(&Quiet, &patch, &base, new.len() as u64, &mut out)
+                .patch(&Quiet, &patching(&patch, &base, &new), &mut out)
                 .unwrap();
             assert!(out == new);
             let file = File::open(dir.path().join("packed")).unwrap();
@@ -169,7 +227,7 @@ fn jobs_give_the_same_in_a_child_and_here() {
         }
         let mut bad = patch.clone();
         bad[patch.len() / 2] ^= 1;
-        let refused = apart.patch(&Quiet, &bad, &base, new.len() as u64, &mut Vec::new());
+        let refused = apart.patch(&Quiet, &patching(&bad, &base, &new), &mut Vec::new());
         assert!(matches!(refused, Err(Error::Decode(_))), "{refused:?}");
         let longer = apart.unpack(&Quiet, &packed, &[], size - 1, &mut Vec::new());
         assert!(matches!(longer, Err(Error::Decode(_))), "{longer:?}");
@@ -183,7 +241,7 @@ fn a_child_that_dies_is_told_and_replaced() {
     let dies = format!("{HELLO}; head -c 1 >/dev/null; kill -9 $$");
     let mut apart = Apart::new(script(dir.path(), &dies), MEMORY);
     for _ in 0..2 {
-        let done = apart.patch(&Quiet, &patch, &base, new.len() as u64, &mut Vec::new());
+        let done = apart.patch(&Quiet, &patching(&patch, &base, &new), &mut Vec::new());
         let Err(Error::Decode(why)) = done else {
             panic!("{done:?}")
         };
@@ -244,7 +302,7 @@ fn a_stop_ends_the_child_at_once() {
     );
     let mut apart = Apart::new(script(dir.path(), &hangs), MEMORY);
     let watch = Until(&pid, AtomicBool::new(false));
-    let done = apart.patch(&watch, &patch, &base, new.len() as u64, &mut Vec::new());
+    let done = apart.patch(&watch, &patching(&patch, &base, &new), &mut Vec::new());
     assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
     drop(apart);
     let pid = fs::read_to_string(pid).unwrap();

@@ -3,7 +3,7 @@
 use crate::world::{World, noise, runs, update, write};
 use elfup::manifest::Manifest;
 use elfup::site::{Config, Item, Objective, Site, UpdateOptions, Way};
-use elfup::step::{self, BundleRow, Channel, DeltaRow, Piece, Table};
+use elfup::step::{self, Applying, BundleRow, Channel, DeltaRow, Piece, Table};
 use elfup::store::{LocalStore, Store};
 use elfup::trust::{Lifetimes, Signer};
 use elfup::{Digest, Error, Quiet, names};
@@ -64,6 +64,7 @@ fn forge_step(world: &World, change: impl FnOnce(&mut Vec<Vec<u8>>, &mut Table))
                 profile: elfdelta::Profile::Default,
                 us: 0,
                 memory: 0,
+                scratch: 0,
             });
             pieces.push(delta.bytes);
         }
@@ -193,10 +194,65 @@ fn decompression_bomb_in_a_bundle() {
                 piece: row.piece,
                 bases: vec![row.from],
                 targets: vec![row.to],
+                patch: None,
             });
         }
     });
     outlives(&world, site);
+}
+
+/// Makes bundles of the deltas, patches with what the table says of them.
+fn bundled(table: &mut Table) {
+    for row in std::mem::take(&mut table.deltas) {
+        table.bundles.push(BundleRow {
+            piece: row.piece,
+            bases: vec![row.from],
+            targets: vec![row.to],
+            patch: Some(Applying {
+                us: 0,
+                memory: 0,
+                scratch: 0,
+            }),
+        });
+    }
+}
+
+#[test]
+fn forged_patches_of_bundles_that_are_good_are_taken() {
+    let (world, site) = frugal();
+    forge_step(&world, |_, table| bundled(table));
+    let fetched = update(&site).unwrap().fetched;
+    assert_eq!(runs(&site), "r2");
+    assert_eq!((fetched.bundled, fetched.failed_options), (2, 0));
+}
+
+#[test]
+fn malicious_patches_of_bundles() {
+    type Forge = fn(&mut Vec<Vec<u8>>);
+    let forges: [Forge; 4] = [
+        // For other bases, and so of other lengths.
+        |pieces| pieces.reverse(),
+        |pieces| {
+            pieces
+                .iter_mut()
+                .for_each(|bytes| bytes.truncate(bytes.len() / 2))
+        },
+        |pieces| pieces.iter_mut().for_each(|bytes| *bytes = noise(6, bytes.len())),
+        // Frames where patches were promised.
+        |pieces| {
+            pieces
+                .iter_mut()
+                .for_each(|bytes| *bytes = zstd::bulk::compress(&[0; 9000], 3).unwrap())
+        },
+    ];
+    for forge in forges {
+        let (world, site) = frugal();
+        forge_step(&world, |pieces, table| {
+            bundled(table);
+            forge(pieces);
+        });
+        outlives(&world, site);
+    }
 }
 
 /// The table may lie about memory: what the delta itself declares counts.

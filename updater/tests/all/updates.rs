@@ -1,8 +1,9 @@
 //! Whole updates: from an empty site to the newest release, and back.
 
 use crate::world::{World, assert_same, noise, runs, update, write};
+use elfdelta::packed::deflate::{Deflate, Style};
 use elfup::farm::{export, gc, publish, stats};
-use elfup::site::{Site, UpdateOptions, Wanted};
+use elfup::site::{Config, Objective, Site, UpdateOptions, Wanted};
 use elfup::{Error, Quiet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -312,6 +313,80 @@ fn chains_where_no_direct_step_is_published() {
     assert_eq!(planned.ways.steps.len(), 2, "two steps through r2");
     update(&site).unwrap();
     assert_eq!(runs(&site), "r3");
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let (mut deflate, mut file) = (
+        Deflate::new(Style::default()),
+        vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3],
+    );
+    deflate.push(text);
+    deflate.finish();
+    deflate.take(&mut file);
+    let mut sum = flate2::Crc::new();
+    sum.update(text);
+    file.extend(sum.sum().to_le_bytes());
+    file.extend((text.len() as u32).to_le_bytes());
+    file
+}
+
+/// Manual pages of a package: they are opened together, and what they have in common is told once.
+#[test]
+fn small_packed_files_travel_opened() {
+    let world = World::new();
+    for (tree, date) in [("first", "May 2026"), ("second", "June 2026")] {
+        for page in 0..40 {
+            let text: String = (0..700)
+                .map(|line| format!("{:x} is line {line} of {page}\n", line * line * (page + 3) % 7919))
+                .collect();
+            let text = format!("PAGE({page}) {date}\n{text}written in {date}\n");
+            write(
+                world.path(tree).join(format!("man/{page}.gz")),
+                gzip(text.as_bytes()),
+            );
+        }
+    }
+    world.publish("r1", "first").unwrap();
+    let [site, poor] = ["site", "poor"].map(|name| world.site(name, |c| c.objective = Objective::Bytes));
+    update(&site).unwrap();
+    update(&poor).unwrap();
+    world.publish("r2", "second").unwrap();
+    let stats = stats(&world.repo(), &World::follow()).unwrap();
+    let step = stats.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
+    assert!(
+        step.without > 100_000 && step.step + step.bundles < 8000,
+        "{step:?}"
+    );
+    let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
+    let pages = planned.plan.items.iter().filter(|i| i.path.starts_with("man/"));
+    let together = pages.filter(|i| i.options[0].what == "delta of 40 files together");
+    // Every file of it gets its share of the price.
+    let shares: Vec<u64> = together.map(|i| i.options[0].uses.bytes).collect();
+    assert!(
+        shares.len() == 40 && shares.iter().sum::<u64>() < 4000,
+        "{shares:?}"
+    );
+    let fetched = update(&site).unwrap().fetched;
+    assert_eq!(fetched.failed_options, 0, "{fetched:?}");
+    assert!(fetched.bundled >= 40);
+    assert_same(&world.path("second"), &site.root().join("current"));
+    // A site that has not the memory for it takes the frame.
+    let root = poor.root().to_owned();
+    drop(poor);
+    let mut config = Config::load(&root.join("site.json")).unwrap();
+    config.memory = 13 << 20;
+    config.save(&root.join("site.json")).unwrap();
+    let poor = Site::open(&root).unwrap();
+    let planned = poor.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
+    let option = &planned.plan.items[0].options[0];
+    assert!(!option.what.contains("together"), "{}", option.what);
+    let refused = planned.plan.items[0]
+        .options
+        .iter()
+        .filter_map(|o| o.infeasible.as_ref());
+    assert!(refused.into_iter().any(|why| why.contains("bytes of memory")));
+    assert_eq!(update(&poor).unwrap().fetched.failed_options, 0);
+    assert_same(&world.path("second"), &poor.root().join("current"));
 }
 
 #[test]
