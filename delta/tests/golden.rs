@@ -36,6 +36,7 @@ fn golden() -> Vec<Golden> {
     let moved = words.iter().map(|&w| if w > 71_000 { w + 0x34 } else { w });
     let moved: Vec<u8> = moved.flat_map(u32::to_le_bytes).collect();
     let words: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    let seeds = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
     let plain = Options::default();
     let fast = Options::default().profile(Profile::Fast);
     let segments = Options::default().segments(3);
@@ -66,13 +67,16 @@ fn golden() -> Vec<Golden> {
         "kinds/arm64",
         "kinds/object",
     ] {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-        let [old, new] = [1, 2].map(|n| fs::read(folder.join(format!("{kind}-{n}"))).unwrap());
+        let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
         let name = kind.split('/').next_back().unwrap();
         add(name, &old, &new, plain);
         add(&format!("{name}-fast"), &old, &new, fast);
         add(&format!("{name}-segments"), &old, &new, segments);
     }
+    // Code that nothing explains, so much of it that old and new code are looked up for what follows.
+    let seed = |name: &str| fs::read(seeds.join(name)).unwrap();
+    add("strangers", &seed("elf/tiny-1"), &seed("kinds/go-2"), plain);
+    add("strangers-code", &seed("kinds/cxx-1"), &seed("kinds/go-2"), plain);
     all
 }
 
