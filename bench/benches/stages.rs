@@ -9,7 +9,7 @@ use elfdelta::{
     code::{Model, ModelledReader, ModelledWriter, Symbols, hash},
     elf::{Elf, address::Addresses, frames},
     file_view::FileView,
-    layout::CodeMap,
+    layout::{CodeMap, Function},
     machine::Machine,
     matching::{align::Aligner, tokens::Tokens, units},
 };
@@ -44,7 +44,8 @@ fn parse(data: &Vec<u8>) -> (Machine, CodeMap) {
         let bytes = view.bytes(section.offset, section.size).expect("inside the file");
         frames::functions(&elf, index, &bytes)
     });
-    let map = CodeMap::new(&elf, &addresses, &functions.unwrap_or_default());
+    let functions = functions.unwrap_or_default().into_iter().map(Function::from);
+    let map = CodeMap::new(&elf, &addresses, &functions.collect::<Vec<_>>());
     (
         Machine::from_elf(elf.machine, 2, true).expect("a machine that is known"),
         map,

@@ -65,6 +65,8 @@ fn golden() -> Vec<Golden> {
         "kinds/rust",
         "kinds/go",
         "kinds/arm64",
+        "kinds/arm",
+        "kinds/thumb",
         "kinds/object",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());

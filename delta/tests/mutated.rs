@@ -17,11 +17,13 @@ macro_rules! pair {
 }
 
 /// Pairs of each kind of file that has tables of its own; `fuzz/seeds/make` says how they came about.
-const PAIRS: [(&str, [&[u8]; 2]); 5] = [
+const PAIRS: [(&str, [&[u8]; 2]); 7] = [
     ("C++ with exceptions", pair!("cxx")),
     ("Rust with names", pair!("rust")),
     ("Go", pair!("go")),
     ("AArch64", pair!("arm64")),
+    ("ARM", pair!("arm")),
+    ("Thumb", pair!("thumb")),
     ("an object", pair!("object")),
 ];
 

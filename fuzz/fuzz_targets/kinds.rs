@@ -5,7 +5,7 @@ macro_rules! files {
 }
 
 /// Both versions of each kind, one after the other.
-pub const FILES: [&[u8]; 12] = files!(
+pub const FILES: [&[u8]; 16] = files!(
     "elf/tiny-1",
     "elf/tiny-2",
     "kinds/cxx-1",
@@ -16,6 +16,10 @@ pub const FILES: [&[u8]; 12] = files!(
     "kinds/go-2",
     "kinds/arm64-1",
     "kinds/arm64-2",
+    "kinds/arm-1",
+    "kinds/arm-2",
+    "kinds/thumb-1",
+    "kinds/thumb-2",
     "kinds/object-1",
     "kinds/object-2"
 );

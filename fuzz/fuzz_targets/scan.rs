@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let machine = Machine::ALL[usize::from(*kind) % Machine::ALL.len()];
-    let (mut scanner, mut at) = (Scanner::new(machine), 0);
+    let (mut scanner, mut at) = (Scanner::in_place(machine), 0);
     while at < code.len() {
         let (rest, address) = (&code[at..], 0x1000 + at as u64);
         let (insn, field) = scanner.look(rest, address);
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         if let Some((field, _)) = field {
             assert!(field.at < insn.len(), "{insn:?}");
         }
-        scanner.pass(rest, address);
+        scanner.pass(&insn, rest, address);
         at += usize::from(insn.len());
     }
 });

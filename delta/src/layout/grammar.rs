@@ -16,6 +16,7 @@ struct LayoutModels {
     whole: Model,
     size: Model,
     gap: Model,
+    mode: Model,
 }
 
 impl Default for LayoutModels {
@@ -29,6 +30,7 @@ impl Default for LayoutModels {
             whole: Model::new(4, 14, 255),
             size: Model::new(2, 18, 255),
             gap: Model::new(3, 16, 255),
+            mode: Model::new(1, 6, 255),
         }
     }
 }
@@ -58,6 +60,8 @@ const CHECKED: usize = 1 << 12;
 pub struct LayoutCoder<'o> {
     m: LayoutModels,
     old: &'o CodeMap,
+    /// Whether units are of one of two instruction sets.
+    modes: bool,
 }
 
 /// Where the next unit of a section is expected, and how it went so far.
@@ -69,6 +73,8 @@ struct Course {
     /// Whether each unit so far continued the expected one, and whether each was whole; the last one lowest.
     history: u32,
     wholes: u32,
+    /// Mode of the last unit.
+    mode: bool,
 }
 
 /// The old unit of a new one, by index, and whether it was the expected one.
@@ -80,10 +86,11 @@ struct Source {
 
 impl<'o> LayoutCoder<'o> {
     /// At the first section.
-    pub fn new(old: &'o CodeMap) -> Self {
+    pub fn new(old: &'o CodeMap, modes: bool) -> Self {
         LayoutCoder {
             m: LayoutModels::default(),
             old,
+            modes,
         }
     }
 
@@ -103,6 +110,7 @@ impl<'o> LayoutCoder<'o> {
             expected: i64::from(range.0),
             history: 0,
             wholes: 0,
+            mode: false,
         };
         let usual_count = i64::from(range.1 - range.0);
         let count = s.signed(&mut self.m.count, &[0], truth.len() as i64 - usual_count) + usual_count;
@@ -117,6 +125,7 @@ impl<'o> LayoutCoder<'o> {
             let t = truth.get(index).copied().unwrap_or_default();
             let source = self.source(s, &mut course, &t)?;
             let (whole, size) = self.size(s, &mut course, &source, &t);
+            let other_mode = self.mode(s, &mut course, &source, &t);
             let (predicted, gap) = self.gap(s, &course, &source, (cursor, addr + (cursor - at)), &t);
             let start = i64::from(cursor).saturating_add(predicted).saturating_add(gap);
             let end = start.saturating_add(size);
@@ -134,6 +143,7 @@ impl<'o> LayoutCoder<'o> {
                 size: size as u32,
                 source: (source.index + 1) as u32,
                 whole,
+                other_mode,
             });
             cursor = end as u32;
             if units.len() % CHECKED == 0 {
@@ -218,6 +228,18 @@ impl<'o> LayoutCoder<'o> {
             None => s.number(&mut m.size, &[1, 2], u64::from(t.size)).min(1 << 40) as i64,
         };
         (whole, size)
+    }
+
+    /// Codes which of two instruction sets a unit is of: that of the old unit if it is whole.
+    fn mode<S: Symbols>(&mut self, s: &mut S, course: &mut Course, source: &Source, t: &NewUnit) -> bool {
+        if !self.modes {
+            return false;
+        }
+        let expected = source.unit.map_or(course.mode, |(_, unit)| unit.other_mode);
+        let known = 2 * u32::from(source.unit.is_some()) + u32::from(expected);
+        let same = s.flag(&mut self.m.mode, &[known], t.other_mode == expected);
+        course.mode = expected == same;
+        course.mode
     }
 
     /// Codes the padding before a unit, as alignment predicts it and the rest; `cursor` is where that begins, by

@@ -1,12 +1,13 @@
 //! Where the functions are: units of code, and the new layout told in terms of the old one.
 
+mod entries;
 mod grammar;
 mod old;
 mod units;
 
 pub use grammar::LayoutCoder;
 pub use old::OldImage;
-pub use units::{CodeMap, CodeSection, LONGEST_UNIT, Unit};
+pub use units::{CodeMap, CodeSection, Function, LONGEST_UNIT, Unit};
 
 /// A unit of the new file as the layout stream tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -19,4 +20,6 @@ pub struct NewUnit {
     pub source: u32,
     /// Whether it has the instructions of that unit, references aside.
     pub whole: bool,
+    /// As [`Unit::other_mode`].
+    pub other_mode: bool,
 }

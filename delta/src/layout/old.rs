@@ -1,6 +1,6 @@
 //! What both sides read of the old file before the first symbol.
 
-use super::CodeMap;
+use super::{CodeMap, Function, entries};
 use crate::elf::{Elf, Parts, address::Addresses, frames, go};
 use crate::error::Result;
 use crate::file_view::FileView;
@@ -51,6 +51,11 @@ impl<'a> OldImage<'a> {
         if functions.is_empty() {
             functions = go::functions(file, &elf)?;
         }
+        let functions = if functions.is_empty() && machine.has_modes() {
+            entries::functions(file, &elf, &addresses, machine)?
+        } else {
+            functions.into_iter().map(Function::from).collect()
+        };
         let code = CodeMap::new(&elf, &addresses, &functions);
         let parts = Parts::read(file, &elf)?;
         Ok(Some(OldImage {

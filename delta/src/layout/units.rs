@@ -9,6 +9,30 @@ pub struct Unit {
     pub at: u32,
     /// Length in bytes.
     pub size: u32,
+    /// Whether it is of the other one of two instruction sets, as [`crate::machine::Machine::in_mode`] has it.
+    pub other_mode: bool,
+}
+
+/// Where a function is, and of which instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Address of its first byte.
+    pub addr: u64,
+    /// Length in bytes.
+    pub size: u32,
+    /// As [`Unit::other_mode`].
+    pub other_mode: bool,
+}
+
+impl From<(u64, u32)> for Function {
+    /// Address and length of a function where there is one instruction set.
+    fn from((addr, size): (u64, u32)) -> Function {
+        Function {
+            addr,
+            size,
+            other_mode: false,
+        }
+    }
 }
 
 impl Unit {
@@ -49,8 +73,8 @@ pub const LONGEST_UNIT: u32 = 1 << 20;
 const SHF_EXECINSTR: u64 = 4;
 
 impl CodeMap {
-    /// Cuts the executable sections at the function bounds `(address, size)`, ascending and disjoint.
-    pub fn new(elf: &Elf, addresses: &Addresses, functions: &[(u64, u32)]) -> CodeMap {
+    /// Cuts the executable sections at the bounds of functions, which ascend and are disjoint.
+    pub fn new(elf: &Elf, addresses: &Addresses, functions: &[Function]) -> CodeMap {
         let mut map = CodeMap::default();
         let mut ranges: Vec<_> = addresses.ranges().to_vec();
         ranges.sort_by_key(|r| r.offset);
@@ -64,19 +88,28 @@ impl CodeMap {
                 u64::from(range.addr),
                 u64::from(range.addr) + u64::from(range.len),
             );
-            let from = functions.partition_point(|f| f.0 < begin);
+            let from = functions.partition_point(|f| f.addr < begin);
             let mut cursor = begin;
+            // What is between functions is taken for what was before it, or else for what comes.
+            let first_one = functions.get(from).filter(|f| f.addr < end);
+            let mut mode = first_one.is_some_and(|f| f.other_mode);
             let place = |a: u64| at + (a - begin) as u32;
-            for &(start, size) in &functions[from..] {
+            for &Function {
+                addr: start,
+                size,
+                other_mode,
+            } in &functions[from..]
+            {
                 let stop = start + u64::from(size);
                 if start < cursor || stop > end {
                     continue;
                 }
-                map.gap(place(cursor), place(start), at);
-                map.unit(place(start), size);
+                map.gap((place(cursor), place(start)), at, mode);
+                mode = other_mode;
+                map.unit(place(start), size, mode);
                 cursor = stop;
             }
-            map.gap(place(cursor), place(end), at);
+            map.gap((place(cursor), place(end)), at, mode);
             let units = (first, map.units.len() as u32);
             let section = range.section as usize;
             map.sections.push(CodeSection {
@@ -91,25 +124,26 @@ impl CodeMap {
     }
 
     /// Makes a unit of what lies between two functions, unless it can only be padding.
-    fn gap(&mut self, from: u32, to: u32, section_at: u32) {
+    fn gap(&mut self, (from, to): (u32, u32), section_at: u32, mode: bool) {
         let starts_section = from == section_at && from < to;
         if !starts_section && to - from < LONGEST_PAD {
             return;
         }
         let at = if starts_section { from } else { (from + 15) & !15 };
-        self.unit(at, to - at);
+        self.unit(at, to - at, mode);
     }
 
     /// Makes a unit, or several where it would be too long.
-    fn unit(&mut self, mut at: u32, mut size: u32) {
+    fn unit(&mut self, mut at: u32, mut size: u32, other_mode: bool) {
         while size > LONGEST_UNIT {
             self.units.push(Unit {
                 at,
                 size: LONGEST_UNIT,
+                other_mode,
             });
             (at, size) = (at + LONGEST_UNIT, size - LONGEST_UNIT);
         }
-        self.units.push(Unit { at, size });
+        self.units.push(Unit { at, size, other_mode });
     }
 
     /// The code section that holds a file offset.

@@ -69,6 +69,7 @@ pub(super) mod packed {
     pub const DISP_LEN: u32 = 29;
     pub const IMM_AT: u32 = 33;
     pub const IMM_LEN: u32 = 37;
+    pub const DATA: u32 = 41;
 }
 
 impl Default for Insn {
@@ -125,6 +126,17 @@ impl Insn {
             kind: FieldKind(kind),
             at: self.part(packed::FIELD_AT),
         })
+    }
+
+    /// The same, as data of a class that its machine numbers from 1 on.
+    pub(super) const fn as_data(self, class: u8) -> Insn {
+        Insn(self.0 | (class as u64 & 7) << packed::DATA)
+    }
+
+    /// The class of data between instructions; 0 for an instruction.
+    #[inline(always)]
+    pub fn data_class(self) -> u8 {
+        (self.0 >> packed::DATA) as u8 & 7
     }
 
     /// Where control goes.

@@ -10,6 +10,7 @@
 //! any bytes; what it doesn't know, it steps over.
 
 pub mod aarch64;
+pub mod arm;
 mod bits;
 mod insn;
 mod scan;
@@ -37,6 +38,10 @@ pub enum Machine {
     X86_32,
     /// AArch64.
     AArch64,
+    /// 32-bit ARM; a file of this machine has functions of [`Machine::Thumb`] too.
+    Arm,
+    /// Thumb-2.
+    Thumb,
 }
 
 /// The expression with `$set` standing for the type of the machine's instruction set.
@@ -55,13 +60,27 @@ macro_rules! dispatch {
                 type $set = aarch64::AArch64;
                 $result
             }
+            Machine::Arm => {
+                type $set = arm::Arm;
+                $result
+            }
+            Machine::Thumb => {
+                type $set = arm::Thumb;
+                $result
+            }
         }
     };
 }
 
 impl Machine {
     /// All of them.
-    pub const ALL: [Machine; 3] = [Machine::X86_64, Machine::X86_32, Machine::AArch64];
+    pub const ALL: [Machine; 5] = [
+        Machine::X86_64,
+        Machine::X86_32,
+        Machine::AArch64,
+        Machine::Arm,
+        Machine::Thumb,
+    ];
 
     /// Picks the instruction set of an ELF file by `e_machine`, `EI_CLASS` (1 or 2) and byte order (gABI,
     /// "ELF header"); `None` for all others. x32 and ILP32 files are of class 1 and hold 64-bit code.
@@ -70,7 +89,50 @@ impl Machine {
             (62, 1 | 2, true) => Some(Machine::X86_64),
             (3, 1, true) => Some(Machine::X86_32),
             (183, 1 | 2, true) => Some(Machine::AArch64),
+            (40, 1, true) => Some(Machine::Arm),
             _ => None,
+        }
+    }
+
+    /// Whether functions of a file are of one of two instruction sets.
+    pub fn has_modes(self) -> bool {
+        self.in_mode(false) != self.in_mode(true)
+    }
+
+    /// The instruction set of a function, which is the `other` one of the two that its machine has.
+    #[inline]
+    pub fn in_mode(self, other: bool) -> Machine {
+        match self {
+            Machine::Arm | Machine::Thumb if other => Machine::Thumb,
+            Machine::Arm | Machine::Thumb => Machine::Arm,
+            Machine::X86_64 | Machine::X86_32 | Machine::AArch64 => self,
+        }
+    }
+
+    /// Whether data stands between instructions, of classes that a [`Scanner`] in place finds.
+    #[inline]
+    pub fn has_data(self) -> bool {
+        dispatch!(self, S => S::DATA)
+    }
+
+    /// Data of a class, from 1 on; `None` where there is no such class.
+    #[inline]
+    pub fn data(self, class: u8) -> Option<Insn> {
+        dispatch!(self, S => S::data(class))
+    }
+
+    /// Adds to `entries` where functions of `code` at `addr` begin, as far as calls tell; `all` says which addresses
+    /// are code.
+    pub fn find_functions(
+        self,
+        code: &[u8],
+        addr: u32,
+        entries: &mut Vec<(u32, bool)>,
+        all: &dyn Fn(u32) -> bool,
+    ) {
+        match self {
+            Machine::Arm | Machine::Thumb => arm::functions(code, addr, entries, all),
+            Machine::X86_64 | Machine::X86_32 | Machine::AArch64 => {}
         }
     }
 

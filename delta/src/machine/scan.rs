@@ -1,6 +1,7 @@
 //! Steps through a function and finds its reference fields, one instruction at a time.
 
 use super::aarch64::{self, Pages};
+use super::arm::Pools;
 use super::x86::GotBase;
 use super::{Field, Insn, Machine};
 
@@ -13,10 +14,6 @@ pub struct Scanner {
 
 /// What the instructions passed leave to those that follow.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is made for each look at a single instruction: nothing is allocated"
-)]
 enum Passed {
     /// Nothing.
     Nothing,
@@ -24,15 +21,28 @@ enum Passed {
     Pages(Pages),
     /// The address of the global offset table in registers.
     Got(GotBase),
+    /// Constants ahead.
+    Pools(Pools),
 }
 
 impl Scanner {
-    /// At the start of a function.
+    /// At the start of a function, of which the bytes may be incomplete or somewhere else than where they are from:
+    /// what only stands in the bytes to come, or depends on the address, is not looked for.
     pub fn new(machine: Machine) -> Self {
         let passed = match machine {
-            Machine::X86_64 => Passed::Nothing,
+            Machine::X86_64 | Machine::Arm | Machine::Thumb => Passed::Nothing,
             Machine::X86_32 => Passed::Got(GotBase::default()),
             Machine::AArch64 => Passed::Pages(Pages::new()),
+        };
+        Scanner { machine, passed }
+    }
+
+    /// At the start of a function that is walked where it stands: bytes and addresses are those of its file, or
+    /// references at least have their own.
+    pub fn in_place(machine: Machine) -> Self {
+        let passed = match machine {
+            Machine::Arm | Machine::Thumb => Passed::Pools(Pools::new(machine == Machine::Thumb)),
+            Machine::X86_64 | Machine::X86_32 | Machine::AArch64 => return Scanner::new(machine),
         };
         Scanner { machine, passed }
     }
@@ -41,7 +51,10 @@ impl Scanner {
     /// the field counts from. Does not move.
     #[inline]
     pub fn look(&self, bytes: &[u8], address: u64) -> (Insn, Option<(Field, u64)>) {
-        let insn = self.machine.decode(bytes);
+        let mut insn = self.machine.decode(bytes);
+        if let Passed::Pools(pools) = &self.passed {
+            insn = pools.look(bytes, insn.len(), address).unwrap_or(insn);
+        }
         (insn, self.field(&insn, bytes, address))
     }
 
@@ -55,17 +68,19 @@ impl Scanner {
                 Some((field, aarch64::page_of(pages, bytes)?))
             }
             (Passed::Got(got), None) => got.field(insn, bytes, address),
+            (Passed::Pools(pools), Some(field)) => Some(pools.field(field, address)),
             _ => Some((field?, address)),
         }
     }
 
-    /// Goes past the instruction at the start of `bytes`, whose fields are final.
+    /// Goes past the instruction at the start of `bytes`, whose shape is `insn` and whose fields are final.
     #[inline]
-    pub fn pass(&mut self, bytes: &[u8], address: u64) {
+    pub fn pass(&mut self, insn: &Insn, bytes: &[u8], address: u64) {
         match &mut self.passed {
             Passed::Nothing => {}
             Passed::Pages(pages) => drop(pages.step(bytes, address)),
             Passed::Got(got) => got.step(bytes, address),
+            Passed::Pools(pools) => pools.step(insn, bytes, address),
         }
     }
 }

@@ -44,9 +44,15 @@ pub(super) trait InstructionSet {
     const LEAD_IN: usize;
     /// What padding is first expected to be made of.
     const PAD: u8;
+    /// Whether data stands between instructions.
+    const DATA: bool = false;
 
     /// Decodes the instruction at the start of `bytes`, which may be anything.
     fn decode(bytes: &[u8]) -> Insn;
+    /// Data of a class, from 1 on; `None` where there is no such class.
+    fn data(_class: u8) -> Option<Insn> {
+        None
+    }
     /// What a kind is used for.
     fn uses(kind: FieldKind) -> Use;
     /// Cuts an address to the width of the machine.

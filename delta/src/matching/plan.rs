@@ -11,7 +11,7 @@ use crate::file_view::FileView;
 use crate::layout::{NewUnit, OldImage};
 use crate::pipeline::{Plan, data_regions};
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, UnwindFit, go, jumps, relocations, symbols};
+use crate::tables::{Choices, Table, UnwindFit, go, index, jumps, relocations, symbols};
 use crate::text::PlanRun;
 use crate::{Options, Progress, threads};
 
@@ -44,6 +44,7 @@ pub fn plan<'a>(
     let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
     let choices = Choices::new(&new.elf, |section, table| match table {
         Table::Functions => go::fits(&new.elf, bytes),
+        Table::Index => index::fits(&new.elf, section, bytes),
         Table::Relocations => relocations::fits(new.machine, &new.elf, section, bytes),
         Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
             symbols::fits(&new.elf, bytes, table, section)
@@ -69,7 +70,9 @@ pub fn plan<'a>(
             whole: source.is_some_and(|j| {
                 old_tokens.unit_hash[j as usize] == new_tokens.unit_hash[index]
                     && old.code.units[j as usize].size == unit.size
+                    && old.code.units[j as usize].other_mode == unit.other_mode
             }),
+            other_mode: unit.other_mode,
         })
         .collect();
     // Each unit on its own, so the order in which threads take them changes nothing.
@@ -170,11 +173,13 @@ fn cover(
             covers.extend(index.covers(new_bytes, range(region), Some(*hint as usize)));
         }
     };
-    // Jump tables are made from the code: to the matcher they are zero.
+    // Jump tables are made from the code, and routines from the index: to the matcher they are zero.
     let blank = |image: &OldImage, bytes: &[u8]| {
         let mut blanked = bytes.to_vec();
-        for (at, len) in jumps::ranges(image.machine, &image.code, &image.addresses, bytes) {
-            blanked[at as usize..(at + len) as usize].fill(0);
+        let jumps = jumps::ranges(image.machine, &image.code, &image.addresses, bytes);
+        let named = index::personalities(&image.elf, &image.addresses, bytes);
+        for (at, len) in jumps.into_iter().chain(named) {
+            blanked[at as usize..][..len as usize].fill(0);
         }
         blanked
     };

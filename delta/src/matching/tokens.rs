@@ -30,15 +30,18 @@ impl Tokens {
             let bytes = &data[unit.at as usize..unit.end() as usize];
             let mut p = 0;
             let mut whole = u64::from(unit.size);
-            let mut scanner = Scanner::new(machine);
+            let machine = machine.in_mode(unit.other_mode);
+            let mut scanner = Scanner::in_place(machine);
             while p < bytes.len() {
-                let (insn, field) = scanner.look(&bytes[p..], p as u64);
-                scanner.pass(&bytes[p..], p as u64);
+                let here = u64::from(unit.at) + p as u64;
+                let (insn, field) = scanner.look(&bytes[p..], here);
+                scanner.pass(&insn, &bytes[p..], here);
                 let len = usize::from(insn.len());
                 let mut raw = [0u8; 16];
                 raw[..len].copy_from_slice(&bytes[p..p + len]);
                 if let Some((field, from)) = field {
                     let target = machine.read(field.kind, &bytes[p..], field.at, insn.len(), from);
+                    let target = target.wrapping_sub(unit.at.into());
                     if machine.uses(field.kind).direct && target < u64::from(unit.size) {
                         // Jumps inside a unit are part of what makes it the same.
                         whole = mix(whole, target);
@@ -46,6 +49,7 @@ impl Tokens {
                     machine.blank(field.kind, &mut raw[..len], field.at);
                     raw[15] ^= 1 + field.kind.number();
                 }
+                raw[15] ^= insn.data_class() << 5;
                 let low = u64::from_le_bytes(raw[..8].try_into().unwrap_or_default());
                 let high = u64::from_le_bytes(raw[8..].try_into().unwrap_or_default());
                 let hash = mix(mix(len as u64, low), high);

@@ -129,6 +129,7 @@ impl Code<'_> {
                 let bounds = Unit {
                     at: unit.at,
                     size: unit.size,
+                    other_mode: unit.other_mode,
                 };
                 listing.load(self.machine, plan.file, index as u32, bounds)?;
                 truth = Some(Truth {

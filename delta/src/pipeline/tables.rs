@@ -6,7 +6,7 @@ use crate::Stage;
 use crate::budget::Held;
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
-use crate::tables::{Made, Table, World, go, relocations, symbols};
+use crate::tables::{Made, Table, World, go, index, relocations, symbols};
 
 /// All sections that are made, and the memory of them.
 pub struct Finished<'b> {
@@ -40,6 +40,8 @@ pub fn rest<'b, S: Symbols>(
     unwind.finish(stage.streams(), &world, &mut made)?;
     let names = |tables: &[Table]| facts.new.choices.shown(tables, &facts.new.elf);
     stage.spent_on(&names(&[Table::Frames, Table::FrameIndex]), &[Stream::Unwind]);
+    index::code(stage.get(Stream::Unwind), &mut world, &mut made)?;
+    stage.spent_on(&names(&[Table::Index]), &[Stream::Unwind]);
     stage.spent_on(&names(&[Table::Exceptions]), &[Stream::Exceptions]);
     held.set(made.memory() + learned + go_memory)?;
     if let Some(functions) = units.functions {

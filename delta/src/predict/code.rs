@@ -30,6 +30,9 @@ pub struct CodePass<'a> {
     /// Runs of the unit at hand.
     runs: Vec<Run>,
     literal: usize,
+    /// Data among the instructions to come, and the next one.
+    data_ahead: Box<dyn Iterator<Item = (u32, u8)> + 'a>,
+    data: Option<(u32, u8)>,
     /// Old bytes where they are repeated, literals elsewhere; references become new ones as they are coded.
     bytes: Vec<u8>,
     /// Untouched old bytes of the repeated stretches.
@@ -120,7 +123,7 @@ impl OldSide {
         let field = self.scanner.field(&insn, bytes, u64::from(old_addr));
         let target = field.map(|(f, from)| machine.read(f.kind, bytes, f.at, insn.len(), from));
         let from = field.map(|(_, from)| from);
-        self.scanner.pass(bytes, u64::from(old_addr));
+        self.scanner.pass(&insn, bytes, u64::from(old_addr));
         let small = |address: Option<u64>| address.and_then(|a| u32::try_from(a).ok());
         Ok((small(target), small(from)))
     }
@@ -232,6 +235,7 @@ impl<'a> CodePass<'a> {
     /// Before the first unit.
     pub fn new(old: OldCode<'a>, body: &'a TextBody) -> Self {
         let mut ahead = Box::new(body.runs());
+        let mut data_ahead = Box::new(body.data());
         CodePass {
             old,
             body,
@@ -239,6 +243,8 @@ impl<'a> CodePass<'a> {
             ahead,
             runs: Vec::new(),
             literal: 0,
+            data: data_ahead.next(),
+            data_ahead,
             bytes: Vec::new(),
             base: Vec::new(),
             shapes: Vec::new(),
@@ -309,14 +315,49 @@ impl<'a> CodePass<'a> {
             return Err(Error::DamagedPatch("code runs past its function"));
         }
         self.base.clone_from(&self.bytes);
+        self.shape(unit);
+        Ok(())
+    }
+
+    /// Finds the unit's instructions, and the data between them.
+    fn shape(&mut self, unit: &NewUnit) {
+        let machine = self.old.machine;
         self.shapes.clear();
+        // A whole unit is walked where the old one stands: all its references are still there.
+        let source = unit.source.checked_sub(1).map(|i| self.old.map.units[i as usize]);
+        let place = source.and_then(|s| self.old.map.addr(s.at));
+        let mut walk = (unit.whole && machine.has_data())
+            .then(|| place.map(|place| (Scanner::in_place(machine), place)))
+            .flatten();
         let mut p = 0;
         while p < self.bytes.len() {
-            let insn = self.old.machine.decode(&self.bytes[p..]);
+            let bytes = &self.bytes[p..];
+            let insn = match &mut walk {
+                Some((scanner, place)) => {
+                    let here = u64::from(*place) + p as u64;
+                    let insn = scanner.look(bytes, here).0;
+                    scanner.pass(&insn, bytes, here);
+                    insn
+                }
+                None => self
+                    .data_at(unit, p)
+                    .unwrap_or_else(|| machine.decode(&self.bytes[p..])),
+            };
             p += usize::from(insn.len());
             self.shapes.push(insn);
         }
-        Ok(())
+    }
+
+    /// The data that stands at an offset in a unit, if any does and has room.
+    #[inline]
+    fn data_at(&mut self, unit: &NewUnit, p: usize) -> Option<Insn> {
+        let at = unit.at + p as u32;
+        while self.data.is_some_and(|(next, _)| next < at) {
+            self.data = self.data_ahead.next();
+        }
+        let (_, class) = self.data.filter(|&(next, _)| next == at)?;
+        let data = self.old.machine.data(class)?;
+        (p + usize::from(data.len()) <= self.bytes.len()).then_some(data)
     }
 
     fn pass(&mut self, run: Run) {
@@ -340,6 +381,8 @@ impl<'a> CodePass<'a> {
         recipe: &mut Recipe,
     ) -> Result<()> {
         let unit = new.unit;
+        self.old.machine = self.old.machine.in_mode(unit.other_mode);
+        targets.enter(self.old.machine);
         self.gather(unit)?;
         let runs = std::mem::take(&mut self.runs);
         let machine = self.old.machine;
@@ -351,9 +394,9 @@ impl<'a> CodePass<'a> {
             self.by_old.extend_from_slice(&runs);
             self.by_old.sort_by_key(|r| r.old_at);
         }
-        let mut scanner = Scanner::new(machine);
+        let mut scanner = Scanner::in_place(machine);
         let mut old_side = OldSide {
-            scanner: Scanner::new(machine),
+            scanner: Scanner::in_place(machine),
             partner: Vec::new(),
         };
         let mut run = 0;
@@ -391,7 +434,7 @@ impl<'a> CodePass<'a> {
                 };
                 self.reference(s, m, targets, new, place)?;
             }
-            scanner.pass(&self.bytes[p..], u64::from(here));
+            scanner.pass(&insn, &self.bytes[p..], u64::from(here));
             p = end;
             if s.exhausted() {
                 return Err(Error::DamagedPatch("the target stream ends too early"));

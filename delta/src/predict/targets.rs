@@ -4,6 +4,7 @@ use super::code::OldCode;
 use super::locals::{ANY, Label, Locals, Origin, look};
 use super::{AddressMap, Remap};
 use crate::code::{Model, Symbols, hash};
+use crate::machine::Machine;
 use crate::{Error, error::Result};
 
 /// How a target is spelled out when no guess is right.
@@ -145,6 +146,11 @@ impl<'a> Targets<'a> {
             last_label: (0, 0),
             history: 0,
         }
+    }
+
+    /// What comes next stands in code of this instruction set.
+    pub fn enter(&mut self, machine: Machine) {
+        self.old.machine = machine;
     }
 
     /// Bytes of memory held.

@@ -205,7 +205,8 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
         bases.clear();
         origins.clear();
         let content = &bytes[unit.at as usize..unit.end() as usize];
-        let mut scanner = Scanner::new(machine);
+        let machine = machine.in_mode(unit.other_mode);
+        let mut scanner = Scanner::in_place(machine);
         let mut p = 0;
         while p < content.len() {
             let here = u64::from(addr) + p as u64;
@@ -218,7 +219,7 @@ pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[
                 origins.push((base, if counted { from as u32 } else { base }));
                 bases.push(base);
             }
-            scanner.pass(&content[p..], here);
+            scanner.pass(&insn, &content[p..], here);
             p += usize::from(insn.len());
         }
         bases.sort_unstable();

@@ -56,7 +56,7 @@ impl Landmarks {
         for &insn in view.shapes {
             let here = u64::from(view.addr) + p as u64;
             let field = scanner.field(&insn, &bytes[p..], here);
-            scanner.pass(&bytes[p..], here);
+            scanner.pass(&insn, &bytes[p..], here);
             let role = role(machine, &insn, &bytes[p..]);
             let head = match field {
                 Some((field, from)) if role == CALL => {

@@ -8,6 +8,7 @@ mod frame_index;
 mod frames;
 pub mod go;
 pub mod hash;
+pub mod index;
 pub mod jumps;
 mod landmarks;
 pub mod names;
@@ -55,6 +56,8 @@ pub enum Table {
     Versions,
     /// Go's function table, `.gopclntab`.
     Functions,
+    /// `.ARM.exidx`.
+    Index,
 }
 
 /// The model that a section of the new file could have, going by its header and name.
@@ -68,6 +71,9 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
     }
     if let Some(table) = symbols::candidate(elf, section) {
         return Some(table);
+    }
+    if index::is_one(elf, section) {
+        return Some(Table::Index);
     }
     if crate::elf::go::section(elf) == Some(section) {
         return Some(Table::Functions);

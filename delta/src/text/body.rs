@@ -15,6 +15,10 @@ pub struct TextBody {
     count: usize,
     /// Bytes of instructions that no run repeats.
     pub literals: Vec<u8>,
+    /// Data between instructions, packed: distance from the one before and class.
+    data: Vec<u8>,
+    /// Where the last one is.
+    data_at: u32,
 }
 
 impl TextBody {
@@ -55,6 +59,30 @@ impl TextBody {
             self.push(run);
         }
         self.literals.extend_from_slice(&later.literals);
+        for (at, class) in later.data() {
+            self.mark(at, class);
+        }
+    }
+
+    /// Notes that what starts at `at` is data of a class, unless that is 0; ascending.
+    #[inline]
+    pub fn mark(&mut self, at: u32, class: u8) {
+        if class > 0 {
+            let away = at.wrapping_sub(self.data_at);
+            put_varint(&mut self.data, u64::from(away) << 3 | u64::from(class & 7));
+            self.data_at = at;
+        }
+    }
+
+    /// Data between the instructions of units that are not whole, by position in the new file: place and class.
+    pub fn data(&self) -> impl Iterator<Item = (u32, u8)> + '_ {
+        let mut packed = Cursor::new(&self.data);
+        let mut at = 0u32;
+        std::iter::from_fn(move || {
+            let next = packed.varint().ok()?;
+            at = at.wrapping_add((next >> 3) as u32);
+            Some((at, next as u8 & 7))
+        })
     }
 
     /// Number of runs.
@@ -64,7 +92,7 @@ impl TextBody {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        (self.packed.len() + self.literals.len()) as u64
+        (self.packed.len() + self.literals.len() + self.data.len()) as u64
     }
 
     /// The runs, by position in the new file.

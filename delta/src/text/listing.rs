@@ -19,10 +19,12 @@ pub struct Listing {
     pub starts: Vec<u32>,
     /// Bytes with reference fields zero, as far as scanned, and then some as they are in the file.
     pub masked: Vec<u8>,
-    /// For each instruction one more than the number of its field's kind, or 0 without a field.
+    /// For each instruction one more than the number of its field's kind, or 0 without a field; the class of data
+    /// stands in the three bits above.
     pub kinds: Vec<u8>,
     /// The shape of each instruction.
     pub shapes: Vec<Insn>,
+    machine: Machine,
     scanner: Scanner,
 }
 
@@ -41,6 +43,7 @@ impl Listing {
             masked: Vec::new(),
             kinds: Vec::new(),
             shapes: Vec::new(),
+            machine,
             scanner: Scanner::new(machine),
         }
     }
@@ -59,17 +62,18 @@ impl Listing {
         self.masked.clear();
         self.kinds.clear();
         self.shapes.clear();
-        self.scanner = Scanner::new(machine);
+        self.machine = machine.in_mode(unit.other_mode);
+        self.scanner = Scanner::in_place(self.machine);
     }
 
     /// Reads and scans a whole unit.
     pub fn load(&mut self, machine: Machine, file: &FileView, index: u32, unit: Unit) -> Result<()> {
         self.open(machine, index, unit);
-        self.reach(machine, file, usize::MAX).map(drop)
+        self.reach(file, usize::MAX).map(drop)
     }
 
     /// Scans on until there are more than `index` instructions; false if the unit has not so many.
-    pub fn reach(&mut self, machine: Machine, file: &FileView, index: usize) -> Result<bool> {
+    pub fn reach(&mut self, file: &FileView, index: usize) -> Result<bool> {
         while self.kinds.len() <= index {
             let p = self.starts[self.kinds.len()] as usize;
             if p >= self.size {
@@ -80,15 +84,17 @@ impl Listing {
                 self.masked.resize((from + CHUNK).min(self.size), 0);
                 file.read(u64::from(self.at) + from as u64, &mut self.masked[from..])?;
             }
-            let (insn, field) = self.scanner.look(&self.masked[p..], p as u64);
-            self.scanner.pass(&self.masked[p..], p as u64);
+            let here = u64::from(self.at) + p as u64;
+            let (insn, field) = self.scanner.look(&self.masked[p..], here);
+            self.scanner.pass(&insn, &self.masked[p..], here);
             let end = p + usize::from(insn.len());
             if let Some((field, _)) = field {
-                machine.blank(field.kind, &mut self.masked[p..end], field.at);
+                self.machine.blank(field.kind, &mut self.masked[p..end], field.at);
             }
             self.starts.push(end as u32);
             self.shapes.push(insn);
-            self.kinds.push(field.map_or(0, |(f, _)| 1 + f.kind.number()));
+            let kind = field.map_or(0, |(f, _)| 1 + f.kind.number());
+            self.kinds.push(kind | insn.data_class() << 5);
         }
         Ok(true)
     }

@@ -15,6 +15,8 @@ pub struct LiteralModels {
     stray: Model,
     /// Whether the instruction is what a long trail says.
     whole: Model,
+    /// Whether it is data between instructions, and of which class.
+    class: Model,
 }
 
 impl Default for LiteralModels {
@@ -23,6 +25,7 @@ impl Default for LiteralModels {
             byte: ByteModel::new(CONTEXT_BITS),
             stray: Model::new(1, 8, 255),
             whole: Model::new(3, 14, 255),
+            class: Model::new(3, 14, 255),
         }
     }
 }
@@ -30,7 +33,7 @@ impl Default for LiteralModels {
 impl LiteralModels {
     /// Bytes of memory that the models hold.
     pub fn memory(&self) -> u64 {
-        self.byte.memory() + self.stray.memory() + self.whole.memory()
+        self.byte.memory() + self.stray.memory() + self.whole.memory() + self.class.memory()
     }
 }
 
@@ -66,15 +69,15 @@ struct Progress {
     agrees: [bool; 3],
 }
 
-/// Codes one instruction; `truth` are its blanked bytes. Leaves the blanked bytes in `out`; where the unit ends
-/// inside an instruction, that is all the rest of it.
+/// Codes one instruction, or data between instructions; `truth` are its blanked bytes and the class of data. Leaves
+/// the blanked bytes in `out`; where the unit ends inside an instruction, that is all the rest of it. Gives the class.
 pub fn code_instruction<S: Symbols>(
     s: &mut S,
     m: &mut LiteralModels,
     around: &Surroundings,
-    truth: &[u8],
+    (truth, class): (&[u8], u8),
     out: &mut Vec<u8>,
-) {
+) -> u8 {
     let machine = around.machine;
     let room = around.room.min(16);
     let mut stray = 0;
@@ -86,7 +89,7 @@ pub fn code_instruction<S: Symbols>(
         && let Some((bytes, len, hits)) = around.recall.likely(around.scanner, room)
     {
         let equal = around.partner == &bytes[..len];
-        let known = truth == &bytes[..len];
+        let known = class == 0 && truth == &bytes[..len];
         let h = hits.min(31) | u32::from(equal) << 6 | u32::from(around.replaces) << 7;
         let contexts = [
             hash(1, h),
@@ -96,7 +99,7 @@ pub fn code_instruction<S: Symbols>(
         if s.flag(&mut m.whole, &contexts, known) {
             out.clear();
             out.extend_from_slice(&bytes[..len]);
-            return;
+            return 0;
         }
         missed = true;
     }
@@ -107,6 +110,15 @@ pub fn code_instruction<S: Symbols>(
         bytes: around.history.bytes,
         agrees: [true, !missed, !missed],
     };
+    if machine.has_data() {
+        let class = code_class(s, m, around, class);
+        if let Some(data) = machine.data(class).filter(|data| usize::from(data.len()) <= room) {
+            code_data(s, m, around, (&data, truth), &mut known);
+            out.clear();
+            out.extend_from_slice(&known.raw[..usize::from(data.len())]);
+            return class;
+        }
+    }
     let field = loop {
         let (n, at) = (known.n, place(known.n));
         // The first byte of the operands is no part of the shape, nor is what follows it. Without any byte, a
@@ -156,6 +168,49 @@ pub fn code_instruction<S: Symbols>(
     out.extend_from_slice(&known.raw[..known.n]);
     if let Some((field, _)) = field {
         machine.blank(field.kind, out, field.at);
+    }
+    0
+}
+
+/// Codes the class of data; 0 for an instruction.
+fn code_class<S: Symbols>(s: &mut S, m: &mut LiteralModels, around: &Surroundings, class: u8) -> u8 {
+    let history = around.history;
+    let contexts = [
+        hash(1, history.opcodes[0]),
+        hash(hash(2, history.opcodes[0]), history.opcodes[1]),
+        hash(hash(3, history.opcodes[0]), u32::from(around.replaces)),
+    ];
+    s.tree(&mut m.class, &contexts, 3, class.into()) as u8
+}
+
+/// Codes the bytes of data; those of a reference are zero.
+fn code_data<S: Symbols>(
+    s: &mut S,
+    m: &mut LiteralModels,
+    around: &Surroundings,
+    (data, truth): (&Insn, &[u8]),
+    known: &mut Progress,
+) {
+    if data.field().is_some() {
+        return;
+    }
+    let partner = s.is_modelled().then(|| Partner::new(around));
+    let mut previous = None;
+    for n in 0..usize::from(data.len()) {
+        let at = around.machine.place(n, usize::from(data.len()));
+        let truth = truth.get(at).copied().unwrap_or(0);
+        known.n = n;
+        let byte = match &partner {
+            Some(partner) => {
+                let (context, _) = known.context(around, partner, data, at, previous, 0);
+                s.mixed_byte(&mut m.byte, &context, truth)
+            }
+            None => s.raw(truth),
+        };
+        known.raw[at] = byte;
+        known.prefix = hash(known.prefix, 0x100 | u32::from(byte));
+        known.bytes = known.bytes << 8 | u64::from(byte);
+        previous = Some(byte);
     }
 }
 

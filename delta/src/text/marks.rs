@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::Unit;
-use crate::machine::Machine;
+use crate::machine::{Machine, Scanner};
 use std::collections::HashMap;
 
 /// Instructions from one mark to the next.
@@ -36,11 +36,17 @@ impl Marks {
         index: usize,
     ) -> Result<Option<u32>> {
         let marks = self.units.entry(number).or_insert_with(|| vec![0]);
-        let known = (index / STRIDE).min(marks.len() - 1);
+        // Where data stands among instructions, what comes before tells.
+        let known = if machine.has_data() {
+            0
+        } else {
+            (index / STRIDE).min(marks.len() - 1)
+        };
         let mut at = known * STRIDE;
         let mut offset = marks[known];
         let mut buffer = Vec::new();
         let mut start = offset;
+        let mut scanner = Scanner::in_place(machine);
         while at < index {
             if offset >= unit.size {
                 return Ok(None);
@@ -52,7 +58,16 @@ impl Marks {
                 file.read(u64::from(unit.at + offset), &mut buffer)?;
                 (start, within) = (offset, 0);
             }
-            offset += u32::from(machine.decode(&buffer[within..]).len());
+            let bytes = &buffer[within..];
+            let insn = if machine.has_data() {
+                let here = u64::from(unit.at + offset);
+                let insn = scanner.look(bytes, here).0;
+                scanner.pass(&insn, bytes, here);
+                insn
+            } else {
+                machine.decode(bytes)
+            };
+            offset += u32::from(insn.len());
             at += 1;
             if at == marks.len() * STRIDE {
                 marks.push(offset);

@@ -115,11 +115,12 @@ impl<'a> TextCoder<'a> {
         {
             let lead = self.machine.lead_in();
             let first = index.saturating_sub(lead);
-            let place = self.marks.offset(self.machine, self.old, (unit, bounds), first)?;
+            let machine = self.machine.in_mode(bounds.other_mode);
+            let place = self.marks.offset(machine, self.old, (unit, bounds), first)?;
             let Some(offset) = place else { return Ok(false) };
             self.far.open_at(self.machine, unit, bounds, first, offset);
         }
-        self.far.reach(self.machine, self.old, index - self.far.first)
+        self.far.reach(self.old, index - self.far.first)
     }
 
     /// Codes one unit into `body`.
@@ -159,7 +160,9 @@ impl<'a> TextCoder<'a> {
             match edit.step(ops, &mut m.ops, target, truth.map(|t| (t.listing, token)), room)? {
                 Step::Same(old_at, len) => edit.repeat(unit.at, old_at, len, body)?,
                 Step::Literal(old_at) => {
-                    let known = truth.map_or(&[][..], |t| t.listing.token(token));
+                    let known = truth.map_or((&[][..], 0), |t| {
+                        (t.listing.token(token), t.listing.shapes[token].data_class())
+                    });
                     edit.literal(literals, &mut m.literals, (unit, old_at), known, body)?;
                 }
             }
@@ -177,6 +180,8 @@ impl<'a> TextCoder<'a> {
 
     /// At the first instruction of a unit; what was coded is kept for literals, and for contexts, as asked.
     fn begin<'c>(&'c mut self, unit: &NewUnit, (recalls, remembers): (bool, bool)) -> Result<Edit<'c, 'a>> {
+        self.machine = self.machine.in_mode(unit.other_mode);
+        self.recall.enter(self.machine);
         let mapped = unit.source.checked_sub(1);
         if let Some(index) = mapped {
             let bounds = self.map.units[index as usize];
@@ -240,10 +245,12 @@ impl Edit<'_, '_> {
         let (far, index) = self.cursor.unwrap_or((false, 0));
         let listing = if far { &self.coder.far } else { &self.coder.near };
         let token = listing.token(index);
+        let shape = listing.shapes[index];
         if self.remembers {
-            self.before.pass(machine, token, &listing.shapes[index]);
+            self.before.pass(machine, token, &shape);
         }
-        self.scanner.pass(token, self.p as u64);
+        self.scanner.pass(&shape, token, self.p as u64);
+        body.mark(unit_at + self.p as u32, shape.data_class());
         if self.recalls {
             self.instruction.clear();
             self.instruction.extend_from_slice(token);
@@ -268,7 +275,7 @@ impl Edit<'_, '_> {
         s: &mut L,
         m: &mut LiteralModels,
         (unit, old_at): (&NewUnit, Option<u32>),
-        known: &[u8],
+        known: (&[u8], u8),
         body: &mut TextBody,
     ) -> Result<()> {
         let machine = self.coder.machine;
@@ -292,15 +299,18 @@ impl Edit<'_, '_> {
             replaces: old_at.is_some(),
             room: unit.size as usize - self.p,
         };
-        code_instruction(s, m, &around, known, &mut instruction);
+        let class = code_instruction(s, m, &around, known, &mut instruction);
+        let shape = machine
+            .data(class)
+            .unwrap_or_else(|| machine.decode(&instruction));
         if self.remembers {
-            let shape = machine.decode(&instruction);
             self.before.pass(machine, &instruction, &shape);
         }
         if self.recalls {
             self.coder.recall.pass(&instruction, false, self.coder.old)?;
         }
-        self.scanner.pass(&instruction, self.p as u64);
+        self.scanner.pass(&shape, &instruction, self.p as u64);
+        body.mark(unit.at + self.p as u32, class);
         body.literals.extend_from_slice(&instruction);
         let len = instruction.len();
         match old_at {
@@ -371,7 +381,7 @@ impl Edit<'_, '_> {
             }
             let coder = &mut *self.coder;
             let more = if far {
-                coder.far.reach(coder.machine, coder.old, next)?
+                coder.far.reach(coder.old, next)?
             } else {
                 next < coder.near.len()
             };

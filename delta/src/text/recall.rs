@@ -79,6 +79,11 @@ impl Recall {
         }
     }
 
+    /// What comes next is of this instruction set.
+    pub fn enter(&mut self, machine: Machine) {
+        self.machine = machine;
+    }
+
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
         let words = self.old_index.len() + self.new_index.len();
@@ -249,7 +254,7 @@ impl Recall {
         ends[1..].copy_from_slice(&self.starts);
         for k in (0..OLD_GRAM).rev() {
             let (insn, field) = scanner.look(&bytes[p..room], p as u64);
-            scanner.pass(&bytes[p..room], p as u64);
+            scanner.pass(&insn, &bytes[p..room], p as u64);
             let end = p + usize::from(insn.len());
             if let Some((field, _)) = field {
                 self.machine.blank(field.kind, &mut bytes[p..end], field.at);

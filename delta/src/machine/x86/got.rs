@@ -102,7 +102,7 @@ mod tests {
         for bytes in code {
             let (insn, field) = scanner.look(bytes, at);
             found.push(field.map(|(f, from)| (f.kind, machine.read(f.kind, bytes, f.at, insn.len(), from))));
-            scanner.pass(bytes, at);
+            scanner.pass(&insn, bytes, at);
             at += bytes.len() as u64;
         }
         found
