@@ -110,7 +110,7 @@ fn wrapped(text: &str) -> Vec<String> {
 /// Prints one `symbols!` block.
 fn table(block: &str, out: &mut String) {
     let (_, title) = without_comments(&block[..block.find("struct").unwrap()]);
-    writeln!(out, "{title}\n").unwrap();
+    writeln!(out, "{}\n", wrapped(&title).join("\n")).unwrap();
     let mut models = bracketed(&block[block.find('{').unwrap()..]);
     while let Some(open) = models.find('{') {
         let (head, _) = without_comments(&models[..open]);

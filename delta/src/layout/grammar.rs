@@ -2,35 +2,54 @@
 
 use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit, Unit};
 use crate::budget::Held;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
-/// Models of the layout stream.
-#[derive(Debug)]
-struct LayoutModels {
-    count: Model,
-    next: Model,
-    kind: Model,
-    skip: Model,
-    jump: Model,
-    whole: Model,
-    size: Model,
-    gap: Model,
-    mode: Model,
-}
-
-impl Default for LayoutModels {
-    fn default() -> Self {
-        LayoutModels {
-            count: Model::new(1, 6, 255),
-            next: Model::new(3, 14, 255),
-            kind: Model::new(2, 10, 255),
-            skip: Model::new(2, 12, 255),
-            jump: Model::new(1, 14, 255),
-            whole: Model::new(4, 14, 255),
-            size: Model::new(2, 18, 255),
-            gap: Model::new(3, 16, 255),
-            mode: Model::new(1, 6, 255),
+symbols! {
+    /// Models of the layout stream. `h`: for each of the last four units whether it continued the expected one, the
+    /// last one lowest. `wholes`: for each unit with a source so far whether it is whole, the last one lowest.
+    struct LayoutModels {
+        count(6, 255) {
+            /// Units of the section, against the old one's.
+            count: signed by() [0];
+        }
+        next(14, 255) {
+            /// The unit continues the expected one.
+            next: flag by(h: u32, wholes: u32) [hash(1, h & 3), hash(2, h), hash(3, wholes & 7 | h << 3 & 0x18)];
+        }
+        kind(10, 255) {
+            /// How the source is told.
+            kind: tree(2) by(h: u32) [hash(1, 0), hash(2, h)];
+        }
+        skip(12, 255) {
+            /// Old units that are skipped.
+            skip: number by(h: u32) [0, 1 + (h & 3)];
+        }
+        jump(14, 255) {
+            /// The source against the expected unit.
+            jump: signed by() [0];
+        }
+        whole(14, 255) {
+            /// The unit is whole. `follows`: it continues the expected one. `small`: a sixteenth of the source's
+            /// size, at most 15; 0 without a source.
+            whole: flag by(wholes: u32, follows: bool, small: u32)
+                [hash(1, wholes & 7), hash(2, wholes & 63), hash(3, u32::from(follows)), hash(4, small)];
+        }
+        size(18, 255) {
+            /// Size against the source's.
+            change: signed by(small: u32) [0, hash(2, small)];
+            /// Size of a unit without a source.
+            size: number by() [1, 2];
+        }
+        gap(16, 255) {
+            /// The gap before the unit, against what `alignment` makes it, which is `predicted`.
+            gap: signed by(alignment: u32, predicted: u32, follows: bool)
+                [hash(1, alignment), hash(2, alignment << 8 | predicted & 63), hash(3, u32::from(follows))];
+        }
+        mode(6, 255) {
+            /// The unit is of the expected of two instruction sets, which is the second if `expected`: that of the
+            /// source, else that of the unit before.
+            mode: flag by(known: bool, expected: bool) [2 * u32::from(known) + u32::from(expected)];
         }
     }
 }
@@ -113,7 +132,7 @@ impl<'o> LayoutCoder<'o> {
             mode: false,
         };
         let usual_count = i64::from(range.1 - range.0);
-        let count = s.signed(&mut self.m.count, &[0], truth.len() as i64 - usual_count) + usual_count;
+        let count = self.m.count(s, truth.len() as i64 - usual_count) + usual_count;
         if count < 0 || count > i64::from(len) {
             return Err(Error::DamagedPatch(
                 "a section has an impossible number of functions",
@@ -164,26 +183,21 @@ impl<'o> LayoutCoder<'o> {
         let fits = |source: i64| source >= 0 && source < self.old.units.len() as i64;
         let known = i64::from(t.source) - 1;
         let h = course.history & 15;
-        let contexts = [
-            hash(1, h & 3),
-            hash(2, h),
-            hash(3, course.wholes & 7 | h << 3 & 0x18),
-        ];
-        let follows = fits(expected) && s.flag(&mut m.next, &contexts, known == expected);
+        let follows = fits(expected) && m.next(s, h, course.wholes, known == expected);
         let index = if follows {
             expected
         } else {
             let kind = kind_of(known, expected);
-            match s.tree(&mut m.kind, &[hash(1, 0), hash(2, h)], 2, kind) {
+            match m.kind(s, h, kind) {
                 0 => -1,
                 1 => {
                     let skip = (known - expected - 1).max(0) as u64;
-                    let skip = s.number(&mut m.skip, &[0, 1 + (h & 3)], skip);
+                    let skip = m.skip(s, h, skip);
                     expected
                         .saturating_add(1)
                         .saturating_add(skip.min(1 << 40) as i64)
                 }
-                _ => expected.saturating_add(s.signed(&mut m.jump, &[0], known - expected)),
+                _ => expected.saturating_add(m.jump(s, known - expected)),
             }
         };
         if index != -1 && !fits(index) {
@@ -208,13 +222,7 @@ impl<'o> LayoutCoder<'o> {
         let m = &mut self.m;
         let from = source.unit;
         let small = from.map_or(0, |(_, u)| (u.size / 16).min(15));
-        let contexts = [
-            hash(1, course.wholes & 7),
-            hash(2, course.wholes & 63),
-            hash(3, u32::from(source.follows)),
-            hash(4, small),
-        ];
-        let whole = from.is_some() && s.flag(&mut m.whole, &contexts, t.whole);
+        let whole = from.is_some() && m.whole(s, course.wholes, source.follows, small, t.whole);
         if from.is_some() {
             course.wholes = course.wholes << 1 | u32::from(whole);
         }
@@ -222,10 +230,10 @@ impl<'o> LayoutCoder<'o> {
             Some((_, u)) if whole => i64::from(u.size),
             Some((_, u)) => {
                 let change = i64::from(t.size) - i64::from(u.size);
-                let change = s.signed(&mut m.size, &[0, hash(2, small)], change);
+                let change = m.change(s, small, change);
                 i64::from(u.size).saturating_add(change)
             }
-            None => s.number(&mut m.size, &[1, 2], u64::from(t.size)).min(1 << 40) as i64,
+            None => m.size(s, u64::from(t.size)).min(1 << 40) as i64,
         };
         (whole, size)
     }
@@ -236,8 +244,9 @@ impl<'o> LayoutCoder<'o> {
             return false;
         }
         let expected = source.unit.map_or(course.mode, |(_, unit)| unit.other_mode);
-        let known = 2 * u32::from(source.unit.is_some()) + u32::from(expected);
-        let same = s.flag(&mut self.m.mode, &[known], t.other_mode == expected);
+        let same = self
+            .m
+            .mode(s, source.unit.is_some(), expected, t.other_mode == expected);
         course.mode = expected == same;
         course.mode
     }
@@ -257,13 +266,9 @@ impl<'o> LayoutCoder<'o> {
             expected_alignment(self.old, i, u.at, course.usual)
         });
         let predicted = here.next_multiple_of(alignment) - here;
-        let contexts = [
-            hash(1, alignment),
-            hash(2, alignment << 8 | predicted & 63),
-            hash(3, u32::from(source.follows)),
-        ];
         let gap = i64::from(t.at) - i64::from(at) - i64::from(predicted);
-        (i64::from(predicted), s.signed(&mut self.m.gap, &contexts, gap))
+        let gap = self.m.gap(s, alignment, predicted, source.follows, gap);
+        (i64::from(predicted), gap)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Padding between units: what stood behind the old unit, or the last padding of that length.
 
 use super::Facts;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::layout::NewUnit;
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
@@ -23,21 +23,25 @@ pub struct Gap<'u> {
     pub before: Option<&'u NewUnit>,
 }
 
-/// Fills the padding of one section.
-pub struct Pads {
-    seen: HashMap<u32, Vec<u8>>,
-    hit: Model,
-    byte: Model,
-}
-
-impl Default for Pads {
-    fn default() -> Self {
-        Pads {
-            seen: HashMap::new(),
-            hit: Model::new(2, 8, 255),
-            byte: Model::new(2, 12, 255),
+symbols! {
+    /// Models of padding, afresh in each section. `len`: its length.
+    struct PadModels {
+        hit(8, 255) {
+            /// It is as guessed. `known`: the padding behind the old unit has this length.
+            hit: flag by(known: bool, len: u32) [u32::from(known), hash(2, len)];
+        }
+        byte(12, 255) {
+            /// A byte. `last`: the one before in this stretch, or 0.
+            byte: byte by(last: u32, len: u32) [last, hash(last, len)];
         }
     }
+}
+
+/// Fills the padding of one section.
+#[derive(Default)]
+pub struct Pads {
+    seen: HashMap<u32, Vec<u8>>,
+    models: PadModels,
 }
 
 impl Pads {
@@ -72,7 +76,7 @@ impl Pads {
         }
         let truth = facts.plan.map(|p| &p.bytes[gap.from as usize..gap.to as usize]);
         let hit = truth.is_some_and(|t| t == guess);
-        if s.flag(&mut self.hit, &[u32::from(source.is_some()), hash(2, len)], hit) {
+        if self.models.hit(s, source.is_some(), len, hit) {
             match source {
                 Some(at) => recipe.copy(at, &guess, &guess),
                 None => recipe.literal(&guess),
@@ -81,7 +85,7 @@ impl Pads {
             let mut last = 0;
             for (i, byte) in guess.iter_mut().enumerate() {
                 let known = truth.map_or(0, |t| t[i]);
-                *byte = s.byte(&mut self.byte, &[last, hash(last, len)], known);
+                *byte = self.models.byte(s, last, len, known);
                 last = u32::from(*byte);
             }
             recipe.literal(&guess);

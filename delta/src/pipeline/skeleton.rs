@@ -2,7 +2,7 @@
 
 use super::regions::{HEADERS, pair_sections};
 use super::{Io, Plan};
-use crate::code::{Model, Stream, Symbols, hash};
+use crate::code::{Stream, Symbols, hash, symbols};
 use crate::elf::{self, Elf, Parts, Region, address::Addresses};
 use crate::layout::OldImage;
 use crate::tables::Choices;
@@ -52,24 +52,31 @@ pub fn code<S: Symbols>(io: &mut Io<S>, old: &OldImage, len: u64, plan: Option<&
     })
 }
 
-/// Models of the skeleton stream.
-#[derive(Debug)]
-struct SkeletonModels {
-    length: Model,
-    same: Model,
-    shift: Model,
-    word: Model,
-    byte: Model,
-}
-
-impl Default for SkeletonModels {
-    fn default() -> Self {
-        SkeletonModels {
-            length: Model::new(1, 8, 255),
-            same: Model::new(3, 12, 255),
-            shift: Model::new(2, 10, 255),
-            word: Model::new(2, 14, 255),
-            byte: Model::new(3, 14, 255),
+symbols! {
+    /// Models of the skeleton stream. `column`: place in its row in words, a row being 56 bytes of the head and 64 of
+    /// the table.
+    struct SkeletonModels {
+        length(8, 255) {
+            /// Length of a part against the old one's.
+            length: signed by() [0];
+        }
+        same(12, 255) {
+            /// A word is the old one. `history`: for each word of the part so far whether it was, the last one lowest.
+            same: flag by(column: u32, history: u32) [hash(1, column), hash(2, history & 0xff), 3];
+            /// The section names are the old ones.
+            same_names: flag by() [4, 5, 6];
+        }
+        shift(10, 255) {
+            /// Which of the last differences, from 1; 0 for a new one.
+            shift: number by(column: u32) [hash(1, column), 2];
+        }
+        word(14, 255) {
+            /// A new difference.
+            word: signed by(column: u32) [hash(1, column), 2];
+        }
+        byte(14, 255) {
+            /// A byte of the names. `was`: the old one there, 256 behind the end; `before`: the one before, or 0.
+            byte: byte by(was: u32, before: u32) [hash(1, was), hash(hash(2, was), before), hash(3, before)];
         }
     }
 }
@@ -80,9 +87,7 @@ const SHIFTS: usize = 8;
 const LONGEST: u64 = 1 << 20;
 
 fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize) -> Result<usize> {
-    let length = s
-        .signed(&mut m.length, &[0], new as i64 - old as i64)
-        .saturating_add(old as i64);
+    let length = m.length(s, new as i64 - old as i64).saturating_add(old as i64);
     let length = u64::try_from(length).ok().filter(|&l| l <= LONGEST);
     length
         .map(|l| l as usize)
@@ -111,17 +116,16 @@ fn words<S: Symbols>(
         let at = out.len();
         let (was, is) = (word(old, at), word(new, at));
         let column = (at % row / 8) as u32;
-        let contexts = [hash(1, column), hash(2, history & 0xff), 3];
-        let same = s.flag(&mut m.same, &contexts, was == is);
+        let same = m.same(s, column, history, was == is);
         history = history << 1 | u32::from(same);
         let value = if same {
             was
         } else {
             let known = shifts.iter().position(|&d| was.wrapping_add(d) == is);
             let k = known.map_or(0, |k| k as u64 + 1);
-            let k = s.number(&mut m.shift, &[hash(1, column), 2], k) as usize;
+            let k = m.shift(s, column, k) as usize;
             let shift = match k {
-                0 => s.signed(&mut m.word, &[hash(1, column), 2], is.wrapping_sub(was) as i64) as u64,
+                0 => m.word(s, column, is.wrapping_sub(was) as i64) as u64,
                 _ => *shifts
                     .get(k - 1)
                     .ok_or(Error::DamagedPatch("a header shift is unknown"))?,
@@ -145,7 +149,7 @@ fn parts<S: Symbols>(s: &mut S, old: &Parts, new: &Parts) -> Result<Parts> {
     let table = words(s, m, 64, &old.table, &new.table, &mut shifts)?;
     let len = length(s, m, old.names.len(), new.names.len())?;
     let mut names = Vec::with_capacity(len);
-    let same = s.flag(&mut m.same, &[4, 5, 6], old.names == new.names) && len == old.names.len();
+    let same = m.same_names(s, old.names == new.names) && len == old.names.len();
     if same {
         names.clone_from(&old.names);
     }
@@ -153,8 +157,8 @@ fn parts<S: Symbols>(s: &mut S, old: &Parts, new: &Parts) -> Result<Parts> {
         let at = names.len();
         let before = names.last().map_or(0, |&b: &u8| u32::from(b));
         let was = old.names.get(at).map_or(256, |&b| u32::from(b));
-        let contexts = [hash(1, was), hash(hash(2, was), before), hash(3, before)];
-        names.push(s.byte(&mut m.byte, &contexts, new.names.get(at).copied().unwrap_or(0)));
+        let known = new.names.get(at).copied().unwrap_or(0);
+        names.push(m.byte(s, was, before, known));
     }
     if s.exhausted() {
         return Err(Error::DamagedPatch("the header stream ends too early"));

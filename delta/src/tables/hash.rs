@@ -5,7 +5,7 @@
 
 use super::names::Names;
 use super::{Made, World};
-use crate::code::{Model, Symbols, hash as context};
+use crate::code::{Symbols, hash as context, symbols};
 use crate::{Error, error::Result};
 
 const SHT_HASH: u32 = 5;
@@ -124,6 +124,16 @@ pub fn fits(kind: u32, is_64: bool, bytes: &[u8], rows: &[u8], strings: &[u8]) -
     table(kind, is_64, head(bytes), names(is_64, rows, &strings)).is_some_and(|t| t == bytes)
 }
 
+symbols! {
+    /// Models of a hash table, afresh for each.
+    struct HashModels {
+        number(10, 255) {
+            /// Word `i` (0 to 3) against the old table's.
+            word: signed by(i: u32) [context(1, i)];
+        }
+    }
+}
+
 /// Codes one table, given the symbols that it finds.
 pub fn code<S: Symbols>(
     s: &mut S,
@@ -133,16 +143,12 @@ pub fn code<S: Symbols>(
     section: usize,
     made: &mut Made,
 ) -> Result<()> {
-    let mut number = Model::new(1, 10, 255);
+    let mut models = HashModels::default();
     let is_64 = world.elf.is_64;
     let known = head(world.true_bytes(section).unwrap_or_default());
     let mut told = head(&world.old_bytes(section)?);
     for (i, value) in told.iter_mut().enumerate() {
-        let away = s.signed(
-            &mut number,
-            &[context(1, i as u32)],
-            i64::from(known[i]) - i64::from(*value),
-        );
+        let away = models.word(s, i as u32, i64::from(known[i]) - i64::from(*value));
         *value = i64::from(*value).saturating_add(away).clamp(0, u32::MAX.into()) as u32;
     }
     let made_table = table(

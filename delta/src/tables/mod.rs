@@ -19,7 +19,7 @@ pub mod symbols;
 pub use frames::{Unwind, UnwindFit};
 
 use crate::budget::Budget;
-use crate::code::{Model, Symbols};
+use crate::code::{Symbols, symbols};
 use crate::data::{Cover, Known};
 use crate::elf::{Elf, address::Addresses};
 use crate::layout::{CodeMap, NewUnit, OldImage};
@@ -95,6 +95,16 @@ pub struct Choices {
     chosen: Vec<Option<Table>>,
 }
 
+symbols! {
+    /// Models of the choice.
+    struct ChoiceModels {
+        predictor(6, 255) {
+            /// The predictor of a candidate, 0 for none; `table` counts the kinds of table as they are listed above.
+            predictor: number by(table: Table) [table as u32];
+        }
+    }
+}
+
 impl Choices {
     /// All candidates, for which `fits` says yes.
     pub fn new(elf: &Elf, mut fits: impl FnMut(usize, Table) -> bool) -> Choices {
@@ -125,11 +135,11 @@ impl Choices {
 
     /// Sends the choice: for each candidate the number of its predictor, 0 for none.
     pub fn code<S: Symbols>(s: &mut S, elf: &Elf, truth: Option<&Choices>) -> Result<Choices> {
-        let mut model = Model::new(1, 6, 255);
+        let mut models = ChoiceModels::default();
         let mut unknown = None;
         let choices = Choices::new(elf, |i, table| {
             let known = truth.and_then(|c| c.of(i)).map_or(0, |_| PREDICTOR);
-            let predictor = s.number(&mut model, &[table as u32], known);
+            let predictor = models.predictor(s, table, known);
             if predictor > PREDICTOR {
                 unknown = Some(predictor);
             }

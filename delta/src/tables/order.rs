@@ -1,26 +1,30 @@
 //! The order of records in a section: as their old ones stood, or by address.
 
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
 const NONE: u32 = u32::MAX;
 
-/// Models of an order.
-#[derive(Debug)]
-pub struct OrderModels {
-    follows: Model,
-    near: Model,
-    run: Model,
-    jump: Model,
-}
-
-impl Default for OrderModels {
-    fn default() -> Self {
-        OrderModels {
-            follows: Model::new(3, 12, 255),
-            near: Model::new(2, 10, 255),
-            run: Model::new(2, 12, 255),
-            jump: Model::new(2, 14, 255),
+symbols! {
+    /// Models of an order. `state`: 1 if follower and neighbour are one, plus 2 if the neighbour has a place in the
+    /// old order, plus 4 if there is a neighbour.
+    pub struct OrderModels {
+        follows(12, 255) {
+            /// The next record is the follower. `h`: for each earlier answer whether it was no, the last one lowest.
+            follows: flag by(state: u32, h: u32)
+                [hash(1, state), hash(2, state | (h & 7) << 3), hash(3, state | (h & 0xff) << 3)];
+        }
+        near(10, 255) {
+            /// It is the neighbour.
+            near: flag by(state: u32, h: u32) [hash(1, state), hash(2, state | (h & 7) << 3)];
+        }
+        run(12, 255) {
+            /// Which way of a run that was left, from 1; 0 for none. `many`: how many there are.
+            run: number by(state: u32, many: u32) [hash(1, state), hash(2, state | many << 3)];
+        }
+        jump(14, 255) {
+            /// The record against the neighbour, or the last one.
+            jump: signed by(state: u32) [hash(1, state), 2];
         }
     }
 }
@@ -141,14 +145,14 @@ impl Order {
         let known = truth.and_then(|_| ways.iter().position(|w| w.1 == truth));
         let known = known.map_or(0, |k| k as u64 + 1);
         let many = ways.len() as u32;
-        let way = s.number(&mut m.run, &[hash(1, state), hash(2, state | many << 3)], known);
+        let way = m.run(s, state, many, known);
         let item = if way > 0 {
             let (k, item) = *ways.get(usize::try_from(way - 1).ok()?)?;
             self.left.remove(k);
             item?
         } else {
             let away = i64::from(truth.unwrap_or(0)) - i64::from(base);
-            let away = s.signed(&mut m.jump, &[hash(1, state), 2], away);
+            let away = m.jump(s, state, away);
             u32::try_from(i64::from(base).saturating_add(away)).ok()?
         };
         if self.left.len() == RUNS {
@@ -185,18 +189,12 @@ impl Order {
         let h = self.history;
         let mut found = None;
         if follower.is_some() {
-            let contexts = [
-                hash(1, state),
-                hash(2, state | (h & 7) << 3),
-                hash(3, state | (h & 0xff) << 3),
-            ];
-            let hit = s.flag(&mut m.follows, &contexts, follower == truth);
+            let hit = m.follows(s, state, h, follower == truth);
             self.history = h << 1 | u32::from(!hit);
             found = follower.filter(|_| hit);
         }
         if found.is_none() && neighbour.is_some() && neighbour != follower {
-            let contexts = [hash(1, state), hash(2, state | (h & 7) << 3)];
-            found = neighbour.filter(|_| s.flag(&mut m.near, &contexts, neighbour == truth));
+            found = neighbour.filter(|_| m.near(s, state, h, neighbour == truth));
         }
         let item = match found {
             Some(item) => item,

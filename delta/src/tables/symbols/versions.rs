@@ -3,13 +3,28 @@
 //! Source of the layout: Linux Standard Base, "Symbol Version Table".
 
 use super::grammar::Rows;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::tables::{Made, World};
 use crate::{Error, error::Result};
 
 /// Whether the model reproduces a new table of so many bytes: one version for each row.
 pub fn fits(size: u64, rows: u64) -> bool {
     size == rows * 2
+}
+
+symbols! {
+    /// Models of versions, afresh for each table. `guess`: the version of the old row, if there is one.
+    struct VersionModels {
+        same(10, 1023) {
+            /// The version is that of the old row.
+            same: flag by(guess: Option<u16>)
+                [hash(1, u32::from(guess.is_some())), hash(2, guess.map_or(0, u32::from))];
+        }
+        value(10, 255) {
+            /// Another version. `last`: the one before, 0 at the start.
+            value: number by(last: u32, guess: Option<u16>) [hash(1, last), hash(2, guess.map_or(1, u32::from))];
+        }
+    }
 }
 
 /// Codes one table.
@@ -23,7 +38,7 @@ pub fn code<S: Symbols>(
     if !fits(world.elf.sections[section].size, rows.source.len() as u64) {
         return Err(Error::DamagedPatch("the versions are not as many as the symbols"));
     }
-    let (mut same, mut value) = (Model::new(2, 10, 1023), Model::new(2, 10, 255));
+    let mut models = VersionModels::default();
     let old = world.old_bytes(section)?;
     let half = |bytes: &[u8], i: usize| {
         bytes
@@ -36,17 +51,9 @@ pub fn code<S: Symbols>(
     for (i, &source) in rows.source.iter().enumerate() {
         let guess = half(&old, source as usize);
         let known = truth.and_then(|t| half(t, i)).unwrap_or(0);
-        let contexts = [
-            hash(1, u32::from(guess.is_some())),
-            hash(2, guess.map_or(0, u32::from)),
-        ];
         let told = match guess {
-            Some(guess) if s.flag(&mut same, &contexts, guess == known) => guess,
-            _ => s.number(
-                &mut value,
-                &[hash(1, last), hash(2, guess.map_or(1, u32::from))],
-                known.into(),
-            ) as u16,
+            Some(guess) if models.same(s, Some(guess), guess == known) => guess,
+            _ => models.value(s, last, guess, known.into()) as u16,
         };
         last = u32::from(told);
         out.extend_from_slice(&told.to_le_bytes());
