@@ -2,7 +2,7 @@
 
 use super::ground::{Expected, GUESSES, Ground, Seen};
 use super::row::Row;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::tables::names::{NONE, Names};
 use crate::{Error, error::Result};
 
@@ -12,35 +12,67 @@ const NEAR: u32 = 1;
 /// Entries of [`Coder::like`].
 const LIKE: usize = 1 << 8;
 
-/// Models of the fields.
-pub struct FieldModels {
-    same: Model,
-    like: Model,
-    guess: Model,
-    text: Model,
-    info: Model,
-    section: Model,
-    way: Model,
-    is_free: Model,
-    unit: Model,
-    value: Model,
-    size: Model,
-}
-
-impl Default for FieldModels {
-    fn default() -> Self {
-        FieldModels {
-            same: Model::new(3, 12, 255),
-            like: Model::new(3, 12, 255),
-            guess: Model::new(2, 12, 255),
-            text: Model::new(2, 14, 255),
-            info: Model::new(2, 14, 255),
-            section: Model::new(2, 12, 255),
-            way: Model::new(2, 10, 255),
-            is_free: Model::new(1, 6, 255),
-            unit: Model::new(2, 14, 255),
-            value: Model::new(2, 18, 255),
-            size: Model::new(3, 16, 255),
+symbols! {
+    /// Models of the fields. `last` is the row before.
+    pub struct FieldModels {
+        same(12, 255) {
+            /// A field of a continued row is as expected: 0 value, 1 size, 2 name, 3 info and other, 4 section.
+            /// `flags`: the answers for the fields before, the last one lowest; `trust`: that of the expectation.
+            same: flag by(field: u32, flags: u32, trust: u32)
+                [hash(1, field), hash(hash(2, field), flags), hash(hash(3, field), trust)];
+        }
+        like(12, 255) {
+            /// Info, other and section are those of the last new row whose name has the same hash of its first six
+            /// bytes, `slot`.
+            like: flag by(info: u8, slot: u32) [1, hash(2, info.into()), hash(3, slot)];
+            /// The size is that row's, or that of the unit.
+            like_size: flag by(info: u8, section: u16) [5, u32::from(info), u32::from(section)];
+        }
+        guess(12, 255) {
+            /// Which further guess of the value is right, from 1; 0 for none.
+            guess: tree(3) by(trust: u32) [hash(1, trust), 2];
+        }
+        text(14, 255) {
+            /// The string of a name, against the next one that no old row has.
+            string: signed by() [1, 2];
+            /// Bytes into it.
+            into: number by() [3, 4];
+        }
+        info(14, 255) {
+            /// Info, against that of the guess.
+            info: byte by(info: u8, last_section: u16) [hash(1, info.into()), hash(2, u32::from(last_section))];
+            /// The byte called other.
+            other: byte by(info: u8, other: u8) [hash(3, info.into()), hash(4, u32::from(other))];
+        }
+        section(12, 255) {
+            /// The section of a continued row.
+            section: number by(expected: u16) [1, hash(2, expected.into())];
+            /// That of a new one.
+            new_section: number by(info: u8, last_section: u16)
+                [hash(1, u32::from(info)), hash(hash(2, info.into()), last_section.into())];
+        }
+        way(10, 255) {
+            /// Where an address is: 0 the start of a unit, 1 near the guess.
+            way: tree(1) by(info: u8, section: u16)
+                [hash(1, info.into()), hash(2, u32::from(info) | u32::from(section) << 8)];
+        }
+        is_free(6, 255) {
+            /// The unit is one that no old symbol names.
+            is_free: flag by() [0];
+        }
+        unit(14, 255) {
+            /// The unit against the last one's, among those or among all.
+            unit: signed by(is_free: bool, last_info: u8) [is_free.into(), hash(1, last_info.into())];
+        }
+        value(18, 255) {
+            /// The address against the guess.
+            value: signed by(info: u8, section: u16)
+                [hash(1, u32::from(info) | u32::from(section) << 8), hash(2, u32::from(info))];
+        }
+        size(16, 255) {
+            /// The size against the guess.
+            size: signed by(info: u8, section: u16, last_size: u64)
+                [hash(1, info.into()), hash(2, section.into()), hash(3, last_size as u32)];
         }
     }
 }
@@ -99,53 +131,36 @@ impl<'c> Coder<'c> {
     pub fn fields<S: Symbols>(&mut self, s: &mut S, e: &Expected, old: &Row, known: &Row) -> Result<Row> {
         let mut new = e.row;
         let mut flags = 0;
-        let mut same = |s: &mut S, m: &mut Model, field: u32, same: bool| {
-            let told = s.flag(
-                m,
-                &[
-                    hash(1, field),
-                    hash(hash(2, field), flags),
-                    hash(hash(3, field), e.trust),
-                ],
-                same,
-            );
+        let mut same = |s: &mut S, m: &mut FieldModels, field: u32, same: bool| {
+            let told = m.same(s, field, flags, e.trust, same);
             flags = flags << 1 | u32::from(!told);
             told
         };
-        let value_kept = same(s, &mut self.m.same, 0, known.value == new.value);
+        let value_kept = same(s, self.m, 0, known.value == new.value);
         if !value_kept {
             let others = &e.values[1..e.count.max(1)];
             let index = others
                 .iter()
                 .position(|&v| v == known.value)
                 .map_or(0, |i| i as u32 + 1);
-            let index = s.tree(&mut self.m.guess, &[hash(1, e.trust), 2], 3, index) as usize;
+            let index = self.m.guess(s, e.trust, index) as usize;
             new.value = match index.checked_sub(1) {
                 Some(i) => *e.values[..GUESSES].get(i + 1).unwrap_or(&0),
                 None => self.value(s, &new, known, e.row.value),
             };
             new.size = self.ground.resize(old, new.value);
         }
-        if !same(s, &mut self.m.same, 1, known.size == new.size) {
+        if !same(s, self.m, 1, known.size == new.size) {
             new.size = self.size(s, &new, known);
         }
-        if !same(s, &mut self.m.same, 2, known.name == new.name) {
+        if !same(s, self.m, 2, known.name == new.name) {
             new.name = self.name(s, known)?;
         }
-        if !same(
-            s,
-            &mut self.m.same,
-            3,
-            (known.info, known.other) == (new.info, new.other),
-        ) {
+        if !same(s, self.m, 3, (known.info, known.other) == (new.info, new.other)) {
             self.info(s, &mut new, known);
         }
-        if !same(s, &mut self.m.same, 4, known.section == new.section) {
-            new.section = s.number(
-                &mut self.m.section,
-                &[1, hash(2, new.section.into())],
-                known.section.into(),
-            ) as u16;
+        if !same(s, self.m, 4, known.section == new.section) {
+            new.section = self.m.section(s, new.section, known.section.into()) as u16;
         }
         Ok(new)
     }
@@ -161,14 +176,10 @@ impl<'c> Coder<'c> {
         let like = self.like[slot];
         let mut new = Row { name, ..like };
         let alike = (known.info, known.other, known.section) == (like.info, like.other, like.section);
-        let contexts = [1, hash(2, like.info.into()), hash(3, slot as u32)];
-        if !s.flag(&mut self.m.like, &contexts, alike) {
+        if !self.m.like(s, like.info, slot as u32, alike) {
             self.info(s, &mut new, known);
-            let contexts = [
-                hash(1, u32::from(new.info)),
-                hash(hash(2, new.info.into()), self.last.section.into()),
-            ];
-            new.section = s.number(&mut self.m.section, &contexts, known.section.into()) as u16;
+            let section = known.section.into();
+            new.section = self.m.new_section(s, new.info, self.last.section, section) as u16;
         }
         let base = if new.has_address() {
             self.seen.after(new.section)
@@ -180,8 +191,7 @@ impl<'c> Coder<'c> {
         if let Some(unit) = self.ground.unit(new.value).filter(|_| new.is_function()) {
             new.size = u64::from(self.ground.units()[unit].1);
         }
-        let contexts = [5, u32::from(new.info), u32::from(new.section)];
-        if !s.flag(&mut self.m.like, &contexts, known.size == new.size) {
+        if !self.m.like_size(s, new.info, new.section, known.size == new.size) {
             new.size = self.size(s, &new, known);
         }
         self.like[slot] = new;
@@ -196,7 +206,7 @@ impl<'c> Coder<'c> {
         }
         let starts = &self.names.starts;
         let truth = starts.find(known.name).unwrap_or(0);
-        let away = s.signed(&mut self.m.text, &[1, 2], truth as i64 - self.fresh as i64);
+        let away = self.m.string(s, truth as i64 - self.fresh as i64);
         let index = usize::try_from((self.fresh as i64).saturating_add(away)).unwrap_or(usize::MAX);
         if index >= starts.len() {
             return Err(Error::DamagedPatch("a symbol's name is not there"));
@@ -205,15 +215,13 @@ impl<'c> Coder<'c> {
             self.fresh = index + 1;
         }
         let start = starts.place(index).0;
-        let into = s.number(&mut self.m.text, &[3, 4], known.name.wrapping_sub(start).into());
+        let into = self.m.into(s, known.name.wrapping_sub(start).into());
         Ok(start.wrapping_add(into as u32))
     }
 
     fn info<S: Symbols>(&mut self, s: &mut S, new: &mut Row, known: &Row) {
-        let contexts = [hash(1, new.info.into()), hash(2, u32::from(self.last.section))];
-        new.info = s.byte(&mut self.m.info, &contexts, known.info);
-        let contexts = [hash(3, new.info.into()), hash(4, u32::from(new.other))];
-        new.other = s.byte(&mut self.m.info, &contexts, known.other);
+        new.info = self.m.info(s, new.info, self.last.section, known.info);
+        new.other = self.m.other(s, new.info, new.other, known.other);
     }
 
     /// A value: a unit of code counted from the last one, or an address near `base`.
@@ -224,19 +232,13 @@ impl<'c> Coder<'c> {
             None
         };
         let way = if unit.is_some() { UNIT } else { NEAR };
-        let kind = u32::from(new.info) | u32::from(new.section) << 8;
-        let way = s.tree(
-            &mut self.m.way,
-            &[hash(1, new.info.into()), hash(2, kind)],
-            1,
-            way,
-        );
+        let way = self.m.way(s, new.info, new.section, way);
         if way == UNIT {
             // Counted among the units that no old symbol names, if it is one of them.
             let free = &self.ground.free;
             let unit = unit.unwrap_or(0);
             let rank = free.binary_search(&(unit as u32)).ok();
-            let is_free = s.flag(&mut self.m.is_free, &[0], rank.is_some());
+            let is_free = self.m.is_free(s, rank.is_some());
             let (at, from) = match rank {
                 _ if !is_free => (unit, self.unit),
                 rank => (
@@ -244,11 +246,7 @@ impl<'c> Coder<'c> {
                     free.partition_point(|&u| (u as usize) < self.unit),
                 ),
             };
-            let away = s.signed(
-                &mut self.m.unit,
-                &[is_free.into(), hash(1, self.last.info.into())],
-                at as i64 - from as i64,
-            );
+            let away = self.m.unit(s, is_free, self.last.info, at as i64 - from as i64);
             let index = usize::try_from((from as i64).saturating_add(away)).unwrap_or(usize::MAX);
             let index = if is_free {
                 free.get(index).map_or(usize::MAX, |&u| u as usize)
@@ -257,24 +255,13 @@ impl<'c> Coder<'c> {
             };
             return self.ground.units().get(index).map_or(0, |u| u.0.into());
         }
-        let contexts = [hash(1, kind), hash(2, u32::from(new.info))];
-        base.wrapping_add_signed(s.signed(
-            &mut self.m.value,
-            &contexts,
-            known.value.wrapping_sub(base) as i64,
-        ))
+        let away = known.value.wrapping_sub(base) as i64;
+        base.wrapping_add_signed(self.m.value(s, new.info, new.section, away))
     }
 
     fn size<S: Symbols>(&mut self, s: &mut S, new: &Row, known: &Row) -> u64 {
-        let contexts = [
-            hash(1, new.info.into()),
-            hash(2, new.section.into()),
-            hash(3, self.last.size as u32),
-        ];
-        new.size.wrapping_add_signed(s.signed(
-            &mut self.m.size,
-            &contexts,
-            known.size.wrapping_sub(new.size) as i64,
-        ))
+        let more = known.size.wrapping_sub(new.size) as i64;
+        new.size
+            .wrapping_add_signed(self.m.size(s, new.info, new.section, self.last.size, more))
     }
 }

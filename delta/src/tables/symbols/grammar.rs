@@ -4,7 +4,7 @@ use super::fields::{Coder, FieldModels};
 use super::ground::{Expected, Ground, Seen};
 use super::pair::pair;
 use super::row::{self, Row};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::recipe::Recipe;
 use crate::tables::names::places::Places;
 use crate::tables::names::{NONE, Names};
@@ -25,31 +25,54 @@ const AGREES: u32 = 3;
 /// Continued old rows that are stepped over.
 const STEPS: usize = 64;
 
-/// Models of all symbol tables.
-pub struct Models {
-    fields: FieldModels,
-    follows: Model,
-    kind: Model,
-    skip: Model,
-    jump: Model,
-    back: Model,
-    by_string: Model,
-    moved: Model,
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Models {
-            fields: FieldModels::default(),
-            follows: Model::new(4, 14, 1023),
-            kind: Model::new(2, 10, 255),
-            skip: Model::new(2, 12, 255),
-            jump: Model::new(1, 14, 255),
-            back: Model::new(2, 8, 255),
-            by_string: Model::new(2, 12, 255),
-            moved: Model::new(2, 12, 255),
+symbols! {
+    /// Models of rows. `follow`: what the string table suggests, 0 nothing, 1 a new row, 2 an old row other than the
+    /// expected, 3 the expected. `history`: for each row so far two bits, 0 as expected, 1 another, 2 a new one, the
+    /// last one lowest. `trust`: that of the expectation.
+    pub struct RowModels {
+        follows(14, 1023) {
+            /// The row is the expected one, as foreseen.
+            follows: flag by(trust: u32, follow: u32, history: u32, info: u8, section: u16)
+                [
+                    hash(hash(1, trust), follow),
+                    hash(hash(2, follow), history & 15),
+                    hash(hash(3, info.into()), u32::from(section) | follow << 16),
+                    hash(4, history & 255 | follow << 8),
+                ];
+        }
+        kind(10, 255) {
+            /// How it relates to the old rows.
+            kind: tree(3) by(history: u32) [hash(1, history & 3), hash(2, history & 31)];
+        }
+        skip(12, 255) {
+            /// Old rows that are skipped.
+            skip: number by(history: u32) [0, history & 7];
+        }
+        jump(14, 255) {
+            /// The old row against the expected one.
+            jump: signed by() [0];
+        }
+        back(8, 255) {
+            /// Which interrupted run goes on.
+            back: tree(3) by(history: u32) [0, history & 7];
+        }
+        by_string(12, 255) {
+            /// It is what the string table suggests.
+            by_string: flag by(follow: u32, history: u32)
+                [hash(hash(1, follow), history & 3), hash(hash(2, follow), history & 31)];
+        }
+        moved(12, 255) {
+            /// A row other than the expected one is as foreseen.
+            moved: flag by(trust: u32, history: u32) [hash(1, trust), hash(2, history & 15)];
         }
     }
+}
+
+/// Models of all symbol tables.
+#[derive(Default)]
+pub struct Models {
+    fields: FieldModels,
+    rows: RowModels,
 }
 
 /// The rows of a new table.
@@ -116,7 +139,8 @@ pub fn code<S: Symbols>(
         pair(&(0..old_count).map(now).collect::<Vec<_>>(), &truth)
     };
 
-    let mut c = Coder::new(&mut m.fields, ground, names, seen);
+    let (m, fields) = (&mut m.rows, &mut m.fields);
+    let mut c = Coder::new(fields, ground, names, seen);
     let mut rows = Rows::default();
     let mut recipe = Recipe::default();
     let mut places = Places::default();
@@ -151,16 +175,8 @@ pub fn code<S: Symbols>(
         } else {
             Expected::default()
         };
-        let contexts = [
-            hash(hash(1, e.trust), follow),
-            hash(hash(2, follow), history & 15),
-            hash(
-                hash(3, e.row.info.into()),
-                u32::from(e.row.section) | follow << 16,
-            ),
-            hash(4, history & 255 | follow << 8),
-        ];
-        let follows = s.flag(&mut m.follows, &contexts, pair == expected && known == e.row);
+        let (row, right) = (&e.row, pair == expected && known == e.row);
+        let follows = m.follows(s, e.trust, follow, history, row.info, row.section, right);
         if follows && expected >= old_count {
             return Err(damaged());
         }
@@ -170,11 +186,7 @@ pub fn code<S: Symbols>(
             let by_string = other.is_some_and(|j| j as usize == pair)
                 && pair != expected
                 && (pair != NONE as usize || known.name == names.starts.place(c.string).0);
-            let contexts = [
-                hash(hash(1, follow), history & 3),
-                hash(hash(2, follow), history & 31),
-            ];
-            let by_string = matches!(follow, FRESH | OLD) && s.flag(&mut m.by_string, &contexts, by_string);
+            let by_string = matches!(follow, FRESH | OLD) && m.by_string(s, follow, history, by_string);
             let skipped = |j: usize| j < old_count && (used[j] || alive[j] != j as u32);
             let mut kind = match pair {
                 p if p == NONE as usize => INSERT,
@@ -187,22 +199,17 @@ pub fn code<S: Symbols>(
                 kind = if follow == FRESH { INSERT } else { JUMP };
                 source = other.unwrap_or(NONE) as usize;
             } else {
-                kind = s.tree(
-                    &mut m.kind,
-                    &[hash(1, history & 3), hash(2, history & 31)],
-                    3,
-                    kind,
-                );
+                kind = m.kind(s, history, kind);
                 if kind == SKIP {
-                    let skip = s.number(&mut m.skip, &[0, history & 7], pair.wrapping_sub(expected) as u64);
+                    let skip = m.skip(s, history, pair.wrapping_sub(expected) as u64);
                     source = expected.saturating_add(skip.min(1 << 32) as usize);
                 } else if kind == BACK {
                     let left: Vec<usize> = places.left(skipped).collect();
                     let which = left.iter().position(|&j| j == pair).unwrap_or(0) as u32;
-                    let which = s.tree(&mut m.back, &[0, history & 7], 3, which);
+                    let which = m.back(s, history, which);
                     source = left.get(which as usize).copied().unwrap_or(usize::MAX);
                 } else if kind != INSERT && kind != FIELDS {
-                    let jump = s.signed(&mut m.jump, &[0], pair as i64 - expected as i64);
+                    let jump = m.jump(s, pair as i64 - expected as i64);
                     source = usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX);
                 }
             }
@@ -220,9 +227,7 @@ pub fn code<S: Symbols>(
                 }
                 let right = known == e.row;
                 new = e.row;
-                if source == expected
-                    || !s.flag(&mut m.moved, &[hash(1, e.trust), hash(2, history & 15)], right)
-                {
+                if source == expected || !m.moved(s, e.trust, history, right) {
                     new = c.fields(s, &e, &old_row(source), &known)?;
                 }
             }
