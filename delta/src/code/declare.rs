@@ -40,6 +40,7 @@ macro_rules! symbols {
         }
 
         #[allow(dead_code, reason = "not every grammar is asked for its memory")]
+        #[allow(clippy::too_many_arguments, reason = "a symbol has as many as its contexts are made of")]
         impl $models {
             /// Bytes of memory that the models hold.
             pub fn memory(&self) -> u64 {

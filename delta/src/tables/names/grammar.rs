@@ -4,7 +4,7 @@ use super::places::{Places, unused};
 use super::spell::Speller;
 use super::tokens::{self, Span, TokenMap};
 use super::{NONE, Names, Starts, pair};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 
@@ -29,36 +29,69 @@ const SERIES: usize = 4;
 /// New tokens that are remembered.
 const RECENT: usize = 128;
 
-struct Models {
-    follows: Model,
-    kind: Model,
-    skip: Model,
-    jump: Model,
-    relation: Model,
-    token: Model,
-    length: Model,
-    letter: Model,
-    count: Model,
-    back: Model,
-    which: Model,
-    recent: Model,
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Models {
-            follows: Model::new(4, 14, 1023),
-            kind: Model::new(2, 10, 255),
-            skip: Model::new(2, 12, 255),
-            jump: Model::new(1, 14, 255),
-            relation: Model::new(2, 10, 255),
-            token: Model::new(3, 12, 255),
-            length: Model::new(2, 12, 255),
-            letter: Model::new(1, 12, 1023),
-            count: Model::new(3, 12, 255),
-            back: Model::new(2, 8, 255),
-            which: Model::new(2, 8, 255),
-            recent: Model::new(2, 10, 255),
+symbols! {
+    /// Models of names, afresh for each table. `unsure`: tokens of the old name whose new form is not known, at most
+    /// 3. `history`: for each name so far whether it was not as expected, the last one lowest. `step`: 1 plus the last
+    /// step of a counted name, at most 6; 0 where the name before was none.
+    struct Models {
+        follows(14, 1023) {
+            /// The name is the expected old one with its tokens replaced. `len`: bytes of that.
+            follows: flag by(unsure: u32, history: u32, len: usize)
+                [
+                    hash(1, unsure | (history & 1) << 2),
+                    hash(hash(2, unsure), history & 15),
+                    hash(hash(3, unsure), history & 255),
+                    hash(4, len.min(63) as u32),
+                ];
+        }
+        kind(10, 255) {
+            /// How it relates to the expected one; `history` with this name in it. `none`: there is no series yet.
+            kind: tree(3) by(unsure: u32, none: bool, history: u32, step: u32)
+                [hash(1, unsure | u32::from(none) << 2), hash(hash(2, history & 7), step)];
+        }
+        skip(12, 255) {
+            /// Old names that are skipped.
+            skip: number by(history: u32) [0, history & 7];
+        }
+        jump(14, 255) {
+            /// The old name against the expected one.
+            jump: signed by() [0];
+        }
+        relation(10, 255) {
+            /// How it relates to another old name, told by `kind`.
+            relation: tree(2) by(unsure: u32, kind: u32) [hash(1, unsure), hash(2, kind)];
+        }
+        token(12, 255) {
+            /// A token is as expected. `how`: 1 if it stood in the name before, plus 2 if it was learned; `i`: its
+            /// number; `len`: bytes of the old one.
+            token: flag by(how: u32, i: usize, len: usize)
+                [hash(1, how), hash(2, (i as u32).min(7)), hash(3, how | (len as u32) << 2)];
+        }
+        length(12, 255) {
+            /// Bytes of a new token.
+            length: number by(old: usize) [old as u32, 255];
+        }
+        letter(12, 1023) {
+            /// A byte of it. `alphabet`: 1 if the old one is of hexadecimal digits, plus 2 if of decimal ones.
+            letter: byte by(alphabet: u32) [alphabet];
+        }
+        count(12, 255) {
+            /// The number of a counted name, against one more than the last. `first`: the first byte of the name.
+            count: signed by(step: u32, first: u32) [hash(1, step), hash(2, first), hash(hash(3, first), step)];
+        }
+        back(8, 255) {
+            /// Which interrupted run goes on.
+            back: tree(3) by(history: u32) [0, history & 7];
+        }
+        which(8, 255) {
+            /// Which series goes on, the latest first.
+            which: tree(2) by(step: u32) [0, 1 + step];
+        }
+        recent(10, 255) {
+            /// Which of the new tokens told before, from 1, counted on from the one behind the token told before in
+            /// this name if there is one (`after`); 0 for none. `old`: bytes of the old token.
+            recent: number by(after: bool, old: usize)
+                [hash(1, u32::from(after) | u32::from(old > 20) << 1), hash(2, old as u32)];
         }
     }
 }
@@ -116,24 +149,15 @@ impl<'c> Coder<'c> {
             places.expected = unused(places.expected, |j| self.is_used(j)).min(count);
             let expected = places.expected;
             let (mut guess, unsure) = self.predict(expected);
-            let contexts = [
-                hash(1, unsure | (history & 1) << 2),
-                hash(hash(2, unsure), history & 15),
-                hash(hash(3, unsure), history & 255),
-                hash(4, guess.len().min(63) as u32),
-            ];
             let follows = pair as usize == expected && known == guess;
-            let follows = s.flag(&mut self.m.follows, &contexts, follows) && expected < count;
+            let follows = self.m.follows(s, unsure, history, guess.len(), follows) && expected < count;
             history = history << 1 | u32::from(!follows);
             let mut source = expected;
             let mut relation = SAME;
             if !follows {
                 let known_relation = self.relation_of(&places, pair, known);
-                let contexts = [
-                    hash(1, unsure | u32::from(self.series.is_empty()) << 2),
-                    hash(hash(2, history & 7), self.step),
-                ];
-                relation = s.tree(&mut self.m.kind, &contexts, 3, known_relation);
+                let none = self.series.is_empty();
+                relation = self.m.kind(s, unsure, none, history, self.step, known_relation);
                 if relation == NEXT {
                     guess = self.next(s, known)?;
                 } else if relation >= SKIP {
@@ -144,9 +168,8 @@ impl<'c> Coder<'c> {
                     } else {
                         self.by_tokens(source, known)
                     };
-                    let contexts = [hash(1, unsure), hash(2, relation)];
                     guess = other;
-                    relation = s.tree(&mut self.m.relation, &contexts, 2, known_relation);
+                    relation = self.m.relation(s, unsure, relation, known_relation);
                 }
                 if relation < SPELL && source >= count {
                     return Err(Error::DamagedPatch("a name continues one that is not there"));
@@ -205,14 +228,14 @@ impl<'c> Coder<'c> {
         let source = if relation == BACK {
             let left: Vec<usize> = places.left(|j| self.is_used(j)).collect();
             let which = left.iter().position(|&j| j == pair as usize).unwrap_or(0);
-            let which = s.tree(&mut self.m.back, &[0, history & 7], 3, which as u32);
+            let which = self.m.back(s, history, which as u32);
             left.get(which as usize).copied().unwrap_or(usize::MAX)
         } else if relation == SKIP {
             let skip = (pair as usize).wrapping_sub(expected) as u64;
-            let skip = s.number(&mut self.m.skip, &[0, history & 7], skip);
+            let skip = self.m.skip(s, history, skip);
             expected.saturating_add(skip.min(1 << 32) as usize)
         } else {
-            let jump = s.signed(&mut self.m.jump, &[0], i64::from(pair) - expected as i64);
+            let jump = self.m.jump(s, i64::from(pair) - expected as i64);
             usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX)
         };
         if source < count {
@@ -249,7 +272,7 @@ impl<'c> Coder<'c> {
     fn next<S: Symbols>(&mut self, s: &mut S, known: &[u8]) -> Result<Vec<u8>> {
         let damaged = Error::DamagedPatch("a name counts on from one without a number");
         let which = self.series_of(known).unwrap_or(0) as u32;
-        let which = s.tree(&mut self.m.which, &[0, 1 + self.step], 2, which);
+        let which = self.m.which(s, self.step, which);
         let Some(&index) = self.series.get(which as usize) else {
             return Err(damaged);
         };
@@ -260,12 +283,7 @@ impl<'c> Coder<'c> {
         let value = tokens::value(last, span);
         let truth = tokens::number(known).map_or(0, |span| tokens::value(known, span));
         let first = u32::from(last[0]);
-        let contexts = [
-            hash(1, self.step),
-            hash(2, first),
-            hash(hash(3, first), self.step),
-        ];
-        let step = s.signed(&mut self.m.count, &contexts, truth as i64 - value as i64 - 1);
+        let step = self.m.count(s, self.step, first, truth as i64 - value as i64 - 1);
         let number = (value as i64 + 1)
             .checked_add(step)
             .and_then(|n| u64::try_from(n).ok());
@@ -371,12 +389,7 @@ impl<'c> Coder<'c> {
                 None => self.map.get(token).unwrap_or(token),
             };
             let how = u32::from(twin.is_some()) | u32::from(self.map.get(token).is_some()) << 1;
-            let contexts = [
-                hash(1, how),
-                hash(2, (i as u32).min(7)),
-                hash(3, how | (token.len() as u32) << 2),
-            ];
-            let told = if s.flag(&mut self.m.token, &contexts, truth == expected) {
+            let told = if self.m.token(s, how, i, token.len(), truth == expected) {
                 expected.to_vec()
             } else {
                 self.token(s, token, new.last(), truth)?
@@ -406,12 +419,7 @@ impl Coder<'_> {
         let rank = (0..recent)
             .find(|&k| self.recent[ranks(k)] == truth)
             .map_or(0, |k| k as u64 + 1);
-        let kind = u32::from(after.is_some()) | u32::from(old.len() > 20) << 1;
-        let rank = s.number(
-            &mut self.m.recent,
-            &[hash(1, kind), hash(2, old.len() as u32)],
-            rank,
-        ) as usize;
+        let rank = self.m.recent(s, after.is_some(), old.len(), rank) as usize;
         if let Some(k) = rank.checked_sub(1).filter(|&k| k < recent) {
             return Ok(self.recent[ranks(k)].clone());
         }
@@ -420,13 +428,13 @@ impl Coder<'_> {
             .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
         let decimal = old.iter().all(u8::is_ascii_digit);
         let alphabet = u32::from(hex) | u32::from(decimal) << 1;
-        let length = s.number(&mut self.m.length, &[old.len() as u32, 255], truth.len() as u64);
+        let length = self.m.length(s, old.len(), truth.len() as u64);
         if length > tokens::LONGEST as u64 {
             return Err(Error::DamagedPatch("a token is too long"));
         }
         let letter = |k| truth.get(k).copied().unwrap_or(0);
         let told: Vec<u8> = (0..length as usize)
-            .map(|k| s.byte(&mut self.m.letter, &[alphabet], letter(k)))
+            .map(|k| self.m.letter(s, alphabet, letter(k)))
             .collect();
         if recent == RECENT {
             self.recent.remove(0);

@@ -8,7 +8,7 @@ pub mod tokens;
 
 use self::grammar::Coder;
 use super::{Made, World};
-use crate::code::{Model, Symbols};
+use crate::code::{Symbols, symbols};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 
@@ -112,9 +112,19 @@ pub fn fits(bytes: &[u8]) -> bool {
     bytes.last() == Some(&0) && bytes.len() as u64 <= LARGEST
 }
 
+symbols! {
+    /// Models of a string table, afresh for each.
+    struct TableModels {
+        whole(4, 255) {
+            /// The table is the old one.
+            whole: flag by() [0];
+        }
+    }
+}
+
 /// Codes the table of one section; keeps its recipe in `made`.
 pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Made) -> Result<Names> {
-    let mut whole = Model::new(1, 4, 255);
+    let mut models = TableModels::default();
     let size = world.elf.sections[section].size;
     let old_table = world.old_bytes(section)?;
     let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
@@ -128,7 +138,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Mad
     };
     let mut recipe = Recipe::default();
     let same = truth.is_some_and(|t| t == old_table) && fits(&old_table);
-    if s.flag(&mut whole, &[0], same) {
+    if models.whole(s, same) {
         if size != old_table.len() as u64 || !fits(&old_table) {
             return Err(Error::DamagedPatch("a string table has another length"));
         }

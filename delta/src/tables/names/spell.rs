@@ -1,32 +1,62 @@
 //! Names that no old name explains, byte by byte: contexts of the name so far, and a trail of a similar one.
 
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
 /// Bytes that find a trail.
 const SEED: usize = 5;
 const SLOTS: u32 = 18;
-const CONTEXTS: usize = 8;
 /// Longest name that is spelled out, in bytes.
 const LONGEST: usize = 1 << 20;
 
+symbols! {
+    /// Models of spelled names.
+    struct SpellModels {
+        byte(20, 255) {
+            /// A byte, the closing zero too.
+            byte: byte by(f: &Foresight)
+                [
+                    hash(1, f.last(1)),
+                    hash(2, f.last(2)),
+                    hash(3, f.last(3)),
+                    hash(4, f.last(4)),
+                    hash(5, f.last(6)),
+                    hash(hash(6, f.like), f.like_hits.min(15)),
+                    hash(hash(7, f.seen), f.seen_hits.min(31)),
+                    hash(hash(hash(8, f.like), f.seen), f.last(1)),
+                ];
+        }
+    }
+}
+
+// symbols: What spelled names go by:
+struct Foresight<'f> {
+    /// All names so far.
+    table: &'f [u8],
+    /// What follows in the similar name, 256 if nothing is expected there, and how often that was right in a row.
+    like: u32,
+    like_hits: u32,
+    /// The same for the place in the table.
+    seen: u32,
+    seen_hits: u32,
+}
+
+impl Foresight<'_> {
+    /// A hash of the last bytes, however many there are.
+    fn last(&self, k: usize) -> u32 {
+        let last = &self.table[self.table.len().saturating_sub(k)..];
+        last.iter().fold(0, |h, &b| hash(h, u32::from(b) + 1))
+    }
+}
+// end
+
 /// Spells names; remembers where in the table the last bytes were seen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Speller {
-    byte: Model,
+    models: SpellModels,
     trail: Vec<u32>,
     /// Bytes of the table that `trail` knows.
     indexed: usize,
-}
-
-impl Default for Speller {
-    fn default() -> Self {
-        Speller {
-            byte: Model::new(CONTEXTS, 20, 255),
-            trail: Vec::new(),
-            indexed: 0,
-        }
-    }
 }
 
 fn seed(bytes: &[u8]) -> Option<usize> {
@@ -76,23 +106,15 @@ impl Speller {
             }
             let by_like = like.map_or(256, |at| u32::from(near.get(at).copied().unwrap_or(0)));
             let by_seen = seen.map_or(256, |at| u32::from(table[at]));
-            let last = |k: usize| {
-                table[table.len().saturating_sub(k)..]
-                    .iter()
-                    .fold(0, |h, &b| hash(h, u32::from(b) + 1))
+            let foresight = Foresight {
+                table,
+                like: by_like,
+                like_hits,
+                seen: by_seen,
+                seen_hits,
             };
-            let o1 = last(1);
-            let contexts = [
-                hash(1, o1),
-                hash(2, last(2)),
-                hash(3, last(3)),
-                hash(4, last(4)),
-                hash(5, last(6)),
-                hash(hash(6, by_like), like_hits.min(15)),
-                hash(hash(7, by_seen), seen_hits.min(31)),
-                hash(hash(hash(8, by_like), by_seen), o1),
-            ];
-            let byte = s.byte(&mut self.byte, &contexts, truth.get(n).copied().unwrap_or(0));
+            let known = truth.get(n).copied().unwrap_or(0);
+            let byte = self.models.byte(s, &foresight, known);
             table.push(byte);
             if byte == 0 {
                 return Ok(());
