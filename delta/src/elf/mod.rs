@@ -76,6 +76,8 @@ pub struct Elf {
     pub table: (u64, u64),
     /// Index of the section-name table.
     pub names: usize,
+    /// What was subtracted from the addresses of loaded sections, so that they fit 32 bits: 0 where they do.
+    pub base: u64,
     /// Sections in table order.
     pub sections: Vec<Section>,
 }
@@ -136,6 +138,18 @@ pub fn names_place(first: &[u8], table: &[u8]) -> Option<(u64, u64)> {
     fits.then_some((names.sh_offset, names.sh_size))
 }
 
+/// Bases are multiples of this many bytes, and so far below the first section.
+const BASE_UNIT: u64 = 1 << 20;
+
+/// What to subtract from the addresses of loaded sections: 0 if all end below 2^32.
+fn base_of(sections: &[Section]) -> u64 {
+    let loaded = || sections.iter().filter(|s| s.is_loaded());
+    let first = loaded().map(|s| s.addr).min().unwrap_or(0);
+    let high = loaded().any(|s| s.addr + s.size >= u64::from(u32::MAX));
+    let base = first / BASE_UNIT * BASE_UNIT;
+    if high { base.saturating_sub(BASE_UNIT) } else { 0 }
+}
+
 impl Elf {
     /// Assembles the skeleton from its three parts; `None` if they do not fit together.
     pub fn from_parts(first: &[u8], table: &[u8], names: &[u8]) -> Option<Elf> {
@@ -163,6 +177,10 @@ impl Elf {
             }
             sections.push(section);
         }
+        let base = base_of(&sections);
+        for section in sections.iter_mut().filter(|s| s.is_loaded()) {
+            section.addr -= base;
+        }
         Some(Elf {
             is_64: header.e_ident[4] == 2,
             machine: header.e_machine,
@@ -170,6 +188,7 @@ impl Elf {
             head_len: places.head_len,
             table: places.table,
             names: header.e_shstrndx.into(),
+            base,
             sections,
         })
     }

@@ -39,7 +39,7 @@ pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
             };
             let (rows, names) = (content(section), content(strings));
             let len = row::len(elf.is_64);
-            let inside = |r: &[u8]| (Row::read(elf.is_64, r).name as usize) < names.len();
+            let inside = |r: &[u8]| (Row::read(elf.is_64, elf.base, r).name as usize) < names.len();
             names::fits(names) && rows.len().is_multiple_of(len) && rows.chunks_exact(len).all(inside)
         }
         _ if symbols.is_none() || !fits(elf, bytes, Table::Symbols, link) => false,
@@ -93,7 +93,7 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
         };
         let strings = content(strings);
         for row in content(table).chunks_exact(row::len(elf.is_64)) {
-            let row = Row::read(elf.is_64, row);
+            let row = Row::read(elf.is_64, elf.base, row);
             let name = strings.get(row.name as usize..).unwrap_or_default();
             let end = name.iter().position(|&b| b == 0).unwrap_or(0);
             if let Ok(addr) = u32::try_from(row.value)

@@ -28,12 +28,12 @@ pub fn len(is_64: bool) -> usize {
 }
 
 impl Row {
-    /// Reads a row of [`len`] bytes.
-    pub fn read(is_64: bool, b: &[u8]) -> Row {
+    /// Reads a row of [`len`] bytes of a file with a base, which addresses are then without.
+    pub fn read(is_64: bool, base: u64, b: &[u8]) -> Row {
         let half = |at: usize| u16::from_le_bytes([b[at], b[at + 1]]);
         let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        if is_64 {
+        let row = if is_64 {
             Row {
                 name: word(0),
                 info: b[4],
@@ -52,19 +52,24 @@ impl Row {
                 value,
                 size,
             }
+        };
+        Row {
+            value: row.value.wrapping_sub(if row.has_address() { base } else { 0 }),
+            ..row
         }
     }
 
     /// The bytes of a row, the first [`len`] of what is returned.
-    pub fn bytes(&self, is_64: bool) -> [u8; LONGEST] {
+    pub fn bytes(&self, is_64: bool, base: u64) -> [u8; LONGEST] {
+        let value = self.value.wrapping_add(if self.has_address() { base } else { 0 });
         let mut out = [0; LONGEST];
         out[..4].copy_from_slice(&self.name.to_le_bytes());
         let rest = if is_64 {
-            out[8..16].copy_from_slice(&self.value.to_le_bytes());
+            out[8..16].copy_from_slice(&value.to_le_bytes());
             out[16..24].copy_from_slice(&self.size.to_le_bytes());
             4
         } else {
-            out[4..8].copy_from_slice(&(self.value as u32).to_le_bytes());
+            out[4..8].copy_from_slice(&(value as u32).to_le_bytes());
             out[8..12].copy_from_slice(&(self.size as u32).to_le_bytes());
             12
         };
@@ -97,8 +102,14 @@ mod tests {
     #[test]
     fn rows_come_back() {
         let bytes: Vec<u8> = (1..25).collect();
-        assert_eq!(Row::read(true, &bytes).bytes(true)[..], bytes[..]);
-        assert_eq!(Row::read(false, &bytes[..16]).bytes(false)[..16], bytes[..16]);
-        assert_eq!(Row::read(true, &bytes).section, 0x0807);
+        for base in [0, 1 << 40] {
+            let (long, short) = (
+                Row::read(true, base, &bytes),
+                Row::read(false, base, &bytes[..16]),
+            );
+            assert_eq!(long.bytes(true, base)[..], bytes[..]);
+            assert_eq!(short.bytes(false, base)[..16], bytes[..16]);
+            assert_eq!(long.section, 0x0807);
+        }
     }
 }
