@@ -74,7 +74,7 @@ macro_rules! symbol {
         ($($width:expr,)?), $(#[$about:meta])*) => {
         $(#[$about])*
         #[inline]
-        fn $symbol<S: $crate::code::Symbols>(&mut self, s: &mut S, $($arg: $type,)* value: $value) -> $value {
+        pub fn $symbol<S: $crate::code::Symbols>(&mut self, s: &mut S, $($arg: $type,)* value: $value) -> $value {
             s.$call(&mut self.$model, &[$($context),+], $($width,)? value)
         }
     };

@@ -7,7 +7,7 @@ mod sites;
 use super::World;
 use super::landmarks::Landmarks;
 use super::order::{Order, OrderModels};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
 use crate::predict::UnitView;
@@ -166,7 +166,7 @@ impl Exceptions {
             specs: 0,
         };
         let plain = found.is_none() || is.is_some();
-        if s.flag(&mut self.raw.plain, &[0], plain) {
+        if self.raw.plain(s, plain) {
             let is = is.as_ref().map(|(l, _)| l);
             let was = was.as_ref().map(|(l, _)| l);
             let targets = &mut world.targets;
@@ -304,13 +304,8 @@ impl Exceptions {
         };
         // Tables with types are aligned, those without may not be.
         let typed = next.map_or(2, |e| u32::from(e.encoding != OMIT));
-        let state = usual as u32 | typed << 2 | u32::from(!old.is_empty()) << 4;
-        let contexts = [
-            hash(1, state),
-            hash(2, typed << 2 | usual as u32),
-            hash(hash(3, state), self.last_way),
-        ];
-        let way = s.tree(&mut self.raw.way, &contexts, 2, way);
+        let (is_old, last) = (!old.is_empty(), self.last_way);
+        let way = self.raw.way(s, usual as u32, typed, is_old, last, way);
         self.last_way = way;
         let zeros = if way == ALIGNED || way == AS_OLD { usual } else { 0 };
         let tail = if way == AS_OLD { old } else { &[] };
@@ -327,22 +322,32 @@ impl Exceptions {
     }
 }
 
-/// Models of what has no structure.
-#[derive(Debug)]
-struct RawModels {
-    plain: Model,
-    way: Model,
-    length: Model,
-    byte: Model,
-}
-
-impl Default for RawModels {
-    fn default() -> Self {
-        RawModels {
-            plain: Model::new(1, 6, 255),
-            way: Model::new(3, 10, 255),
-            length: Model::new(1, 12, 255),
-            byte: Model::new(2, 14, 255),
+symbols! {
+    /// Models of what has no structure, and of how tables stand.
+    struct RawModels {
+        plain(6, 255) {
+            /// The table has the usual form.
+            plain: flag by() [0];
+        }
+        way(10, 255) {
+            /// What stands before the next table: 0 nothing, 1 zeros up to a multiple of 4, 2 those and what stood
+            /// behind the old table that the last one continues, 3 bytes. `usual`: zeros up to there; `typed`: 1 if
+            /// the next table has types, 0 if not, 2 behind the last one; `old`: something but zeros stood there;
+            /// `last`: the answer before.
+            way: tree(2) by(usual: u32, typed: u32, old: bool, last: u32)
+                [
+                    hash(1, usual | typed << 2 | u32::from(old) << 4),
+                    hash(2, typed << 2 | usual),
+                    hash(hash(3, usual | typed << 2 | u32::from(old) << 4), last),
+                ];
+        }
+        length(12, 255) {
+            /// Raw bytes.
+            length: number by() [0];
+        }
+        byte(14, 255) {
+            /// One of them. `last`: the one before, or 0.
+            byte: byte by(last: u32) [1, hash(2, last)];
         }
     }
 }
@@ -350,7 +355,7 @@ impl Default for RawModels {
 impl RawModels {
     /// Codes bytes that nothing explains, at most `limit`.
     fn code<S: Symbols>(&mut self, s: &mut S, truth: &[u8], limit: usize) -> Result<Vec<u8>> {
-        let len = s.number(&mut self.length, &[0], truth.len() as u64);
+        let len = self.length(s, truth.len() as u64);
         if len > limit as u64 {
             return Err(Error::DamagedPatch("exception tables are too long"));
         }
@@ -358,7 +363,7 @@ impl RawModels {
         let mut last = 0;
         for i in 0..len as usize {
             let known = truth.get(i).copied().unwrap_or(0);
-            let value = s.byte(&mut self.byte, &[1, hash(2, last)], known);
+            let value = self.byte(s, last, known);
             last = u32::from(value);
             out.push(value);
             if s.exhausted() {

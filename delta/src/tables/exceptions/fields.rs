@@ -1,7 +1,7 @@
 //! The fields of one call site: its landing pad among what may be one, its bounds by the calls inside it.
 
 use super::sites::{Around, Guess, REMEMBERED, SiteModels};
-use crate::code::{Symbols, hash};
+use crate::code::Symbols;
 use crate::elf::exceptions::Site;
 use crate::predict::{Label, Locals, Origin, UnitView};
 use crate::tables::landmarks::{CALL, Landmarks};
@@ -49,8 +49,7 @@ impl SiteModels {
         let twin = around.sites.iter().rev().take(REMEMBERED).find(|t| t.pad == pad);
         let twin = twin.map_or(0xffff, |t| t.action & 0xfff);
         let was = reference.map_or(0xffff, |r| r.site.action & 0xfff);
-        let contexts = [hash(1, twin), hash(hash(2, was), open), hash(hash(3, twin), was)];
-        let action = s.number(&mut self.action, &contexts, u64::from(known.action));
+        let action = self.m.action(s, twin, was, open, u64::from(known.action));
         let action =
             u32::try_from(action).map_err(|_| Error::DamagedPatch("an exception table makes no sense"))?;
         Ok(Site {
@@ -90,27 +89,13 @@ impl SiteModels {
                 1 + known + u32::from(replaced) * 8
             }
         };
-        let contexts = [
-            hash(1, state),
-            hash(2, state | (around.kinds & 15) << 8),
-            hash(
-                3,
-                state | (around.recent.len().min(3) as u32) << 4 | (around.kinds & 1) << 8,
-            ),
-            hash(4, state | (around.kinds & 0xff) << 8),
-        ];
-        match s.tree(&mut self.pad_kind, &contexts, 2, kind) {
+        let many = around.recent.len();
+        match self.m.pad_kind(s, state, around.kinds, many, kind) {
             ABSENT => return Ok(0),
             REFERENCE => return Ok(guess),
             RECENT => {
-                let many = around.recent.len().min(15) as u32;
-                let k = s.tree(
-                    &mut self.recent,
-                    &[1, hash(2, many)],
-                    8,
-                    recent.unwrap_or(0) as u32,
-                );
-                let at = around.recent.len().checked_sub(1 + k as usize);
+                let k = self.m.recent(s, many, recent.unwrap_or(0) as u32);
+                let at = many.checked_sub(1 + k as usize);
                 let damaged = Error::DamagedPatch("a landing pad is unknown");
                 return at.map(|i| around.recent[i]).ok_or(damaged);
             }
@@ -137,8 +122,7 @@ impl SiteModels {
                 way = label.map_or(RAW, |_| LABEL);
             }
         }
-        let contexts = [hash(1, u32::from(first)), hash(2, state), 3];
-        let way = s.tree(&mut self.way, &contexts, 2, way);
+        let way = self.m.way(s, first, state, way);
         match way {
             ONWARD | BACK => {
                 let found = self.walk_pads(s, view, landmarks, (from, way == BACK), truth);
@@ -146,18 +130,9 @@ impl SiteModels {
             }
             LABEL => {
                 let key = label.map_or(0, |l| l.class | u32::from(l.back) << 2);
-                let key = s.tree(
-                    &mut self.label,
-                    &[hash(1, u32::from(first)), hash(2, state)],
-                    3,
-                    key,
-                );
-                let contexts = [
-                    hash(1, key),
-                    hash(2, key | u32::from(first) << 3),
-                    hash(3, key | state << 3),
-                ];
-                let rank = s.number(&mut self.rank, &contexts, u64::from(label.map_or(0, |l| l.rank)));
+                let key = self.m.label(s, first, state, key);
+                let rank = u64::from(label.map_or(0, |l| l.rank));
+                let rank = self.m.rank(s, key, first, state, rank);
                 let label = Label {
                     class: key & 3,
                     back: key & 4 != 0,
@@ -166,7 +141,7 @@ impl SiteModels {
                 view.locals().resolve(origin, label).ok_or_else(damaged)
             }
             _ => {
-                let raw = s.number(&mut self.raw, &[1, 2], u64::from(truth));
+                let raw = self.m.raw_pad(s, u64::from(truth));
                 u32::try_from(raw).map_err(|_| damaged())
             }
         }
@@ -195,16 +170,8 @@ impl SiteModels {
             None => 3,
         };
         let state = open | u32::from(guess.is_some()) << 2 | u32::from(guess == Some(from)) << 3;
-        let contexts = [
-            hash(1, state),
-            hash(2, state | (around.kinds & 3) << 4),
-            hash(3, state | u32::from(guess.is_some_and(|g| g < from)) << 4),
-            hash(
-                4,
-                state | u32::from(around.sites.is_empty()) << 4 | (around.kinds & 15) << 5,
-            ),
-        ];
-        match s.tree(&mut self.form, &contexts, 2, form) {
+        let (before, first) = (guess.is_some_and(|g| g < from), around.sites.is_empty());
+        match self.m.start(s, state, around.kinds, before, first, form) {
             0 => guess.ok_or_else(damaged),
             1 => Ok(from),
             2 => {
@@ -216,7 +183,7 @@ impl SiteModels {
             }
             _ => {
                 let away = i64::from(truth) - i64::from(from);
-                let away = s.signed(&mut self.raw, &[3, 4], away);
+                let away = self.m.raw_start(s, away);
                 u32::try_from(i64::from(from).saturating_add(away)).map_err(|_| damaged())
             }
         }
@@ -245,13 +212,7 @@ impl SiteModels {
         };
         let state = open | u32::from(guess.is_some_and(|g| g > start)) << 2 | 16;
         let touches = u32::from(from == start);
-        let contexts = [
-            hash(1, state),
-            hash(2, state | touches << 5),
-            hash(5, 0),
-            hash(6, open),
-        ];
-        match s.tree(&mut self.form, &contexts, 2, form) {
+        match self.m.end(s, state, touches, open, form) {
             0 => guess.ok_or_else(damaged),
             1 => {
                 let call = self.walk_calls(s, landmarks, first, open | 16, touches, behind.map(|i| i - 1));
@@ -265,7 +226,7 @@ impl SiteModels {
             }
             _ => {
                 let len = i64::from(truth) - i64::from(start);
-                let len = s.signed(&mut self.raw, &[5, 6], len);
+                let len = self.m.raw_len(s, len);
                 u32::try_from(i64::from(start).saturating_add(len)).map_err(|_| damaged())
             }
         }
@@ -286,13 +247,8 @@ impl SiteModels {
         while let Some(call) = calls.next() {
             let callee = landmarks.heads[call];
             let next = calls.peek().map_or(0, |&c| landmarks.heads[c]);
-            let contexts = [
-                hash(1, state | passed.min(7) << 8 | detail << 12),
-                hash(hash(2, state), callee),
-                hash(hash(3, state), next),
-                hash(hash(4, state | passed.min(1) << 8), callee.wrapping_add(next)),
-            ];
-            if s.flag(&mut self.call, &contexts, Some(call) == truth) {
+            let heads = [callee, next];
+            if self.m.call(s, state, passed, detail, heads, Some(call) == truth) {
                 return Some(call);
             }
             passed += 1;
@@ -317,13 +273,8 @@ impl SiteModels {
         while index > least {
             let before = landmarks.heads[index - 1];
             let steps = (call - index).min(15) as u32;
-            let contexts = [
-                hash(1, state | steps << 8),
-                hash(hash(2, state), before),
-                hash(hash(3, before), landmarks.heads[index]),
-                hash(hash(4, steps), landmarks.heads[call]),
-            ];
-            if s.flag(&mut self.back, &contexts, Some(index) == truth) {
+            let heads = [before, landmarks.heads[index], landmarks.heads[call]];
+            if self.m.back(s, state, steps, heads, Some(index) == truth) {
                 break;
             }
             index -= 1;
@@ -347,13 +298,8 @@ impl SiteModels {
             let before = index.checked_sub(1).map_or(0, |i| u32::from(landmarks.roles[i]));
             let open = u32::from(locals.is_open(index));
             let state = before | open << 6 | u32::from(back) << 7;
-            let contexts = [
-                hash(hash(1, head), state),
-                hash(hash(2, head), next),
-                hash(3, state | (passed.min(15) as u32) << 8),
-                hash(hash(4, head), state | (passed.min(3) as u32) << 8),
-            ];
-            if s.flag(&mut self.walk, &contexts, landmarks.starts[index] == truth) {
+            let found = landmarks.starts[index] == truth;
+            if self.m.walk(s, state, passed, [head, next], found) {
                 return Some(index);
             }
             if s.exhausted() {

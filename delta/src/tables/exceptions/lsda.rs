@@ -1,7 +1,7 @@
 //! The exception table of one function against the one of its old function.
 
 use super::sites::{SiteModels, code_sites, project};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::{Encoding, OMIT, uleb_len};
 use crate::elf::exceptions::{LONGEST, Lsda, ULEB};
 use crate::predict::{Guess, Locals, Site, TargetModels, Targets, UnitView};
@@ -13,21 +13,75 @@ const TYPE_SITE: u32 = 40;
 /// Most zero bytes before a type table.
 const PADDING: i64 = 64;
 
-/// Models of everything in a table but its call sites.
+symbols! {
+    /// Models of everything in a table but its call sites. `deepest`: the highest action of a site, at most 63.
+    struct FieldModels {
+        byte(12, 255) {
+            /// Encoding of the types. `was`: the old one, 256 without an old table; `last`: that of the last table.
+            types: byte by(was: u32, last: u32) [hash(1, was), hash(hash(2, was), last)];
+            /// Encoding of the call sites.
+            sites: byte by(was: u32) [hash(3, was), 4];
+        }
+        same(12, 255) {
+            /// Actions and specifications are the old ones. `change`: 1 if `deepest` grew, 2 if it fell; `alike`: the
+            /// call sites are the old ones; `old`: number of old actions.
+            same: flag by(change: u32, alike: bool, old: usize, deepest: u32)
+                [
+                    hash(1, change),
+                    hash(2, change | u32::from(alike) << 2),
+                    hash(3, change | (old.min(15) as u32) << 2 | deepest << 6),
+                ];
+        }
+        count(12, 255) {
+            /// Actions. `was`: as many as in the old table, at most 65535.
+            count: number by(was: u32, deepest: u32) [hash(1, was), hash(2, deepest), hash(hash(3, was), deepest)];
+        }
+        filter(14, 255) {
+            /// Filter of action `i`. `before`: that of the action before, or 0; `last`: encoding of the types.
+            filter: signed by(before: i32, i: usize, deepest: u32, last: u32)
+                [
+                    hash(1, hash(before as u32, i.min(3) as u32)),
+                    hash(2, before as u32),
+                    hash(hash(3, hash(before as u32, i.min(3) as u32)), deepest | last << 8),
+                ];
+        }
+        next(12, 255) {
+            /// Its next action. `before`: that of the action before, or 0.
+            next: signed by(before: i32, filter: i64, i: usize)
+                [hash(1, before as u32), hash(hash(2, filter as u32), i.min(3) as u32)];
+        }
+        specs(12, 255) {
+            /// Bytes of specifications. `least`: the lowest filter, or 0.
+            specs: number by(least: i32) [hash(1, least as u32), 2];
+        }
+        spec(12, 255) {
+            /// One of them. `before`: the one before, or 0.
+            spec: byte by(before: u32) [1, hash(2, before)];
+        }
+        null(8, 255) {
+            /// A type is null. `was`: 1 if the old one with that filter was, 0 if not, 2 without one.
+            null: flag by(was: u32, last: u32) [was, hash(was, last)];
+        }
+        width(10, 255) {
+            /// Width of the length of call sites against the least. `kind`: both encodings, that of types lower.
+            width: signed by(kind: u32) [1, hash(2, kind)];
+            /// Width of the offset of types against the least. `none`: there are no types.
+            base_width: signed by(kind: u32, none: bool) [3, hash(4, kind | u32::from(none) << 16)];
+        }
+        padding(12, 255) {
+            /// Padding before the types against what aligns them, `usual`.
+            padding: signed by(usual: u32, kind: u32, none: bool)
+                [hash(1, usual), hash(hash(2, usual), kind | u32::from(none) << 16)];
+        }
+    }
+}
+
+/// Models of a table, and what was seen of those before.
 #[derive(Debug)]
 pub struct LsdaModels {
-    byte: Model,
+    fields: FieldModels,
     sites: SiteModels,
-    same: Model,
-    count: Model,
-    filter: Model,
-    next: Model,
-    specs: Model,
-    spec: Model,
-    null: Model,
     target: TargetModels,
-    width: Model,
-    padding: Model,
     last: u32,
     locals: Locals,
     guesses: Vec<super::sites::Guess>,
@@ -36,18 +90,9 @@ pub struct LsdaModels {
 impl Default for LsdaModels {
     fn default() -> Self {
         LsdaModels {
-            byte: Model::new(2, 12, 255),
+            fields: FieldModels::default(),
             sites: SiteModels::default(),
-            same: Model::new(3, 12, 255),
-            count: Model::new(3, 12, 255),
-            filter: Model::new(3, 14, 255),
-            next: Model::new(2, 12, 255),
-            specs: Model::new(2, 12, 255),
-            spec: Model::new(2, 12, 255),
-            null: Model::new(2, 8, 255),
             target: TargetModels::small(),
-            width: Model::new(2, 10, 255),
-            padding: Model::new(2, 12, 255),
             last: 0,
             locals: Locals::default(),
             guesses: Vec::new(),
@@ -73,11 +118,11 @@ pub fn code_lsda<S: Symbols>(
     let mut lsda = Lsda::default();
     let was = old.map_or(256, |o| u32::from(o.types_encoding));
     let known = truth.map_or(OMIT, |t| t.types_encoding);
-    lsda.types_encoding = s.byte(&mut m.byte, &[hash(1, was), hash(hash(2, was), m.last)], known);
+    lsda.types_encoding = m.fields.types(s, was, m.last, known);
     m.last = u32::from(lsda.types_encoding);
     let was = old.map_or(256, |o| u32::from(o.sites_encoding));
     let known = truth.map_or(ULEB, |t| t.sites_encoding);
-    lsda.sites_encoding = s.byte(&mut m.byte, &[hash(3, was), 4], known);
+    lsda.sites_encoding = m.fields.sites(s, was, known);
 
     let mut guesses = std::mem::take(&mut m.guesses);
     project(view, old.map_or(&[], |o| &o.sites), &mut guesses);
@@ -99,7 +144,7 @@ pub fn code_lsda<S: Symbols>(
         let known = truth.and_then(|t| t.types.get(i).copied().flatten());
         let state = old.map_or(2, |o| u32::from(o.is_none()));
         let is_null = known.is_none();
-        if s.flag(&mut m.null, &[state, hash(state, m.last)], is_null) {
+        if m.fields.null(s, state, m.last, is_null) {
             lsda.types.push(None);
             continue;
         }
@@ -135,20 +180,14 @@ impl LsdaModels {
         limit: usize,
     ) -> Result<()> {
         let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let m = &mut self.fields;
         let deepest = lsda.sites.iter().map(|s| s.action).max().unwrap_or(0);
         if let Some(old) = old {
             let was = old.sites.iter().map(|s| s.action).max().unwrap_or(0);
             let equal = truth.is_some_and(|t| t.actions == old.actions && t.specs == old.specs);
             let change = u32::from(was < deepest) | u32::from(was > deepest) << 1;
-            let contexts = [
-                hash(1, change),
-                hash(2, change | u32::from(lsda.sites == old.sites) << 2),
-                hash(
-                    3,
-                    change | (old.actions.len().min(15) as u32) << 2 | m_small(deepest) << 6,
-                ),
-            ];
-            if s.flag(&mut self.same, &contexts, equal) {
+            let (alike, count) = (lsda.sites == old.sites, old.actions.len());
+            if m.same(s, change, alike, count, m_small(deepest), equal) {
                 lsda.actions.clone_from(&old.actions);
                 lsda.specs.clone_from(&old.specs);
                 return if lsda.actions.len() * 2 > limit {
@@ -159,31 +198,16 @@ impl LsdaModels {
             }
         }
         let was = old.map_or(0, |o| o.actions.len().min(0xffff) as u32);
-        let contexts = [
-            hash(1, was),
-            hash(2, m_small(deepest)),
-            hash(hash(3, was), m_small(deepest)),
-        ];
         let count = truth.map_or(0, |t| t.actions.len());
-        let count = s.number(&mut self.count, &contexts, count as u64);
+        let count = m.count(s, was, m_small(deepest), count as u64);
         if count > limit as u64 / 2 {
             return Err(damaged());
         }
         let mut last = (0, 0);
         for i in 0..count as usize {
             let (filter, next) = truth.map_or((0, 0), |t| t.actions[i]);
-            let h = hash(last.0 as u32, i.min(3) as u32);
-            let contexts = [
-                hash(1, h),
-                hash(2, last.0 as u32),
-                hash(hash(3, h), m_small(deepest) | self.last << 8),
-            ];
-            let filter = s.signed(&mut self.filter, &contexts, filter.into());
-            let contexts = [
-                hash(1, last.1 as u32),
-                hash(hash(2, filter as u32), i.min(3) as u32),
-            ];
-            let next = s.signed(&mut self.next, &contexts, next.into());
+            let filter = m.filter(s, last.0, i, m_small(deepest), self.last, filter.into());
+            let next = m.next(s, last.1, filter, i, next.into());
             last = (
                 i32::try_from(filter).map_err(|_| damaged())?,
                 i32::try_from(next).map_err(|_| damaged())?,
@@ -194,20 +218,14 @@ impl LsdaModels {
             }
         }
         let deepest = lsda.actions.iter().map(|a| a.0).min().unwrap_or(0).min(0);
-        let contexts = [hash(1, deepest as u32), 2];
-        let specs = s.number(
-            &mut self.specs,
-            &contexts,
-            truth.map_or(0, |t| t.specs.len() as u64),
-        );
+        let specs = m.specs(s, deepest, truth.map_or(0, |t| t.specs.len() as u64));
         if specs > limit as u64 {
             return Err(damaged());
         }
         for i in 0..specs as usize {
             let known = truth.map_or(0, |t| t.specs[i]);
             let before = lsda.specs.last().map_or(0, |&b| u32::from(b));
-            lsda.specs
-                .push(s.byte(&mut self.spec, &[1, hash(2, before)], known));
+            lsda.specs.push(m.spec(s, before, known));
         }
         Ok(())
     }
@@ -225,7 +243,7 @@ impl LsdaModels {
         let sites_len = lsda.sites_len();
         let least = uleb_len(sites_len);
         let known = truth.map_or(0, |t| i64::from(t.sites_width) - i64::from(least));
-        let wider = s.signed(&mut self.width, &[1, hash(2, kind)], known);
+        let wider = self.fields.width(s, kind, known);
         let width = |least: u32, wider: i64| {
             let width = i64::from(least).saturating_add(wider);
             u32::try_from(width).ok().filter(|w| (1..=5).contains(w))
@@ -239,14 +257,14 @@ impl LsdaModels {
         let total = |width: u32| rest + aligned(width) + lsda.types.len() as u32 * size;
         let least = (1..5).find(|&w| uleb_len(total(w)) <= w).unwrap_or(5);
         let known = truth.map_or(0, |t| i64::from(t.base_width) - i64::from(least));
-        let none = u32::from(lsda.types.is_empty()) << 16;
-        let wider = s.signed(&mut self.width, &[3, hash(4, kind | none)], known);
+        let none = lsda.types.is_empty();
+        let wider = self.fields.base_width(s, kind, none, known);
         let base_width = width(least, wider).ok_or_else(damaged)?;
         let usual = aligned(base_width);
         let known = truth.map_or(0, |t| i64::from(t.padding) - i64::from(usual));
-        let contexts = [hash(1, usual), hash(hash(2, usual), kind | none)];
-        let padding = s
-            .signed(&mut self.padding, &contexts, known)
+        let padding = self
+            .fields
+            .padding(s, usual, kind, none, known)
             .saturating_add(i64::from(usual));
         lsda.base_width = base_width;
         lsda.padding = u32::try_from(padding)
