@@ -24,6 +24,9 @@ pub struct Options<'a> {
     /// Segments that the code is cut into, at most 16; 0 is one. Each costs bytes and memory, and lets apply use
     /// one more core.
     pub segments: usize,
+    /// Memory in bytes that packing a file again may take in apply; 0 is the default of [`Limits`]. What needs more stays
+    /// packed, and such a patch is larger.
+    pub memory: u64,
     /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
     pub symbols: Option<(&'a [u8], &'a [u8])>,
 }
@@ -40,6 +43,10 @@ impl<'a> Options<'a> {
     /// Sets the number of segments.
     pub const fn segments(self, segments: usize) -> Self {
         Options { segments, ..self }
+    }
+    /// Sets the memory that packing again may take in apply, in bytes.
+    pub const fn memory(self, memory: u64) -> Self {
+        Options { memory, ..self }
     }
     /// Gives the debug files of the old and of the new file.
     pub const fn symbols(self, old: &'a [u8], new: &'a [u8]) -> Self {

@@ -3,10 +3,11 @@
 //! While the format is version 0, whoever changes it makes them anew:
 //! `cargo test -p elfdelta --test golden -- --ignored`
 
+use elfdelta::packed::Codec;
 use elfdelta::packed::deflate::{Deflate, Style};
 use elfdelta::{Options, Patch, Profile, Silent};
 use sha2::{Digest, Sha256};
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, io::Read, path::PathBuf, process::Command};
 
 fn text(len: usize, mut state: u64) -> Vec<u8> {
     let next = || {
@@ -59,6 +60,8 @@ fn golden() -> Vec<Golden> {
     add("words-fast", &words, &moved, fast);
     add("noise", &old, &[&old[..], &noise, &noise[..900]].concat(), plain);
     add("gzip", &gzip(&text(20_000, 1)), &gzip(&longer), plain);
+    add("xz", &xz(&text(20_000, 1)), &xz(&longer), plain);
+    add("lz4", &lz4(&text(20_000, 1)), &lz4(&longer), plain);
     for kind in [
         "elf/tiny",
         "kinds/cxx",
@@ -103,6 +106,23 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     deflate.take(&mut file);
     file.extend(crc32fast::hash(text).to_le_bytes());
     file.extend((text.len() as u32).to_le_bytes());
+    file
+}
+
+fn xz(text: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let stream = liblzma::stream::Stream::new_easy_encoder(6, liblzma::stream::Check::Crc64).unwrap();
+    let mut encoder = liblzma::read::XzEncoder::new_stream(text, stream);
+    encoder.read_to_end(&mut file).unwrap();
+    file
+}
+
+/// A legacy frame.
+fn lz4(text: &[u8]) -> Vec<u8> {
+    let mut file = vec![0x02, 0x21, 0x4c, 0x18];
+    let mut encoder = Codec::Lz4 { blocks: 1, level: 9 }.encoder().unwrap();
+    encoder.push(text, &mut file).unwrap();
+    encoder.finish(&mut file).unwrap();
     file
 }
 

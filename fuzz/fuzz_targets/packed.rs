@@ -5,10 +5,12 @@ use elfdelta::packed::{Closer, look};
 use elfdelta::{Limits, Patch, budget::Budget};
 use libfuzzer_sys::fuzz_target;
 
+/// What packing again may take, in bytes.
+const MEMORY: u64 = 64 << 20;
 const OLD: &[u8] = include_bytes!("../seeds/packed/old.gz");
 
 fuzz_target!(|bytes: &[u8]| {
-    if let [_, Some(found)] = look(OLD, bytes, &|| false) {
+    if let [_, Some(found)] = look(OLD, bytes, MEMORY, &|| false) {
         let budget = Budget::default();
         let (mut closer, mut made) = (Closer::new(&found.plan, &budget), Vec::new());
         let sink = &mut |piece: &[u8]| {
@@ -19,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         closer.finish(sink).expect("its own plan");
         assert_eq!(made, bytes);
     }
-    look(bytes, OLD, &|| false);
+    look(bytes, OLD, MEMORY, &|| false);
     let limits = Limits::new()
         .memory(64 << 20)
         .output(1 << 20)

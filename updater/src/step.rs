@@ -125,6 +125,9 @@ pub struct DeltaRow {
     /// Scratch space for what is packed in the base, bytes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scratch: u64,
+    /// Encoders of the engine without which the target cannot be packed again, by name and version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encoders: Vec<String>,
 }
 
 fn is_zero(n: &u64) -> bool {

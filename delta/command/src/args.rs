@@ -56,6 +56,9 @@ pub struct DiffArgs {
     /// some 20 MB of apply's memory.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub segments: u8,
+    /// Memory that packing the new file again may take in apply; what needs more stays packed, and the patch is larger.
+    #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "256M")]
+    pub apply_memory: u64,
     /// Separate debug files whose symbols help the matcher; applying never needs them.
     #[arg(long, value_name = "OLD.debug,NEW.debug")]
     pub symbols: Option<DebugFiles>,

@@ -26,7 +26,8 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
     let mut options = Options::default()
         .profile(args.profile.into())
         .threads(args.threads)
-        .segments(usize::from(args.segments));
+        .segments(usize::from(args.segments))
+        .memory(args.apply_memory);
     if let Some((old, new)) = &symbols {
         options = options.symbols(old, new);
     }

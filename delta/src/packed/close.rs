@@ -1,8 +1,8 @@
 //! Closing a file: its bytes from its inside, forward, by a plan.
 
-use super::codec::Encoder;
+use super::codec::Encode;
 use super::plan::{Op, Plan};
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::{Error, error::Result};
 
 /// Where the closed file goes, piece by piece.
@@ -13,7 +13,7 @@ pub struct Closer<'a> {
     ops: std::slice::Iter<'a, Op>,
     /// Bytes of the current copy that are still to come.
     left: u64,
-    levels: Vec<Encoder<'a>>,
+    levels: Vec<(Box<dyn Encode>, Held<'a>)>,
     budget: &'a Budget<'a>,
 }
 
@@ -65,13 +65,13 @@ impl<'a> Closer<'a> {
                 }
                 Op::Open(codec) => {
                     let mut held = self.budget.held();
-                    held.set(Encoder::MEMORY)?;
-                    self.levels.push(Encoder::new(codec, held));
+                    held.set(codec.encoder_memory())?;
+                    self.levels.push((codec.encoder()?, held));
                 }
                 Op::Close => {
                     let mut packed = Vec::new();
-                    if let Some(mut top) = self.levels.pop() {
-                        self.budget.go_on(top.finish(&mut packed))?;
+                    if let Some((mut top, _held)) = self.levels.pop() {
+                        self.budget.go_on(top.finish(&mut packed)?)?;
                     }
                     self.hand_down(self.levels.len(), &packed, sink)?;
                 }
@@ -86,7 +86,7 @@ impl<'a> Closer<'a> {
             return sink(bytes);
         };
         let mut packed = Vec::new();
-        let work = self.levels[below].push(bytes, &mut packed);
+        let work = self.levels[below].0.push(bytes, &mut packed)?;
         self.budget.go_on(work)?;
         if packed.is_empty() {
             return Ok(());

@@ -1,57 +1,24 @@
-//! The codecs of packed streams: their numbers, what an encoder must know, decoding and encoding piece by piece.
+//! The codecs of packed streams: their numbers, what their coders must know, and which coders these are.
 
-use super::deflate::{Deflate, Style};
+use super::deflate::Style;
+use super::flate::{self, Trailer};
 use super::plan::Side;
-use crate::budget::Held;
+use super::{lz4, xz};
 use crate::cursor::{Cursor, put_varint};
 use crate::{Error, error::Result};
-use flate2::{Decompress, FlushDecompress, Status};
 
-/// What stands behind a deflate stream and follows from its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trailer {
-    /// Nothing.
-    None,
-    /// CRC-32 and length, as in gzip.
-    Gzip,
-    /// Adler-32, as in zlib.
-    Zlib,
+/// Takes a packed stream in and gives what it holds.
+pub trait Decode {
+    /// Decodes some of `packed` into the empty `out`; tells how much it took and whether the stream ends there.
+    fn step(&mut self, packed: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool)>;
 }
 
-impl Trailer {
-    fn len(self) -> usize {
-        match self {
-            Trailer::None => 0,
-            Trailer::Gzip => 8,
-            Trailer::Zlib => 4,
-        }
-    }
-
-    /// Appends the one of a text.
-    fn put(self, crc: u32, adler: u32, len: u32, out: &mut Vec<u8>) {
-        match self {
-            Trailer::None => {}
-            Trailer::Gzip => {
-                out.extend(crc.to_le_bytes());
-                out.extend(len.to_le_bytes());
-            }
-            Trailer::Zlib => out.extend(adler.to_be_bytes()),
-        }
-    }
-
-    /// The stream alone, if what stands behind it is what follows from the text.
-    pub fn checked<'s>(self, text: &[u8], stream: &'s [u8]) -> Option<&'s [u8]> {
-        let mut adler = Adler::default();
-        adler.update(text);
-        let mut trailer = Vec::new();
-        self.put(
-            crc32fast::hash(text),
-            adler.sum(),
-            text.len() as u32,
-            &mut trailer,
-        );
-        stream.strip_suffix(&trailer[..])
-    }
+/// Takes text in and gives the packed stream.
+pub trait Encode {
+    /// Takes text; appends what there is of the stream, and gives the work it took.
+    fn push(&mut self, text: &[u8], packed: &mut Vec<u8>) -> Result<u64>;
+    /// Ends the stream; appends the rest, and gives the work it took.
+    fn finish(&mut self, packed: &mut Vec<u8>) -> Result<u64>;
 }
 
 /// A packed stream; what only its encoder needs is at its default on the old side.
@@ -66,27 +33,59 @@ pub enum Codec {
         /// Where the stream differs from what that writes: bytes that stay, and what stands behind them.
         end: Option<(u64, Vec<u8>)>,
     },
+    /// The packed part of one block of the xz format, with its padding and check.
+    Xz {
+        /// How it is decoded.
+        chain: xz::Chain,
+        /// How liblzma is asked for it.
+        effort: xz::Effort,
+    },
+    /// All blocks of a legacy frame of lz4.
+    Lz4 {
+        /// How many there are.
+        blocks: u64,
+        /// Level of the encoder.
+        level: u8,
+    },
 }
 
 /// Whether this program has the encoder of that name and version, of those whose output no standard fixes.
-pub fn has_encoder(_name: &str) -> bool {
-    false
+pub fn has_encoder(name: &str) -> bool {
+    [xz::ENCODER, lz4::ENCODER].contains(&name)
 }
 
 const DEFLATE: u64 = 1;
+const XZ: u64 = 4;
+const LZ4: u64 = 5;
+
+/// What is said of a plan that names what no encoder here can do.
+pub const UNKNOWN: Error = Error::DamagedPatch("it names a way to pack that is not known");
+/// What is said of bytes that a codec cannot read.
+pub const NONE: Error = Error::DamagedPatch("what it takes for a packed stream is none");
 
 impl Codec {
     /// Its number in a plan.
     pub fn id(&self) -> u8 {
         match self {
             Codec::Deflate { trailer, .. } => DEFLATE as u8 + *trailer as u8,
+            Codec::Xz { .. } => XZ as u8,
+            Codec::Lz4 { .. } => LZ4 as u8,
         }
     }
 
-    /// Appends what the encoder needs.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// The name of its encoder, if no standard fixes what that writes.
+    pub fn encoder_name(&self) -> Option<&'static str> {
         match self {
-            Codec::Deflate { style, end, .. } => {
+            Codec::Deflate { .. } => None,
+            Codec::Xz { .. } => Some(xz::ENCODER),
+            Codec::Lz4 { .. } => Some(lz4::ENCODER),
+        }
+    }
+
+    /// Appends what a coder of that side needs.
+    pub fn write(&self, side: Side, out: &mut Vec<u8>) {
+        match self {
+            Codec::Deflate { style, end, .. } if side == Side::New => {
                 out.push(style.to_byte());
                 let Some((kept, rest)) = end else {
                     return put_varint(out, 0);
@@ -95,22 +94,53 @@ impl Codec {
                 put_varint(out, rest.len() as u64);
                 out.extend_from_slice(rest);
             }
+            Codec::Deflate { .. } => {}
+            Codec::Xz { chain, effort } => {
+                chain.write(out);
+                if side == Side::New {
+                    out.push(effort.to_byte());
+                }
+            }
+            Codec::Lz4 { blocks, level } => {
+                put_varint(out, *blocks);
+                if side == Side::New {
+                    out.push(*level);
+                }
+            }
         }
     }
 
     /// Reads the codec of that number.
     pub fn read(id: u64, side: Side, cursor: &mut Cursor) -> Result<Codec> {
-        let trailer = match id.checked_sub(DEFLATE) {
-            Some(0) => Trailer::None,
-            Some(1) => Trailer::Gzip,
-            Some(2) => Trailer::Zlib,
-            _ => return Err(Error::Unsupported(format!("codec {id}"))),
-        };
+        match id {
+            DEFLATE => Codec::read_deflate(Trailer::None, side, cursor),
+            2 => Codec::read_deflate(Trailer::Gzip, side, cursor),
+            3 => Codec::read_deflate(Trailer::Zlib, side, cursor),
+            XZ => Ok(Codec::Xz {
+                chain: xz::Chain::read(cursor)?,
+                effort: match side {
+                    Side::Old => xz::Effort::default(),
+                    Side::New => xz::Effort::from_byte(cursor.byte()?).ok_or(UNKNOWN)?,
+                },
+            }),
+            LZ4 => Ok(Codec::Lz4 {
+                blocks: cursor.varint()?,
+                level: match side {
+                    Side::Old => 0,
+                    Side::New => Some(cursor.byte()?)
+                        .filter(|l| lz4::LEVELS.contains(l))
+                        .ok_or(UNKNOWN)?,
+                },
+            }),
+            _ => Err(Error::Unsupported(format!("codec {id}"))),
+        }
+    }
+
+    fn read_deflate(trailer: Trailer, side: Side, cursor: &mut Cursor) -> Result<Codec> {
         if side == Side::Old {
             return Ok(Codec::deflate(trailer, Style::default()));
         }
-        let style = Style::from_byte(cursor.byte()?);
-        let style = style.ok_or(Error::DamagedPatch("it names a way to pack that is not known"))?;
+        let style = Style::from_byte(cursor.byte()?).ok_or(UNKNOWN)?;
         let end = match cursor.varint()? {
             0 => None,
             kept => {
@@ -129,145 +159,52 @@ impl Codec {
             end: None,
         }
     }
-}
 
-const PIECE: usize = 64 << 10;
-
-/// Takes a packed stream in and gives what it holds.
-pub struct Decoder {
-    inflate: Decompress,
-    /// Bytes of the trailer that are still to come, once the stream has ended.
-    trailer: Option<usize>,
-    skip: usize,
-}
-
-impl Decoder {
-    /// Bytes of memory of one, its output buffer included.
-    pub const MEMORY: u64 = (48 << 10) + PIECE as u64;
-
-    /// For a codec.
-    pub fn new(codec: &Codec) -> Decoder {
-        let Codec::Deflate { trailer, .. } = codec;
-        Decoder {
-            inflate: Decompress::new(false),
-            trailer: None,
-            skip: trailer.len(),
+    /// Bytes of memory of a decoder, its output buffer included.
+    pub fn decoder_memory(&self) -> u64 {
+        match self {
+            Codec::Deflate { .. } => flate::Decoder::MEMORY,
+            Codec::Xz { chain, .. } => chain.decoder_memory(),
+            Codec::Lz4 { .. } => lz4::MEMORY,
         }
     }
 
-    /// Decodes some of `packed` into the empty `out`; tells how much it took and whether the stream ends there.
-    pub fn step(&mut self, packed: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool)> {
-        if let Some(left) = self.trailer {
-            let taken = left.min(packed.len());
-            self.trailer = Some(left - taken);
-            return Ok((taken, taken == left));
+    /// A decoder; its memory is the caller's to count, first.
+    pub fn decoder(&self) -> Result<Box<dyn Decode>> {
+        Ok(match self {
+            Codec::Deflate { trailer, .. } => Box::new(flate::Decoder::new(*trailer)),
+            Codec::Xz { chain, .. } => Box::new(xz::Decoder::new(*chain)?),
+            Codec::Lz4 { blocks, .. } => Box::new(lz4::Decoder::new(*blocks)),
+        })
+    }
+
+    /// Bytes of memory of an encoder, its output buffer included.
+    pub fn encoder_memory(&self) -> u64 {
+        match self {
+            Codec::Deflate { .. } => flate::Encoder::MEMORY,
+            Codec::Xz { chain, .. } => chain.encoder_memory(),
+            Codec::Lz4 { .. } => lz4::MEMORY,
         }
-        out.reserve(PIECE);
-        let before = self.inflate.total_in();
-        let status = self.inflate.decompress_vec(packed, out, FlushDecompress::None);
-        let taken = (self.inflate.total_in() - before) as usize;
-        match status {
-            Ok(Status::StreamEnd) => {
-                self.trailer = Some(self.skip);
-                Ok((taken, self.skip == 0))
+    }
+
+    /// An encoder; its memory is the caller's to count, first.
+    pub fn encoder(&self) -> Result<Box<dyn Encode>> {
+        Ok(match self {
+            Codec::Deflate { trailer, style, end } => {
+                Box::new(flate::Encoder::new(*trailer, *style, end.clone()))
             }
-            Ok(_) => Ok((taken, false)),
-            Err(_) => Err(Error::DamagedPatch("what it takes for a packed stream is none")),
+            Codec::Xz { chain, effort } => Box::new(xz::Encoder::new(*chain, *effort)?),
+            Codec::Lz4 { blocks, level } => Box::new(lz4::Encoder::new(*blocks, *level)),
+        })
+    }
+
+    /// Whether a decoder of the stream told all that an encoder must give back of it: nothing of `stream` is behind
+    /// what follows from the text.
+    pub fn ends_with(&self, text: &[u8], stream: &[u8]) -> bool {
+        match self {
+            Codec::Deflate { trailer, .. } => trailer.checked(text, stream).is_some(),
+            Codec::Xz { chain, .. } => chain.checked(text, stream),
+            Codec::Lz4 { .. } => true,
         }
-    }
-}
-
-/// Takes text in and gives the packed stream.
-pub struct Encoder<'b> {
-    deflate: Deflate,
-    trailer: Trailer,
-    crc: crc32fast::Hasher,
-    adler: Adler,
-    len: u32,
-    /// Bytes of the stream that still stay, and what replaces the rest.
-    end: Option<(u64, Vec<u8>)>,
-    _held: Held<'b>,
-}
-
-impl<'b> Encoder<'b> {
-    /// Bytes of memory of one.
-    pub const MEMORY: u64 = Deflate::MEMORY + 2 * PIECE as u64;
-
-    /// For a codec; `held` is the account of its memory.
-    pub fn new(codec: &Codec, held: Held<'b>) -> Encoder<'b> {
-        let Codec::Deflate { trailer, style, end } = codec;
-        Encoder {
-            deflate: Deflate::new(*style),
-            trailer: *trailer,
-            crc: crc32fast::Hasher::new(),
-            adler: Adler::default(),
-            len: 0,
-            end: end.clone(),
-            _held: held,
-        }
-    }
-
-    /// Takes text; appends what there is of the stream, and gives the work it took.
-    pub fn push(&mut self, text: &[u8], packed: &mut Vec<u8>) -> u64 {
-        self.len = self.len.wrapping_add(text.len() as u32);
-        match self.trailer {
-            Trailer::Gzip => self.crc.update(text),
-            Trailer::Zlib => self.adler.update(text),
-            Trailer::None => {}
-        }
-        self.deflate.push(text);
-        self.take(packed)
-    }
-
-    /// Ends the stream; appends the rest, and gives the work it took.
-    pub fn finish(&mut self, packed: &mut Vec<u8>) -> u64 {
-        self.deflate.finish();
-        let work = self.take(packed);
-        if let Some((_, rest)) = &mut self.end {
-            packed.append(rest);
-        }
-        let crc = std::mem::take(&mut self.crc).finalize();
-        self.trailer.put(crc, self.adler.sum(), self.len, packed);
-        work
-    }
-
-    fn take(&mut self, packed: &mut Vec<u8>) -> u64 {
-        let before = packed.len();
-        let work = self.deflate.take(packed);
-        if let Some((kept, _)) = &mut self.end {
-            let stays = (*kept).min((packed.len() - before) as u64);
-            packed.truncate(before + stays as usize);
-            *kept -= stays;
-        }
-        work
-    }
-}
-
-/// The checksum of zlib (RFC 1950).
-pub struct Adler(u32, u32);
-
-impl Default for Adler {
-    fn default() -> Self {
-        Adler(1, 0)
-    }
-}
-
-impl Adler {
-    /// Adds bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        // So many sums stay below 2^32.
-        for bytes in bytes.chunks(5000) {
-            for &byte in bytes {
-                self.0 += u32::from(byte);
-                self.1 += self.0;
-            }
-            self.0 %= 65521;
-            self.1 %= 65521;
-        }
-    }
-
-    /// The sum.
-    pub fn sum(&self) -> u32 {
-        self.1 << 16 | self.0
     }
 }

@@ -1,9 +1,10 @@
 //! Finds what is packed in a file, and how it can be closed again exactly. The encoder's alone.
 
-use super::codec::{Codec, Decoder, Trailer};
-use super::deflate::{Deflate, Style};
-use super::gzip;
+use super::codec::Codec;
+use super::deflate::Style;
+use super::leaf::{self, Leaf};
 use super::plan::{DEPTH, Op, Plan, Side};
+use super::spots::{Next, Spot, spot};
 use std::collections::BTreeSet;
 
 /// The most that an inside may have: at all, beside so many times the size of the file, and these. A farm compares many
@@ -18,30 +19,33 @@ const TRIES: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
 
 /// A file, opened.
+#[derive(Default)]
 pub struct Found {
     /// How it is opened (old side) or closed (new side).
     pub plan: Plan,
     /// Its inside.
     pub inside: Vec<u8>,
+    /// The ELF files in it.
+    pub leaves: Vec<Leaf>,
 }
 
-/// Opens both files; `None` where nothing in one is packed, or nothing that can be closed again. `stop` is asked between
-/// pieces.
+/// Opens both files; `None` where nothing in one is packed, or nothing that can be closed again with so much `memory`.
+/// `stop` is asked between pieces.
 ///
 /// A stream that both files hold stays closed in both, as does one of the old file that the new file holds and that
 /// nothing closes there: it is what it was.
-pub fn look(old: &[u8], new: &[u8], stop: &dyn Fn() -> bool) -> [Option<Found>; 2] {
+pub fn look(old: &[u8], new: &[u8], memory: u64, stop: &dyn Fn() -> bool) -> [Option<Found>; 2] {
     let none = BTreeSet::new();
-    let mut before = Search::new(old, Side::Old, &none, stop);
-    before.level(old, 0);
+    let mut before = Search::new(old, Side::Old, &none, (memory, stop));
+    before.level(old, b"", 0);
     let met = std::mem::take(&mut before.met);
-    let mut after = Search::new(new, Side::New, &met, stop);
-    after.level(new, 0);
+    let mut after = Search::new(new, Side::New, &met, (memory, stop));
+    after.level(new, b"", 0);
     if met.intersection(&after.closed).next().is_none() {
         return [before.finish(), after.finish()];
     }
-    let mut again = Search::new(old, Side::Old, &after.closed, stop);
-    again.level(old, 0);
+    let mut again = Search::new(old, Side::Old, &after.closed, (memory, stop));
+    again.level(old, b"", 0);
     [again.finish(), after.finish()]
 }
 
@@ -58,43 +62,6 @@ fn shorten(ops: &mut [Op], side: Side) {
     }
 }
 
-/// A place where a packed stream begins, if it does.
-struct Spot {
-    /// Where its header begins, and the stream behind that.
-    header: usize,
-    at: usize,
-    trailer: Trailer,
-    /// Styles to try first.
-    likely: Vec<Style>,
-}
-
-/// The next place in this level's bytes where something packed may begin, from `at` on.
-fn spot(bytes: &[u8], mut at: usize) -> Option<Spot> {
-    let (header, level) = loop {
-        at += bytes.get(at..)?.iter().position(|&b| b == gzip::MAGIC[0])?;
-        match gzip::header(&bytes[at..]) {
-            Some(found) => break found,
-            None => at += 1,
-        }
-    };
-    let level = match level {
-        2 => 9,
-        4 => 1,
-        _ => 6,
-    };
-    let style = |gnu| Style {
-        gnu,
-        level,
-        large: false,
-    };
-    Some(Spot {
-        header: at,
-        at: at + header,
-        trailer: Trailer::Gzip,
-        likely: vec![style(true), style(false)],
-    })
-}
-
 /// Names a packed stream among few: its length and a checksum.
 type Stream = (usize, u32);
 
@@ -102,6 +69,7 @@ struct Search<'s> {
     side: Side,
     /// Streams that stay closed.
     keep: &'s BTreeSet<Stream>,
+    memory: u64,
     stop: &'s dyn Fn() -> bool,
     found: Found,
     /// Streams that there are, and those of them that stayed closed.
@@ -117,15 +85,18 @@ struct Search<'s> {
 }
 
 impl<'s> Search<'s> {
-    fn new(file: &[u8], side: Side, keep: &'s BTreeSet<Stream>, stop: &'s dyn Fn() -> bool) -> Search<'s> {
+    fn new(
+        file: &[u8],
+        side: Side,
+        keep: &'s BTreeSet<Stream>,
+        (memory, stop): (u64, &'s dyn Fn() -> bool),
+    ) -> Search<'s> {
         Search {
             side,
             keep,
+            memory,
             stop,
-            found: Found {
-                plan: Plan::default(),
-                inside: Vec::new(),
-            },
+            found: Found::default(),
             met: BTreeSet::new(),
             closed: BTreeSet::new(),
             room: MOST.min(file.len().saturating_mul(GROWTH).saturating_add(ALWAYS)),
@@ -145,33 +116,67 @@ impl<'s> Search<'s> {
     }
 
     /// Opens what is packed in the bytes of one level; what cannot be closed again stays as it is.
-    fn level(&mut self, bytes: &[u8], depth: usize) {
-        let (mut copied, mut at) = (0, 0);
-        while depth < DEPTH
-            && !self.ended
-            && let Some(spot) = spot(bytes, at)
-        {
-            let Some((text, packed)) = self.unpack(&bytes[spot.at..], spot.trailer) else {
+    fn level(&mut self, bytes: &[u8], name: &[u8], depth: usize) {
+        let (mut copied, mut at, mut next) = (0, 0, None::<Next>);
+        while depth < DEPTH && !self.ended {
+            let following = next.take().and_then(|next| next.spot(bytes, at));
+            let Some(spot) = following.or_else(|| spot(bytes, at)) else {
+                break;
+            };
+            // What is inside a program is the program's, and would move what its headers tell of.
+            if let Some(end) = self.leaves(&bytes[..spot.header], (at, copied), (bytes, name)) {
+                at = end;
+                continue;
+            }
+            let Some((text, packed)) = self.unpack(&bytes[spot.at..], &spot.codec) else {
                 at = spot.header + 1;
                 continue;
             };
-            at = spot.at + packed;
-            let stream = &bytes[spot.at..at];
-            let name = (stream.len(), crc32fast::hash(stream));
-            self.met.insert(name);
-            let codec = (!self.keep.contains(&name)).then(|| self.codec(&spot, &text, stream));
-            let Some(codec) = codec.flatten() else {
-                self.closed.insert(name);
+            (at, next) = (spot.at + packed, spot.next);
+            let Some(codec) = self.choose(&spot, &text, &bytes[spot.at..at]) else {
                 self.room += text.len();
                 continue;
             };
             self.copy(&bytes[copied..spot.at]);
             self.found.plan.ops.push(Op::Open(codec));
-            self.level(&text, depth + 1);
+            self.level(&text, &spot.name, depth + 1);
             self.found.plan.ops.push(Op::Close);
             copied = at;
         }
+        self.leaves(bytes, (at, copied), (bytes, name));
         self.copy(&bytes[copied..]);
+    }
+
+    /// Notes the ELF files that begin in `part`, from `at` on; where one reaches beyond it, its end. What was not
+    /// `copied` yet will follow the inside as it is.
+    fn leaves(
+        &mut self,
+        part: &[u8],
+        (mut at, copied): (usize, usize),
+        (bytes, name): (&[u8], &[u8]),
+    ) -> Option<usize> {
+        while let Some(ahead) = part.get(at..).and_then(|rest| find(rest, &leaf::MAGIC)) {
+            at += ahead;
+            let Some(len) = leaf::elf_len(&bytes[at..]) else {
+                at += 1;
+                continue;
+            };
+            let from = self.found.inside.len() + at - copied;
+            let name = if at == 0 {
+                name
+            } else {
+                leaf::name_before(bytes, at)
+            };
+            self.found.leaves.push(Leaf {
+                range: from..from + len,
+                name: name.to_vec(),
+            });
+            at += len;
+            if at > part.len() {
+                return Some(at);
+            }
+        }
+        None
     }
 
     fn copy(&mut self, bytes: &[u8]) {
@@ -180,8 +185,11 @@ impl<'s> Search<'s> {
     }
 
     /// The text of a stream, and the length of that with what follows from it.
-    fn unpack(&mut self, bytes: &[u8], trailer: Trailer) -> Option<(Vec<u8>, usize)> {
-        let mut decoder = Decoder::new(&Codec::deflate(trailer, Style::default()));
+    fn unpack(&mut self, bytes: &[u8], codec: &Codec) -> Option<(Vec<u8>, usize)> {
+        if codec.decoder_memory() > self.memory {
+            return None;
+        }
+        let mut decoder = codec.decoder().ok()?;
         let (mut text, mut at, mut piece) = (Vec::new(), 0, Vec::new());
         loop {
             piece.clear();
@@ -194,8 +202,7 @@ impl<'s> Search<'s> {
                 break;
             }
             if ended {
-                let whole = trailer.checked(&text, &bytes[..at]).is_some();
-                return whole.then(|| {
+                return codec.ends_with(&text, &bytes[..at]).then(|| {
                     self.room -= text.len();
                     (text, at)
                 });
@@ -215,23 +222,41 @@ impl<'s> Search<'s> {
         self.ended |= left.is_none() || (self.stop)();
     }
 
-    /// The codec that makes this stream of the text.
-    fn codec(&mut self, spot: &Spot, text: &[u8], stream: &[u8]) -> Option<Codec> {
-        if self.side == Side::Old {
-            return Some(Codec::deflate(spot.trailer, Style::default()));
+    /// The codec that makes this stream of the text; `None` where it stays closed.
+    fn choose(&mut self, spot: &Spot, text: &[u8], stream: &[u8]) -> Option<Codec> {
+        let name = (stream.len(), crc32fast::hash(stream));
+        self.met.insert(name);
+        let codec = match self.side {
+            _ if self.keep.contains(&name) => None,
+            Side::Old => Some(spot.codec.clone()),
+            Side::New => self.encoder(spot, text, stream),
+        };
+        if codec.is_none() {
+            self.closed.insert(name);
         }
-        let body = spot.trailer.checked(text, stream)?;
-        let known: Vec<Style> = self.styles.iter().chain(&spot.likely).copied().collect();
-        let mut tried = Vec::new();
-        for style in known.into_iter().chain(Style::all()) {
-            if tried.contains(&style) {
+        codec
+    }
+
+    fn encoder(&mut self, spot: &Spot, text: &[u8], stream: &[u8]) -> Option<Codec> {
+        let mut all = Vec::new();
+        if let Codec::Deflate { trailer, .. } = spot.codec {
+            all.extend(self.styles.iter().map(|&style| Codec::deflate(trailer, style)));
+            all.extend(spot.likely.iter().cloned());
+            all.extend(Style::all().map(|style| Codec::deflate(trailer, style)));
+        } else {
+            all.clone_from(&spot.likely);
+        }
+        for number in 0..all.len() {
+            let (tried, codec) = (&all[..number], &all[number]);
+            if tried.contains(codec) || codec.encoder_memory() > self.memory {
                 continue;
             }
-            tried.push(style);
-            if self.closes(style, text, body) {
-                self.styles.retain(|&s| s != style);
-                self.styles.insert(0, style);
-                return Some(Codec::deflate(spot.trailer, style));
+            if self.closes(codec, text, stream) {
+                if let Codec::Deflate { style, .. } = *codec {
+                    self.styles.retain(|&s| s != style);
+                    self.styles.insert(0, style);
+                }
+                return Some(codec.clone());
             }
             if self.ended {
                 break;
@@ -240,29 +265,38 @@ impl<'s> Search<'s> {
         None
     }
 
-    /// Whether a style makes this stream of the text.
-    fn closes(&mut self, style: Style, text: &[u8], stream: &[u8]) -> bool {
-        let mut deflate = Deflate::new(style);
-        let (mut packed, mut done) = (Vec::new(), 0);
-        let mut differs = |deflate: &mut Deflate| {
-            packed.clear();
-            deflate.take(&mut packed);
+    /// Whether a codec makes this stream of the text.
+    fn closes(&mut self, codec: &Codec, text: &[u8], stream: &[u8]) -> bool {
+        let Ok(mut encoder) = codec.encoder() else {
+            return false;
+        };
+        let (mut packed, mut done, mut tried) = (Vec::new(), 0, 0);
+        let mut same = |packed: &mut Vec<u8>| {
             let same = stream.get(done..done + packed.len()) == Some(&packed[..]);
             done += packed.len();
-            !same
+            packed.clear();
+            same
         };
-        for (number, piece) in text.chunks(PIECE).enumerate() {
-            deflate.push(piece);
-            if differs(&mut deflate) || (self.stop)() {
-                self.in_vain((number + 1) * PIECE);
-                return false;
-            }
-        }
-        deflate.finish();
-        let right = !differs(&mut deflate) && done == stream.len();
+        let mut right = text.chunks(PIECE).all(|piece| {
+            tried += PIECE;
+            !(self.stop)() && encoder.push(piece, &mut packed).is_ok() && same(&mut packed)
+        });
+        right = right && encoder.finish(&mut packed).is_ok() && same(&mut packed) && done == stream.len();
         if !right {
-            self.in_vain(text.len());
+            self.in_vain(tried);
         }
         right
+    }
+}
+
+/// Where bytes first stand.
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|&b| b == wanted[0])?;
+        if bytes[at..].starts_with(wanted) {
+            return Some(at);
+        }
+        at += 1;
     }
 }

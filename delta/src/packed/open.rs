@@ -1,6 +1,6 @@
 //! Opening a file: its inside, forward, by a plan.
 
-use super::codec::Decoder;
+use super::codec::{Codec, Decode};
 use super::plan::{Op, Plan};
 use crate::budget::{Budget, Held};
 use crate::{Error, ReadAt, error::Result};
@@ -14,7 +14,7 @@ struct Level<'b> {
     /// Nothing comes behind the bytes at hand.
     ended: bool,
     /// How it is decoded from the level below; the lowest is the file.
-    decoder: Option<Decoder>,
+    decoder: Option<Box<dyn Decode>>,
     _held: Held<'b>,
 }
 
@@ -32,14 +32,14 @@ struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    fn level(&self, decoder: Option<Decoder>) -> Result<Level<'a>> {
+    fn level(&self, codec: Option<&Codec>) -> Result<Level<'a>> {
         let mut held = self.budget.held();
-        held.set(if decoder.is_some() { Decoder::MEMORY } else { PIECE })?;
+        held.set(codec.map_or(PIECE, Codec::decoder_memory))?;
         Ok(Level {
             bytes: Vec::new(),
             at: 0,
             ended: false,
-            decoder,
+            decoder: codec.map(Codec::decoder).transpose()?,
             _held: held,
         })
     }
@@ -94,7 +94,7 @@ pub fn open(
     let mut levels = vec![opener.level(None)?];
     for op in &plan.ops {
         match op {
-            Op::Open(codec) => levels.push(opener.level(Some(Decoder::new(codec)))?),
+            Op::Open(codec) => levels.push(opener.level(Some(codec))?),
             Op::Close => {
                 opener.fill(&mut levels)?;
                 let closed = levels.pop().filter(|top| top.ended && top.rest().is_empty());

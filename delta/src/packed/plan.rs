@@ -57,9 +57,7 @@ impl Plan {
                 Op::Close => put_varint(out, CLOSE),
                 Op::Open(codec) => {
                     put_varint(out, u64::from(codec.id()) << 2 | OPEN);
-                    if side == Side::New {
-                        codec.write(out);
-                    }
+                    codec.write(side, out);
                 }
             }
         }

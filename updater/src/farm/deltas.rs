@@ -25,6 +25,8 @@ pub struct Measured {
     pub memory: u64,
     /// Scratch space that applying declares, bytes.
     pub scratch: u64,
+    /// Encoders that applying needs, by name and version.
+    pub encoders: Vec<String>,
     /// SHA-256 of the delta.
     pub digest: Digest,
 }
@@ -61,6 +63,8 @@ impl Made {
     }
 }
 
+/// Memory that a delta may take at a site: more than sites allow by themselves, as one may say so, but no more than that.
+const MOST: u64 = 512 << 20;
 /// Bytes that a delta must save over the whole file: about what it costs in the step's table.
 const ROW: u64 = 64;
 
@@ -120,7 +124,7 @@ pub fn measured(
     whole: u64,
     watch: &dyn Watch,
 ) -> Result<(Vec<u8>, Measured)> {
-    let options = Options::default().profile(profile).threads(1);
+    let options = Options::default().profile(profile).threads(1).memory(MOST);
     let delta = elfdelta::diff(base, target, &options, &ForEngine(watch))?.bytes;
     let measured = measure(&delta, base, target, whole)?;
     Ok((delta, measured))
@@ -172,14 +176,15 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
             "the delta does not rebuild its target",
         )));
     }
-    let size = delta.len() as u64;
+    let (size, packing) = (delta.len() as u64, patch.header().packing.as_ref());
     Ok(Measured {
         // A piece that no site holds in memory is of no use to any.
         pays: size + ROW < whole && size <= limits::PIECE,
         size,
         us,
         memory: patch.header().memory,
-        scratch: patch.header().packing.as_ref().map_or(0, |p| p.scratch),
+        scratch: packing.map_or(0, |p| p.scratch),
+        encoders: packing.map_or(Vec::new(), |p| p.encoders.clone()),
         digest: Digest::of(delta),
     })
 }

@@ -271,8 +271,9 @@ impl Proof<'_> {
         let (old, new) = (self.base(row.from), self.target(row.to));
         let same = old.is_some_and(|c| (c.digest.0, c.size) == (header.old_digest, header.old_len))
             && new.is_some_and(|c| (c.digest.0, c.size) == (header.new_digest, header.new_len));
-        let scratch = header.packing.as_ref().map_or(0, |p| p.scratch);
-        if same && (header.memory, scratch) == (row.memory, row.scratch) {
+        let packing = header.packing.clone().unwrap_or_default();
+        let declared = (row.memory, row.scratch, &row.encoders);
+        if same && (header.memory, packing.scratch, &packing.encoders) == declared {
             Ok(())
         } else {
             Err(self.wrong("a delta"))

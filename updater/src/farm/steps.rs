@@ -339,6 +339,8 @@ impl Maker<'_> {
             scratch: measured.scratch,
         };
         let fits = cost.memory + measured.size <= limits::MEMORY && cost.scratch <= limits::SCRATCH;
+        // A bundle that some site cannot read would cost it all the files.
+        let fits = fits && measured.encoders.is_empty();
         Ok((measured.pays && fits).then_some((patch, cost)))
     }
 }
@@ -366,6 +368,7 @@ impl Output<'_> {
             us: made.measured.us,
             memory: made.measured.memory,
             scratch: made.measured.scratch,
+            encoders: made.measured.encoders.clone(),
         });
         Ok(())
     }

@@ -259,6 +259,11 @@ impl Planner<'_> {
             return found;
         };
         let held = (self.held)(&piece.h) >= piece.n;
+        let lacking = d
+            .encoders
+            .iter()
+            .find(|name| !elfdelta::packed::has_encoder(name));
+        let lacking = lacking.map(|name| format!("needs {name}, which this elfup does not have"));
         let uses = Use {
             bytes: if held { 0 } else { d.n },
             requests: 0,
@@ -283,7 +288,7 @@ impl Planner<'_> {
                 Way::Delta { step: s, row },
                 format!("{profile} from {from}"),
                 uses,
-                None,
+                lacking,
             ));
         } else if depth == 0 {
             for &(s2, row2) in self.deltas.get(&base.digest).into_iter().flatten() {
@@ -305,7 +310,8 @@ impl Planner<'_> {
                         "two deltas through {}",
                         step.from.as_ref().map_or("?", |m| &m.header.release)
                     );
-                    found.push(self.choice(way, what, u, None));
+                    let why = lacking.clone().or(first.infeasible);
+                    found.push(self.choice(way, what, u, why));
                 }
             }
         }

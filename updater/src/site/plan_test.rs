@@ -55,6 +55,7 @@ fn ways() -> Ways {
         us,
         memory: 30 << 20,
         scratch: 0,
+        encoders: Vec::new(),
     };
     let pieces = vec![
         Piece {

@@ -65,6 +65,7 @@ fn forge_step(world: &World, change: impl FnOnce(&mut Vec<Vec<u8>>, &mut Table))
                 us: 0,
                 memory: 0,
                 scratch: 0,
+                encoders: Vec::new(),
             });
             pieces.push(delta.bytes);
         }
