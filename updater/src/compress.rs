@@ -1,7 +1,8 @@
 //! zstd with the protocol's bounds: window at most 8 MiB, output never beyond what was declared.
 
 use crate::limits::WINDOW;
-use crate::{Error, Result};
+use crate::watch::Heed;
+use crate::{Error, Result, Watch};
 use std::io::{self, Read, Write};
 use zstd::stream::raw::CParameter;
 
@@ -11,10 +12,10 @@ pub const UNPACK_MEMORY: u64 = 10 << 20;
 pub const LEVEL: i32 = 19;
 
 /// Compresses, with `prefix` as earlier text that the decoder has too (empty for none).
-pub fn pack(bytes: &[u8], prefix: &[u8], level: i32) -> Result<Vec<u8>> {
+pub fn pack(bytes: &[u8], prefix: &[u8], level: i32, watch: &dyn Watch) -> Result<Vec<u8>> {
     let write = || -> io::Result<Vec<u8>> {
         let mut encoder = encoder(Vec::new(), bytes.len() as u64, prefix, level)?;
-        encoder.write_all(bytes)?;
+        io::copy(&mut Heed::new(bytes, watch), &mut encoder)?;
         encoder.finish()
     };
     write().map_err(|e| Error::io("compress", e))
@@ -122,6 +123,7 @@ pub fn unpack(packed: &[u8], prefix: &[u8], limit: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Quiet;
 
     #[test]
     fn a_prefix_saves_and_a_bomb_is_refused() {
@@ -130,10 +132,10 @@ mod tests {
             .collect();
         let mut new = old.clone();
         new[5000] ^= 1;
-        let packed = pack(&new, &old, LEVEL).unwrap();
+        let packed = pack(&new, &old, LEVEL, &Quiet).unwrap();
         assert!(packed.len() < 1000, "{}", packed.len());
         assert_eq!(unpack(&packed, &old, new.len() as u64).unwrap(), new);
-        let bomb = pack(&vec![0; 50 << 20], &[], 3).unwrap();
+        let bomb = pack(&vec![0; 50 << 20], &[], 3, &Quiet).unwrap();
         assert!(unpack(&bomb, &[], 1 << 20).is_err());
         assert!(unpack_to(&bomb[..], &[], 1 << 20, &mut io::sink()).is_err());
     }

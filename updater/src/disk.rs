@@ -1,5 +1,6 @@
 //! Durable changes to the disk: every write, rename and sync that must survive a power cut goes through here.
 
+use crate::Watch;
 use crate::error::{Doing, Error, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
@@ -190,7 +191,14 @@ pub fn make_dirs_durably(path: &Path) -> Result<()> {
 
 /// Holds a lock file until dropped.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "held for its drop")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a child that is being started still has the descriptor.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl Lock {
     /// Takes the lock or fails with [`Error::Busy`] at once.
@@ -207,11 +215,12 @@ impl Lock {
     }
 
     /// Takes the lock, waiting for at most `patience` for another that has it.
-    pub fn wait(path: &Path, patience: Duration) -> Result<Lock> {
+    pub fn wait(path: &Path, patience: Duration, watch: &dyn Watch) -> Result<Lock> {
         let begin = Instant::now();
         loop {
             match Lock::take(path) {
                 Err(Error::Busy(_)) if begin.elapsed() < patience => {
+                    watch.check()?;
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 other => return other,

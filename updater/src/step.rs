@@ -3,7 +3,7 @@
 use crate::compress;
 use crate::manifest::Manifest;
 use crate::names::Follow;
-use crate::{Digest, Error, PROTOCOL, Result, limits};
+use crate::{Digest, Error, PROTOCOL, Result, Watch, limits};
 use elfdelta::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -197,12 +197,12 @@ pub struct Step {
 }
 
 /// Writes a step file: one line of JSON, then the target manifest compressed against the first.
-pub fn write(table: &Table, from: &[u8], to: &[u8]) -> Result<Vec<u8>> {
+pub fn write(table: &Table, from: &[u8], to: &[u8], watch: &dyn Watch) -> Result<Vec<u8>> {
     let mut plain =
         serde_json::to_vec(table).map_err(|e| Error::io("encode step", std::io::Error::from(e)))?;
     plain.push(b'\n');
-    plain.extend_from_slice(&compress::pack(to, from, compress::LEVEL)?);
-    compress::pack(&plain, &[], compress::LEVEL)
+    plain.extend_from_slice(&compress::pack(to, from, compress::LEVEL, watch)?);
+    compress::pack(&plain, &[], compress::LEVEL, watch)
 }
 
 /// Reads a step file whose digest was checked. `from` are the bytes of the manifest it starts from (empty: none).

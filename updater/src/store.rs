@@ -2,7 +2,7 @@
 
 use crate::disk::{self, Lock, Sync};
 use crate::error::Doing;
-use crate::{Error, Result};
+use crate::{Error, Result, Watch};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -40,7 +40,7 @@ pub trait Store: std::marker::Sync {
     /// Removes a file.
     fn remove(&self, path: &str) -> Result<()>;
     /// Keeps others from signing until dropped; waits a little for one that does.
-    fn lock_signing(&self) -> Result<Lock>;
+    fn lock_signing(&self, watch: &dyn Watch) -> Result<Lock>;
 }
 
 /// A repository in a local directory.
@@ -201,10 +201,10 @@ impl Store for LocalStore {
     fn remove(&self, path: &str) -> Result<()> {
         disk::remove(&self.root.join(path))
     }
-    fn lock_signing(&self) -> Result<Lock> {
+    fn lock_signing(&self, watch: &dyn Watch) -> Result<Lock> {
         let work = self.root.join("work");
         disk::make_dirs_durably(&work)?;
-        Lock::wait(&work.join("signing"), SIGNING)
+        Lock::wait(&work.join("signing"), SIGNING, watch)
     }
 }
 

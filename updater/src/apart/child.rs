@@ -94,8 +94,8 @@ fn run(socket: &File, job: &Job, files: Vec<OwnedFd>, [first, second]: &[Vec<u8>
             here::patch(&Quiet, first, &base, within, scratch.as_ref(), &mut sink)?;
         }
         (Kind::Patch, None) => return Err(Error::Decode("no base".into())),
-        (Kind::Unpack, Some((file, _))) => here::unpack(file, &[], job.size, &mut sink)?,
-        (Kind::Unpack, None) => here::unpack(&first[..], second, job.size, &mut sink)?,
+        (Kind::Unpack, Some((file, _))) => here::unpack(&Quiet, file, &[], job.size, &mut sink)?,
+        (Kind::Unpack, None) => here::unpack(&Quiet, &first[..], second, job.size, &mut sink)?,
     }
     sink.flush().map_err(|e| Error::io("send", e))
 }

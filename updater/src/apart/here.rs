@@ -1,7 +1,7 @@
 //! The jobs themselves, in whatever process: also what a child runs.
 
 use super::scratch::Lent;
-use crate::watch::ForEngine;
+use crate::watch::{ForEngine, Heed};
 use crate::{Error, Result, Watch, compress, limits};
 use elfdelta::{Limits, Patch, ReadAt};
 use std::io::{self, Read, Write};
@@ -38,8 +38,14 @@ pub(super) fn patch(
 }
 
 /// Unpacks a zstd frame to exactly `size` bytes.
-pub(super) fn unpack(packed: impl Read, prefix: &[u8], size: u64, sink: &mut dyn Write) -> Result<()> {
-    told_apart(sink, |sink| {
+pub(super) fn unpack(
+    watch: &dyn Watch,
+    packed: impl Read,
+    prefix: &[u8],
+    size: u64,
+    sink: &mut dyn Write,
+) -> Result<()> {
+    told_apart(&mut Heed::new(sink, watch), |sink| {
         compress::unpack_to(packed, prefix, size, sink).map_err(|e| Error::Decode(e.to_string()))
     })
 }

@@ -157,7 +157,7 @@ impl Apart {
     ) -> Result<()> {
         match self.child(watch)? {
             Some(child) => child.unpack_file(watch, packed, size, sink),
-            None => here::unpack(packed, &[], size, sink),
+            None => here::unpack(watch, packed, &[], size, sink),
         }
     }
 
@@ -172,7 +172,7 @@ impl Apart {
     ) -> Result<()> {
         match self.child(watch)? {
             Some(child) => child.unpack(watch, packed, prefix, size, sink),
-            None => here::unpack(packed, prefix, size, sink),
+            None => here::unpack(watch, packed, prefix, size, sink),
         }
     }
 

@@ -56,8 +56,9 @@ pub struct KeyArgs {
 }
 
 impl KeyArgs {
-    fn signer<'a>(&self, store: &'a LocalStore) -> Signer<'a> {
-        Signer::new(store, &self.keys, Lifetimes::default()).offline(&self.offline)
+    fn signer<'a>(&self, store: &'a LocalStore, watch: &'a Terminal) -> Signer<'a> {
+        let signer = Signer::new(store, &self.keys, Lifetimes::default());
+        signer.offline(&self.offline).heeding(watch)
     }
 }
 
@@ -243,7 +244,7 @@ pub enum Farm {
 }
 
 /// `elfup keys`.
-pub fn keys(command: Keys) -> Result<u8> {
+pub fn keys(command: Keys, watch: &Terminal) -> Result<u8> {
     match command {
         Keys::Init { dir, root_keys } => {
             let made = Signer::make_keys(&dir, root_keys)?;
@@ -259,11 +260,11 @@ pub fn keys(command: Keys) -> Result<u8> {
         }
         Keys::Rotate { role, keys, repo } => {
             let store = LocalStore::new(&repo);
-            keys.signer(&store).rotate(&role)?;
+            keys.signer(&store, watch).rotate(&role)?;
             println!("{role} has a new key; what it replaces is set aside as *.key.old");
         }
         Keys::Finish { keys, repo } => {
-            keys.signer(&LocalStore::new(&repo)).finish()?;
+            keys.signer(&LocalStore::new(&repo), watch).finish()?;
             println!("nothing is left to finish");
         }
     }
@@ -279,7 +280,7 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
             root_threshold,
         } => {
             let store = LocalStore::new(&repo);
-            let made = keys.signer(&store).init(root_threshold)?;
+            let made = keys.signer(&store, watch).init(root_threshold)?;
             println!(
                 "repository {}in {}; sites trust {}",
                 if made {
@@ -293,7 +294,7 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
         }
         Repo::Refresh { repo, keys } => {
             let store = LocalStore::new(&repo);
-            keys.signer(&store).renew()?;
+            keys.signer(&store, watch).renew()?;
         }
         Repo::Export {
             repo,
@@ -405,13 +406,13 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             repo,
             follow,
             json: true,
-        } => return json(&farm::stats(&repo, &follow.get()?)?),
+        } => return json(&farm::stats(&repo, &follow.get()?, watch)?),
         Farm::Stats { repo, follow, .. } => {
             println!(
                 "{:>28}  {:>6} {:>10} {:>10} {:>8}",
                 "step", "files", "without", "with", "saved"
             );
-            for s in farm::stats(&repo, &follow.get()?)? {
+            for s in farm::stats(&repo, &follow.get()?, watch)? {
                 let with = s.deltas + s.bundles + s.whole + s.step;
                 let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
                 let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);

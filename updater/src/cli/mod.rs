@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match args.command {
-        Command::Keys(c) => farm::keys(c),
+        Command::Keys(c) => farm::keys(c, &terminal),
         Command::Repo(c) => farm::repo(c, &terminal),
         Command::Publish(c) => farm::publish(c, &terminal),
         Command::Farm(c) => farm::farm(c, &terminal),

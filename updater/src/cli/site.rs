@@ -407,7 +407,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
         Command::Status { json: as_json } => return status(&site, as_json, watch),
         Command::Verify { json: as_json } => {
             let differences = site.verify(watch)?;
-            let unset = site.unset()?;
+            let unset = site.unset(watch)?;
             if as_json {
                 json(&serde_json::json!({"differences": differences, "other_owner": unset}))?;
                 return Ok(if differences.is_empty() { 0 } else { 7 });

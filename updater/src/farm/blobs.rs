@@ -5,7 +5,8 @@ use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::manifest::Content;
 use crate::store::Store;
-use crate::{Digest, Error, Result, names};
+use crate::watch::Heed;
+use crate::{Digest, Error, Result, Watch, names};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -13,19 +14,24 @@ use std::path::Path;
 /// Stores a file of a tree unless it is there; returns the stored length.
 ///
 /// Fails if the file no longer has the digest that the scan found.
-pub fn store(store: &dyn Store, path: &Path, digest: &Digest, size: u64) -> Result<u64> {
+pub fn store(store: &dyn Store, path: &Path, digest: &Digest, size: u64, watch: &dyn Watch) -> Result<u64> {
     store.write(&names::blob(digest), &mut |sink| {
-        pack_file(path, digest, size, sink)
+        pack_file(path, (digest, size), sink, watch)
     })
 }
 
 /// Packs a file of a tree; fails if it no longer has the digest that the scan found.
-pub fn pack_file(path: &Path, digest: &Digest, size: u64, sink: &mut dyn Write) -> Result<()> {
+pub fn pack_file(
+    path: &Path,
+    (digest, size): (&Digest, u64),
+    sink: &mut dyn Write,
+    watch: &dyn Watch,
+) -> Result<()> {
     let mut reader = Hashed {
         file: File::open(path).doing("open", path)?,
         hasher: Hasher::new(io::sink()),
     };
-    let packed = compress::pack_to(&mut reader, size, compress::LEVEL, sink);
+    let packed = compress::pack_to(Heed::new(&mut reader, watch), size, compress::LEVEL, sink);
     let shorter = |e: &io::Error| e.kind() == io::ErrorKind::UnexpectedEof;
     let longer = packed.is_ok() && reader.file.read(&mut [0]).doing("read", path)? > 0;
     let same = !longer && reader.hasher.finish() == (*digest, size);
@@ -68,9 +74,9 @@ pub fn open(store: &dyn Store, digest: &Digest) -> Result<(String, File)> {
 }
 
 /// Reads a whole file back into a sink; an error if it is not what its name says, whatever was written before.
-pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write) -> Result<()> {
+pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write, watch: &dyn Watch) -> Result<()> {
     let (name, file) = open(store, &content.digest)?;
-    let mut hasher = Hasher::new(sink);
+    let mut hasher = Hasher::new(Heed::new(sink, watch));
     compress::unpack_to(file, &[], content.size, &mut hasher).doing("unpack", &name)?;
     if hasher.finish().0 != content.digest {
         return Err(Error::DamagedRepository(name));
@@ -79,10 +85,10 @@ pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write) -> Resul
 }
 
 /// Reads a whole file back into memory.
-pub fn load(store: &dyn Store, content: &Content) -> Result<Vec<u8>> {
+pub fn load(store: &dyn Store, content: &Content, watch: &dyn Watch) -> Result<Vec<u8>> {
     let size = usize::try_from(content.size).unwrap_or(usize::MAX);
     let mut bytes = Vec::with_capacity(size.min(1 << 30));
-    copy(store, content, &mut bytes)?;
+    copy(store, content, &mut bytes, watch)?;
     Ok(bytes)
 }
 

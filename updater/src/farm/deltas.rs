@@ -98,10 +98,10 @@ pub fn make(
         return Ok(None);
     }
     watch.check()?;
-    let base = blobs::load(store, old)?;
-    let target = blobs::load(store, new)?;
+    let base = blobs::load(store, old, watch)?;
+    let target = blobs::load(store, new, watch)?;
     if let Some(measured) = found
-        && still_good(store, &body, &measured, &base, &target)?
+        && still_good((store, watch), &body, &measured, &base, &target)?
     {
         return Ok(Some(Made { name: body, measured }));
     }
@@ -126,13 +126,13 @@ pub fn measured(
 ) -> Result<(Vec<u8>, Measured)> {
     let options = Options::default().profile(profile).threads(1).memory(MOST);
     let delta = elfdelta::diff(base, target, &options, &ForEngine(watch))?.bytes;
-    let measured = measure(&delta, base, target, whole)?;
+    let measured = measure(&delta, base, target, whole, watch)?;
     Ok((delta, measured))
 }
 
 /// Whether a finished job's delta is what was measured, by its digest and by applying it once more.
 fn still_good(
-    store: &dyn Store,
+    (store, watch): (&dyn Store, &dyn Watch),
     body: &str,
     measured: &Measured,
     base: &[u8],
@@ -142,7 +142,9 @@ fn still_good(
         return Ok(false);
     }
     let delta = store.get(body, measured.size)?.unwrap_or_default();
-    Ok(Digest::of(&delta) == measured.digest && measure(&delta, base, target, u64::MAX).is_ok())
+    let applied = measure(&delta, base, target, u64::MAX, watch);
+    watch.check()?;
+    Ok(Digest::of(&delta) == measured.digest && applied.is_ok())
 }
 
 /// CPU time that this thread has taken so far.
@@ -160,7 +162,7 @@ pub fn memory(old: u64, new: u64) -> u64 {
 }
 
 /// Applies the delta as a site would and compares every byte.
-fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measured> {
+fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64, watch: &dyn Watch) -> Result<Measured> {
     let limits = Limits::new()
         .memory(u64::MAX)
         .output(target.len() as u64)
@@ -169,8 +171,11 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64) -> Result<Measu
     let begin = thread_cpu();
     let patch = Patch::parse(delta)?;
     let mut rebuilt = Compare { expected: target };
-    let applied = patch.applier().limits(limits).apply(&base, &mut rebuilt);
+    let progress = ForEngine(watch);
+    let applier = patch.applier().limits(limits).progress(&progress);
+    let applied = applier.apply(&base, &mut rebuilt);
     let us = thread_cpu().saturating_sub(begin).as_micros() as u64;
+    watch.check()?;
     if applied.is_err() || !rebuilt.expected.is_empty() {
         return Err(Error::Engine(elfdelta::Error::SelfCheck(
             "the delta does not rebuild its target",

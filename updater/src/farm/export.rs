@@ -2,14 +2,19 @@
 
 use super::publish::{load_channel, load_manifest};
 use super::steps;
+use crate::error::Doing;
 use crate::manifest::Manifest;
 use crate::names::{self, Follow};
 use crate::store::{LocalStore, Store};
+use crate::watch::Heed;
 use crate::{Error, Result, Watch};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 const TIMESTAMP: &str = "tuf/timestamp.json";
+/// Most bytes of a file of metadata.
+const METADATA: u64 = 64 << 20;
 
 /// Copies signed metadata, the head's steps from `since` and later, and the whole files that `since` lacks.
 ///
@@ -23,7 +28,7 @@ pub fn export(
 ) -> Result<u64> {
     let (from_store, to_store) = (LocalStore::new(repo), LocalStore::new(to));
     // Read first: what it leads to stays, also while a publish goes on.
-    let stamp = from_store.get(TIMESTAMP, u64::MAX - 1)?;
+    let stamp = from_store.get(TIMESTAMP, METADATA)?;
     let stamp = stamp.ok_or_else(|| Error::NotFound(format!("a repository in {}", repo.display())))?;
     let channel = load_channel(&from_store, follow)?;
     let head = channel
@@ -73,15 +78,18 @@ pub fn export(
     let mut total = 0;
     let mut copy = |path: &str, fixed: bool| -> Result<()> {
         watch.check()?;
-        let bytes = from_store
-            .get(path, u64::MAX - 1)?
-            .ok_or_else(|| Error::DamagedRepository(path.into()))?;
-        total += bytes.len() as u64;
-        if fixed {
-            to_store.put(path, &bytes)
-        } else {
-            to_store.replace(path, &bytes)
+        let lacking = || Error::DamagedRepository(path.into());
+        if !fixed {
+            let bytes = from_store.get(path, METADATA)?.ok_or_else(lacking)?;
+            total += bytes.len() as u64;
+            return to_store.replace(path, &bytes);
         }
+        let file = from_store.open(path)?.ok_or_else(lacking)?;
+        total += to_store.write(path, &mut |sink| {
+            let copied = io::copy(&mut Heed::new(&file, watch), sink);
+            copied.map(drop).doing("copy", path)
+        })?;
+        Ok(())
     };
     for path in &files {
         copy(path, true)?;

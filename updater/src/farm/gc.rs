@@ -42,11 +42,11 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
                 .retain(|s| s.from.is_none_or(|f| !gone.contains(&f)));
         }
         let jobs = Jobs::new(0, super::JOBS_MEMORY);
-        Proven::default().require(store, &proof::of_channel(store, &channel), &jobs, watch)?;
-        commit(store, keys, Lifetimes::default(), &channel)?;
+        Proven::default().require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
+        commit((store, watch), keys, Lifetimes::default(), &channel)?;
         report.releases = drop as u64;
     }
-    let needed = needed(store)?;
+    let needed = needed(store, watch)?;
     for dir in ["blobs", "packs", "steps", "manifests", "channels", "work/deltas"] {
         for path in store.list(dir)? {
             watch.check()?;
@@ -73,7 +73,7 @@ fn current_job(path: &str, needed: &BTreeSet<String>) -> bool {
 }
 
 /// Every file that the signed metadata leads to.
-pub(super) fn needed(store: &dyn Store) -> Result<BTreeSet<String>> {
+pub(super) fn needed(store: &dyn Store, watch: &dyn Watch) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for (target, digest) in Signer::all_signed(store)? {
         all.insert(names::target_file(&target, &digest));
@@ -83,11 +83,13 @@ pub(super) fn needed(store: &dyn Store) -> Result<BTreeSet<String>> {
         };
         let channel = load_channel(store, &Follow::new(product, channel, arch)?)?;
         for release in &channel.releases {
+            watch.check()?;
             all.insert(names::manifest(&release.manifest));
             let bytes = load_manifest(store, release)?;
             let manifest = Manifest::parse(&bytes)?;
             all.extend(manifest.files().map(|(_, c)| names::blob(&c.digest)));
             for step in &release.steps {
+                watch.check()?;
                 all.insert(names::step(&step.digest));
                 let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
                 let from = from

@@ -5,7 +5,8 @@ use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::step::Piece;
 use crate::store::Store;
-use crate::{Digest, Result, names};
+use crate::watch::Heed;
+use crate::{Digest, Result, Watch, names};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Sink, Write};
 
@@ -81,7 +82,7 @@ impl Pack {
     }
 
     /// Stores it; tells its digest, if there is anything in it, and its pieces.
-    pub fn finish(mut self, store: &dyn Store) -> Result<(Option<Digest>, Vec<Piece>)> {
+    pub fn finish(mut self, store: &dyn Store, watch: &dyn Watch) -> Result<(Option<Digest>, Vec<Piece>)> {
         self.close();
         let (digest, length, file) = self.whole.into_parts();
         let mut file = file
@@ -91,10 +92,11 @@ impl Pack {
         if length == 0 {
             return Ok((None, self.pieces));
         }
-        Item::raw(names::pack(&digest), digest, Some(length)).drop_wrong(store)?;
+        Item::raw(names::pack(&digest), digest, Some(length)).drop_wrong(store, watch)?;
         store.write(&names::pack(&digest), &mut |sink| {
             file.rewind().doing("read", "the pack")?;
-            io::copy(&mut file, sink).map(drop).doing("write", "the pack")
+            let copied = io::copy(&mut Heed::new(&mut file, watch), sink);
+            copied.map(drop).doing("write", "the pack")
         })?;
         Ok((Some(digest), self.pieces))
     }

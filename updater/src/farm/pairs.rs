@@ -154,7 +154,7 @@ fn sketch_all(contents: &[&Content], tools: Tools, mut take: impl FnMut(Vec<u64>
     let sketch = |content: &&Content| {
         tools.watch.check()?;
         let mut sketch = Sketch::new();
-        blobs::copy(tools.store, content, &mut sketch)?;
+        blobs::copy(tools.store, content, &mut sketch, tools.watch)?;
         Ok((sketch.finish(), 0))
     };
     let mut done = 0;

@@ -8,6 +8,7 @@ use crate::manifest::Manifest;
 use crate::names;
 use crate::step::Channel;
 use crate::store::Store;
+use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch, compress};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -76,30 +77,32 @@ impl Item {
     }
 
     /// What is wrong with the stored file, if anything.
-    pub fn check(&self, store: &dyn Store) -> Result<Option<String>> {
-        match store.open(&self.path)? {
-            None => Ok(Some("missing".into())),
-            Some(file) => Ok(self.judge(file).err().map(|e| e.to_string())),
-        }
+    pub fn check(&self, store: &dyn Store, watch: &dyn Watch) -> Result<Option<String>> {
+        let Some(file) = store.open(&self.path)? else {
+            return Ok(Some("missing".into()));
+        };
+        let judged = self.judge(file, watch);
+        watch.check()?;
+        Ok(judged.err().map(|e| e.to_string()))
     }
 
     /// Removes a file that is about to be written and stands there wrong, as a killed run may have left it: the store
     /// writes no file twice.
-    pub fn drop_wrong(&self, store: &dyn Store) -> Result<()> {
-        match store.size(&self.path)?.is_some() && self.check(store)?.is_some() {
+    pub fn drop_wrong(&self, store: &dyn Store, watch: &dyn Watch) -> Result<()> {
+        match store.size(&self.path)?.is_some() && self.check(store, watch)?.is_some() {
             true => store.remove(&self.path),
             false => Ok(()),
         }
     }
 
     /// Fails, with the reason, unless these are the right bytes. Reads forward from where the file is.
-    pub fn judge(&self, file: File) -> io::Result<()> {
+    pub fn judge(&self, file: File, watch: &dyn Watch) -> io::Result<()> {
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
         let length = file.metadata()?.len();
         if let Some(expected) = self.length.filter(|l| *l != length) {
             return Err(wrong(format!("{length} bytes long instead of {expected}")));
         }
-        let mut hasher = Hasher::new(io::sink());
+        let mut hasher = Hasher::new(Heed::new(io::sink(), watch));
         match self.plain {
             Some(plain) => compress::unpack_to(file, &[], plain, &mut hasher)?,
             None => drop(io::copy(&mut file.take(length), &mut hasher)?),
@@ -113,10 +116,11 @@ impl Item {
 
 /// Everything that a channel's releases refer to, by path. What hangs on a file that cannot be read is left out: that
 /// file itself is found wrong.
-pub fn of_channel(store: &dyn Store, channel: &Channel) -> BTreeMap<String, Item> {
+pub fn of_channel(store: &dyn Store, channel: &Channel, watch: &dyn Watch) -> Result<BTreeMap<String, Item>> {
     let mut all = BTreeMap::new();
     let mut add = |item: Item| drop(all.insert(item.path.clone(), item));
     for release in &channel.releases {
+        watch.check()?;
         add(Item::manifest(
             &release.manifest,
             release.manifest_stored,
@@ -127,6 +131,7 @@ pub fn of_channel(store: &dyn Store, channel: &Channel) -> BTreeMap<String, Item
             add(Item::blob(&c.digest, c.size, Some(c.stored)));
         }
         for step in &release.steps {
+            watch.check()?;
             add(Item::raw(names::step(&step.digest), step.digest, Some(step.size)));
             let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
             let from = from.map(|r| load_manifest(store, r)).transpose();
@@ -139,7 +144,7 @@ pub fn of_channel(store: &dyn Store, channel: &Channel) -> BTreeMap<String, Item
             }
         }
     }
-    all
+    Ok(all)
 }
 
 /// Holds files against their digests on all threads; `wrong` hears of each that is not right, in order.
@@ -153,7 +158,7 @@ pub fn check_all(
     let work = |item: &&Item| {
         watch.check()?;
         let path = &item.path;
-        let found = item.check(store)?.map(|why| Wrong {
+        let found = item.check(store, watch)?.map(|why| Wrong {
             path: path.clone(),
             why,
         });

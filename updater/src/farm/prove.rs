@@ -7,7 +7,7 @@ use crate::error::Doing;
 use crate::manifest::{Content, Kind, Manifest};
 use crate::step::{self, Applying, BundleRow, Channel, DeltaRow, Release, Step, StepRef};
 use crate::store::Store;
-use crate::watch::ForEngine;
+use crate::watch::{ForEngine, Heed};
 use crate::{Digest, Error, Result, Watch, compress, limits, names};
 use elfdelta::Patch;
 use std::fs::File;
@@ -241,7 +241,8 @@ impl Proof<'_> {
         self.pack
             .read_exact_at(&mut bytes, piece.at)
             .doing("read", &self.name)?;
-        if Digest::of(&bytes) != piece.digest {
+        let whole = Digest::of_reader(Heed::new(&bytes[..], self.watch)).doing("read", &self.name)?;
+        if whole.0 != piece.digest {
             return Err(Error::Damaged(format!("{} in the repository", self.name)));
         }
         for delta in &piece.deltas {
@@ -290,7 +291,7 @@ impl Proof<'_> {
         let mut prefix = Vec::new();
         bases
             .iter()
-            .try_for_each(|c| blobs::copy(self.store, c, &mut prefix))?;
+            .try_for_each(|c| blobs::copy(self.store, c, &mut prefix, self.watch))?;
         let unpacked = match row.patch {
             Some(declared) => self.bundled_patch(declared, bytes, &prefix, plain)?,
             None => {

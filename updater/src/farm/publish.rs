@@ -79,13 +79,13 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     }
     crate::disk::make_dirs(&o.repo.join("work"))?;
     let _lock = Lock::take(&o.repo.join("work/lock"))?;
-    Signer::new(store, &o.keys, o.lifetimes).ready()?;
+    Signer::new(store, &o.keys, o.lifetimes).heeding(watch).ready()?;
     let mut channel = load_channel(store, &o.follow)?;
     let jobs = Jobs::new(o.threads, o.memory);
     let mut entries = scan(&o.tree, &o.scan, &jobs, watch)?;
     // Everything that the new channel file will name again is read back; what this run writes, before it signs.
     let mut proven = Proven::default();
-    proven.require(store, &proof::of_channel(store, &channel), &jobs, watch)?;
+    proven.require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
     store_blobs((store, &jobs, watch), &o.tree, &mut entries, &proven)?;
     let old = channel.find(&o.release).cloned();
     let sequence = match &old {
@@ -133,8 +133,8 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
         bytes: &bytes,
     };
     prove::manifest(&o.sites, &to)?;
-    let packed = compress::pack(&bytes, &[], compress::LEVEL)?;
-    Item::manifest(&digest, packed.len() as u64, bytes.len() as u64).drop_wrong(store)?;
+    let packed = compress::pack(&bytes, &[], compress::LEVEL, watch)?;
+    Item::manifest(&digest, packed.len() as u64, bytes.len() as u64).drop_wrong(store, watch)?;
     store.put(&names::manifest(&digest), &packed)?;
     let mut release = Release {
         release: o.release.clone(),
@@ -157,9 +157,9 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     channel.releases.push(release);
     prove::channel(&o.sites, &channel)?;
     store.flush()?;
-    proven.require(store, &proof::of_channel(store, &channel), &jobs, watch)?;
+    proven.require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
     watch.check()?;
-    commit(store, &o.keys, o.lifetimes, &channel)?;
+    commit((store, watch), &o.keys, o.lifetimes, &channel)?;
     published.declared = jobs.declared();
     Ok(published)
 }
@@ -215,12 +215,17 @@ fn set_floor(o: &Publish, channel: &mut Channel, sequence: u64) -> Result<()> {
 }
 
 /// Stores a channel file and signs it.
-pub(super) fn commit(store: &dyn Store, keys: &Path, lifetimes: Lifetimes, channel: &Channel) -> Result<()> {
+pub(super) fn commit(
+    (store, watch): (&dyn Store, &dyn Watch),
+    keys: &Path,
+    lifetimes: Lifetimes,
+    channel: &Channel,
+) -> Result<()> {
     let text =
         serde_json::to_vec(channel).map_err(|e| Error::io("encode channel", std::io::Error::from(e)))?;
     let (digest, target) = (Digest::of(&text), channel.follow.target());
     store.put(&names::target_file(&target, &digest), &text)?;
-    let signer = Signer::new(store, keys, lifetimes);
+    let signer = Signer::new(store, keys, lifetimes).heeding(watch);
     signer.release(&[(target, text.len() as u64, digest)])
 }
 
@@ -299,9 +304,10 @@ fn store_blobs(
         let path = join(tree, &entry.path);
         let item = Item::blob(&content.digest, content.size, None);
         if !proven.has(&item.path) {
-            item.drop_wrong(store)?;
+            item.drop_wrong(store, watch)?;
         }
-        Ok((blobs::store(store, &path, &content.digest, content.size)?, 0))
+        let length = blobs::store(store, &path, &content.digest, content.size, watch)?;
+        Ok((length, 0))
     };
     let mut stored = Vec::with_capacity(first.len());
     let take = |length: u64| {

@@ -5,7 +5,7 @@ use super::steps;
 use crate::names::Follow;
 use crate::step::BundleRow;
 use crate::store::LocalStore;
-use crate::{Error, Result};
+use crate::{Error, Result, Watch};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -33,12 +33,13 @@ pub struct StepStats {
 }
 
 /// Reads all steps of a channel.
-pub fn stats(repo: &Path, follow: &Follow) -> Result<Vec<StepStats>> {
+pub fn stats(repo: &Path, follow: &Follow, watch: &dyn Watch) -> Result<Vec<StepStats>> {
     let store = LocalStore::new(repo);
     let channel = load_channel(&store, follow)?;
     let mut all = Vec::new();
     for release in &channel.releases {
         for step in &release.steps {
+            watch.check()?;
             let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
             let from_bytes = match (from, step.from) {
                 (Some(r), _) => load_manifest(&store, r)?,

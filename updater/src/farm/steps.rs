@@ -8,6 +8,7 @@ use super::proof::Item;
 use crate::manifest::{Content, Manifest};
 use crate::step::{self, Applying, BundleRow, DeltaRow, Release, StepRef, Table};
 use crate::store::Store;
+use crate::watch::Heed;
 use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names};
 use elfdelta::Profile;
 use std::collections::BTreeSet;
@@ -64,6 +65,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     let (large, mut small): (Vec<Pair>, Vec<Pair>) = all.into_iter().partition(|p| maker.delta_first(p));
     let mut output = Output {
         store,
+        watch,
         pack: Pack::new(store)?,
         deltas: Vec::new(),
         bundles: Vec::new(),
@@ -117,7 +119,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     for bundle in plainer {
         output.add_packed(bundle.bases, &bundle.group, &bundle.packed, None)?;
     }
-    let (pack, pieces) = output.pack.finish(store)?;
+    let (pack, pieces) = output.pack.finish(store, watch)?;
     let table = Table {
         protocol: PROTOCOL,
         pack,
@@ -126,9 +128,9 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         deltas: output.deltas,
         bundles: output.bundles,
     };
-    let file = step::write(&table, from.map_or(&[], |s| s.bytes), to.bytes)?;
+    let file = step::write(&table, from.map_or(&[], |s| s.bytes), to.bytes, watch)?;
     let digest = Digest::of(&file);
-    Item::raw(names::step(&digest), digest, Some(file.len() as u64)).drop_wrong(store)?;
+    Item::raw(names::step(&digest), digest, Some(file.len() as u64)).drop_wrong(store, watch)?;
     store.put(&names::step(&digest), &file)?;
     Ok(StepRef {
         from: from.map(|s| Digest::of(s.bytes)),
@@ -240,9 +242,9 @@ impl Maker<'_> {
         if old.size.max(new.size) > limits::BUNDLE {
             return Ok(None);
         }
-        let prefix = blobs::load(self.tools.store, old)?;
-        let bytes = blobs::load(self.tools.store, new)?;
-        let packed = compress::pack(&bytes, &prefix, compress::LEVEL)?;
+        let prefix = blobs::load(self.tools.store, old, self.tools.watch)?;
+        let bytes = blobs::load(self.tools.store, new, self.tools.watch)?;
+        let packed = compress::pack(&bytes, &prefix, compress::LEVEL, self.tools.watch)?;
         let best = engine.unwrap_or(u64::MAX).min(new.stored.saturating_sub(ROW));
         Ok((packed.len() as u64 <= best).then_some(packed))
     }
@@ -304,18 +306,18 @@ impl Maker<'_> {
                 bases.insert(i);
             }
             if let Some(new) = self.content(pair) {
-                blobs::copy(self.tools.store, new, &mut plain)?;
+                blobs::copy(self.tools.store, new, &mut plain, self.tools.watch)?;
             }
         }
         let mut kept = Vec::new();
         for i in bases {
             let fits = |o: &&Content| prefix.len() as u64 + o.size <= limits::BUNDLE;
             if let Some(old) = self.old(i).filter(fits) {
-                blobs::copy(self.tools.store, old, &mut prefix)?;
+                blobs::copy(self.tools.store, old, &mut prefix, self.tools.watch)?;
                 kept.push(i);
             }
         }
-        let packed = compress::pack(&plain, &prefix, compress::LEVEL)?;
+        let packed = compress::pack(&plain, &prefix, compress::LEVEL, self.tools.watch)?;
         let patch = match kept.is_empty() {
             true => None,
             false => self.bundled_patch(&prefix, &plain, packed.len() as u64)?,
@@ -348,6 +350,7 @@ impl Maker<'_> {
 /// Pack and table as they grow.
 struct Output<'a> {
     store: &'a dyn Store,
+    watch: &'a dyn Watch,
     pack: Pack,
     deltas: Vec<DeltaRow>,
     bundles: Vec<BundleRow>,
@@ -355,9 +358,8 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn add_delta(&mut self, pair: &Pair, profile: Profile, made: &Made) -> Result<()> {
-        let place = self
-            .pack
-            .add(made.open(self.store)?, made.measured.size, &made.measured.digest)?;
+        let bytes = Heed::new(made.open(self.store)?, self.watch);
+        let place = self.pack.add(bytes, made.measured.size, &made.measured.digest)?;
         self.deltas.push(DeltaRow {
             from: pair.from.unwrap_or_default(),
             to: pair.to,

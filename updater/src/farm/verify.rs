@@ -11,6 +11,7 @@ use crate::names::Follow;
 use crate::source::{self, Access, Sources, Span};
 use crate::store::{LocalStore, Store};
 use crate::trust::{Fetch, Signer};
+use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -55,7 +56,7 @@ const SAVE_AFTER: Duration = Duration::from_secs(2);
 pub fn verify(o: &Verify, watch: &dyn Watch) -> Result<Verified> {
     let store = LocalStore::new(&o.repo);
     let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
-    let (items, wrong) = everything(&store)?;
+    let (items, wrong) = everything(&store, watch)?;
     let mut report = Verified {
         wrong,
         ..Verified::default()
@@ -102,7 +103,7 @@ pub fn verify(o: &Verify, watch: &dyn Watch) -> Result<Verified> {
 }
 
 /// Every file that signed metadata leads to, by path, and what is wrong with the metadata itself.
-fn everything(store: &dyn Store) -> Result<(BTreeMap<String, Item>, Vec<Wrong>)> {
+fn everything(store: &dyn Store, watch: &dyn Watch) -> Result<(BTreeMap<String, Item>, Vec<Wrong>)> {
     let (mut all, mut wrong) = (BTreeMap::new(), Vec::new());
     let signed = match Signer::all_signed(store) {
         Ok(signed) => signed,
@@ -122,7 +123,7 @@ fn everything(store: &dyn Store) -> Result<(BTreeMap<String, Item>, Vec<Wrong>)>
         if let (Some(product), Some(channel), Some(arch)) = (parts.next(), parts.next(), parts.next())
             && let Ok(channel) = load_channel(store, &Follow::new(product, channel, arch)?)
         {
-            all.append(&mut of_channel(store, &channel));
+            all.append(&mut of_channel(store, &channel, watch)?);
         }
     }
     Ok((all, wrong))
@@ -160,7 +161,7 @@ pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
     repair_metadata(&store, &sources, &mut report, watch)?;
     // A manifest that is right again leads to files that were not looked at before.
     loop {
-        let (items, metadata) = everything(&store)?;
+        let (items, metadata) = everything(&store, watch)?;
         report.left = metadata;
         let all: Vec<&Item> = items.values().collect();
         check_all(&store, &all, &jobs, watch, |w| {
@@ -172,7 +173,7 @@ pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
         let mut done = 0;
         for item in wanted {
             watch.check()?;
-            if from_sources(&store, &sources, item, watch)? || from_tree(&store, &trees, item)? {
+            if from_sources(&store, &sources, item, watch)? || from_tree(&store, &trees, item, watch)? {
                 watch.note(&format!("{} is right again", item.path));
                 report.repaired.push(item.path.clone());
                 done += 1;
@@ -232,33 +233,41 @@ fn from_sources(store: &dyn Store, sources: &Sources, item: &Item, watch: &dyn W
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             _ => continue,
         }
-        if put_right(store, item, scratch)? {
+        if put_right(store, item, scratch, watch)? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn from_tree(store: &dyn Store, trees: &HashMap<Digest, PathBuf>, item: &Item) -> Result<bool> {
+fn from_tree(
+    store: &dyn Store,
+    trees: &HashMap<Digest, PathBuf>,
+    item: &Item,
+    watch: &dyn Watch,
+) -> Result<bool> {
     let (Some(path), Some(plain)) = (trees.get(&item.digest), item.plain) else {
         return Ok(false);
     };
     let mut scratch = store.scratch()?;
-    blobs::pack_file(path, &item.digest, plain, &mut scratch)?;
-    put_right(store, item, scratch)
+    blobs::pack_file(path, (&item.digest, plain), &mut scratch, watch)?;
+    put_right(store, item, scratch, watch)
 }
 
 /// Gives a file its name once all of it is known to be right.
-fn put_right(store: &dyn Store, item: &Item, mut scratch: std::fs::File) -> Result<bool> {
+fn put_right(store: &dyn Store, item: &Item, mut scratch: std::fs::File, watch: &dyn Watch) -> Result<bool> {
     scratch.rewind().doing("read", "a scratch file")?;
     let copy = scratch.try_clone().doing("read", "a scratch file")?;
-    if item.judge(copy).is_err() {
+    let judged = item.judge(copy, watch);
+    watch.check()?;
+    if judged.is_err() {
         return Ok(false);
     }
     store.remove(&item.path)?;
     store.write(&item.path, &mut |sink| {
         scratch.rewind().doing("read", "a scratch file")?;
-        io::copy(&mut scratch, sink).map(drop).doing("write", &item.path)
+        let copied = io::copy(&mut Heed::new(&mut scratch, watch), sink);
+        copied.map(drop).doing("write", &item.path)
     })?;
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use super::{Content, Entry, Kind, Time, Xattrs};
 use crate::error::Doing;
+use crate::watch::Heed;
 use crate::{Digest, Error, Jobs, Result, Watch};
 use rustix::fs::{SeekFrom, seek};
 use std::collections::HashMap;
@@ -41,7 +42,7 @@ pub fn scan(tree: &Path, options: &ScanOptions, jobs: &Jobs, watch: &dyn Watch) 
     let read = |(path, meta): &(Vec<u8>, Metadata)| {
         watch.check()?;
         let earlier = first.get(&(meta.dev(), meta.ino())).filter(|p| *p != path);
-        match one(tree, path, meta, earlier, options) {
+        match one((tree, path), meta, earlier, options, watch) {
             Err(Error::Cancelled) => Err(Error::Cancelled),
             entry => Ok((entry, 0)),
         }
@@ -88,6 +89,7 @@ fn walk(tree: &Path, found: &mut Found, problems: &mut Vec<String>, watch: &dyn 
             match fs::read_dir(&full) {
                 Ok(entries) => {
                     for entry in entries {
+                        watch.check()?;
                         let name = entry.doing("list", &full)?.file_name().into_vec();
                         let mut child = path.clone();
                         if !child.is_empty() {
@@ -115,11 +117,11 @@ pub fn join(tree: &Path, path: &[u8]) -> PathBuf {
 }
 
 fn one(
-    tree: &Path,
-    path: &[u8],
+    (tree, path): (&Path, &[u8]),
     meta: &Metadata,
     earlier: Option<&Vec<u8>>,
     o: &ScanOptions,
+    watch: &dyn Watch,
 ) -> Result<Entry> {
     let full = join(tree, path);
     let kind = meta.file_type();
@@ -158,9 +160,9 @@ fn one(
         entry.xattrs = xattrs(&full)?;
     }
     if kind.is_file() {
-        entry.kind = Kind::File(match stable(&full)? {
+        entry.kind = Kind::File(match stable(&full, watch)? {
             Some(content) => content,
-            None => stable(&full)?.ok_or_else(|| {
+            None => stable(&full, watch)?.ok_or_else(|| {
                 Error::Usage(format!(
                     "{} changes while it is read; publish a tree at rest",
                     full.display()
@@ -188,12 +190,12 @@ fn time(meta: &Metadata, full: &Path, o: &ScanOptions) -> Result<Time> {
 }
 
 /// Size and digest of a file; `None` if it changed meanwhile.
-fn stable(full: &Path) -> Result<Option<Content>> {
+fn stable(full: &Path, watch: &dyn Watch) -> Result<Option<Content>> {
     let file = File::open(full).doing("open", full)?;
     let before = file.metadata().doing("read", full)?;
-    let holes = holes(&file, &before).doing("map", full)?;
+    let holes = holes(&file, &before, full, watch)?;
     seek(&file, SeekFrom::Start(0)).doing("seek", full)?;
-    let (digest, size) = Digest::of_reader(&file).doing("read", full)?;
+    let (digest, size) = Digest::of_reader(Heed::new(&file, watch)).doing("read", full)?;
     let after = fs::symlink_metadata(full).doing("read", full)?;
     let state = |m: &Metadata| {
         (
@@ -216,7 +218,7 @@ fn stable(full: &Path) -> Result<Option<Content>> {
 }
 
 /// Holes of a sparse file; a file with all its blocks is not asked.
-fn holes(file: &File, meta: &Metadata) -> rustix::io::Result<Vec<(u64, u64)>> {
+fn holes(file: &File, meta: &Metadata, full: &Path, watch: &dyn Watch) -> Result<Vec<(u64, u64)>> {
     let mut holes = Vec::new();
     let size = meta.len();
     // Filesystems that compress also have few blocks: only holes of a page and more count.
@@ -225,14 +227,15 @@ fn holes(file: &File, meta: &Metadata) -> rustix::io::Result<Vec<(u64, u64)>> {
     }
     let mut at = 0;
     while at < size {
-        let hole = seek(file, SeekFrom::Hole(at))?;
+        watch.check()?;
+        let hole = seek(file, SeekFrom::Hole(at)).doing("map", full)?;
         if hole >= size {
             break;
         }
         let data = match seek(file, SeekFrom::Data(hole)) {
             Ok(d) => d.min(size),
             Err(rustix::io::Errno::NXIO) => size,
-            Err(e) => return Err(e),
+            Err(e) => return Err(e).doing("map", full),
         };
         if data - hole >= 4096 {
             holes.push((hole, data - hole));

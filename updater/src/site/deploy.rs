@@ -33,7 +33,7 @@ impl Site {
             if self.current()? == Some(*digest) {
                 return Err(Error::Damaged("the running tree differs from its release".into()));
             }
-            disk::remove(&path)?;
+            self.remove_deployment(&digest.to_string(), watch)?;
         }
         let new = self.stage(manifest, digest, watch)?;
         disk::rename(&new, &path)?;
@@ -43,7 +43,7 @@ impl Site {
     /// Builds and verifies the tree under a temporary name.
     pub(super) fn stage(&self, manifest: &Manifest, digest: &Digest, watch: &dyn Watch) -> Result<PathBuf> {
         let new = self.path("deployments").join(format!(".new-{digest}"));
-        disk::remove(&new)?;
+        self.remove_deployment(&format!(".new-{digest}"), watch)?;
         fs::create_dir(&new).doing("make directory", &new)?;
         fs::set_permissions(&new, Permissions::from_mode(0o700)).doing("restrict", &new)?;
         let file = new.join("manifest");

@@ -89,7 +89,7 @@ impl Site {
         }
         fetched.apply_seconds = begin.elapsed().as_secs_f64() - (sources.account().seconds - before);
         self.variants(&mut run)?;
-        self.keep_built()?;
+        self.keep_built(watch)?;
         Ok(fetched)
     }
 
@@ -136,7 +136,7 @@ impl Site {
         for (entry, content) in run.ways.target.files() {
             if run.index.exact(&content.digest, &entry.attributes()).is_none() {
                 run.watch.check()?;
-                self.copy_object(&mut run.index, entry, content)?;
+                self.copy_object(&mut run.index, entry, content, run.watch)?;
             }
         }
         Ok(())

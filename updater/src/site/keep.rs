@@ -63,22 +63,28 @@ impl Site {
                 disk::remove(&self.path("previous"))?;
                 disk::sync_dir(&self.root)?;
             }
-            // First out of sight under a name that the next sweep removes, then away.
+            // First out of sight under a name that the next `gc` removes, then away.
             let path = self.deployment(&deployment.manifest);
-            let gone = self
-                .path("deployments")
-                .join(format!(".old-{}", deployment.manifest));
-            disk::rename(&path, &gone)?;
-            disk::remove(&gone)?;
+            let gone = format!(".old-{}", deployment.manifest);
+            self.remove_deployment(&gone, watch)?;
+            disk::rename(&path, &self.path("deployments").join(&gone))?;
+            self.remove_deployment(&gone, watch)?;
             report.deployments += 1;
+        }
+        // What a kill left of trees that were made or removed.
+        for entry in disk::list(&self.path("deployments"))? {
+            if let Some(name) = entry.file_name().to_str().filter(|n| n.starts_with('.')) {
+                self.remove_deployment(name, watch)?;
+            }
         }
         if !forget_fetched && self.unfinished()? {
             return Ok(report);
         }
         self.clear_partial()?;
-        disk::list(&self.path("built"))?
-            .iter()
-            .try_for_each(|e| disk::remove(&e.path()))?;
+        for entry in disk::list(&self.path("built"))? {
+            watch.check()?;
+            disk::remove(&entry.path())?;
+        }
         let mut needed: HashSet<(Digest, String)> = HashSet::new();
         for digest in self.deployed()? {
             needed.extend(objects(&self.manifest_of(&digest)?));

@@ -51,7 +51,7 @@ use crate::apart::{self, Program};
 use crate::disk::{self, Lock, Sync};
 use crate::source::Sources;
 use crate::trust::State;
-use crate::{Error, Result};
+use crate::{Error, Result, Watch};
 use std::path::{Path, PathBuf};
 
 /// An open site; holds its lock.
@@ -114,18 +114,19 @@ impl Site {
         self.root.join(name)
     }
 
-    /// Removes temporary files and half-built trees; nothing that could be gone on with.
+    /// Removes temporary files; nothing that could be gone on with. Half trees are `gc`'s, which hears a stop.
     fn sweep(&self) -> Result<()> {
         for dir in ["", "state", "partial", "built"] {
             disk::sweep(&self.path(dir))?;
         }
-        for entry in disk::list(&self.path("deployments"))? {
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                disk::remove(&entry.path())?;
-            }
-        }
         self.finish_switch()?;
         reserve::Reservation::drop_leftover(&self.path("partial"))
+    }
+
+    /// Removes one entry of `deployments/`, however large.
+    fn remove_deployment(&self, name: &str, watch: &dyn Watch) -> Result<()> {
+        let deployments = files::Beneath::open(&self.path("deployments"))?;
+        local::walk::remove(&deployments, name.as_bytes(), watch)
     }
 
     /// Opens the configured sources.

@@ -86,6 +86,7 @@ impl Site {
     pub fn index(&self, watch: &dyn Watch) -> Result<Index> {
         let mut index = Index::default();
         for dir in disk::list(&self.path("objects"))? {
+            watch.check()?;
             for entry in disk::list(&dir.path())? {
                 index.add(&entry.file_name().to_string_lossy(), entry.path());
             }
@@ -125,7 +126,7 @@ impl Site {
                         .filter(|s| s.size == meta.len() && s.changed == changed);
                     let digest = match known {
                         Some(seen) => seen.digest,
-                        None => match File::open(&path).and_then(Digest::of_reader) {
+                        None => match seed(&path).and_then(|f| Digest::of_reader(Heed::new(f, watch))) {
                             Ok((digest, size)) => {
                                 cache.insert(
                                     key,
@@ -137,7 +138,10 @@ impl Site {
                                 );
                                 digest
                             }
-                            Err(_) => continue,
+                            Err(_) => {
+                                watch.check()?;
+                                continue;
+                            }
                         },
                     };
                     index.seeds.insert(digest, path);
@@ -216,7 +220,13 @@ impl Site {
     }
 
     /// Makes a second object of the same content with other attributes.
-    pub fn copy_object(&self, index: &mut Index, entry: &Entry, content: &Content) -> Result<()> {
+    pub fn copy_object(
+        &self,
+        index: &mut Index,
+        entry: &Entry,
+        content: &Content,
+        watch: &dyn Watch,
+    ) -> Result<()> {
         let from = match index.any(&content.digest) {
             Some(path) => path.to_owned(),
             None if content.size == 0 => PathBuf::from("/dev/null"),
@@ -224,24 +234,31 @@ impl Site {
         };
         let source = File::open(&from).doing("open", &from)?;
         if !index.no_reflinks && content.size > 0 {
-            if self.share(index, &source, entry, content)? {
+            if self.share(index, &source, (entry, content), watch)? {
                 return Ok(());
             }
             index.no_reflinks = true;
         }
         self.build(index, entry, content, &mut |sink| {
-            io::copy(&mut &source, sink).map(drop).doing("copy", &from)
+            let copied = io::copy(&mut Heed::new(&source, watch), sink);
+            copied.map(drop).doing("copy", &from)
         })
     }
 
     /// Makes an object of the blocks of a file that has its content. `false`: it must be copied.
-    fn share(&self, index: &mut Index, source: &File, entry: &Entry, content: &Content) -> Result<bool> {
+    fn share(
+        &self,
+        index: &mut Index,
+        source: &File,
+        (entry, content): (&Entry, &Content),
+        watch: &dyn Watch,
+    ) -> Result<bool> {
         let name = format!("{}.{}", content.digest, entry.attributes());
         let path = self.path("built").join(&name);
         let temporary = disk::beside(&path);
         disk::remove(&temporary)?;
         let file = disk::create_new(&temporary, 0o600)?;
-        let whole = || File::open(&temporary).and_then(Digest::of_reader);
+        let whole = || File::open(&temporary).and_then(|f| Digest::of_reader(Heed::new(f, watch)));
         if !files::reflink(source, &file) || whole().doing("read", &temporary)?.0 != content.digest {
             disk::remove(&temporary)?;
             return Ok(false);
@@ -253,13 +270,14 @@ impl Site {
     }
 
     /// Moves everything built into `objects/`, once it is on the disk.
-    pub fn keep_built(&self) -> Result<()> {
+    pub fn keep_built(&self, watch: &dyn Watch) -> Result<()> {
         let built = disk::list(&self.path("built"))?;
         if built.is_empty() {
             return Ok(());
         }
         disk::sync_fs(&self.root)?;
         for entry in built {
+            watch.check()?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let dir = self.path("objects").join(name.get(..2).unwrap_or("xx"));
             if !dir.is_dir() {
@@ -301,6 +319,13 @@ impl Site {
         to.set_len(size).doing("size", from)?;
         Ok(false)
     }
+}
+
+/// Opens a file that others may have replaced since it was looked at.
+fn seed(path: &Path) -> io::Result<File> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
 }
 
 fn open_nofollow(path: &Path) -> Result<File> {

@@ -26,7 +26,7 @@ impl Site {
             .content()
             .ok_or_else(|| Error::NotFound(item.path.clone()))?;
         match *way {
-            Way::Copy => self.copy_object(&mut run.index, entry, content),
+            Way::Copy => self.copy_object(&mut run.index, entry, content, run.watch),
             Way::Blob => self.blob(run, entry, content),
             Way::Delta { step, row } => {
                 let base = self.base_of(run, step, row)?;
@@ -86,7 +86,7 @@ impl Site {
     }
 
     /// A file that nobody else sees.
-    fn unnamed(&self) -> Result<File> {
+    pub(super) fn unnamed(&self) -> Result<File> {
         let path = self.path("built").join(".tmp-unnamed");
         crate::disk::remove(&path)?;
         let file = crate::disk::create_new(&path, 0o600)?;

@@ -4,17 +4,19 @@ use super::fetch::Run;
 use super::reserve::Reservation;
 use super::ways::Ways;
 use super::{Runs, Site};
-
 use crate::apart::{Apart, Patching};
+use crate::digest::Hasher;
 use crate::disk::{self, Sync};
 use crate::error::Doing;
 use crate::manifest::{Content, Manifest};
-use crate::watch::ForEngine;
+use crate::watch::{ForEngine, Heed};
 use crate::{Digest, Error, Result, Watch, compress};
 use elfdelta::{Limits, Options, Patch};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 /// One content of the old release that the new one lacks.
 #[derive(Serialize, Deserialize)]
@@ -44,8 +46,44 @@ struct Table {
     rows: Vec<Row>,
 }
 
+/// Level at which files are packed that no delta describes better.
+const LEVEL: i32 = 9;
 /// Files above this are kept whole: diffing would need too much memory on a site.
 const DIFF_LIMIT: u64 = 64 << 20;
+
+/// The file that the deltas are written to, one after the other.
+struct Pack {
+    file: File,
+    path: PathBuf,
+    at: u64,
+}
+
+impl Pack {
+    fn create(dir: &Path) -> Result<Pack> {
+        let path = dir.join("pack");
+        let file = disk::create_new(&path, 0o600)?;
+        Ok(Pack { file, path, at: 0 })
+    }
+
+    /// Adds what `fill` writes.
+    fn add(
+        &mut self,
+        to: Digest,
+        from: Option<Digest>,
+        fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+    ) -> Result<Row> {
+        let mut hasher = Hasher::new(&self.file);
+        fill(&mut hasher)?;
+        let (h, n) = hasher.finish();
+        let at = self.at;
+        self.at += n;
+        Ok(Row { to, from, at, n, h })
+    }
+
+    fn finish(self) -> Result<()> {
+        disk::sync_file(&self.file, Sync::State, &self.path)
+    }
+}
 
 impl Site {
     fn reverse(&self, digest: &Digest) -> PathBuf {
@@ -98,19 +136,27 @@ impl Site {
         let index = self.index(watch)?;
         let known: HashSet<Digest> = new_manifest.files().map(|(_, c)| c.digest).collect();
         let mut done = HashSet::new();
-        let (mut pack, mut rows) = (Vec::new(), Vec::new());
+        let dir = self.reverse(old);
+        disk::remove(&dir)?;
+        disk::make_dirs(&dir)?;
+        let mut pack = Pack::create(&dir)?;
+        let mut rows = Vec::new();
         for (entry, content) in old_manifest.files() {
             if content.size == 0 || known.contains(&content.digest) || !done.insert(content.digest) {
                 continue;
             }
             watch.check()?;
-            let target = self.read_object(&index, content)?;
+            if content.size > DIFF_LIMIT {
+                rows.push(self.whole(&index, content, &mut pack, watch)?);
+                continue;
+            }
+            let target = self.read_object(&index, content, watch)?;
             let base = new_manifest.find(&entry.path).and_then(|e| e.content());
-            let base = base.filter(|b| b.size > 0 && b.size.max(content.size) <= DIFF_LIMIT);
-            let mut bytes = compress::pack(&target, &[], 9)?;
+            let base = base.filter(|b| b.size > 0 && b.size <= DIFF_LIMIT);
+            let mut bytes = compress::pack(&target, &[], LEVEL, watch)?;
             let mut from = None;
             if let Some(base) = base {
-                let plain = self.read_object(&index, base)?;
+                let plain = self.read_object(&index, base, watch)?;
                 let options = Options::default().threads(1);
                 let delta = elfdelta::diff(&plain, &target, &options, &ForEngine(watch))?;
                 if delta.bytes.len() < bytes.len() && can_be_undone(&delta.bytes)? {
@@ -118,15 +164,11 @@ impl Site {
                     from = Some(base.digest);
                 }
             }
-            rows.push(Row {
-                to: content.digest,
-                from,
-                at: pack.len() as u64,
-                n: bytes.len() as u64,
-                h: Digest::of(&bytes),
-            });
-            pack.extend_from_slice(&bytes);
+            rows.push(pack.add(content.digest, from, &mut |sink| {
+                sink.write_all(&bytes).doing("write", "a reverse delta")
+            })?);
         }
+        pack.finish()?;
         let table = Table {
             format: elfdelta::FORMAT_ID.into(),
             release: old_manifest.header.release.clone(),
@@ -134,11 +176,7 @@ impl Site {
             rows,
         };
         let text = serde_json::to_vec(&table).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
-        let dir = self.reverse(old);
-        disk::remove(&dir)?;
-        disk::make_dirs(&dir)?;
         disk::replace(&dir.join("manifest"), &old_bytes, 0o600, Sync::State)?;
-        disk::replace(&dir.join("pack"), &pack, 0o600, Sync::State)?;
         // The table last: without it the way back does not exist, and the old tree is still whole.
         disk::replace(&dir.join("table.json"), &text, 0o600, Sync::State)?;
         disk::sync_dir(&self.path("reverse"))?;
@@ -148,16 +186,43 @@ impl Site {
             }
         }
         disk::remove(&self.path("previous"))?;
-        let gone = self.path("deployments").join(format!(".old-{old}"));
-        disk::rename(&self.deployment(old), &gone)?;
-        disk::remove(&gone)
+        let gone = format!(".old-{old}");
+        self.remove_deployment(&gone, watch)?;
+        disk::rename(&self.deployment(old), &self.path("deployments").join(&gone))?;
+        self.remove_deployment(&gone, watch)
     }
 
-    fn read_object(&self, index: &super::objects::Index, content: &Content) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut file = self.open_base(index, &content.digest)?;
-        std::io::copy(&mut file, &mut bytes).doing("read", "an object")?;
-        if Digest::of(&bytes) != content.digest {
+    /// Keeps a file that is too large for a delta as it is, packed.
+    fn whole(
+        &self,
+        index: &super::objects::Index,
+        content: &Content,
+        pack: &mut Pack,
+        watch: &dyn Watch,
+    ) -> Result<Row> {
+        let file = self.open_base(index, &content.digest)?;
+        let (digest, _) = Digest::of_reader(Heed::new(&file, watch)).doing("read", "an object")?;
+        if digest != content.digest {
+            return Err(Error::Damaged(format!("object {}", content.digest.short())));
+        }
+        (&file).rewind().doing("read", "an object")?;
+        pack.add(content.digest, None, &mut |sink| {
+            let packed = compress::pack_to(Heed::new(&file, watch), content.size, LEVEL, sink);
+            packed.doing("pack", "an object")
+        })
+    }
+
+    fn read_object(
+        &self,
+        index: &super::objects::Index,
+        content: &Content,
+        watch: &dyn Watch,
+    ) -> Result<Vec<u8>> {
+        let file = self.open_base(index, &content.digest)?;
+        let mut hasher = Hasher::new(Vec::new());
+        std::io::copy(&mut Heed::new(file, watch), &mut hasher).doing("read", "an object")?;
+        let (digest, _, bytes) = hasher.into_parts();
+        if digest != content.digest {
             return Err(Error::Damaged(format!("object {}", content.digest.short())));
         }
         Ok(bytes)
@@ -190,7 +255,7 @@ impl Site {
             return Err(Error::Damaged(format!("{}", dir.join("manifest").display())));
         }
         let manifest = Manifest::parse(&bytes)?;
-        let pack = disk::read(&dir.join("pack"), 4 << 30)?.unwrap_or_default();
+        let pack = File::open(dir.join("pack")).doing("open", dir.join("pack"))?;
         let mut rows: HashMap<Digest, Row> = table.rows.into_iter().map(|r| (r.to, r)).collect();
         let sources = crate::source::Sources::new(Vec::new());
         let ways = Ways {
@@ -199,12 +264,14 @@ impl Site {
             digest,
             steps: Vec::new(),
         };
-        let size: u64 = ways
-            .target
-            .files()
-            .filter(|(_, c)| rows.contains_key(&c.digest))
-            .map(|(_, c)| c.size)
-            .sum();
+        let size: u64 = rows.values().map(|r| r.n).max().unwrap_or_default();
+        let size = size
+            + ways
+                .target
+                .files()
+                .filter(|(_, c)| rows.contains_key(&c.digest))
+                .map(|(_, c)| c.size)
+                .sum::<u64>();
         let mut run = Run {
             ways: &ways,
             index: self.index(watch)?,
@@ -226,16 +293,16 @@ impl Site {
                     run.reservation.give(content.size);
                     self.undo(&mut run, entry, content, &row, &pack)?;
                 }
-                None => self.copy_object(&mut run.index, entry, content)?,
+                None => self.copy_object(&mut run.index, entry, content, watch)?,
             }
         }
         for (entry, content) in ways.target.files() {
             if run.index.exact(&content.digest, &entry.attributes()).is_none() {
-                self.copy_object(&mut run.index, entry, content)?;
+                self.copy_object(&mut run.index, entry, content, watch)?;
             }
         }
         drop(run);
-        self.keep_built()?;
+        self.keep_built(watch)?;
         self.deploy(&ways.target, &digest, watch)?;
         let configuration = self.bring(&digest, watch)?;
         self.switch(&digest)?;
@@ -252,22 +319,37 @@ impl Site {
         entry: &crate::manifest::Entry,
         content: &Content,
         row: &Row,
-        pack: &[u8],
+        pack: &File,
     ) -> Result<()> {
-        let range = row
-            .at
-            .checked_add(row.n)
-            .and_then(|end| pack.get(row.at as usize..usize::try_from(end).ok()?));
-        let bytes = range
-            .filter(|b| Digest::of(b) == row.h)
-            .ok_or_else(|| Error::Damaged("a reverse delta".into()))?;
+        let watch = run.watch;
+        let range = || -> Result<_> {
+            let mut pack = pack;
+            pack.seek(SeekFrom::Start(row.at))
+                .doing("read", "a reverse delta")?;
+            Ok(Heed::new(pack.take(row.n), watch))
+        };
+        let (digest, _) = Digest::of_reader(range()?).doing("read", "a reverse delta")?;
+        if digest != row.h {
+            return Err(Error::Damaged("a reverse delta".into()));
+        }
         match row.from {
-            None => self.build(&mut run.index, entry, content, &mut |sink| {
-                run.apart.unpack(run.watch, bytes, &[], content.size, sink)
-            }),
+            None => {
+                // As large as the file may be, it never is in memory.
+                run.reservation.give(row.n);
+                let mut packed = self.unnamed()?;
+                std::io::copy(&mut range()?, &mut packed).doing("copy", "a reverse delta")?;
+                packed.rewind().doing("read", "a reverse delta")?;
+                self.build(&mut run.index, entry, content, &mut |sink| {
+                    run.apart.unpack_file(run.watch, &packed, content.size, sink)
+                })
+            }
             Some(base) => {
+                let mut bytes = Vec::new();
+                range()?
+                    .read_to_end(&mut bytes)
+                    .doing("read", "a reverse delta")?;
                 let patching = Patching {
-                    patch: bytes,
+                    patch: &bytes,
                     base: &self.open_base(&run.index, &base)?,
                     size: content.size,
                     scratch: None,

@@ -351,16 +351,16 @@ impl Site {
                 continue;
             }
             let copied = run.index.any(&content.digest).is_some() || content.size == 0;
-            match copied.then(|| self.copy_object(&mut run.index, entry, content)) {
+            match copied.then(|| self.copy_object(&mut run.index, entry, content, watch)) {
                 Some(Ok(())) => {}
                 Some(Err(Error::Cancelled)) => return Err(Error::Cancelled),
                 Some(Err(_)) | None => self.blob(&mut run, entry, content)?,
             }
         }
-        self.keep_built()?;
+        self.keep_built(watch)?;
         let tree = self.tree(&current);
         let differences = self.differences(&tree, &ways.target, Config::Theirs, watch)?;
-        let differences = differences.len() as u64 + self.removed(&ways.target)?;
+        let differences = differences.len() as u64 + self.removed(&ways.target, watch)?;
         if bad + differences > 0 {
             let new = self.stage(&ways.target, &current, watch)?;
             let pass = Pass {
@@ -373,7 +373,7 @@ impl Site {
                 Some(fixed) => self.exchange(&new.join("tree"), fixed)?,
                 None => self.exchange(&new, &self.deployment(&current))?,
             }
-            disk::remove(&new)?;
+            self.remove_deployment(&format!(".new-{current}"), watch)?;
         }
         self.clear_partial()?;
         Ok(bad.max(differences) + torn)

@@ -50,7 +50,7 @@ impl Site {
     }
 
     /// Paths of the running tree whose owner or attributes could not be set without root.
-    pub fn unset(&self) -> Result<Vec<String>> {
+    pub fn unset(&self, watch: &dyn Watch) -> Result<Vec<String>> {
         let Some(current) = self.current()? else {
             return Ok(Vec::new());
         };
@@ -62,6 +62,7 @@ impl Site {
             .iter()
             .filter(|e| !matches!(e.kind, Kind::Hard(_)))
         {
+            watch.check()?;
             // What is missing is `verify`'s to tell.
             let Ok(stat) = tree.stat(&entry.path) else {
                 continue;

@@ -10,7 +10,7 @@ use super::roles::{
 use crate::clock::{self, Seconds};
 use crate::disk::{self, Lock};
 use crate::store::Store;
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Quiet, Result, Watch};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,7 @@ pub struct Signer<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) dirs: Vec<PathBuf>,
     pub(super) lifetimes: Lifetimes,
+    watch: &'a dyn Watch,
 }
 
 /// A root that is decided but perhaps not yet where sites see it.
@@ -79,7 +80,14 @@ impl<'a> Signer<'a> {
             store,
             dirs: vec![keys.to_owned()],
             lifetimes,
+            watch: &Quiet,
         }
+    }
+
+    /// Ends, while it waits for another that signs, when this says so.
+    pub fn heeding(mut self, watch: &'a dyn Watch) -> Self {
+        self.watch = watch;
+        self
     }
 
     /// Also uses the keys in these directories; new keys of root and targets go to the last one.
@@ -124,7 +132,7 @@ impl<'a> Signer<'a> {
     pub fn init(&self, root_threshold: u64) -> Result<bool> {
         let ring = Ring::read(&self.dirs)?;
         let root = self.first_root(&ring, root_threshold)?;
-        let _lock = self.store.lock_signing()?;
+        let _lock = self.store.lock_signing(self.watch)?;
         if self.store.get(TIMESTAMP, LIMIT)?.is_some() {
             let now = Published::read(self.store)?;
             return match now.root()?.roles == root.roles {
@@ -258,7 +266,7 @@ impl<'a> Signer<'a> {
 
     pub(super) fn begin_by(&self, read: impl Fn(&dyn Store) -> Result<Published>) -> Result<Begun> {
         let ring = Ring::read(&self.dirs)?;
-        let lock = self.store.lock_signing()?;
+        let lock = self.store.lock_signing(self.watch)?;
         let mut now = read(self.store)?;
         if let Some(bytes) = self.store.get(NEXT_ROOT, LIMIT)? {
             let root = now.root()?;

@@ -16,6 +16,7 @@ mod prove;
 mod rogue;
 mod server;
 mod sources;
+mod stops;
 mod thief;
 mod tidy;
 mod times;

@@ -78,7 +78,7 @@ fn forge_step(world: &World, change: impl FnOnce(&mut Vec<Vec<u8>>, &mut Table))
         let pack = pieces.concat();
         table.pack = Some(Digest::of(&pack));
         store.put(&names::pack(&Digest::of(&pack)), &pack).unwrap();
-        let file = step::write(&table, &from, &to).unwrap();
+        let file = step::write(&table, &from, &to, &Quiet).unwrap();
         (reference.digest, reference.size) = (Digest::of(&file), file.len() as u64);
         store.put(&names::step(&reference.digest), &file).unwrap();
     });

@@ -227,7 +227,7 @@ fn times_cost_few_bytes_of_a_step() {
         publish(&second, &Quiet).unwrap();
         let site = world.site("site", |_| {});
         update(&site).unwrap();
-        let stats = elfup::farm::stats(&world.repo(), &World::follow()).unwrap();
+        let stats = elfup::farm::stats(&world.repo(), &World::follow(), &Quiet).unwrap();
         stats
             .iter()
             .find(|s| s.from.as_deref() == Some("r1"))

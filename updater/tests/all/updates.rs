@@ -153,7 +153,7 @@ fn a_large_file_that_packs_well_spoils_no_step() {
     let first = update(&site).unwrap();
     assert!(first.fetched.bundled > 50, "the step is read: {first:?}");
     world.publish("r2", "two").unwrap();
-    assert_eq!(stats(&world.repo(), &World::follow()).unwrap().len(), 4);
+    assert_eq!(stats(&world.repo(), &World::follow(), &Quiet).unwrap().len(), 4);
     update(&site).unwrap();
     assert_same(&world.path("two"), &world.path("site/current"));
 }
@@ -351,7 +351,7 @@ fn small_packed_files_travel_opened() {
     update(&site).unwrap();
     update(&poor).unwrap();
     world.publish("r2", "second").unwrap();
-    let stats = stats(&world.repo(), &World::follow()).unwrap();
+    let stats = stats(&world.repo(), &World::follow(), &Quiet).unwrap();
     let step = stats.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
     assert!(
         step.without > 100_000 && step.step + step.bundles < 8000,
@@ -417,7 +417,7 @@ fn gc_keeps_pins_and_frees_the_rest() {
 #[test]
 fn the_farm_drops_old_releases_whole() {
     let (world, site) = World::ready();
-    let before = stats(&world.repo(), &World::follow()).unwrap();
+    let before = stats(&world.repo(), &World::follow(), &Quiet).unwrap();
     assert_eq!(before.len(), 4);
     let step = before.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
     assert!(step.deltas + step.bundles + step.step < step.without, "{step:?}");
@@ -480,7 +480,7 @@ fn unprivileged_sites_record_what_they_cannot_set() {
     let site = world.site("free", |c| c.unprivileged = true);
     update(&site).unwrap();
     assert_eq!(runs(&site), "r1");
-    assert_eq!(site.unset().unwrap().is_empty(), root);
+    assert_eq!(site.unset(&Quiet).unwrap().is_empty(), root);
 }
 
 #[test]

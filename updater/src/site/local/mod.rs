@@ -3,7 +3,7 @@
 
 mod copy;
 mod lay;
-mod walk;
+pub(super) mod walk;
 
 use super::Site;
 use super::files::Beneath;
@@ -151,7 +151,7 @@ impl Site {
     }
 
     /// How many shipped files of the configuration the running tree lacks.
-    pub(super) fn removed(&self, manifest: &Manifest) -> Result<u64> {
+    pub(super) fn removed(&self, manifest: &Manifest, watch: &dyn Watch) -> Result<u64> {
         let Some(current) = self.current()? else {
             return Ok(0);
         };
@@ -164,8 +164,12 @@ impl Site {
             .entries
             .iter()
             .filter(|e| e.kind != Kind::Dir && manifest.is_config(&e.path));
-        let gone = |e: &&Entry| tree.stat(&e.path).is_err_and(|e| gone(&e));
-        Ok(files.filter(gone).count() as u64)
+        let mut lacking = 0;
+        for entry in files {
+            watch.check()?;
+            lacking += u64::from(tree.stat(&entry.path).is_err_and(|e| gone(&e)));
+        }
+        Ok(lacking)
     }
 
     /// New defaults that lie beside changed configuration of the running tree and wait for the administrator.

@@ -149,7 +149,21 @@ pub fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
     child
 }
 
-/// Removes whatever is at a path of a tree, never leaving it.
+/// Without root, a read-only directory would keep its content from being removed.
+fn unlock(parent: &OwnedFd, name: &OsStr) {
+    use rustix::fs::{CWD, Mode, OFlags, chmodat, openat};
+    use std::os::fd::AsRawFd;
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if let Ok(dir) = openat(parent, name, flags, Mode::empty()) {
+        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        let _ = chmodat(CWD, path, Mode::RWXU, AtFlags::empty());
+    }
+}
+
+/// Removes whatever is at a path of a tree, never leaving it. What a stop leaves is removed by the next try.
 pub fn remove(tree: &Beneath, path: &[u8], watch: &dyn Watch) -> Result<()> {
     let mut stack = vec![path.to_owned()];
     'down: while let Some(at) = stack.last().cloned() {
@@ -167,6 +181,7 @@ pub fn remove(tree: &Beneath, path: &[u8], watch: &dyn Watch) -> Result<()> {
             Err(Errno::ISDIR | Errno::PERM) => {}
             Err(e) => return Err(e).doing("remove", name),
         }
+        unlock(&parent, name);
         let dir = tree.dir(&at)?;
         for entry in Dir::read_from(&dir).doing("list", name)? {
             let entry = entry.doing("list", name)?;
