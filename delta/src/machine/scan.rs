@@ -49,7 +49,7 @@ impl Scanner {
 
     /// The instruction at the start of `bytes`, and its reference field if it has one, with the address that
     /// the field counts from. Does not move.
-    #[inline]
+    #[inline(always)]
     pub fn look(&self, bytes: &[u8], address: u64) -> (Insn, Option<(Field, u64)>) {
         let mut insn = self.machine.decode(bytes);
         if let Passed::Pools(pools) = &self.passed {
@@ -60,7 +60,7 @@ impl Scanner {
 
     /// The reference field of the instruction at the start of `bytes`, which was decoded before; otherwise as
     /// [`Scanner::look`].
-    #[inline]
+    #[inline(always)]
     pub fn field(&self, insn: &Insn, bytes: &[u8], address: u64) -> Option<(Field, u64)> {
         let field = insn.field();
         match (&self.passed, field) {
@@ -74,7 +74,7 @@ impl Scanner {
     }
 
     /// Goes past the instruction at the start of `bytes`, whose shape is `insn` and whose fields are final.
-    #[inline]
+    #[inline(always)]
     pub fn pass(&mut self, insn: &Insn, bytes: &[u8], address: u64) {
         match &mut self.passed {
             Passed::Nothing => {}

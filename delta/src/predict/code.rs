@@ -323,10 +323,20 @@ impl<'a> CodePass<'a> {
     fn shape(&mut self, unit: &NewUnit) {
         let machine = self.old.machine;
         self.shapes.clear();
+        if !machine.has_data() {
+            let mut p = 0;
+            while p < self.bytes.len() {
+                let insn = machine.decode(&self.bytes[p..]);
+                p += usize::from(insn.len());
+                self.shapes.push(insn);
+            }
+            return;
+        }
         // A whole unit is walked where the old one stands: all its references are still there.
         let source = unit.source.checked_sub(1).map(|i| self.old.map.units[i as usize]);
         let place = source.and_then(|s| self.old.map.addr(s.at));
-        let mut walk = (unit.whole && machine.has_data())
+        let mut walk = unit
+            .whole
             .then(|| place.map(|place| (Scanner::in_place(machine), place)))
             .flatten();
         let mut p = 0;

@@ -52,7 +52,7 @@ impl Pools {
     }
 
     /// The data at the start of `bytes`, if it is data; `len` is that of the instruction that it would be.
-    #[inline]
+    #[inline(never)]
     pub fn look(&self, bytes: &[u8], len: u8, address: u64) -> Option<Insn> {
         let next = self.ahead.first()?;
         let away = next.at.wrapping_sub(address as u32);
@@ -73,7 +73,7 @@ impl Pools {
     }
 
     /// The reference field of data or of an instruction, with what it counts from.
-    #[inline]
+    #[inline(never)]
     pub fn field(&self, field: Field, address: u64) -> (Field, u64) {
         let from = match field.kind {
             ADDRESS => 0,
@@ -91,6 +91,7 @@ impl Pools {
     }
 
     /// Goes past what starts at `address`.
+    #[inline(never)]
     pub fn step(&mut self, insn: &Insn, bytes: &[u8], address: u64) {
         let here = address as u32;
         if insn.data_class() == 0 {

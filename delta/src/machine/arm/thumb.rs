@@ -93,7 +93,8 @@ impl InstructionSet for Thumb {
     const PAD: u8 = 0;
     const DATA: bool = true;
 
-    #[inline]
+    /// Out of line, as the decoders of other machines share the place where it is called.
+    #[inline(never)]
     fn decode(bytes: &[u8]) -> Insn {
         let Some((code, len)) = code_of(bytes) else {
             return Insn::raw(bytes.len().min(3) as u8);
