@@ -18,7 +18,7 @@ use super::exceptions::{ExceptionTable, Exceptions};
 use super::frame_index;
 use super::landmarks::Landmarks;
 use super::{Made, Table, World};
-use crate::code::{Model, Stream, Streams, Symbols, hash};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
 pub use fit::UnwindFit;
@@ -68,39 +68,72 @@ struct Entry {
     kind: u8,
 }
 
-#[derive(Debug)]
-struct FrameModels {
-    count: Model,
-    from_old: Model,
-    byte: Model,
-    target: TargetModels,
-    null: Model,
-    present: Model,
-    kind: Model,
-    other_kind: Model,
-    lsda: Model,
-    shared: Model,
-    padded: Model,
-    padding: Model,
-    locals: Locals,
-}
-
-impl Default for FrameModels {
-    fn default() -> Self {
-        FrameModels {
-            count: Model::new(1, 8, 255),
-            from_old: Model::new(2, 10, 255),
-            byte: Model::new(2, 12, 255),
-            target: TargetModels::small(),
-            null: Model::new(1, 6, 255),
-            present: Model::new(3, 12, 255),
-            kind: Model::new(3, 12, 255),
-            other_kind: Model::new(2, 12, 255),
-            lsda: Model::new(3, 12, 255),
-            shared: Model::new(1, 12, 255),
-            padded: Model::new(3, 10, 255),
-            padding: Model::new(3, 14, 255),
-            locals: Locals::default(),
+symbols! {
+    /// Models of kinds of CIE and of FDEs.
+    struct FrameModels {
+        count(8, 255) {
+            /// Kinds of CIE.
+            count: number by() [0];
+            /// Bytes of the body of a new one.
+            length: number by() [1];
+        }
+        kind_before(10, 255) {
+            /// Which old kind: one more than the distance from the first one not taken, 0 for none.
+            kind_before: number by() [1, 2];
+        }
+        byte(12, 255) {
+            /// A byte of a body. `last`: the one before, or 0.
+            byte: byte by(last: u32) [1, hash(2, last)];
+        }
+        null(6, 255) {
+            /// The personality is null.
+            null: flag by() [0];
+        }
+        present(12, 255) {
+            /// The unit has an FDE. `state`: 1 if its source has, plus 2 if there is a source; `h`: for each unit so far
+            /// whether it had, the last one lowest.
+            present: flag by(state: u32, h: u32)
+                [hash(1, state), hash(2, state | (h & 7) << 2), hash(3, state | (h & 0xff) << 2)];
+        }
+        kind(12, 255) {
+            /// The kind is `first`. `state`: 1 if that is what the old kind became, plus 2 if it is the `last` one.
+            kind: flag by(state: u32, first: u8, last: u8)
+                [
+                    hash(1, state),
+                    hash(2, state | u32::from(first) << 2),
+                    hash(hash(3, state | u32::from(first) << 2), u32::from(last)),
+                ];
+        }
+        other_kind(12, 255) {
+            /// Another kind.
+            other_kind: byte by(first: u8, last: u8) [hash(1, u32::from(first)), hash(2, u32::from(last))];
+        }
+        lsda(12, 255) {
+            /// The exception table: 0 null, 1 its own, 2 that of an earlier unit, 3 an address. `state`: 0 without an
+            /// old FDE, of which else: 1 null, 2 the source's own, 3 another unit's, 4 an address. `modelled`: the
+            /// section of such tables is.
+            lsda: tree(2) by(state: u32, whole: bool, modelled: bool)
+                [
+                    hash(1, state),
+                    hash(2, state | u32::from(whole) << 3),
+                    hash(3, state | u32::from(modelled) << 3),
+                ];
+        }
+        shared(12, 255) {
+            /// Units back to its owner.
+            shared: number by() [0];
+        }
+        padded(10, 255) {
+            /// There are as many `nop`s as guessed. `same`: 1 if the program is as long as the old one, plus 2 if there
+            /// is one; `last`: 1 if the last record did not end at a multiple of 8, plus 2 if it had 8 or more;
+            /// `total`: bytes of the record without them.
+            padded: flag by(same: u32, last: u32, total: u32)
+                [hash(1, same), hash(2, same | last << 2), hash(3, same | (total & 7) << 2)];
+        }
+        padding(14, 255) {
+            /// `nop`s where they are not as guessed.
+            padding: number by(total: u32, guess: u32)
+                [hash(1, total & 7), hash(2, total & 7 | guess << 3), hash(3, guess)];
         }
     }
 }
@@ -123,8 +156,25 @@ pub struct Unwind {
     addr: u32,
     exceptions: Option<(usize, Exceptions)>,
     m: FrameModels,
+    pointers: PointerModels,
     programs: Programs,
     landmarks: Landmarks,
+}
+
+/// Models of the addresses in frames.
+#[derive(Debug)]
+struct PointerModels {
+    target: TargetModels,
+    locals: Locals,
+}
+
+impl Default for PointerModels {
+    fn default() -> Self {
+        PointerModels {
+            target: TargetModels::small(),
+            locals: Locals::default(),
+        }
+    }
 }
 
 /// The pointers to exception tables, with their units.
@@ -201,12 +251,7 @@ impl Unwind {
 
         let state = u32::from(old.is_some()) | u32::from(view.unit.source > 0) << 1;
         let h = self.history;
-        let contexts = [
-            hash(1, state),
-            hash(2, state | (h & 7) << 2),
-            hash(3, state | (h & 0xff) << 2),
-        ];
-        let present = s.flag(&mut self.m.present, &contexts, truth.is_some());
+        let present = self.m.present(s, state, h, truth.is_some());
         self.history = h << 1 | u32::from(present);
         if !present {
             return Ok(());
@@ -222,16 +267,10 @@ impl Unwind {
             .zip(truth_row)
             .map_or(0, |(t, r)| row_kind(t, r));
         let state = u32::from(expected.is_some()) | u32::from(first == self.last_kind) << 1;
-        let contexts = [
-            hash(1, state),
-            hash(2, state | u32::from(first) << 2),
-            hash(hash(3, state | u32::from(first) << 2), u32::from(self.last_kind)),
-        ];
-        let kind = if s.flag(&mut self.m.kind, &contexts, first == known) {
+        let kind = if self.m.kind(s, state, first, self.last_kind, first == known) {
             first
         } else {
-            let contexts = [hash(1, u32::from(first)), hash(2, u32::from(self.last_kind))];
-            s.byte(&mut self.m.other_kind, &contexts, known)
+            self.m.other_kind(s, first, self.last_kind, known)
         };
         self.last_kind = kind;
         let lsda_field = self.kinds.get(usize::from(kind)).ok_or_else(damaged)?.lsda;
@@ -316,17 +355,13 @@ impl Unwind {
                 }
             }
         };
-        let contexts = [
-            hash(1, state),
-            hash(2, state | u32::from(view.unit.whole) << 3),
-            hash(3, state | u32::from(self.exceptions.is_some()) << 3),
-        ];
-        Ok(match s.tree(&mut m.lsda, &contexts, 2, known.tag()) {
+        let (whole, modelled) = (view.unit.whole, self.exceptions.is_some());
+        Ok(match m.lsda(s, state, whole, modelled, known.tag()) {
             0 => Lsda::Absent,
             1 => Lsda::Own,
             2 => {
                 let owner = if let Lsda::Shared(owner) = known { owner } else { 0 };
-                let back = s.number(&mut m.shared, &[0], u64::from(unit - owner.min(unit)));
+                let back = m.shared(s, u64::from(unit - owner.min(unit)));
                 let owner = u32::try_from(back).ok().and_then(|b| unit.checked_sub(b));
                 Lsda::Shared(owner.ok_or_else(damaged)?)
             }
@@ -342,9 +377,8 @@ impl Unwind {
                     local: None,
                     ..Guess::default()
                 };
-                let target = world
-                    .targets
-                    .code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
+                let PointerModels { target, locals } = &mut self.pointers;
+                let target = world.targets.code(s, target, &site, guess, locals, known)?;
                 Lsda::Other(target)
             }
         })
@@ -369,20 +403,10 @@ impl Unwind {
             None => total.next_multiple_of(if self.last_padding & 1 == 0 { 8 } else { 4 }) - total,
         };
         let same = u32::from(old.is_some_and(|o| o.0 == len)) | u32::from(old.is_some()) << 1;
-        let contexts = [
-            hash(1, same),
-            hash(2, same | self.last_padding << 2),
-            hash(3, same | (total & 7) << 2),
-        ];
         let damaged = Error::DamagedPatch("frames are too long");
         let mut padding = guess;
-        if !s.flag(&mut self.m.padded, &contexts, guess == known) {
-            let contexts = [
-                hash(1, total & 7),
-                hash(2, total & 7 | guess << 3),
-                hash(3, guess),
-            ];
-            let coded = s.number(&mut self.m.padding, &contexts, u64::from(known));
+        if !self.m.padded(s, same, self.last_padding, total, guess == known) {
+            let coded = self.m.padding(s, total, guess, u64::from(known));
             padding = u32::try_from(coded).unwrap_or(u32::MAX);
         }
         if u64::from(padding) + u64::from(total) > u64::from(self.len) {

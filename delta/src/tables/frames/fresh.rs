@@ -2,7 +2,7 @@
 
 use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, operands, put_advance};
 use super::programs::ProgramModels;
-use crate::code::{Symbols, hash};
+use crate::code::Symbols;
 use crate::elf::encoded::{put_uleb, uleb};
 use crate::tables::landmarks::Landmarks;
 use crate::{Error, error::Result};
@@ -73,15 +73,9 @@ impl ProgramModels {
         } else {
             bytes.first().copied().unwrap_or(0)
         };
-        let (b0, b1) = (u32::from(state.before.0), u32::from(state.before.1));
-        let at_body = u32::from(state.offset == state.highest);
-        let contexts = [
-            hash(1, b0 | step << 8),
-            hash(hash(2, b0), b1),
-            hash(hash(3, b0), guess | step << 9),
-            hash(hash(4, b0), at_body | state.last[15] << 1),
-        ];
-        let opcode = s.byte(&mut self.opcode, &contexts, known);
+        let before = state.before;
+        let at_body = state.offset == state.highest;
+        let opcode = self.opcode(s, before, step, guess, at_body, state.last[15], known);
         if opcode == ADVANCE {
             let wide = truth.map_or(0, |t| t.0.wide);
             return self.advance(s, landmarks, factor, (place, wide), state, out);
@@ -97,23 +91,15 @@ impl ProgramModels {
             let key = u32::from(opcode) | k << 8;
             let is_offset = opcode == CFA_OFFSET || opcode == 0x0c && k == 1;
             let value = if is_offset {
-                let contexts = [
-                    hash(1, key | b0 << 16),
-                    hash(hash(2, key), state.highest - state.offset),
-                    hash(hash(3, b1 | b0 << 8), state.offset),
-                ];
-                let away = i64::from(known) - i64::from(state.offset);
-                let away = s.signed(&mut self.offset, &contexts, away);
+                let (below, away) = (
+                    state.highest - state.offset,
+                    i64::from(known) - i64::from(state.offset),
+                );
+                let away = self.offset(s, key, below, state.offset, before, away);
                 u32::try_from(i64::from(state.offset).saturating_add(away)).map_err(|_| damaged())?
             } else {
                 let last = state.last[class_of(opcode)];
-                let contexts = [
-                    hash(1, key),
-                    hash(hash(2, key), last),
-                    hash(hash(3, key), state.offset),
-                    hash(hash(4, key), b0 | last << 8),
-                ];
-                let value = s.number(&mut self.operand, &contexts, u64::from(known));
+                let value = self.operand(s, key, last, state.offset, before, u64::from(known));
                 u32::try_from(value).map_err(|_| damaged())?
             };
             put_uleb(out, value, 0);
@@ -122,11 +108,10 @@ impl ProgramModels {
                 if value as usize > LONGEST {
                     return Err(damaged());
                 }
-                let mut before = (0, 0);
+                let mut last = (0, 0);
                 for i in 0..value as usize {
-                    let contexts = [1, hash(2, before.0), hash(hash(3, before.0), before.1)];
-                    let byte = s.byte(&mut self.byte, &contexts, block.get(i).copied().unwrap_or(0));
-                    before = (u32::from(byte), before.0);
+                    let byte = self.byte(s, last, block.get(i).copied().unwrap_or(0));
+                    last = (u32::from(byte), last.0);
                     out.push(byte);
                 }
             }
@@ -154,8 +139,8 @@ impl ProgramModels {
         let mut events = landmarks.events(first);
         let found = place.is_some_and(|p| events.any(|(k, _)| reached(k) == p && usable(k)));
         let form = if wide > 0 { 2 } else { u32::from(!found) };
-        let (b0, b1) = (u32::from(state.before.0), u32::from(state.before.1));
-        let form = s.tree(&mut self.escape, &[1, hash(2, b0)], 2, form);
+        let before = state.before;
+        let form = self.escape(s, before, form);
         let mut distance = None;
         if form == 0 {
             let mut passed = 0u32;
@@ -163,13 +148,8 @@ impl ProgramModels {
             while let Some((k, role)) = iter.next() {
                 let role = u32::from(role);
                 let next = iter.peek().map_or(0, |&(_, r)| u32::from(r));
-                let contexts = [
-                    hash(1, role | b0 << 8),
-                    hash(hash(2, role | b0 << 8), b1),
-                    hash(hash(3, role | next << 8), b0),
-                    hash(hash(4, role | passed.min(7) << 8), state.highest - state.offset),
-                ];
-                if s.flag(&mut self.walk, &contexts, Some(reached(k)) == place) {
+                let (below, found) = (state.highest - state.offset, Some(reached(k)) == place);
+                if self.walk(s, role, next, passed, below, before, found) {
                     distance = Some((reached(k) - here) / factor);
                     break;
                 }
@@ -180,14 +160,14 @@ impl ProgramModels {
             }
         } else {
             let known = place.map_or(0, |p| (p - here) / factor);
-            let distance_coded = s.number(&mut self.distance, &[1, hash(2, b0)], u64::from(known));
+            let distance_coded = self.distance(s, before, u64::from(known));
             distance = u32::try_from(distance_coded).ok();
         }
         let damaged = || Error::DamagedPatch("a frame program makes no sense");
         let distance = distance.ok_or_else(damaged)?;
         let mut forced = 0;
         if form == 2 {
-            forced = s.number(&mut self.length, &[1], u64::from(wide)) as u8;
+            forced = self.width(s, u64::from(wide)) as u8;
         }
         put_advance(out, distance, forced);
         let reached = distance.checked_mul(factor).and_then(|d| d.checked_add(here));

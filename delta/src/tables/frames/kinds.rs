@@ -1,8 +1,8 @@
 //! The kinds of CIE, against the old ones.
 
 use super::read::{KINDS, Kind, LONGEST_CIE};
-use super::{PERSONALITY_SITE, Unwind};
-use crate::code::{Symbols, hash};
+use super::{PERSONALITY_SITE, PointerModels, Unwind};
+use crate::code::Symbols;
 use crate::predict::{Guess, Site};
 use crate::tables::World;
 use crate::{Error, error::Result};
@@ -13,7 +13,7 @@ impl Unwind {
         let damaged = || Error::DamagedPatch("a frame record makes no sense");
         let m = &mut self.m;
         let truth = self.truth.as_ref().map(|t| &t.kinds[..]);
-        let count = s.number(&mut m.count, &[0], truth.map_or(0, |t| t.len() as u64));
+        let count = m.count(s, truth.map_or(0, |t| t.len() as u64));
         if count > KINDS as u64 {
             return Err(damaged());
         }
@@ -26,16 +26,16 @@ impl Unwind {
             let equal = |j: &usize| free(j) && known.is_some_and(|k| k.body == self.old.kinds[*j].body);
             let from = (0..self.old.kinds.len()).find(equal);
             let away = from.map_or(0, |j| 1 + (j - expected.min(j)) as u64);
-            let from = s.number(&mut m.from_old, &[1, 2], away);
+            let from = m.kind_before(s, away);
             let mut kind = match from {
                 0 => {
                     let len = known.map_or(0, |k| k.body.len() as u64);
-                    let len = s.number(&mut m.count, &[1], len);
+                    let len = m.length(s, len);
                     let mut body = Vec::new();
                     for at in 0..len.min(LONGEST_CIE as u64) as usize {
                         let last = body.last().map_or(0, |&b: &u8| u32::from(b));
                         let byte = known.map_or(0, |k| k.body[at]);
-                        body.push(s.byte(&mut m.byte, &[1, hash(2, last)], byte));
+                        body.push(m.byte(s, last, byte));
                     }
                     Kind::new(body, world.elf.is_64).ok_or_else(damaged)?
                 }
@@ -54,7 +54,7 @@ impl Unwind {
                 }
             };
             let null = known.is_some_and(|k| k.personality.is_none());
-            if kind.field.is_some() && !s.flag(&mut m.null, &[0], null) {
+            if kind.field.is_some() && !m.null(s, null) {
                 let site = Site {
                     kind: PERSONALITY_SITE,
                     ..Site::default()
@@ -65,9 +65,8 @@ impl Unwind {
                     ..Guess::default()
                 };
                 let known = known.and_then(|k| k.personality).unwrap_or(0);
-                let target = world
-                    .targets
-                    .code(s, &mut m.target, &site, guess, &mut m.locals, known)?;
+                let PointerModels { target, locals } = &mut self.pointers;
+                let target = world.targets.code(s, target, &site, guess, locals, known)?;
                 kind.personality = Some(target);
             } else {
                 kind.personality = None;

@@ -2,7 +2,7 @@
 
 use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, put_advance, strip};
 use super::fresh::State;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::predict::UnitView;
 use crate::tables::landmarks::Landmarks;
 use crate::{Error, error::Result};
@@ -13,40 +13,104 @@ const ALIGNED: usize = 1 << 20;
 /// Most substitutions that are remembered within a program.
 const SWAPS: usize = 16;
 
-/// Models of the programs.
-#[derive(Debug)]
-pub struct ProgramModels {
-    whole: Model,
-    raw: Model,
-    same: Model,
-    step: Model,
-    pub(super) opcode: Model,
-    pub(super) operand: Model,
-    pub(super) offset: Model,
-    pub(super) byte: Model,
-    pub(super) walk: Model,
-    pub(super) escape: Model,
-    pub(super) distance: Model,
-    pub(super) length: Model,
-    history: u32,
-}
-
-impl Default for ProgramModels {
-    fn default() -> Self {
-        ProgramModels {
-            whole: Model::new(3, 12, 255),
-            raw: Model::new(1, 6, 255),
-            same: Model::new(4, 14, 255),
-            step: Model::new(3, 14, 255),
-            opcode: Model::new(4, 16, 255),
-            operand: Model::new(4, 16, 255),
-            offset: Model::new(3, 14, 255),
-            byte: Model::new(3, 16, 255),
-            walk: Model::new(4, 16, 255),
-            escape: Model::new(2, 10, 255),
-            distance: Model::new(2, 14, 255),
-            length: Model::new(1, 10, 255),
-            history: 0,
+symbols! {
+    /// Models of programs. `before`: the last two opcodes, the last one first, 0x40 for any advance.
+    pub struct ProgramModels {
+        whole(12, 255) {
+            /// It is the projected old one. `h`: for each program so far whether it was not, the last one lowest;
+            /// `count`: instructions of that.
+            whole: flag by(whole: bool, h: u32, count: usize)
+                [
+                    hash(1, u32::from(whole) | (h & 7) << 1),
+                    hash(2, u32::from(whole) | (count.min(63) as u32) << 1),
+                    hash(3, u32::from(whole) | (h & 0xff) << 1),
+                ];
+            /// It is the old one byte for byte.
+            old: flag by(whole: bool) [hash(4, u32::from(whole)), 5, 6];
+        }
+        raw(6, 255) {
+            /// It goes as bytes.
+            raw: flag by() [0];
+        }
+        same(14, 255) {
+            /// The next instruction is the guessed one, of `opcode`. `dead`: the guess is an advance to a place that is
+            /// passed; `history`: for each guess so far whether it was not taken, the last one lowest.
+            same: flag by(opcode: u32, dead: bool, history: u32, before: (u8, u8))
+                [
+                    hash(1, opcode | u32::from(dead) << 9),
+                    hash(2, history & 15 | u32::from(dead) << 4),
+                    hash(hash(3, opcode), u32::from(before.0) | u32::from(dead) << 9),
+                    hash(hash(4, opcode), history & 3 | u32::from(before.0) << 2),
+                ];
+        }
+        step(14, 255) {
+            /// 0 replace, 1 insert, 2 skip, 3 end. `opcode`: 256 without a guess.
+            step: tree(2) by(opcode: u32, history: u32, before: (u8, u8))
+                [
+                    hash(1, opcode),
+                    hash(hash(2, opcode), u32::from(before.0)),
+                    hash(hash(3, u32::from(before.0)), history & 7),
+                ];
+        }
+        opcode(16, 255) {
+            /// A new instruction. `guess`: the opcode at hand; `at_body`: the frame is as large as it was at most;
+            /// `last`: operand of the last instruction 0x80 to 0xbf.
+            opcode: byte by(before: (u8, u8), step: u32, guess: u32, at_body: bool, last: u32)
+                [
+                    hash(1, u32::from(before.0) | step << 8),
+                    hash(hash(2, before.0.into()), before.1.into()),
+                    hash(hash(3, before.0.into()), guess | step << 9),
+                    hash(hash(4, before.0.into()), u32::from(at_body) | last << 1),
+                ];
+        }
+        operand(16, 255) {
+            /// An operand that is no frame offset. `key`: the opcode plus 256 times the operand's number; `last`: first
+            /// operand of the last instruction of its class; `offset`: that of the frame.
+            operand: number by(key: u32, last: u32, offset: u32, before: (u8, u8))
+                [
+                    hash(1, key),
+                    hash(hash(2, key), last),
+                    hash(hash(3, key), offset),
+                    hash(hash(4, key), u32::from(before.0) | last << 8),
+                ];
+        }
+        offset(14, 255) {
+            /// A frame offset against the current one. `below`: that from the highest so far.
+            offset: signed by(key: u32, below: u32, offset: u32, before: (u8, u8))
+                [
+                    hash(1, key | u32::from(before.0) << 16),
+                    hash(hash(2, key), below),
+                    hash(hash(3, u32::from(before.1) | u32::from(before.0) << 8), offset),
+                ];
+        }
+        byte(16, 255) {
+            /// A byte of a block, or of a program that goes as bytes. `last`: the two before, the last one first.
+            byte: byte by(last: (u32, u32)) [1, hash(2, last.0), hash(hash(3, last.0), last.1)];
+        }
+        walk(16, 255) {
+            /// An advance goes behind this landmark. `role`, `next`: its role and that of the next one, or 0; `passed`:
+            /// those before it; `below`: the current frame offset from the highest.
+            walk: flag by(role: u32, next: u32, passed: u32, below: u32, before: (u8, u8))
+                [
+                    hash(1, role | u32::from(before.0) << 8),
+                    hash(hash(2, role | u32::from(before.0) << 8), before.1.into()),
+                    hash(hash(3, role | next << 8), before.0.into()),
+                    hash(hash(4, role | passed.min(7) << 8), below),
+                ];
+        }
+        escape(10, 255) {
+            /// How an advance is told: 0 to behind a landmark, 1 by its distance, 2 by its distance and width.
+            escape: tree(2) by(before: (u8, u8)) [1, hash(2, before.0.into())];
+        }
+        distance(14, 255) {
+            /// The distance of an advance.
+            distance: number by(before: (u8, u8)) [1, hash(2, before.0.into())];
+        }
+        length(10, 255) {
+            /// Bytes of a program that goes as such.
+            length: number by() [0];
+            /// Width of an advance.
+            width: number by() [1];
         }
     }
 }
@@ -60,6 +124,8 @@ const END: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Programs {
     m: ProgramModels,
+    /// For each program so far whether it was not the projected old one, the last one lowest.
+    history: u32,
     old_ops: Vec<Op>,
     guess: Vec<Op>,
     new_ops: Vec<Op>,
@@ -91,30 +157,25 @@ impl Programs {
             self.guess.clear();
         }
         let old_len = raw_old.map(|o| o.len() as u32);
-        let h = self.m.history;
+        let h = self.history;
         if let Some(old) = raw_old {
-            let whole = u32::from(view.unit.whole);
+            let whole = view.unit.whole;
             let hit = truth.is_some_and(|t| t.0 == self.guessed);
-            let contexts = [
-                hash(1, whole | (h & 7) << 1),
-                hash(2, whole | (self.guess.len().min(63) as u32) << 1),
-                hash(3, whole | (h & 0xff) << 1),
-            ];
-            let hit = s.flag(&mut self.m.whole, &contexts, hit);
-            self.m.history = h << 1 | u32::from(!hit);
+            let hit = self.m.whole(s, whole, h, self.guess.len(), hit);
+            self.history = h << 1 | u32::from(!hit);
             if hit {
                 out.extend_from_slice(&self.guessed);
                 return Ok(old_len);
             }
             if old != self.guessed {
                 let hit = truth.is_some_and(|t| t.0 == old);
-                if s.flag(&mut self.m.whole, &[hash(4, whole), 5, 6], hit) {
+                if self.m.old(s, whole, hit) {
                     out.extend_from_slice(old);
                     return Ok(old_len);
                 }
             }
         }
-        if s.flag(&mut self.m.raw, &[0], truth.is_some_and(|t| !t.1)) {
+        if self.m.raw(s, truth.is_some_and(|t| !t.1)) {
             self.raw(s, truth.map_or(&[], |t| t.0), out)?;
             return Ok(old_len);
         }
@@ -131,14 +192,13 @@ impl Programs {
 
     /// Codes a program as bytes.
     pub fn raw<S: Symbols>(&mut self, s: &mut S, truth: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        let len = s.number(&mut self.m.length, &[0], truth.len() as u64);
+        let len = self.m.length(s, truth.len() as u64);
         if len > LONGEST as u64 {
             return Err(Error::DamagedPatch("a frame program is too long"));
         }
         let mut before = (0, 0);
         for i in 0..len as usize {
-            let contexts = [1, hash(2, before.0), hash(hash(3, before.0), before.1)];
-            let byte = s.byte(&mut self.m.byte, &contexts, truth.get(i).copied().unwrap_or(0));
+            let byte = self.m.byte(s, before, truth.get(i).copied().unwrap_or(0));
             before = (u32::from(byte), before.0);
             out.push(byte);
         }
@@ -276,14 +336,9 @@ impl Programs {
             });
             let mut step = None;
             if let Some(guess) = guess {
-                let dead = u32::from(guess.place.is_some_and(|p| p <= state.here));
-                let contexts = [
-                    hash(1, opcode | dead << 9),
-                    hash(2, history & 15 | dead << 4),
-                    hash(hash(3, opcode), u32::from(state.before.0) | dead << 9),
-                    hash(hash(4, opcode), history & 3 | u32::from(state.before.0) << 2),
-                ];
-                let same = s.flag(&mut self.m.same, &contexts, known == Some(SAME));
+                let dead = guess.place.is_some_and(|p| p <= state.here);
+                let known = known == Some(SAME);
+                let same = self.m.same(s, opcode, dead, history, state.before, known);
                 history = history << 1 | u32::from(!same);
                 if same {
                     match guess.place {
@@ -303,12 +358,7 @@ impl Programs {
                 }
             }
             if step.is_none() {
-                let contexts = [
-                    hash(1, opcode),
-                    hash(hash(2, opcode), u32::from(state.before.0)),
-                    hash(hash(3, u32::from(state.before.0)), history & 7),
-                ];
-                let step = s.tree(&mut self.m.step, &contexts, 2, known.unwrap_or(0));
+                let step = self.m.step(s, opcode, history, state.before, known.unwrap_or(0));
                 match step {
                     END => return Ok(()),
                     SKIP => i += 1,

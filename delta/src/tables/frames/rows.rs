@@ -2,7 +2,7 @@
 
 use super::read::{Kind, NONE};
 use super::{Entry, Lsda, Unwind};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::Encoding;
 use crate::tables::World;
 use crate::tables::order::{Order, OrderModels};
@@ -13,12 +13,45 @@ const CIE: u32 = 1;
 const STRAY: u32 = 2;
 const END: u32 = 3;
 
-#[derive(Debug)]
-struct RowModels {
-    order: OrderModels,
-    row: Model,
-    kind: Model,
-    stray: Model,
+symbols! {
+    /// Models of records.
+    struct RowModels {
+        row(12, 255) {
+            /// What the next record is. `state`: what stands at the place in the old order, 1 a CIE, 0 an FDE, 2
+            /// nothing, plus 4 if there is a neighbour, plus 8 if no FDE is left; `history`: for each record so far two
+            /// bits, the last one lowest.
+            row: tree(2) by(state: u32, history: u32)
+                [hash(1, state), hash(2, state | (history & 0xff) << 4), hash(3, history & 3)];
+        }
+        kind(12, 255) {
+            /// A CIE is what the old one became.
+            follows: flag by() [1, 2];
+            /// The kind of a CIE. `first`: what the old one became, or 255.
+            cie: byte by(first: u32) [hash(1, first), 3];
+            /// The kind of a stray FDE.
+            stray_kind: byte by() [3, 4];
+        }
+        stray(14, 255) {
+            /// The start of a stray FDE against the last one's.
+            start: signed by() [1, 2];
+            /// Its size.
+            size: number by() [3, 4];
+            /// Its exception table plus one, 0 for none.
+            lsda: number by() [5, 6];
+        }
+    }
+}
+
+symbols! {
+    /// Models of what follows the last record.
+    struct RestModels {
+        rest(10, 255) {
+            /// All of it is zero.
+            zeros: flag by() [1 << 20];
+            /// A byte.
+            byte: byte by() [0];
+        }
+    }
 }
 
 /// An FDE, as its bytes are made from it.
@@ -87,12 +120,7 @@ impl Unwind {
     /// Codes the order of the records.
     pub(super) fn code_rows<S: Symbols>(&mut self, s: &mut S) -> Result<Vec<Row>> {
         let damaged = || Error::DamagedPatch("frame records are out of order");
-        let mut m = RowModels {
-            order: OrderModels::default(),
-            row: Model::new(3, 12, 255),
-            kind: Model::new(2, 12, 255),
-            stray: Model::new(2, 14, 255),
-        };
+        let (mut m, mut orders) = (RowModels::default(), OrderModels::default());
         let mut old_order = vec![None; self.old.rows.len()];
         for (item, entry) in self.entries.iter().enumerate() {
             if let Some(place) = old_order.get_mut(entry.old as usize) {
@@ -119,17 +147,12 @@ impl Unwind {
             let state = old_row.map_or(2, |r| u32::from(r.is_cie))
                 | u32::from(order.neighbour().is_some()) << 2
                 | u32::from(left == 0) << 3;
-            let contexts = [
-                hash(1, state),
-                hash(2, state | (history & 0xff) << 4),
-                hash(3, history & 3),
-            ];
-            let row = s.tree(&mut m.row, &contexts, 2, known);
+            let row = m.row(s, state, history, known);
             history = history << 2 | row;
             let row = match row {
                 FDE => {
                     let item = truth.map(|t| self.entries.partition_point(|e| e.unit < t.unit) as u32);
-                    let item = order.next(s, &mut m.order, item)?;
+                    let item = order.next(s, &mut orders, item)?;
                     left = left.saturating_sub(1);
                     Row::Fde(item)
                 }
@@ -139,10 +162,10 @@ impl Unwind {
                     let first = u32::from(expected.unwrap_or(255));
                     let hit = truth.is_some_and(|t| Some(t.kind) == expected);
                     let kind = match expected {
-                        Some(kind) if s.flag(&mut m.kind, &[1, 2], hit) => kind,
+                        Some(kind) if m.follows(s, hit) => kind,
                         _ => {
                             let known = truth.map_or(0, |t| t.kind);
-                            s.byte(&mut m.kind, &[hash(1, first), 3], known)
+                            m.cie(s, first, known)
                         }
                     };
                     if usize::from(kind) >= self.kinds.len() {
@@ -215,13 +238,13 @@ impl Unwind {
         let rest = self.len as usize - out.len();
         let known = self.truth.as_ref().map(|t| &t.bytes[out.len()..]);
         let zeros = known.is_none_or(|k| k.iter().all(|&b| b == 0));
-        let mut model = Model::new(1, 10, 255);
-        if s.flag(&mut model, &[1 << 20], zeros) {
+        let mut m = RestModels::default();
+        if m.zeros(s, zeros) {
             out.resize(self.len as usize, 0);
             return Ok(out);
         }
         for i in 0..rest {
-            out.push(s.byte(&mut model, &[0], known.map_or(0, |k| k[i])));
+            out.push(m.byte(s, known.map_or(0, |k| k[i])));
             if s.exhausted() {
                 return Err(damaged());
             }
@@ -263,7 +286,7 @@ impl Unwind {
         let damaged = || Error::DamagedPatch("a frame record makes no sense");
         let truth = self.truth.as_ref().and_then(|t| Some((t, t.fde(row)?)));
         let known = self.truth.as_ref().map_or(0, |t| t.rows[row as usize].kind);
-        let kind = s.byte(&mut m.kind, &[3, 4], known);
+        let kind = m.stray_kind(s, known);
         let has_lsda = self
             .kinds
             .get(usize::from(kind))
@@ -273,15 +296,15 @@ impl Unwind {
         let away = truth
             .as_ref()
             .map_or(0, |(_, t)| i64::from(t.start) - i64::from(*last_start));
-        let away = s.signed(&mut m.stray, &[1, 2], away);
+        let away = m.start(s, away);
         let start = u32::try_from(i64::from(*last_start).saturating_add(away)).map_err(|_| damaged())?;
         let size = truth.as_ref().map_or(0, |(_, t)| u64::from(t.size));
-        let size = u32::try_from(s.number(&mut m.stray, &[3, 4], size)).map_err(|_| damaged())?;
+        let size = u32::try_from(m.size(s, size)).map_err(|_| damaged())?;
         *last_start = start;
         let mut lsda = None;
         if has_lsda {
             let known = truth.as_ref().and_then(|(_, t)| t.lsda.flatten());
-            let addr = s.number(&mut m.stray, &[5, 6], known.map_or(0, |a| u64::from(a) + 1));
+            let addr = m.lsda(s, known.map_or(0, |a| u64::from(a) + 1));
             let addr = addr.checked_sub(1).map(u32::try_from).transpose();
             lsda = addr.map_err(|_| damaged())?;
         }
