@@ -172,7 +172,7 @@ struct Foresight<'f> {
     phase: u32,
     /// For each of the last 32 bytes whether it was wrong, the last one lowest.
     history: u32,
-    /// Bytes since a wrong one, at most 64, and wrong ones of the last 24, at most 15.
+    /// Bytes since a wrong one, at most 64, and wrong ones of the last 32, at most 15.
     since: u32,
     lately: u32,
     /// Whether the bytes 4, 8, 16, 24 and 33 before were wrong, the first lowest.
@@ -196,7 +196,7 @@ impl<'f> Foresight<'f> {
             phase: place.at.wrapping_add(place.i as u32) & 7,
             history: history as u32,
             since: history.trailing_zeros(),
-            lately: (history & 0xff_ffff).count_ones().min(15),
+            lately: (history & 0xffff_ffff).count_ones().min(15),
             strides: strides as u32,
             carry: u32::from(before) << 1 | u32::from(before && place.n(1) < place.o(-1)),
             own,

@@ -192,7 +192,7 @@ class Corrections:
         change, value = self.changes.get(following >> 20, (0, 0)), self.values.get(own >> 20, (0, 0))
         since = (history & -history).bit_length() - 1 if history else 64
         strides = sum((history >> d - 1 & 1) << i for i, d in enumerate((4, 8, 16, 24, 33)))
-        lately = min((history & 0xFFFFFF).bit_count(), 15)
+        lately = min((history & 0xFFFFFFFF).bit_count(), 15)
         carry = (history & 1) << 1 | (history & 1 and n(1) < o(-1))
         contexts = [
             two(1, o(0) | o(1) << 9 | o(-1) << 18, 0),
