@@ -12,6 +12,7 @@ mod faults;
 mod fixed;
 mod health;
 mod hostile;
+mod mutated;
 mod prove;
 mod rogue;
 mod server;
