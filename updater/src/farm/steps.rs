@@ -94,8 +94,12 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     tools.jobs.run(&large, need, |p| maker.try_all(p), take)?;
     output.pack.close();
     // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
-    let fits = |c: &Content| c.stored <= SMALL_STORED && c.size <= BUNDLE;
-    small.retain(|p| maker.content(p).is_some_and(fits));
+    // Packed files from a base were put there for what they hold.
+    let fits = |p: &Pair, c: &Content| match p.from {
+        Some(_) if c.size <= SMALL_PACKED => true,
+        _ => c.stored <= SMALL_STORED && c.size <= BUNDLE,
+    };
+    small.retain(|p| maker.content(p).is_some_and(|c| fits(p, c)));
     let groups = maker.groups(small);
     let (mut done, mut plainer) = (0, Vec::new());
     let need = |g: &Vec<Pair>| maker.group_need(g);
