@@ -9,6 +9,7 @@ mod elfup;
 mod engine;
 mod fleet;
 mod interrupt;
+mod load;
 mod measure;
 mod peers;
 mod release;
@@ -63,6 +64,8 @@ enum Action {
     Fleet(fleet::Fleet),
     /// Two trees: every changed file through the engines, and the whole trees by what brings trees to sites.
     Tree(tree::Tree),
+    /// The updater under load: many files, many releases, many sites, large files; memory held to its bounds.
+    Load(load::Load),
     /// Which engines run on this machine, and how to install the others.
     Tools {
         /// Install what needs no administrator: HDiffPatch, into the cache directory.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Action::Digests(args) => ended().and_then(|()| digests::run(&cache, &args)),
         Action::Fleet(args) => fleet::run(&cache, &args),
         Action::Tree(args) => tree::run(&cache, &args),
+        Action::Load(args) => load::run(&args),
         Action::Tools { install } => tools::run_tools(&cache, install),
         Action::Measured(request) => measure::child_main(&request),
         Action::Child(call) => child::main(&call),

@@ -6,6 +6,7 @@ use crate::names::Follow;
 use crate::{Digest, Error, PROTOCOL, Result, Watch, limits};
 use elfdelta::Profile;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The releases of one product, channel and architecture; its digest is signed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -187,7 +188,7 @@ pub struct Step {
     /// The manifest it starts from.
     pub from: Option<Manifest>,
     /// The manifest it leads to.
-    pub to: Manifest,
+    pub to: Arc<Manifest>,
     /// Digest of `to`.
     pub to_digest: Digest,
     /// Deltas and bundles.
@@ -207,6 +208,12 @@ pub fn write(table: &Table, from: &[u8], to: &[u8], watch: &dyn Watch) -> Result
 
 /// Reads a step file whose digest was checked. `from` are the bytes of the manifest it starts from (empty: none).
 pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
+    read_with(file, from, release, None)
+}
+
+/// As [`read`], with the manifest of the release that the step leads to if it was read before: of one release there is
+/// one in memory, however many steps lead there.
+pub fn read_with(file: &[u8], from: &[u8], release: &Release, to: Option<&Arc<Manifest>>) -> Result<Step> {
     let bad = |why: String| Error::malformed("step", why);
     let plain = compress::unpack(file, &[], limits::STEP_PLAIN).map_err(|e| bad(e.to_string()))?;
     let split = plain
@@ -224,7 +231,12 @@ pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
     if to_digest != release.manifest {
         return Err(bad("it leads to another manifest".into()));
     }
-    let to = Manifest::parse(&to_bytes)?;
+    let to = match to {
+        Some(to) => to.clone(),
+        None => Arc::new(Manifest::parse(&to_bytes)?),
+    };
+    drop(to_bytes);
+    drop(plain);
     let from = if from.is_empty() {
         None
     } else {

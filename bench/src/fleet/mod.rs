@@ -1,12 +1,12 @@
 //! Two real releases of a whole tree over a bad link: our updater beside what else brings trees to sites.
 
-mod command;
-mod disk;
+pub mod command;
+pub mod disk;
 mod link;
 pub mod race;
 mod relay;
 mod report;
-mod server;
+pub mod server;
 pub mod tools;
 mod tree;
 

@@ -80,6 +80,27 @@ pub struct Entry {
     pub time: Option<Time>,
 }
 
+/// Mode, owner, extended attributes and time of a path as a number; sixteen hex digits in file names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attributes(u64);
+
+impl Attributes {
+    /// The first and the last in order.
+    pub const ALL: [Attributes; 2] = [Attributes(0), Attributes(u64::MAX)];
+
+    /// Parses exactly sixteen lower-case hex digits.
+    pub fn parse(hex: &str) -> Option<Attributes> {
+        let bytes = crate::digest::unhex(hex)?.try_into().ok()?;
+        Some(Attributes(u64::from_be_bytes(bytes)))
+    }
+}
+
+impl std::fmt::Display for Attributes {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -133,8 +154,8 @@ impl Entry {
         }
     }
 
-    /// Sixteen hex digits that name mode, owner, extended attributes and time.
-    pub fn attributes(&self) -> String {
+    /// What names mode, owner, extended attributes and time.
+    pub fn attributes(&self) -> Attributes {
         let mut bytes = Vec::new();
         for n in [self.mode, self.uid, self.gid] {
             bytes.extend_from_slice(&n.to_le_bytes());
@@ -149,7 +170,15 @@ impl Entry {
             bytes.extend_from_slice(&time.seconds.to_le_bytes());
             bytes.extend_from_slice(&time.nanos.to_le_bytes());
         }
-        crate::digest::hex(&Digest::of(&bytes).0[..8])
+        let Digest([a, b, c, d, e, f, g, h, ..]) = Digest::of(&bytes);
+        Attributes(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+impl Header {
+    /// Parses and checks the first line of a manifest alone.
+    pub fn parse(manifest: &[u8]) -> Result<Header> {
+        read::header(manifest.split(|b| *b == b'\n').next().unwrap_or_default())
     }
 }
 

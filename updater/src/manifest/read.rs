@@ -18,6 +18,33 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
     };
     let mut lines = body.split(|b| *b == b'\n');
     let first = lines.next().unwrap_or_default();
+    let header = header(first)?;
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut again = Vec::new();
+    for (number, text) in lines.enumerate() {
+        if entries.len() as u64 == header.entries {
+            return refuse("the header does not fit the entries");
+        }
+        let entry = entry(text, header.mtime).or_else(|e| refuse(format!("line {}: {e}", number + 2)))?;
+        again.clear();
+        line(&entry, header.mtime, &mut again);
+        if again.strip_suffix(b"\n") != Some(text) {
+            return refuse(format!("line {} is not in canonical form", number + 2));
+        }
+        if entries.last().is_some_and(|last| last.path >= entry.path) {
+            return refuse(format!("{} is a duplicate or out of order", entry.shown()));
+        }
+        place(&entry, &entries)?;
+        entries.push(entry);
+    }
+    if entries.len() as u64 != header.entries || features(&entries) != header.features {
+        return refuse("the header does not fit the entries");
+    }
+    Ok(Manifest { header, entries })
+}
+
+/// The first line.
+pub(super) fn header(first: &[u8]) -> Result<Header> {
     version(first)?;
     let header: Header = match serde_json::from_slice(first) {
         Ok(h) => h,
@@ -42,28 +69,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Manifest> {
     if header.entries > limits::ENTRIES {
         return refuse(format!("{} paths, more than {}", header.entries, limits::ENTRIES));
     }
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut again = Vec::new();
-    for (number, text) in lines.enumerate() {
-        if entries.len() as u64 == header.entries {
-            return refuse("the header does not fit the entries");
-        }
-        let entry = entry(text, header.mtime).or_else(|e| refuse(format!("line {}: {e}", number + 2)))?;
-        again.clear();
-        line(&entry, header.mtime, &mut again);
-        if again.strip_suffix(b"\n") != Some(text) {
-            return refuse(format!("line {} is not in canonical form", number + 2));
-        }
-        if entries.last().is_some_and(|last| last.path >= entry.path) {
-            return refuse(format!("{} is a duplicate or out of order", entry.shown()));
-        }
-        place(&entry, &entries)?;
-        entries.push(entry);
-    }
-    if entries.len() as u64 != header.entries || features(&entries) != header.features {
-        return refuse("the header does not fit the entries");
-    }
-    Ok(Manifest { header, entries })
+    Ok(header)
 }
 
 /// The protocol version stands first, so that a newer manifest is called newer and not broken.

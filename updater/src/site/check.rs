@@ -179,7 +179,7 @@ impl Site {
         self.save_measures(&measures)?;
         let target = target?;
         let current = match self.current()? {
-            Some(digest) => Some(self.manifest_of(&digest)?.header),
+            Some(digest) => Some(self.header_of(&digest)?),
             None => None,
         };
         let state = self.trust()?;

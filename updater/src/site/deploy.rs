@@ -2,7 +2,8 @@
 
 use super::Site;
 use super::files::{Beneath, set_attributes, touch_link};
-use super::objects::{Index, holds};
+use super::index::{Index, Name};
+use super::objects::holds;
 use super::verify::{Config, OTHER_TIME};
 use crate::disk;
 use crate::error::Doing;
@@ -115,9 +116,9 @@ impl Site {
         watch: &dyn Watch,
     ) -> Result<()> {
         let path = &entry.path;
-        let object = index.exact(&content.digest, &entry.attributes());
+        let object = index.exact(&Name::of(entry, content));
         let object =
-            object.ok_or_else(|| Error::Damaged(format!("the object of {} is missing", entry.shown())))?;
+            &object.ok_or_else(|| Error::Damaged(format!("the object of {} is missing", entry.shown())))?;
         if !private && !*reflinks {
             self.mend(object, entry)?;
             return link(tree, object, path);

@@ -1,6 +1,6 @@
 //! Fetch: carry out a plan until every object of the release is on the disk, option by option.
 
-use super::objects::Index;
+use super::index::{Index, Name};
 use super::plan::{Plan, Way};
 use super::reserve::Reservation;
 use super::ways::{Ways, passable};
@@ -134,7 +134,7 @@ impl Site {
     /// Objects whose content is there, but with other attributes.
     fn variants(&self, run: &mut Run) -> Result<()> {
         for (entry, content) in run.ways.target.files() {
-            if run.index.exact(&content.digest, &entry.attributes()).is_none() {
+            if !run.index.has_exact(&Name::of(entry, content)) {
                 run.watch.check()?;
                 self.copy_object(&mut run.index, entry, content, run.watch)?;
             }
@@ -147,10 +147,8 @@ impl Site {
         let mut made = BTreeSet::new();
         let mut bytes = plan.bytes + plan.passing;
         for (entry, content) in ways.target.files() {
-            let attributes = entry.attributes();
-            if index.exact(&content.digest, &attributes).is_none()
-                && made.insert((content.digest, attributes))
-            {
+            let name = Name::of(entry, content);
+            if !index.has_exact(&name) && made.insert(name) {
                 bytes += content.size.next_multiple_of(4096);
             }
         }

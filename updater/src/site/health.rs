@@ -62,7 +62,7 @@ impl Site {
             disk::remove(&self.path("state/ready"))?;
         }
         match result {
-            Ok(()) => Ok(Settled::Passed(self.manifest_of(&trial.new)?.header.release)),
+            Ok(()) => Ok(Settled::Passed(self.header_of(&trial.new)?.release)),
             Err(Error::Unhealthy(why)) => {
                 watch.note(&format!("health check failed ({why}); rolled back"));
                 Ok(Settled::Failed(why))
@@ -83,7 +83,7 @@ impl Site {
         let Some(trial) = self.trial()? else {
             return Ok(None);
         };
-        let release = |digest| Ok(self.manifest_of(digest)?.header.release);
+        let release = |digest| Ok(self.header_of(digest)?.release);
         release(&trial.new).and_then(|new| Ok(Some((new, release(&trial.old)?))))
     }
 

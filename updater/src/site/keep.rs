@@ -1,9 +1,10 @@
 //! Keep: pins, and the removal of what nothing needs any more.
 
 use super::Site;
+use super::index::Name;
 use crate::disk;
 use crate::manifest::Manifest;
-use crate::{Digest, Error, Result, Watch};
+use crate::{Error, Result, Watch};
 use std::collections::{BTreeSet, HashSet};
 
 /// What was removed.
@@ -85,7 +86,7 @@ impl Site {
             watch.check()?;
             disk::remove(&entry.path())?;
         }
-        let mut needed: HashSet<(Digest, String)> = HashSet::new();
+        let mut needed: HashSet<Name> = HashSet::new();
         for digest in self.deployed()? {
             needed.extend(objects(&self.manifest_of(&digest)?));
         }
@@ -95,11 +96,8 @@ impl Site {
         for dir in disk::list(&self.path("objects"))? {
             for entry in disk::list(&dir.path())? {
                 watch.check()?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let key = name
-                    .split_once('.')
-                    .and_then(|(h, a)| Some((Digest::parse(h)?, a.to_owned())));
-                if key.is_none_or(|k| !needed.contains(&k)) {
+                let name = Name::parse(&entry.file_name().to_string_lossy());
+                if name.is_none_or(|name| !needed.contains(&name)) {
                     report.objects += 1;
                     report.bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();
                     disk::remove(&entry.path())?;
@@ -119,6 +117,6 @@ impl Site {
     }
 }
 
-fn objects(manifest: &Manifest) -> impl Iterator<Item = (Digest, String)> {
-    manifest.files().map(|(e, c)| (c.digest, e.attributes()))
+fn objects(manifest: &Manifest) -> impl Iterator<Item = Name> {
+    manifest.files().map(|(e, c)| Name::of(e, c))
 }

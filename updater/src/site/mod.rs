@@ -17,6 +17,7 @@ mod fetch;
 mod files;
 mod fixed;
 mod health;
+mod index;
 mod keep;
 mod local;
 mod measures;
@@ -37,10 +38,10 @@ pub use config::{Config, Health, Objective};
 pub use cost::{Rates, Use};
 pub use fetch::Fetched;
 pub use health::Settled;
+pub use index::{Index, Name};
 pub use keep::GcReport;
 pub use local::{Beside, Carried, NotKept};
 pub use measures::{Forced, Measures};
-pub use objects::Index;
 pub use plan::{Choice, Item, Plan, Way};
 pub use switch::Deployment;
 pub use update::{Planned, Runs, UpdateOptions, Updated};
@@ -53,6 +54,27 @@ use crate::source::Sources;
 use crate::trust::State;
 use crate::{Error, Result, Watch};
 use std::path::{Path, PathBuf};
+
+/// What a new site has beside its files.
+const FOLDERS: [&str; 5] = ["state", "objects", "partial", "built", "deployments"];
+
+/// Whether a directory has nothing, or only what a killed `init` left: its configuration, written last, is missing.
+fn is_free(dir: &Path) -> Result<bool> {
+    for entry in disk::list(dir)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let state = |e: &std::fs::DirEntry| ["trust", ".tmp-trust"].iter().any(|n| e.file_name() == *n);
+        let ours = match name.as_str() {
+            "lock" => true,
+            temporary if temporary.starts_with(".tmp-") => true,
+            "state" => disk::list(&entry.path())?.iter().all(state),
+            folder => FOLDERS.contains(&folder) && disk::list(&entry.path())?.is_empty(),
+        };
+        if !ours {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// An open site; holds its lock.
 pub struct Site {
@@ -67,7 +89,7 @@ pub struct Site {
 impl Site {
     /// Makes a site in an empty or new directory. `root` is a root metadata file from a trusted place.
     pub fn init(dir: &Path, config: &Config, root: &[u8]) -> Result<Site> {
-        if !disk::list(dir)?.iter().all(|e| e.file_name() == "lock") {
+        if !is_free(dir)? {
             return Err(Error::Usage(format!("{} is not empty", dir.display())));
         }
         config.check()?;
@@ -76,7 +98,7 @@ impl Site {
         if let Some(fixed) = &config.fixed {
             Site::check_fixed(dir, fixed)?;
         }
-        for sub in ["state", "objects", "partial", "built", "deployments"] {
+        for sub in FOLDERS {
             disk::make_dirs(&dir.join(sub))?;
         }
         files::restrict(dir)?;
@@ -119,6 +141,7 @@ impl Site {
         for dir in ["", "state", "partial", "built"] {
             disk::sweep(&self.path(dir))?;
         }
+        self.step_back()?;
         self.finish_switch()?;
         reserve::Reservation::drop_leftover(&self.path("partial"))
     }
@@ -145,7 +168,7 @@ impl Site {
     pub fn recover(&self, root: &[u8]) -> Result<()> {
         let mut state = State::from_root(root)?;
         if let Some(current) = self.current()? {
-            let header = self.manifest_of(&current)?.header;
+            let header = self.header_of(&current)?;
             state.heads.insert(self.config.follow.target(), header.sequence);
         }
         state.save(&self.path("state/trust"))

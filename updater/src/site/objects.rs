@@ -1,6 +1,7 @@
 //! Rebuilt files by digest and attributes, verified before they get their name.
 
 use super::files::set_attributes;
+use super::index::{Index, Name, Place};
 use super::{Site, files};
 use crate::digest::Hasher;
 use crate::disk;
@@ -8,149 +9,11 @@ use crate::error::Doing;
 use crate::manifest::{Content, Entry};
 use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What is on the site by digest.
-#[derive(Default)]
-pub struct Index {
-    /// Objects: attributes and path.
-    objects: HashMap<Digest, Vec<(String, PathBuf)>>,
-    /// Files outside that may help: never linked, always verified.
-    seeds: HashMap<Digest, PathBuf>,
-    /// Once the filesystem has refused to share blocks, it is not asked again.
-    no_reflinks: bool,
-}
-
-impl Index {
-    /// Any file that should have this content; the reader verifies it.
-    pub fn any(&self, digest: &Digest) -> Option<&Path> {
-        let object = self
-            .objects
-            .get(digest)
-            .and_then(|v| v.first())
-            .map(|(_, p)| p.as_path());
-        object.or_else(|| self.seeds.get(digest).map(PathBuf::as_path))
-    }
-
-    /// Whether there is an object with this content, whatever its attributes.
-    pub fn has_object(&self, digest: &Digest) -> bool {
-        self.objects.contains_key(digest)
-    }
-
-    /// The object with this content and these attributes.
-    pub fn exact(&self, digest: &Digest, attributes: &str) -> Option<&Path> {
-        let all = self.objects.get(digest)?;
-        all.iter()
-            .find(|(a, _)| a == attributes)
-            .map(|(_, p)| p.as_path())
-    }
-
-    #[cfg(test)]
-    pub(super) fn insert(&mut self, digest: Digest, path: PathBuf) {
-        self.objects
-            .entry(digest)
-            .or_default()
-            .push((String::new(), path));
-    }
-
-    fn add(&mut self, name: &str, path: PathBuf) -> Option<Digest> {
-        let (hex, attributes) = name.split_once('.')?;
-        let digest = Digest::parse(hex)?;
-        self.objects
-            .entry(digest)
-            .or_default()
-            .push((attributes.to_owned(), path));
-        Some(digest)
-    }
-
-    /// Forgets a content that turned out to be damaged.
-    pub fn forget(&mut self, digest: &Digest) {
-        self.objects.remove(digest);
-        self.seeds.remove(digest);
-    }
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Seen {
-    size: u64,
-    changed: (i64, i64),
-    digest: Digest,
-}
-
 impl Site {
-    /// Looks at `objects/`, `built/` (whose files are hashed, as a power cut may have torn them) and the seeds.
-    pub fn index(&self, watch: &dyn Watch) -> Result<Index> {
-        let mut index = Index::default();
-        for dir in disk::list(&self.path("objects"))? {
-            watch.check()?;
-            for entry in disk::list(&dir.path())? {
-                index.add(&entry.file_name().to_string_lossy(), entry.path());
-            }
-        }
-        for entry in disk::list(&self.path("built"))? {
-            watch.check()?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let named = name.split_once('.').and_then(|(hex, _)| Digest::parse(hex));
-            match named {
-                Some(named) if holds(&entry.path(), &named, watch)? => drop(index.add(&name, entry.path())),
-                _ => disk::remove(&entry.path())?,
-            }
-        }
-        self.seeds(&mut index, watch)?;
-        Ok(index)
-    }
-
-    fn seeds(&self, index: &mut Index, watch: &dyn Watch) -> Result<()> {
-        if self.config.seeds.is_empty() {
-            return Ok(());
-        }
-        let mut cache: HashMap<String, Seen> = self.read_state("seeds.json")?.unwrap_or_default();
-        let mut todo = self.config.seeds.clone();
-        while let Some(dir) = todo.pop() {
-            for entry in disk::list(&dir).unwrap_or_default() {
-                watch.check()?;
-                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else {
-                    continue;
-                };
-                if meta.is_dir() {
-                    todo.push(path);
-                } else if meta.is_file() && meta.len() > 0 {
-                    let key = crate::manifest::escape(path.as_os_str().as_encoded_bytes());
-                    let changed = (meta.ctime(), meta.ctime_nsec());
-                    let known = cache
-                        .get(&key)
-                        .filter(|s| s.size == meta.len() && s.changed == changed);
-                    let digest = match known {
-                        Some(seen) => seen.digest,
-                        None => match seed(&path).and_then(|f| Digest::of_reader(Heed::new(f, watch))) {
-                            Ok((digest, size)) => {
-                                cache.insert(
-                                    key,
-                                    Seen {
-                                        size,
-                                        changed,
-                                        digest,
-                                    },
-                                );
-                                digest
-                            }
-                            Err(_) => {
-                                watch.check()?;
-                                continue;
-                            }
-                        },
-                    };
-                    index.seeds.insert(digest, path);
-                }
-            }
-        }
-        self.write_state("seeds.json", &cache)
-    }
-
     /// Writes one object into `built/`: `fill` delivers the bytes, which must have the entry's digest and size.
     pub fn build(
         &self,
@@ -159,8 +22,8 @@ impl Site {
         content: &Content,
         fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
     ) -> Result<()> {
-        let name = format!("{}.{}", content.digest, entry.attributes());
-        let path = self.path("built").join(&name);
+        let name = Name::of(entry, content);
+        let path = self.path("built").join(name.to_string());
         let temporary = disk::beside(&path);
         disk::remove(&temporary)?;
         let result = self.write_object(&temporary, entry, content, fill);
@@ -169,7 +32,7 @@ impl Site {
             return Err(e);
         }
         disk::rename(&temporary, &path)?;
-        index.add(&name, path);
+        index.add(name, Place::Built);
         Ok(())
     }
 
@@ -202,7 +65,7 @@ impl Site {
 
     /// Where the object of a shipped file is.
     pub(super) fn object(&self, content: &Content, entry: &Entry) -> PathBuf {
-        let name = format!("{}.{}", content.digest, entry.attributes());
+        let name = Name::of(entry, content).to_string();
         self.path("objects").join(&name[..2]).join(name)
     }
 
@@ -228,7 +91,7 @@ impl Site {
         watch: &dyn Watch,
     ) -> Result<()> {
         let from = match index.any(&content.digest) {
-            Some(path) => path.to_owned(),
+            Some(path) => path,
             None if content.size == 0 => PathBuf::from("/dev/null"),
             None => return Err(Error::NotFound(format!("content of {}", entry.shown()))),
         };
@@ -253,8 +116,8 @@ impl Site {
         (entry, content): (&Entry, &Content),
         watch: &dyn Watch,
     ) -> Result<bool> {
-        let name = format!("{}.{}", content.digest, entry.attributes());
-        let path = self.path("built").join(&name);
+        let name = Name::of(entry, content);
+        let path = self.path("built").join(name.to_string());
         let temporary = disk::beside(&path);
         disk::remove(&temporary)?;
         let file = disk::create_new(&temporary, 0o600)?;
@@ -265,7 +128,7 @@ impl Site {
         }
         set_attributes(&file, entry, self.config.unprivileged)?;
         disk::rename(&temporary, &path)?;
-        index.add(&name, path);
+        index.add(name, Place::Built);
         Ok(true)
     }
 
@@ -293,7 +156,7 @@ impl Site {
         let path = index
             .any(digest)
             .ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
-        open_nofollow(path)
+        open_nofollow(&path)
     }
 
     /// Puts a private copy of an object into a tree: blocks shared where the filesystem can.
@@ -319,13 +182,6 @@ impl Site {
         to.set_len(size).doing("size", from)?;
         Ok(false)
     }
-}
-
-/// Opens a file that others may have replaced since it was looked at.
-fn seed(path: &Path) -> io::Result<File> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
 }
 
 fn open_nofollow(path: &Path) -> Result<File> {

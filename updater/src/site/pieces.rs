@@ -4,9 +4,11 @@ use super::Site;
 use super::obtain::{GAIN, Part, Wanted};
 use super::ways::Ways;
 use crate::disk;
+use crate::error::Doing;
 use crate::source::{Sources, Span};
 use crate::step::Piece;
 use crate::{Digest, Error, Result, Watch, names};
+use std::fs::File;
 use std::path::PathBuf;
 
 impl Site {
@@ -158,8 +160,10 @@ impl<'a> Row<'a> {
             if self.part.length < piece.n {
                 continue;
             }
-            let whole = disk::read(&self.part.path, piece.n)?.unwrap_or_default();
-            if Digest::of(&whole) != piece.h {
+            // By reading it in turn: a piece may be larger than the memory that a site may use.
+            let path = &self.part.path;
+            let whole = File::open(path).and_then(Digest::of_reader).doing("read", path)?;
+            if whole != (piece.h, piece.n) {
                 return Err(not_signed(piece.n));
             }
             disk::rename(&self.part.path, &self.site.piece_path(&piece.h))?;

@@ -1,8 +1,8 @@
 //! Plan: every option of every missing file with its cost, and the choice.
 
 use super::cost::{Rates, Use};
+use super::index::Index;
 use super::measures::Measures;
-use super::objects::Index;
 use super::ways::Ways;
 use super::{Objective, Site};
 use crate::manifest::Content;
@@ -10,7 +10,8 @@ use crate::source::Sources;
 use crate::step::Step;
 use crate::{Digest, Result, compress, limits};
 use elfdelta::Profile;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A way to get one content. Numbers index the steps of [`Ways`] and the rows of their tables.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -49,7 +50,7 @@ pub struct Choice {
     /// How.
     pub way: Way,
     /// For people.
-    pub what: String,
+    pub what: Cow<'static, str>,
     /// What it uses.
     #[serde(flatten)]
     pub uses: Use,
@@ -110,14 +111,26 @@ pub struct Plan {
     pub ranges: Vec<(usize, usize, usize)>,
 }
 
+/// Rows of steps by the content that they make: (step, row). Sorted, as there may be a hundred thousand.
+#[derive(Default)]
+struct Rows(Vec<(Digest, usize, usize)>);
+
+impl Rows {
+    fn of(&self, digest: &Digest) -> impl Iterator<Item = (usize, usize)> {
+        let begin = self.0.partition_point(|(d, ..)| d < digest);
+        let rows = self.0[begin..].iter().take_while(move |(d, ..)| d == digest);
+        rows.map(|(_, step, row)| (*step, *row))
+    }
+}
+
 struct Planner<'a> {
     ways: &'a Ways,
     index: &'a Index,
     rates: Rates,
     memory: u64,
     /// Deltas by the content they make: (step, row).
-    deltas: HashMap<Digest, Vec<(usize, usize)>>,
-    bundles: HashMap<Digest, Vec<(usize, usize)>>,
+    deltas: Rows,
+    bundles: Rows,
     /// Bytes of a piece that are on the disk already.
     held: &'a dyn Fn(&Digest) -> u64,
 }
@@ -140,8 +153,8 @@ impl Site {
             index,
             rates,
             memory: self.config.memory,
-            deltas: HashMap::new(),
-            bundles: HashMap::new(),
+            deltas: Rows::default(),
+            bundles: Rows::default(),
             held: &held,
         };
         planner.collect();
@@ -162,11 +175,16 @@ impl Site {
                 });
             }
         }
-        let mut plan = planner.total(items.clone(), false);
-        let packed = planner.total(planner.prefer_pack(items), true);
+        let mut plan = planner.total(&items, |_| 0, false);
+        let packed = planner.total(&items, Planner::from_pack, true);
         if rates.cost(&packed.as_use()) < rates.cost(&plan.as_use()) {
+            for item in &mut items {
+                let at = Planner::from_pack(item);
+                item.options[..=at].rotate_right(1);
+            }
             plan = packed;
         }
+        plan.items = items;
         plan.present = present;
         Ok(plan)
     }
@@ -198,15 +216,17 @@ impl Planner<'_> {
             let digest = |i: usize| step.to.entries.get(i).and_then(|e| e.content()).map(|c| c.digest);
             for (row, d) in step.table.deltas.iter().enumerate() {
                 if let Some(digest) = digest(d.to) {
-                    self.deltas.entry(digest).or_default().push((s, row));
+                    self.deltas.0.push((digest, s, row));
                 }
             }
             for (row, b) in step.table.bundles.iter().enumerate() {
                 for digest in b.targets.iter().filter_map(|i| digest(*i)) {
-                    self.bundles.entry(digest).or_default().push((s, row));
+                    self.bundles.0.push((digest, s, row));
                 }
             }
         }
+        self.deltas.0.sort_unstable();
+        self.bundles.0.sort_unstable();
     }
 
     fn options(&self, content: &Content) -> Vec<Choice> {
@@ -217,7 +237,12 @@ impl Planner<'_> {
                 scratch: content.size,
                 ..Use::default()
             };
-            all.push(self.choice(Way::Copy, format!("copy of {}", path.display()), uses, None));
+            all.push(self.choice(
+                Way::Copy,
+                format!("copy of {}", path.display()).into(),
+                uses,
+                None,
+            ));
         }
         let held = (self.held)(&content.digest).min(content.stored);
         let uses = Use {
@@ -229,16 +254,18 @@ impl Planner<'_> {
             ..Use::default()
         };
         all.push(self.choice(Way::Blob, "whole file".into(), uses, None));
-        for &(s, row) in self.deltas.get(&content.digest).into_iter().flatten() {
+        for (s, row) in self.deltas.of(&content.digest) {
             all.extend(self.delta(s, row, content.size, 0));
         }
-        for &(s, row) in self.bundles.get(&content.digest).into_iter().flatten() {
+        for (s, row) in self.bundles.of(&content.digest) {
             all.extend(self.bundle(s, row, content));
         }
         all.sort_by(|a, b| {
             let infeasible = a.infeasible.is_some().cmp(&b.infeasible.is_some());
             infeasible.then(a.cost.total_cmp(&b.cost))
         });
+        // There may be a hundred thousand of these lists.
+        all.shrink_to_fit();
         all
     }
 
@@ -273,7 +300,7 @@ impl Planner<'_> {
             scratch: d.n + size,
             passing: d.scratch,
         };
-        if self.index.any(&base.digest).is_some() {
+        if self.index.has(&base.digest) {
             let profile = match d.profile {
                 Profile::Fast => "fast delta",
                 Profile::Default => "delta",
@@ -286,12 +313,12 @@ impl Planner<'_> {
                 .map_or(String::new(), |e| e.shown());
             found.push(self.choice(
                 Way::Delta { step: s, row },
-                format!("{profile} from {from}"),
+                format!("{profile} from {from}").into(),
                 uses,
                 lacking,
             ));
         } else if depth == 0 {
-            for &(s2, row2) in self.deltas.get(&base.digest).into_iter().flatten() {
+            for (s2, row2) in self.deltas.of(&base.digest) {
                 for first in self.delta(s2, row2, base.size, 1) {
                     let u = Use {
                         bytes: uses.bytes + first.uses.bytes,
@@ -311,7 +338,7 @@ impl Planner<'_> {
                         step.from.as_ref().map_or("?", |m| &m.header.release)
                     );
                     let why = lacking.clone().or(first.infeasible);
-                    found.push(self.choice(way, what, u, why));
+                    found.push(self.choice(way, what.into(), u, why));
                 }
             }
         }
@@ -333,7 +360,7 @@ impl Planner<'_> {
         let missing = bundle
             .bases
             .iter()
-            .find(|i| entry_content(step, **i).is_none_or(|c| self.index.any(&c.digest).is_none()));
+            .find(|i| entry_content(step, **i).is_none_or(|c| !self.index.has(&c.digest)));
         // The bundle's price is shared by the contents that are wanted of it.
         let wanted: u64 = bundle
             .targets
@@ -366,15 +393,15 @@ impl Planner<'_> {
             passing,
         };
         let what = match (bundle.targets.len(), bundle.patch) {
-            (1, None) => "zstd patch".to_owned(),
-            (n, None) => format!("bundle of {n} files"),
-            (n, Some(_)) => format!("delta of {n} files together"),
+            (1, None) => Cow::from("zstd patch"),
+            (n, None) => format!("bundle of {n} files").into(),
+            (n, Some(_)) => format!("delta of {n} files together").into(),
         };
         let why = missing.map(|_| "a base is not on the site".to_owned());
         Some(self.choice(Way::Bundle { step: s, row }, what, uses, why))
     }
 
-    fn choice(&self, way: Way, what: String, uses: Use, why: Option<String>) -> Choice {
+    fn choice(&self, way: Way, what: Cow<'static, str>, uses: Use, why: Option<String>) -> Choice {
         let over = |what: &str, needed: u64, allowed: u64| {
             (needed > allowed).then(|| format!("needs {needed} bytes of {what}, {allowed} allowed"))
         };
@@ -393,29 +420,24 @@ impl Planner<'_> {
         }
     }
 
-    /// The same items with everything that the first step's pack has taken from it.
-    fn prefer_pack(&self, mut items: Vec<Item>) -> Vec<Item> {
-        for item in &mut items {
-            let from_pack =
-                |c: &Choice| matches!(c.way, Way::Delta { step: 0, .. } | Way::Bundle { step: 0, .. });
-            let at = item
-                .options
-                .iter()
-                .position(|c| from_pack(c) && c.infeasible.is_none());
-            let copy = item.options.first().is_some_and(|c| c.way == Way::Copy);
-            if let (Some(at), false) = (at, copy) {
-                item.options[..=at].rotate_right(1);
-            }
-        }
-        items
+    /// Which option takes an item from the first step's pack; the first one if none does or it is here already.
+    fn from_pack(item: &Item) -> usize {
+        let in_pack = |c: &Choice| matches!(c.way, Way::Delta { step: 0, .. } | Way::Bundle { step: 0, .. });
+        let found = item
+            .options
+            .iter()
+            .position(|c| in_pack(c) && c.infeasible.is_none());
+        let copy = item.options.first().is_some_and(|c| c.way == Way::Copy);
+        found.filter(|_| !copy).unwrap_or(0)
     }
 
-    /// Adds up the first option of every item, with pieces shared and neighbouring ranges made one request.
-    fn total(&self, items: Vec<Item>, pack: bool) -> Plan {
+    /// Adds up the picked option of every item, with pieces shared and neighbouring ranges made one request. The
+    /// items themselves are left to the caller.
+    fn total(&self, items: &[Item], pick: impl Fn(&Item) -> usize, pack: bool) -> Plan {
         let mut pieces: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let (mut bytes, mut requests, mut apply, mut read, mut scratch, mut whole) = (0, 0, 0.0, 0, 0, 0);
         let mut passing = 0;
-        for item in &items {
+        for item in items {
             let stored = self
                 .ways
                 .target
@@ -424,7 +446,7 @@ impl Planner<'_> {
                 .and_then(|e| e.content())
                 .map_or(0, |c| c.stored);
             whole += stored;
-            let Some(choice) = item.options.first() else {
+            let Some(choice) = item.options.get(pick(item)) else {
                 continue;
             };
             apply += choice.uses.apply;
@@ -481,7 +503,7 @@ impl Planner<'_> {
             manifest: self.ways.digest,
             rates: self.rates,
             seconds: self.rates.seconds(&uses),
-            items,
+            items: Vec::new(),
             present: 0,
             bytes,
             requests,

@@ -44,7 +44,7 @@ fn ways() -> Ways {
         holes: Vec::new(),
     };
     let from = manifest("r1", 1, content(1, 1_000_000));
-    let to = manifest("r2", 2, content(2, 1_000_000));
+    let to = std::sync::Arc::new(manifest("r2", 2, content(2, 1_000_000)));
     let row = |piece, n, profile, us| DeltaRow {
         from: 1,
         to: 1,
@@ -86,7 +86,6 @@ fn ways() -> Ways {
         offsets: vec![0, 50_000],
     };
     Ways {
-        bytes: to.to_bytes(),
         target: to,
         digest: digest(6),
         steps: vec![step],
@@ -104,7 +103,7 @@ fn choose(
     let ways = ways();
     let mut index = Index::default();
     if base {
-        index.insert(digest(1), "/base".into());
+        index.insert(digest(1));
     }
     let rates = Rates {
         bandwidth,
@@ -118,8 +117,8 @@ fn choose(
         index: &index,
         rates,
         memory,
-        deltas: HashMap::new(),
-        bundles: HashMap::new(),
+        deltas: Rows::default(),
+        bundles: Rows::default(),
         held: &|_| 0,
     };
     planner.collect();
@@ -131,7 +130,8 @@ fn choose(
         size: content.size,
         options: planner.options(content),
     };
-    let plan = planner.total(vec![item], false);
+    let mut plan = planner.total(std::slice::from_ref(&item), |_| 0, false);
+    plan.items = vec![item];
     (plan.items[0].options[0].way.clone(), plan)
 }
 

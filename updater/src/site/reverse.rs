@@ -1,6 +1,7 @@
 //! Reverse deltas: the way back kept in little room, made on the site, needing no network.
 
 use super::fetch::Run;
+use super::index::Name;
 use super::reserve::Reservation;
 use super::ways::Ways;
 use super::{Runs, Site};
@@ -195,7 +196,7 @@ impl Site {
     /// Keeps a file that is too large for a delta as it is, packed.
     fn whole(
         &self,
-        index: &super::objects::Index,
+        index: &super::index::Index,
         content: &Content,
         pack: &mut Pack,
         watch: &dyn Watch,
@@ -214,7 +215,7 @@ impl Site {
 
     fn read_object(
         &self,
-        index: &super::objects::Index,
+        index: &super::index::Index,
         content: &Content,
         watch: &dyn Watch,
     ) -> Result<Vec<u8>> {
@@ -259,8 +260,7 @@ impl Site {
         let mut rows: HashMap<Digest, Row> = table.rows.into_iter().map(|r| (r.to, r)).collect();
         let sources = crate::source::Sources::new(Vec::new());
         let ways = Ways {
-            target: manifest,
-            bytes,
+            target: manifest.into(),
             digest,
             steps: Vec::new(),
         };
@@ -282,7 +282,7 @@ impl Site {
             wanted: HashSet::new(),
         };
         for (entry, content) in ways.target.files() {
-            if content.size == 0 || run.index.exact(&content.digest, &entry.attributes()).is_some() {
+            if content.size == 0 || run.index.has_exact(&Name::of(entry, content)) {
                 continue;
             }
             let row = rows
@@ -297,7 +297,7 @@ impl Site {
             }
         }
         for (entry, content) in ways.target.files() {
-            if run.index.exact(&content.digest, &entry.attributes()).is_none() {
+            if !run.index.has_exact(&Name::of(entry, content)) {
                 self.copy_object(&mut run.index, entry, content, watch)?;
             }
         }
@@ -308,7 +308,7 @@ impl Site {
         self.switch(&digest)?;
         disk::remove(&dir)?;
         Ok(Runs {
-            release: ways.target.header.release,
+            release: ways.target.header.release.clone(),
             configuration,
         })
     }

@@ -5,10 +5,23 @@
 use super::Site;
 use super::fixed::inode;
 use crate::disk;
+use crate::error::Doing;
 use crate::limits;
 use crate::manifest::{Header, Manifest};
 use crate::{Digest, Error, Result};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Begins the name of a deployment that steps aside for a better one.
+const ASIDE: &str = ".was-";
+
+fn aside(deployment: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(ASIDE);
+    name.push(deployment.file_name().unwrap_or_default());
+    deployment.with_file_name(name)
+}
 
 /// A release that is on the disk as a tree.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -130,6 +143,40 @@ impl Site {
         Ok(all)
     }
 
+    /// Puts a good tree in the place of a damaged one, at once where the kernel can.
+    ///
+    /// Elsewhere the damaged one steps aside, and [`Site::step_back`] undoes that if nothing took its place.
+    pub(super) fn exchange(&self, new: &Path, old: &Path) -> Result<()> {
+        match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => disk::rename(new, old)?,
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                let aside = aside(old);
+                disk::rename(old, &aside)?;
+                disk::rename(new, old)?;
+                disk::remove(&aside)?;
+            }
+            Err(e) => return Err(e).doing(&format!("exchange {} with", old.display()), new),
+        }
+        disk::sync_dir(disk::parent(new))?;
+        disk::sync_dir(disk::parent(old))
+    }
+
+    /// Undoes an exchange that was cut while nothing had the deployment's name.
+    pub(super) fn step_back(&self) -> Result<()> {
+        for entry in disk::list(&self.path("deployments"))? {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().and_then(|n| n.strip_prefix(ASIDE)) else {
+                continue;
+            };
+            let home = self.path("deployments").join(name);
+            if !home.exists() {
+                disk::rename(&entry.path(), &home)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of a deployment's manifest, checked against its name.
     pub(super) fn manifest_bytes(&self, digest: &Digest) -> Result<Vec<u8>> {
         let path = self.deployment(digest).join("manifest");
@@ -138,6 +185,11 @@ impl Site {
             return Err(Error::Damaged(format!("{}", path.display())));
         }
         Ok(bytes)
+    }
+
+    /// What a deployment is, without its list of paths.
+    pub(super) fn header_of(&self, digest: &Digest) -> Result<Header> {
+        Header::parse(&self.manifest_bytes(digest)?)
     }
 
     pub(super) fn manifest_of(&self, digest: &Digest) -> Result<Manifest> {
@@ -151,7 +203,7 @@ impl Site {
         for digest in self.deployed()? {
             let Header {
                 release, sequence, ..
-            } = self.manifest_of(&digest)?.header;
+            } = self.header_of(&digest)?;
             all.push(Deployment {
                 pinned: pins.contains(&release),
                 current: current == Some(digest),

@@ -3,6 +3,7 @@
 use super::check::Wanted;
 use super::fetch::{Fetched, Run};
 use super::health::Settled;
+use super::index::Name;
 use super::local::{Carried, Pass};
 use super::measures::Forced;
 use super::objects::holds;
@@ -88,9 +89,9 @@ pub struct Planned {
     pub ways: Ways,
     /// The plan.
     pub plan: Plan,
-    index: super::objects::Index,
+    index: super::index::Index,
     sources: Sources,
-    current: Option<Manifest>,
+    current: Option<String>,
 }
 
 impl Site {
@@ -108,12 +109,12 @@ impl Site {
             ) => self.kept_target(id, *below_floor)?.ok_or(e)?,
             (_, target) => target?,
         };
-        let current = self.current()?.map(|d| self.manifest_of(&d)).transpose()?;
+        let current = self.current()?.map(|d| self.header_of(&d)).transpose()?;
         if self.current()? == Some(target.release.manifest) {
             return Ok(None);
         }
         if let (Some(current), Wanted::Head) = (&current, &o.wanted)
-            && current.header.sequence > target.release.sequence
+            && current.sequence > target.release.sequence
         {
             return Ok(None);
         }
@@ -136,7 +137,7 @@ impl Site {
             plan,
             index,
             sources,
-            current,
+            current: current.map(|c| c.release),
         }))
     }
 
@@ -159,9 +160,9 @@ impl Site {
         let Some(planned) = self.prepare(o, watch)? else {
             let release = self
                 .current()?
-                .map(|d| self.manifest_of(&d))
+                .map(|d| self.header_of(&d))
                 .transpose()?
-                .map(|m| m.header.release);
+                .map(|header| header.release);
             return Ok(Updated {
                 to: release.clone().unwrap_or_default(),
                 from: release,
@@ -187,7 +188,7 @@ impl Site {
         let begin = Instant::now();
         let fetched = self.fetch_plan(&plan, &ways, index, &sources, watch)?;
         let mut updated = Updated {
-            from: current.map(|m| m.header.release),
+            from: current,
             to: ways.target.header.release.clone(),
             changed: true,
             predicted_bytes: plan.bytes,
@@ -206,7 +207,11 @@ impl Site {
         }
         self.save_measures(&learned)?;
         self.log(&updated)?;
-        disk::replace(&self.path("state/ready"), &ways.bytes, 0o600, Sync::State)?;
+        drop((plan, sources));
+        let bytes = ways.target.to_bytes();
+        drop(ways);
+        disk::replace(&self.path("state/ready"), &bytes, 0o600, Sync::State)?;
+        drop(bytes);
         if !o.fetch_only {
             updated.configuration = self.activate(watch)?.configuration;
         }
@@ -240,6 +245,9 @@ impl Site {
             }
             return Err(e);
         }
+        // Of a hundred thousand paths there are few lists in memory at once.
+        let release = manifest.header.release.clone();
+        drop(manifest);
         let result = self.activate_checked(&digest, watch);
         // Interrupted, or without a verdict, it is as good as before.
         if !matches!(result, Err(Error::Cancelled | Error::NoVerdict(_))) {
@@ -249,7 +257,7 @@ impl Site {
         self.clear_partial()?;
         self.gc(false, watch)?;
         Ok(Runs {
-            release: manifest.header.release,
+            release,
             configuration,
         })
     }
@@ -260,9 +268,10 @@ impl Site {
         let mut dropped = 0;
         for (entry, content) in manifest.files() {
             watch.check()?;
-            let Some(path) = index.exact(&content.digest, &entry.attributes()) else {
+            let Some(path) = index.exact(&Name::of(entry, content)) else {
                 continue;
             };
+            let path = &path;
             if !holds(path, &content.digest, watch)? {
                 disk::remove(path)?;
                 dropped += 1;
@@ -316,6 +325,7 @@ impl Site {
             Ok(bytes) => (bytes, 0),
             Err(_) => {
                 let bytes = self.whole_manifest_by_digest(&current, &sources, watch)?;
+                disk::make_dirs(&self.deployment(&current))?;
                 disk::replace(
                     &self.deployment(&current).join("manifest"),
                     &bytes,
@@ -328,12 +338,11 @@ impl Site {
         let manifest = Manifest::parse(&bytes)?;
         let bad = self.drop_damaged(&manifest, watch)?;
         let index = self.index(watch)?;
-        let lacking = |(e, c): &(&Entry, &Content)| index.exact(&c.digest, &e.attributes()).is_none();
+        let lacking = |(e, c): &(&Entry, &Content)| !index.has_exact(&Name::of(e, c));
         let wanted = manifest.files().filter(lacking).map(|(_, c)| c.digest).collect();
         let ways = Ways {
             digest: current,
-            bytes,
-            target: manifest,
+            target: manifest.into(),
             steps: Vec::new(),
         };
         let mut run = Run {
@@ -346,11 +355,10 @@ impl Site {
             wanted,
         };
         for (entry, content) in ways.target.files() {
-            let attributes = entry.attributes();
-            if run.index.exact(&content.digest, &attributes).is_some() {
+            if run.index.has_exact(&Name::of(entry, content)) {
                 continue;
             }
-            let copied = run.index.any(&content.digest).is_some() || content.size == 0;
+            let copied = run.index.has(&content.digest) || content.size == 0;
             match copied.then(|| self.copy_object(&mut run.index, entry, content, watch)) {
                 Some(Ok(())) => {}
                 Some(Err(Error::Cancelled)) => return Err(Error::Cancelled),
@@ -377,17 +385,6 @@ impl Site {
         }
         self.clear_partial()?;
         Ok(bad.max(differences) + torn)
-    }
-
-    /// Puts a good deployment in the place of a damaged one: at once where the kernel can.
-    fn exchange(&self, new: &std::path::Path, old: &std::path::Path) -> Result<()> {
-        use rustix::fs::{CWD, RenameFlags};
-        if rustix::fs::renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).is_err() {
-            disk::remove(old)?;
-            disk::rename(new, old)?;
-        }
-        disk::sync_dir(disk::parent(new))?;
-        disk::sync_dir(disk::parent(old))
     }
 
     fn whole_manifest_by_digest(

@@ -7,14 +7,16 @@ use crate::manifest::Manifest;
 use crate::source::{Sources, Span};
 use crate::step::{self, Release, Step, StepRef};
 use crate::{Digest, Error, Result, Watch, compress, limits, names};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Direct steps that are read, each with the manifest that it starts from: memory for more gains next to nothing.
+const DIRECT: usize = 2;
 
 /// The target manifest and every step that may help.
 pub struct Ways {
     /// Where to go.
-    pub target: Manifest,
-    /// Its canonical bytes.
-    pub bytes: Vec<u8>,
+    pub target: Arc<Manifest>,
     /// Its digest.
     pub digest: Digest,
     /// Steps; the first ones lead to the target, others to a release between.
@@ -24,36 +26,32 @@ pub struct Ways {
 impl Site {
     /// Fetches the steps (small files) and with them the target manifest.
     pub fn ways(&self, target: &Target, sources: &Sources, watch: &dyn Watch) -> Result<Ways> {
-        let mut have: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
-        for digest in self.deployed()? {
-            if let Ok(bytes) = self.manifest_bytes(&digest) {
-                have.insert(digest, bytes);
-            }
-        }
+        let have: BTreeSet<Digest> = self.deployed()?.into_iter().collect();
         let current = self.current()?;
         let release = &target.release;
-        if let Some(bytes) = have.get(&release.manifest) {
-            return Ok(ways(
-                Manifest::parse(bytes)?,
-                bytes.clone(),
-                release.manifest,
-                Vec::new(),
-            ));
+        if have.contains(&release.manifest)
+            && let Ok(bytes) = self.manifest_bytes(&release.manifest)
+        {
+            return Ok(Ways {
+                target: Arc::new(Manifest::parse(&bytes)?),
+                digest: release.manifest,
+                steps: Vec::new(),
+            });
         }
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         // The running release first, older deployments after it.
         let mut direct: Vec<&StepRef> = release
             .steps
             .iter()
-            .filter(|s| s.from.is_some_and(|f| have.contains_key(&f)))
+            .filter(|s| s.from.is_some_and(|f| have.contains(&f)))
             .collect();
         direct.sort_by_key(|s| s.from != current);
         for step in direct {
-            let from = step
-                .from
-                .and_then(|f| have.get(&f))
-                .map_or(&[][..], Vec::as_slice);
-            match self.step(step, from, release, (sources, watch)) {
+            if steps.len() == DIRECT {
+                break;
+            }
+            let known = steps.first().map(|s| s.to.clone());
+            match self.step(step, release, known.as_ref(), (sources, watch)) {
                 Ok(step) => steps.push(step),
                 Err(e) => passable(e, watch)?,
             }
@@ -64,34 +62,36 @@ impl Site {
         if steps.is_empty()
             && let Some(step) = release.steps.iter().find(|s| s.from.is_none())
         {
-            match self.step(step, &[], release, (sources, watch)) {
+            match self.step(step, release, None, (sources, watch)) {
                 Ok(step) => steps.push(step),
                 Err(e) => passable(e, watch)?,
             }
         }
-        let (manifest, bytes) = match steps.first() {
-            Some(step) => (step.to.clone(), step.to.to_bytes()),
-            None => {
-                let bytes = self.whole_manifest(release, sources, watch)?;
-                (Manifest::parse(&bytes)?, bytes)
-            }
+        // Both ways the digest is that of the release: a step that leads elsewhere was refused.
+        let target = match steps.first() {
+            Some(step) => step.to.clone(),
+            None => Arc::new(Manifest::parse(&self.whole_manifest(release, sources, watch)?)?),
         };
-        let h = &manifest.header;
+        let h = &target.header;
         let fits =
             h.follow == self.config.follow && h.release == release.release && h.sequence == release.sequence;
-        if !fits || Digest::of(&bytes) != release.manifest {
+        if !fits {
             return Err(Error::Untrusted(
                 "the manifest is not the release that the channel names".into(),
             ));
         }
-        Ok(ways(manifest, bytes, release.manifest, steps))
+        Ok(Ways {
+            target,
+            digest: release.manifest,
+            steps,
+        })
     }
 
     /// Two steps through a release between, where no direct one is published.
     fn chain(
         &self,
         target: &Target,
-        have: &BTreeMap<Digest, Vec<u8>>,
+        have: &BTreeSet<Digest>,
         sources: &Sources,
         watch: &dyn Watch,
     ) -> Result<Vec<Step>> {
@@ -104,17 +104,14 @@ impl Site {
             let first = between
                 .steps
                 .iter()
-                .find(|s| s.from.is_some_and(|f| have.contains_key(&f)));
+                .find(|s| s.from.is_some_and(|f| have.contains(&f)));
             let (Some(first), Some(second)) = (first, second) else {
                 continue;
             };
-            let from = first
-                .from
-                .and_then(|f| have.get(&f))
-                .map_or(&[][..], Vec::as_slice);
             let both = || -> Result<Vec<Step>> {
-                let first = self.step(first, from, between, (sources, watch))?;
-                let second = self.step(second, &first.to.to_bytes(), &target.release, (sources, watch))?;
+                let first = self.step(first, between, None, (sources, watch))?;
+                let file = self.step_file(second, sources, watch)?;
+                let second = step::read(&file, &first.to.to_bytes(), &target.release)?;
                 Ok(vec![second, first])
             };
             match both() {
@@ -128,28 +125,33 @@ impl Site {
         Ok(Vec::new())
     }
 
-    /// One step file, kept in `partial/` so that planning twice fetches it once.
+    /// One step that starts here; `to` is the manifest it leads to, if that was read before.
     fn step(
         &self,
         step: &StepRef,
-        from: &[u8],
         release: &Release,
+        to: Option<&Arc<Manifest>>,
         (sources, watch): (&Sources, &dyn Watch),
     ) -> Result<Step> {
+        let from = match &step.from {
+            Some(from) => self.manifest_bytes(from)?,
+            None => Vec::new(),
+        };
+        step::read_with(&self.step_file(step, sources, watch)?, &from, release, to)
+    }
+
+    /// One step file, kept in `partial/` so that planning twice fetches it once.
+    fn step_file(&self, step: &StepRef, sources: &Sources, watch: &dyn Watch) -> Result<Vec<u8>> {
         if step.size > limits::STEP {
             return Err(Error::malformed("channel file", "a step is too long"));
         }
         let kept = self.path("partial").join(format!("{}.step", step.digest));
-        let stored = disk::read(&kept, limits::STEP)?.filter(|b| Digest::of(b) == step.digest);
-        let file = match stored {
-            Some(file) => file,
-            None => {
-                let file = sources.signed(&names::step(&step.digest), &step.digest, step.size, watch)?;
-                disk::replace(&kept, &file, 0o600, Sync::State)?;
-                file
-            }
-        };
-        step::read(&file, from, release)
+        if let Some(file) = disk::read(&kept, limits::STEP)?.filter(|b| Digest::of(b) == step.digest) {
+            return Ok(file);
+        }
+        let file = sources.signed(&names::step(&step.digest), &step.digest, step.size, watch)?;
+        disk::replace(&kept, &file, 0o600, Sync::State)?;
+        Ok(file)
     }
 
     /// The manifest as a file of its own: named by its plain digest, so it is unpacked before it is checked.
@@ -165,15 +167,6 @@ impl Site {
             let bytes = compress::unpack(&packed, &[], limit).ok()?;
             (Digest::of(&bytes) == release.manifest).then_some(bytes)
         })
-    }
-}
-
-fn ways(target: Manifest, bytes: Vec<u8>, digest: Digest, steps: Vec<Step>) -> Ways {
-    Ways {
-        target,
-        bytes,
-        digest,
-        steps,
     }
 }
 
