@@ -2,8 +2,10 @@
 //!
 //! A sample runs by default; `ELFUP_CRASH=all cargo test -p elfup --test all crash` runs every point.
 
+mod farm;
 mod keys;
 mod lost;
+mod site;
 
 use crate::world::{World, noise, runs, update, write};
 use elfup::Quiet;

@@ -14,7 +14,7 @@ fn text(world: &World, name: &str) -> String {
     world.path(name).to_str().unwrap().to_owned()
 }
 
-fn again(arguments: &[impl AsRef<OsStr>], at: &str) {
+pub fn again(arguments: &[impl AsRef<OsStr>], at: &str) {
     let done = Command::new(ELFUP)
         .args(arguments)
         .stdin(Stdio::null())

@@ -1,0 +1,132 @@
+//! `farm gc`, `farm repair` and `repo export` struck at every system call: run again they complete, and sites follow.
+
+use super::{copy, keys::again, small, strace_works, sweep};
+use crate::world::{World, runs, update, write};
+use elfup::Quiet;
+use elfup::farm::{Verify, verify};
+use std::fs;
+use std::path::Path;
+
+fn text(world: &World, name: &str) -> String {
+    world.path(name).to_str().unwrap().to_owned()
+}
+
+fn is_whole(repo: &Path, at: &str) {
+    let options = Verify {
+        repo: repo.to_owned(),
+        sample: 100,
+        resume: false,
+        threads: 1,
+    };
+    let found = verify(&options, &Quiet).unwrap_or_else(|e| panic!("{at}: {e}"));
+    assert!(found.wrong.is_empty(), "{at}: {:?}", found.wrong);
+}
+
+/// A site that knows nothing comes to the second release from this source.
+fn follows(world: &World, source: &str, at: &str) {
+    let _ = fs::remove_dir_all(world.path("reader"));
+    let site = world.site("reader", |c| c.sources = vec![source.into()]);
+    update(&site).unwrap_or_else(|e| panic!("{at}: a site: {e}"));
+    assert_eq!(runs(&site), "r2", "{at}");
+}
+
+fn two_releases() -> World {
+    let world = small();
+    world.publish("r1", "one").unwrap();
+    world.publish("r2", "two").unwrap();
+    copy(&world.repo(), &world.path("saved"));
+    world
+}
+
+#[test]
+fn farm_gc_survives_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = two_releases();
+    let [repo, keys] = ["repo", "keys"].map(|n| text(&world, n));
+    let mut gc = vec!["farm", "gc", "--repo", &repo, "--keys", &keys, "--keep", "1"];
+    gc.extend(["--product", "demo", "--arch", "x86_64"]);
+    sweep(&gc, &|| copy(&world.path("saved"), &world.repo()), &|at| {
+        is_whole(&world.repo(), at);
+        follows(&world, &repo, at);
+        again(&gc, at);
+        is_whole(&world.repo(), at);
+        let manifests = fs::read_dir(world.repo().join("manifests")).unwrap().flatten();
+        assert_eq!(
+            manifests
+                .filter(|e| !e.file_name().to_str().unwrap().starts_with(".tmp"))
+                .count(),
+            1,
+            "{at}"
+        );
+    });
+}
+
+#[test]
+fn farm_repair_survives_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = two_releases();
+    copy(&world.repo(), &world.path("mirror"));
+    for dir in ["blobs", "packs", "manifests", "tuf"] {
+        let files =
+            elfup::store::Store::list(&elfup::store::LocalStore::new(&world.path("saved")), dir).unwrap();
+        let last = files.iter().rfind(|f| !f.ends_with("timestamp.json")).unwrap();
+        write(world.path("saved").join(last), "bad");
+    }
+    let [repo, mirror] = ["repo", "mirror"].map(|n| text(&world, n));
+    let repair = [
+        "farm",
+        "repair",
+        "--repo",
+        &repo,
+        "--from",
+        &mirror,
+        "--threads",
+        "1",
+    ];
+    sweep(&repair, &|| copy(&world.path("saved"), &world.repo()), &|at| {
+        again(&repair, at);
+        is_whole(&world.repo(), at);
+        follows(&world, &repo, at);
+    });
+}
+
+#[test]
+fn export_survives_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = two_releases();
+    let [repo, stick] = ["repo", "stick"].map(|n| text(&world, n));
+    let mut export = vec!["repo", "export", &repo, "--since", "r1"];
+    export.extend(["--product", "demo", "--arch", "x86_64", &stick]);
+    let old = world.site("old", |c| {
+        c.sources = vec![repo.clone()];
+    });
+    old.update(
+        &elfup::site::UpdateOptions {
+            wanted: elfup::site::Wanted::Release {
+                id: "r1".into(),
+                below_floor: false,
+            },
+            ..Default::default()
+        },
+        &Quiet,
+    )
+    .unwrap();
+    let mut config = elfup::site::Config::load(&world.path("old/site.json")).unwrap();
+    config.sources = vec![stick.clone()];
+    config.save(&world.path("old/site.json")).unwrap();
+    drop(old);
+    copy(&world.path("old"), &world.path("saved-old"));
+    sweep(&export, &|| drop(fs::remove_dir_all(&stick)), &|at| {
+        again(&export, at);
+        copy(&world.path("saved-old"), &world.path("old"));
+        let site = elfup::site::Site::open(&world.path("old")).unwrap();
+        update(&site).unwrap_or_else(|e| panic!("{at}: a site: {e}"));
+        assert_eq!(runs(&site), "r2", "{at}");
+    });
+}
