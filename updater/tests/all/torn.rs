@@ -196,7 +196,7 @@ struct Impatient(AtomicU64);
 
 impl Watch for Impatient {
     fn cancelled(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) > 300
+        self.0.fetch_add(1, Ordering::Relaxed) > 1500
     }
 }
 
