@@ -254,6 +254,17 @@ fn members_of_zip_archives_are_opened_and_programs_told_as_such() {
     }
 }
 
+/// Programs one behind the other, as in an archive that packs nothing or a bundle, are told as such.
+#[test]
+fn programs_without_packing_are_found() {
+    let files = |first: &[u8], second: &[u8], text: &[u8]| [text, first, second].concat();
+    let [old, new] = texts(3000);
+    let patch = diff(&files(ELF[0], ELF[1], &old), &files(ELF[1], ELF[1], &new));
+    assert_eq!(header(&patch).method, Method::Packed);
+    let apart = elfdelta::diff(ELF[0], ELF[1], &Options::default(), &Silent).unwrap();
+    assert!(patch.len() < apart.bytes.len() + 700, "{} bytes", patch.len());
+}
+
 /// What a file says of itself may be wrong in every place: the patch is plainer then, and no error.
 #[test]
 fn archives_that_lie_go_a_plainer_way() {

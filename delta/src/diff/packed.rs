@@ -100,21 +100,41 @@ fn stretches(job: &Job, before: &Found, after: &Found) -> Result<Option<Vec<u8>>
 type Span = std::ops::Range<usize>;
 
 /// New ELF files with their bases, in order: of the same name, or else of one that differs in digits alone, the first
-/// with the first.
+/// with the first; without a name, the one of most similar length among those at about the same place.
 fn pairs<'l>(old: &'l [Leaf], new: &'l [Leaf]) -> Vec<(&'l Span, &'l Span)> {
     let mut exact: HashMap<&[u8], Vec<&Span>> = HashMap::new();
     let mut near: HashMap<Vec<u8>, Vec<&Span>> = HashMap::new();
-    for leaf in old.iter().rev() {
+    for leaf in old.iter().rev().filter(|leaf| !leaf.name.is_empty()) {
         exact.entry(&leaf.name).or_default().push(&leaf.range);
         near.entry(plain_name(&leaf.name)).or_default().push(&leaf.range);
     }
-    let mut pairs = Vec::new();
+    let mut nameless: Vec<_> = old.iter().filter(|leaf| leaf.name.is_empty()).map(Some).collect();
+    let (mut pairs, mut number) = (Vec::new(), 0);
     for leaf in new {
-        let base = exact.get_mut(&leaf.name[..]).and_then(Vec::pop);
-        let base = base.or_else(|| near.get_mut(&plain_name(&leaf.name)).and_then(Vec::pop));
+        let base = match leaf.name.is_empty() {
+            true => {
+                number += 1;
+                take_similar(&mut nameless, number - 1, leaf.range.len())
+            }
+            false => exact
+                .get_mut(&leaf.name[..])
+                .and_then(Vec::pop)
+                .or_else(|| near.get_mut(&plain_name(&leaf.name)).and_then(Vec::pop)),
+        };
         pairs.extend(base.map(|base| (&leaf.range, base)));
     }
     pairs
+}
+
+/// How far from its place a file without a name is looked for.
+const AROUND: usize = 64;
+
+fn take_similar<'l>(old: &mut [Option<&'l Leaf>], place: usize, len: usize) -> Option<&'l Span> {
+    let end = old.len().min(place + AROUND + 1);
+    let around = place.saturating_sub(AROUND).min(end)..end;
+    let unlike = |i: &usize| old[*i].map(|leaf| (leaf.range.len().abs_diff(len), i.abs_diff(place)));
+    let best = around.filter(|i| old[*i].is_some()).min_by_key(unlike)?;
+    old[best].take().map(|leaf| &leaf.range)
 }
 
 fn plain_name(name: &[u8]) -> Vec<u8> {

@@ -107,8 +107,11 @@ impl<'s> Search<'s> {
     }
 
     fn finish(mut self) -> Option<Found> {
-        let ops = &mut self.found.plan.ops;
-        if (self.stop)() || !ops.iter().any(|op| matches!(op, Op::Open(_))) {
+        let Found { plan, leaves, .. } = &mut self.found;
+        let ops = &mut plan.ops;
+        // Programs one behind the other are no program.
+        let several = leaves.len() > 1 || ops.iter().any(|op| matches!(op, Op::Open(_)));
+        if (self.stop)() || !several {
             return None;
         }
         shorten(ops, self.side);

@@ -16,7 +16,11 @@ use std::collections::BTreeSet;
 /// Plain files up to this size travel in bundles, and packed ones, which are opened there: what they have in common
 /// is told once.
 const SMALL: u64 = 16 << 10;
-const SMALL_PACKED: u64 = 256 << 10;
+const SMALL_PACKED: u64 = SMALL_CHANGED;
+/// Files up to this size whose change takes few bytes travel in bundles, too: digests, headers and rows of the table
+/// cost more than what they tell.
+const SMALL_CHANGED: u64 = 256 << 10;
+const FEW: u64 = 1 << 10;
 /// Whole files up to this stored size travel in bundles when no delta pays: a request would cost more.
 const SMALL_STORED: u64 = 48 << 10;
 /// Plain bytes after which a bundle is full.
@@ -75,6 +79,13 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         let Tried { pair, options, plain } = tried;
         done += 1;
         watch.progress("deltas", done, large.len() as u64);
+        let sizes = options.iter().map(|(_, made)| made.measured.size);
+        let best = sizes.chain(plain.as_ref().map(|p| p.len() as u64)).min();
+        let few = best.is_some_and(|best| best <= FEW);
+        if few && maker.content(&pair).is_some_and(|c| c.size <= SMALL_CHANGED) {
+            small.push(pair);
+            return Ok(());
+        }
         if let Some(packed) = plain {
             // Deltas are beaten by it in bytes and in time.
             return output.add_packed(pair.from.into_iter().collect(), &[pair], &packed, None);
@@ -94,9 +105,9 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     tools.jobs.run(&large, need, |p| maker.try_all(p), take)?;
     output.pack.close();
     // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
-    // Packed files from a base were put there for what they hold.
+    // Those with a base were put there for what they hold, or for how little of them changes.
     let fits = |p: &Pair, c: &Content| match p.from {
-        Some(_) if c.size <= SMALL_PACKED => true,
+        Some(_) if c.size <= SMALL_CHANGED => true,
         _ => c.stored <= SMALL_STORED && c.size <= BUNDLE,
     };
     small.retain(|p| maker.content(p).is_some_and(|c| fits(p, c)));
@@ -302,12 +313,14 @@ impl Maker<'_> {
     fn bundle(&self, group: &[Pair]) -> Result<(Bundle, u64)> {
         self.tools.watch.check()?;
         let (mut prefix, mut plain) = (Vec::new(), Vec::new());
-        let mut bases = BTreeSet::new();
+        // In the order of the files that they are the bases of, so that the engine finds them there.
+        let (mut bases, mut seen) = (Vec::new(), BTreeSet::new());
         for pair in group {
             if let (Some(i), Some(old)) = (pair.from, self.base(pair))
                 && old.size <= BUNDLE
+                && seen.insert(i)
             {
-                bases.insert(i);
+                bases.push(i);
             }
             if let Some(new) = self.content(pair) {
                 blobs::copy(self.tools.store, new, &mut plain, self.tools.watch)?;
