@@ -179,14 +179,20 @@ pub fn target(state: &mut State, path: &str, source: &dyn Fetch) -> Result<Found
     let missing = || Error::Untrusted("there is no verified metadata yet".into());
     let snapshot = state.snapshot()?.ok_or_else(missing)?;
     let targets = state.targets()?.ok_or_else(missing)?;
-    let found = |t: &Targets| {
-        t.targets.get(path).map(|t| Found {
-            length: t.length,
-            digest: t.hashes.sha256,
-        })
+    let found = |t: &Targets| -> Option<Result<Found>> {
+        let target = t.targets.get(path)?;
+        let length = target.length;
+        let unknown = || Error::Untrusted(format!("{path} is signed without a SHA-256"));
+        Some(
+            target
+                .hashes
+                .sha256
+                .ok_or_else(unknown)
+                .map(|digest| Found { length, digest }),
+        )
     };
     if let Some(hit) = found(&targets) {
-        return Ok(hit);
+        return hit;
     }
     if let Some(delegations) = &targets.delegations {
         for role in delegations.roles.iter().filter(|r| r.covers(path)) {
@@ -210,7 +216,7 @@ pub fn target(state: &mut State, path: &str, source: &dyn Fetch) -> Result<Found
                 state.delegated.insert(role.name.clone(), text(bytes)?);
             }
             if let Some(hit) = found(&role_data) {
-                return Ok(hit);
+                return hit;
             }
             if role.terminating {
                 break;

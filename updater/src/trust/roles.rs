@@ -101,17 +101,18 @@ pub struct Meta {
     pub hashes: Option<Hashes>,
 }
 
-/// Digests by algorithm; SHA-256 is the one that is read.
+/// Digests by algorithm; SHA-256 is the one that is read. What is described by others only matches nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hashes {
-    pub sha256: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 impl Meta {
     /// Version, length and digest of these bytes.
     pub fn of(version: u64, bytes: &[u8]) -> Meta {
         let hashes = Some(Hashes {
-            sha256: Digest::of(bytes),
+            sha256: Some(Digest::of(bytes)),
         });
         let length = Some(bytes.len() as u64);
         Meta {
@@ -124,7 +125,10 @@ impl Meta {
     /// Whether the bytes are the ones described.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.length.is_none_or(|l| l == bytes.len() as u64)
-            && self.hashes.as_ref().is_none_or(|h| h.sha256 == Digest::of(bytes))
+            && self
+                .hashes
+                .as_ref()
+                .is_none_or(|h| h.sha256 == Some(Digest::of(bytes)))
     }
 }
 

@@ -209,7 +209,9 @@ impl<'a> Signer<'a> {
         for (path, length, digest) in changed {
             let target = Target {
                 length: *length,
-                hashes: Hashes { sha256: *digest },
+                hashes: Hashes {
+                    sha256: Some(*digest),
+                },
             };
             begun.now.release.targets.insert(path.clone(), target);
         }
@@ -231,7 +233,7 @@ impl<'a> Signer<'a> {
     /// The digest of a signed file as the repository's newest metadata has it.
     pub fn signed(store: &dyn Store, target: &str) -> Result<Option<Digest>> {
         let now = Published::read(store)?;
-        Ok(now.release.targets.get(target).map(|t| t.hashes.sha256))
+        Ok(now.release.targets.get(target).and_then(|t| t.hashes.sha256))
     }
 
     /// All signed files as the repository's newest metadata has them.
@@ -239,7 +241,7 @@ impl<'a> Signer<'a> {
         let targets = Published::read(store)?.release.targets;
         Ok(targets
             .into_iter()
-            .map(|(path, t)| (path, t.hashes.sha256))
+            .filter_map(|(path, t)| Some((path, t.hashes.sha256?)))
             .collect())
     }
 
