@@ -11,8 +11,7 @@ pub struct Use {
     pub data: bool,
     /// Whether entries of a jump table that it leads to count from where the field itself counts from.
     pub counted: bool,
-    /// Whether a shorter instruction with a field of [`Use::SHORT_BACK`] to [`Use::SHORT_AHEAD`] would have been
-    /// chosen for a near target.
+    /// Whether a shorter instruction would have been chosen for a near target, one that a byte reaches.
     pub long_form: bool,
 }
 
