@@ -6,24 +6,30 @@ use super::{
     trees,
 };
 use crate::{fleet::server::Nginx, measure::Usage};
-use std::{fs, thread, time::Instant};
+use std::{fs, path::Path, thread, time::Instant};
 
 /// Two releases of `count` files of 10 KB, a tenth changed; a site from nothing to the first and on to the second.
 pub fn files(farm: &Farm, count: u64, rows: &mut Vec<Row>) -> Result<(), String> {
-    let case = format!("{count} files");
-    for release in [1, 2] {
+    two_releases(farm, &format!("{count} files"), rows, |tree, release| {
+        trees::texts(tree, count, 10_000, release)
+    })
+}
+
+/// Two releases, made by `fill`; a site from nothing to the first and on to the second.
+fn two_releases(
+    farm: &Farm,
+    case: &str,
+    rows: &mut Vec<Row>,
+    fill: impl Fn(&Path, u64) -> Result<(), String>,
+) -> Result<(), String> {
+    for (release, what) in [(1, "first update"), (2, "next update")] {
         let tree = format!("tree-{release}");
-        trees::texts(&farm.at(&tree), count, 10_000, release)?;
-        rows.push(farm.publish(&case, release, &tree)?);
+        fill(&farm.at(&tree), release)?;
+        rows.push(farm.publish(case, release, &tree)?);
         if release == 1 {
             farm.site("site", &farm.folder_source())?;
         }
-        let what = if release == 1 {
-            "first update"
-        } else {
-            "next update"
-        };
-        rows.push(farm.update(&case, what, "site")?);
+        rows.push(farm.update(case, what, "site")?);
         farm.same(&tree, "site")?;
     }
     Ok(())
@@ -106,23 +112,10 @@ pub fn sites(farm: &Farm, count: u64, rows: &mut Vec<Row>) -> Result<(), String>
 /// Two releases of one file of `len` bytes.
 pub fn pair(farm: &Farm, len: u64, rows: &mut Vec<Row>) -> Result<(), String> {
     let case = format!("pair of {} MB", len / 1_000_000);
-    for release in [1, 2] {
-        let tree = format!("tree-{release}");
-        fs::create_dir(farm.at(&tree)).map_err(crate::text)?;
-        trees::large(&farm.at(&tree).join("large"), len, release)?;
-        rows.push(farm.publish(&case, release, &tree)?);
-        if release == 1 {
-            farm.site("site", &farm.folder_source())?;
-        }
-        let what = if release == 1 {
-            "first update"
-        } else {
-            "next update"
-        };
-        rows.push(farm.update(&case, what, "site")?);
-        farm.same(&tree, "site")?;
-    }
-    Ok(())
+    two_releases(farm, &case, rows, |tree, release| {
+        fs::create_dir(tree).map_err(crate::text)?;
+        trees::large(&tree.join("large"), len, release)
+    })
 }
 
 /// One file of `len` bytes, which few machines could hold in memory.

@@ -13,13 +13,11 @@ use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names};
 use elfdelta::Profile;
 use std::collections::BTreeSet;
 
-/// Plain files up to this size travel in bundles, and packed ones, which are opened there: what they have in common
-/// is told once.
+/// Files up to this size travel in bundles: what they have in common is told once.
 const SMALL: u64 = 16 << 10;
-const SMALL_PACKED: u64 = SMALL_CHANGED;
-/// Files up to this size whose change takes few bytes travel in bundles, too: digests, headers and rows of the table
-/// cost more than what they tell.
-const SMALL_CHANGED: u64 = 256 << 10;
+/// So do those up to this size that are packed, which are opened there, or whose change takes few bytes: digests,
+/// headers and rows of the table cost more than what they tell.
+const MEDIUM: u64 = 256 << 10;
 const FEW: u64 = 1 << 10;
 /// Whole files up to this stored size travel in bundles when no delta pays: a request would cost more.
 const SMALL_STORED: u64 = 48 << 10;
@@ -82,7 +80,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         let sizes = options.iter().map(|(_, made)| made.measured.size);
         let best = sizes.chain(plain.as_ref().map(|p| p.len() as u64)).min();
         let few = best.is_some_and(|best| best <= FEW);
-        if few && maker.content(&pair).is_some_and(|c| c.size <= SMALL_CHANGED) {
+        if few && maker.content(&pair).is_some_and(|c| c.size <= MEDIUM) {
             small.push(pair);
             return Ok(());
         }
@@ -107,7 +105,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
     // Those with a base were put there for what they hold, or for how little of them changes.
     let fits = |p: &Pair, c: &Content| match p.from {
-        Some(_) if c.size <= SMALL_CHANGED => true,
+        Some(_) if c.size <= MEDIUM => true,
         _ => c.stored <= SMALL_STORED && c.size <= BUNDLE,
     };
     small.retain(|p| maker.content(p).is_some_and(|c| fits(p, c)));
@@ -206,7 +204,7 @@ impl Maker<'_> {
         let begins = |start: &[u8]| blobs::begins_with(self.tools.store, content, start);
         let plain = || match content.size {
             0..=SMALL => !begins(b"\x7fELF"),
-            _ => content.size <= SMALL_PACKED && begins(GZIP),
+            _ => content.size <= MEDIUM && begins(GZIP),
         };
         pair.from.is_some() && !plain()
     }

@@ -244,16 +244,7 @@ impl Copier<'_> {
             Ok(fd) => file_xattrs(&File::from(fd), Path::new(here.name))?,
             Err(_) => Xattrs::new(),
         };
-        let entry = Entry {
-            path: here.path.to_owned(),
-            kind: Kind::Dir,
-            mode: here.stat.st_mode & 0o7777,
-            uid: here.stat.st_uid,
-            gid: here.stat.st_gid,
-            xattrs,
-            time: None,
-        };
-        set_attributes(tree.dir(here.path)?, &entry, self.unprivileged)
+        set_attributes(tree.dir(here.path)?, &here.attributes(xattrs), self.unprivileged)
     }
 
     fn dress_node(&self, dir: BorrowedFd, name: &OsStr, stat: &Stat) -> Result<()> {

@@ -64,15 +64,7 @@ impl Carry<'_> {
         let Ok(source) = here.open() else {
             return Ok(());
         };
-        let entry = Entry {
-            path: here.path.to_owned(),
-            kind: Kind::Dir,
-            mode: here.stat.st_mode & 0o7777,
-            uid: here.stat.st_uid,
-            gid: here.stat.st_gid,
-            xattrs: file_xattrs(&source, here.name.as_ref())?,
-            time: None,
-        };
+        let entry = here.attributes(file_xattrs(&source, here.name.as_ref())?);
         let file = self.to.file(here.path, OFlags::RDONLY | OFlags::NONBLOCK)?;
         set_attributes(file, &entry, self.copier.unprivileged)
     }

@@ -2,7 +2,7 @@
 
 use super::super::files::{Beneath, times_of};
 use crate::error::Doing;
-use crate::manifest::Time;
+use crate::manifest::{Entry, Kind, Time, Xattrs};
 use crate::{Error, Result, Watch};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -29,6 +29,19 @@ pub struct Here<'a> {
 impl Here<'_> {
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Its mode and owners with these extended attributes, to be set on an entry of a tree.
+    pub fn attributes(&self, xattrs: Xattrs) -> Entry {
+        Entry {
+            path: self.path.to_owned(),
+            kind: Kind::Dir,
+            mode: self.stat.st_mode & 0o7777,
+            uid: self.stat.st_uid,
+            gid: self.stat.st_gid,
+            xattrs,
+            time: None,
+        }
     }
 
     /// Opens it to be read: follows no link, waits for nobody, becomes nobody's terminal.
