@@ -125,12 +125,12 @@ fn table(block: &str, out: &mut String) {
             let arguments = bracketed(rest);
             let contexts = parts(bracketed(rest[arguments.len() + 2..].trim_start()));
             let limit = limit.trim();
+            let bits = match bits.split_once(" or ") {
+                None => format!("2^{bits} counters"),
+                Some((bits, fewer)) => format!("2^{bits} counters (2^{fewer} of a small model)"),
+            };
             let kind = kind.trim();
-            writeln!(
-                out,
-                "- **{name}**: {kind}; model {model}, 2^{bits} counters, limit {limit}"
-            )
-            .unwrap();
+            writeln!(out, "- **{name}**: {kind}; model {model}, {bits}, limit {limit}").unwrap();
             for line in wrapped(&about) {
                 writeln!(out, "  {line}").unwrap();
             }

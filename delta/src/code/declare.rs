@@ -2,7 +2,8 @@
 
 /// Declares the models of a grammar and the symbols that are coded under each.
 ///
-/// A model is `name(bits, limit)`: a table of `2^bits` counters, each of which adapts by at least `1 / limit`. A
+/// A model is `name(bits, limit)`: a table of `2^bits` counters, each of which adapts by at least `1 / limit`; with
+/// `name(bits or fewer, limit)` the models of sites that are seldom asked, `small`, have `2^fewer`. A
 /// symbol is `name: kind by(arguments) [contexts]`, its kind one of `flag`, `tree(width)`, `number`, `signed` and
 /// `byte`; it becomes a method that takes the stream, the arguments and the value. All symbols of one model have
 /// the same number of contexts. `delta/tests/models.rs` prints these declarations.
@@ -11,7 +12,7 @@ macro_rules! symbols {
         $(#[$doc:meta])*
         $vis:vis struct $models:ident {
             $(
-                $model:ident($bits:literal, $limit:literal) {
+                $model:ident($bits:literal $(or $fewer:literal)?, $limit:literal) {
                     $(
                         $(#[$about:meta])*
                         $symbol:ident: $kind:ident $(($width:expr))? by($($arg:ident: $type:ty),*)
@@ -29,19 +30,27 @@ macro_rules! symbols {
 
         impl Default for $models {
             fn default() -> Self {
+                Self::sized(false)
+            }
+        }
+
+        #[allow(dead_code, reason = "not every grammar is asked for its memory, or has a small form")]
+        #[allow(clippy::too_many_arguments, reason = "a symbol has as many as its contexts are made of")]
+        impl $models {
+            fn sized(small: bool) -> Self {
                 $models {
                     $($model: {
                         const CONTEXTS: &[usize] = &[$([$(stringify!($context)),+].len()),+];
                         const _: () = $crate::code::assert_alike(CONTEXTS);
-                        $crate::code::Model::new(CONTEXTS[0], $bits, $limit)
+                        const BITS: &[u32] = &[$bits $(, $fewer)?];
+                        $crate::code::Model::new(CONTEXTS[0], BITS[if small { BITS.len() - 1 } else { 0 }], $limit)
                     },)+
                 }
             }
-        }
-
-        #[allow(dead_code, reason = "not every grammar is asked for its memory")]
-        #[allow(clippy::too_many_arguments, reason = "a symbol has as many as its contexts are made of")]
-        impl $models {
+            /// For sites whose symbols are seldom asked for.
+            pub fn small() -> Self {
+                Self::sized(true)
+            }
             /// Bytes of memory that the models hold.
             pub fn memory(&self) -> u64 {
                 [$(self.$model.memory()),+].into_iter().sum()
@@ -75,7 +84,9 @@ macro_rules! symbol {
         $(#[$about])*
         #[inline]
         pub fn $symbol<S: $crate::code::Symbols>(&mut self, s: &mut S, $($arg: $type,)* value: $value) -> $value {
-            s.$call(&mut self.$model, &[$($context),+], $($width,)? value)
+            // Contexts are made for a coder that has models.
+            let contexts = if s.is_modelled() { [$($context),+] } else { [0; [$(stringify!($context)),+].len()] };
+            s.$call(&mut self.$model, &contexts, $($width,)? value)
         }
     };
 }

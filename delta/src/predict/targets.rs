@@ -3,7 +3,7 @@
 use super::code::OldCode;
 use super::locals::{ANY, Label, Locals, Origin, look};
 use super::{AddressMap, Remap};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::machine::Machine;
 use crate::{Error, error::Result};
 
@@ -55,62 +55,90 @@ pub struct Guess {
     pub old_at: Option<(u32, u32)>,
 }
 
-/// Models of the target stream.
-#[derive(Debug)]
-pub struct TargetModels {
-    hit: Model,
-    second: Model,
-    way: Model,
-    ring: Model,
-    label: Model,
-    rank: Model,
-    far: Model,
-    stop: Model,
-    unit: Model,
-    address: Model,
-}
-
-impl Default for TargetModels {
-    fn default() -> Self {
-        TargetModels::sized(20)
-    }
-}
-
-impl TargetModels {
-    /// For sites whose targets are seldom spelled out.
-    pub fn small() -> Self {
-        TargetModels::sized(16)
-    }
-
-    /// Bytes of memory that the models hold.
-    pub fn memory(&self) -> u64 {
-        let models = [
-            &self.hit,
-            &self.second,
-            &self.way,
-            &self.ring,
-            &self.label,
-            &self.rank,
-            &self.far,
-            &self.stop,
-            &self.unit,
-            &self.address,
-        ];
-        models.iter().map(|m| m.memory()).sum()
-    }
-
-    fn sized(bits: u32) -> Self {
-        TargetModels {
-            hit: Model::new(4, bits.min(16), 255),
-            second: Model::new(2, 12, 255),
-            way: Model::new(3, bits.min(14), 255),
-            ring: Model::new(2, 12, 255),
-            label: Model::new(7, 16, 255),
-            rank: Model::new(3, 16, 255),
-            far: Model::new(4, 16, 255),
-            stop: Model::new(6, bits.min(18), 255),
-            unit: Model::new(4, bits, 255),
-            address: Model::new(2, bits.min(18), 255),
+symbols! {
+    /// Targets. `site`: the reference. `from`: what the first guess comes from, with r how often in a row the learned
+    /// target was right: 2 + r learned and projected or local alike, 6 + r learned, the other differs, 10 + r learned
+    /// alone, 14 projected or local alone, 15 loose or none; plus 16 if the old target is inside the old unit.
+    pub struct TargetModels {
+        hit(16, 255) {
+            /// The target is the first guess. `h`: for each guess so far whether it was wrong, the last one lowest.
+            hit: flag by(site: &Site, from: u32, h: u32)
+                [
+                    hash(1, from | u32::from(site.same) << 5 | site.kind << 6),
+                    hash(hash(2, from | u32::from(site.same) << 5), h & 0xff),
+                    hash(hash(3, from), site.head),
+                    hash(4, h & 0xfff | u32::from(site.same) << 12),
+                ];
+        }
+        second(12, 255) {
+            /// It is the second guess.
+            second: flag by(site: &Site, from: u32) [hash(1, from), hash(2, site.kind)];
+        }
+        way(14, 255) {
+            /// How it is spelled out: 0 one of the last 32 outside targets, 1 a label, 2 a unit, 3 an address.
+            way: tree(2) by(site: &Site, from: u32)
+                [hash(1, site.kind | from << 8), hash(2, site.head), hash(hash(3, site.head), from)];
+        }
+        ring(12, 255) {
+            /// Which of the last outside targets, the last one 0.
+            ring: tree(5) by(site: &Site) [hash(1, site.kind), hash(2, site.head)];
+        }
+        label(16, 255) {
+            /// A label but its rank: class, plus 4 if it lies back, plus 8 times the place that it counts from.
+            /// `guessed`: there is a guess inside the unit; `open`: bit length of the distance to the next leader without
+            /// a label, 15 if there is none; `home`: one more than that to the home of the reference, 0 if there is
+            /// none; `last`: the label before.
+            label: tree(KEY_BITS) by(site: &Site, from: u32, guessed: bool, open: u32, home: u32, last: u32)
+                [
+                    hash(1, site.kind | u32::from(guessed) << 8),
+                    hash(2, site.head),
+                    hash(3, from),
+                    hash(hash(4, site.head), open),
+                    hash(hash(5, open), last),
+                    hash(hash(6, from), u32::from(guessed) | last << 1),
+                    hash(7, site.kind | home << 8),
+                ];
+        }
+        far(16, 255) {
+            /// The rank is 8 or more. `key`: the label; `last`: the label before; `length`: bit length of the unit's
+            /// number of instructions; `away`: bit length of the distance to the first candidate ahead.
+            far: flag by(site: &Site, key: u32, last: u32, length: u32, away: u32)
+                [
+                    hash(1, key | site.kind << 7),
+                    hash(hash(2, key), site.head),
+                    hash(hash(3, key), last | length << 8),
+                    hash(4, key | away << 7),
+                ];
+        }
+        rank(16, 255) {
+            /// By how much it is above 8; in a coding without models the rank itself.
+            rank: number by(site: &Site, key: u32)
+                [hash(1, key), hash(2, key | site.kind << 8), hash(3, site.head)];
+        }
+        stop(18 or 16, 255) {
+            /// The candidate is the target. `state`: the label, plus 32 if the candidate looks as the old target did, 64
+            /// if it does not; `looks`: of the candidate and of the instruction before it; `away`: bit length of the
+            /// distance to the reference; `near`: distance to the last label's target, at most 3.
+            stop: flag by(site: &Site, state: u32, rank: u32, looks: (u16, u16), away: u32, near: u32, last: u32)
+                [
+                    hash(1, state | site.kind << 7 | rank << 14),
+                    hash(hash(2, state | u32::from(looks.0) << 8), u32::from(looks.1)),
+                    hash(hash(3, state), site.head ^ rank.min(7)),
+                    hash(4, state | away << 7 | rank.min(3) << 12),
+                    hash(5, state | near << 7 | last << 9 | rank.min(7) << 14),
+                    hash(hash(6, state | away << 7), u32::from(looks.0)),
+                ];
+        }
+        unit(20 or 16, 255) {
+            /// A unit by its number, in as many bits as the number of units has, at most 24. `before`: units that begin
+            /// at the reference or before; `last`: the unit spelled before.
+            unit: tree(width) by(width: u32, site: &Site, before: u32, last: u32)
+                [1, hash(2, before >> 4), hash(3, last), hash(4, site.head)];
+        }
+        address(18 or 16, 255) {
+            /// An address, counted from the guess (`guessed`) or from the last one spelled.
+            address: signed by(site: &Site, from: u32, guessed: bool)
+                [hash(1, u32::from(guessed)), hash(hash(2, site.kind), from)];
         }
     }
 }
@@ -192,18 +220,10 @@ impl<'a> Targets<'a> {
             (None, None) => (loose(), 15),
         };
         let from = from | u32::from(guess.inside) << 4;
-        let same = u32::from(site.same);
         let mut found = None;
         if let Some(first) = first {
-            let h = self.history;
-            let contexts = [
-                hash(1, from | same << 5 | site.kind << 6),
-                hash(hash(2, from | same << 5), h & 0xff),
-                hash(hash(3, from), site.head),
-                hash(4, h & 0xfff | same << 12),
-            ];
-            let hit = s.flag(&mut m.hit, &contexts, first == truth);
-            self.history = h << 1 | u32::from(!hit);
+            let hit = m.hit(s, site, from, self.history, first == truth);
+            self.history = self.history << 1 | u32::from(!hit);
             if hit {
                 found = Some(first);
             } else {
@@ -213,11 +233,7 @@ impl<'a> Targets<'a> {
                     _ => None,
                 };
                 if let Some(second) = second
-                    && s.flag(
-                        &mut m.second,
-                        &[hash(1, from), hash(2, site.kind)],
-                        second == truth,
-                    )
+                    && m.second(s, site, from, second == truth)
                 {
                     found = Some(second);
                 }
@@ -268,16 +284,9 @@ impl<'a> Targets<'a> {
         let (last_key, last_index) = self.last_label;
         let away = |index: usize| 32 - (index.abs_diff(site.index) as u32).leading_zeros();
         let length = 32 - (locals.starts().len() as u32).leading_zeros();
-        let contexts = [
-            hash(1, key | site.kind << 7),
-            hash(hash(2, key), site.head),
-            hash(hash(3, key), last_key | length << 8),
-            hash(4, key | away(origin.first_ahead()) << 7),
-        ];
-        let index = if s.flag(&mut m.far, &contexts, known >= SCANNED) {
-            let known = u64::from(known.saturating_sub(SCANNED));
-            let contexts = [hash(1, key), hash(2, key | site.kind << 8), hash(3, site.head)];
-            let more = s.number(&mut m.rank, &contexts, known);
+        let far = away(origin.first_ahead());
+        let index = if m.far(s, site, key, last_key, length, far, known >= SCANNED) {
+            let more = m.rank(s, site, key, u64::from(known.saturating_sub(SCANNED)));
             let passed = usize::try_from(more.saturating_add(u64::from(SCANNED))).ok();
             passed.and_then(|n| candidates.nth(n)).ok_or_else(damaged)?
         } else {
@@ -285,23 +294,27 @@ impl<'a> Targets<'a> {
             let mut rank = 0;
             loop {
                 let index = candidates.next().ok_or_else(damaged)?;
-                let (head, before) = locals.looks(index);
+                let looks = locals.looks(index);
                 let alike = match wanted {
                     0 => 0,
-                    w if w == head => 1,
+                    w if w == looks.0 => 1,
                     _ => 2,
                 };
                 let near = index.abs_diff(last_index).min(3) as u32;
                 let state = key | alike << KEY_BITS;
-                let contexts = [
-                    hash(1, state | site.kind << 7 | rank << 14),
-                    hash(hash(2, state | u32::from(head) << 8), u32::from(before)),
-                    hash(hash(3, state), site.head ^ rank.min(7)),
-                    hash(4, state | away(index) << 7 | rank.min(3) << 12),
-                    hash(5, state | near << 7 | last_key << 9 | rank.min(7) << 14),
-                    hash(hash(6, state | away(index) << 7), u32::from(head)),
-                ];
-                if rank + 1 == SCANNED || s.flag(&mut m.stop, &contexts, rank == known) {
+                let chosen = rank + 1 == SCANNED
+                    || m.stop(
+                        s,
+                        site,
+                        state,
+                        rank,
+                        looks,
+                        away(index),
+                        near,
+                        last_key,
+                        rank == known,
+                    );
+                if chosen {
                     break index;
                 }
                 rank += 1;
@@ -342,20 +355,10 @@ impl<'a> Targets<'a> {
                 _ => ADDRESS,
             };
         }
-        let contexts = [
-            hash(1, site.kind | from << 8),
-            hash(2, site.head),
-            hash(hash(3, site.head), from),
-        ];
         let damaged = Error::DamagedPatch("a reference goes nowhere");
-        match s.tree(&mut m.way, &contexts, 2, way) {
+        match m.way(s, site, from, way) {
             RECENT => {
-                let k = s.tree(
-                    &mut m.ring,
-                    &[hash(1, site.kind), hash(2, site.head)],
-                    5,
-                    in_ring.unwrap_or(0) as u32,
-                );
+                let k = m.ring(s, site, in_ring.unwrap_or(0) as u32);
                 Ok(self.ring[(self.ring_at + RING - 1 - k as usize) % RING])
             }
             LOCAL => {
@@ -365,24 +368,15 @@ impl<'a> Targets<'a> {
                 let ahead = locals.candidates(Origin::at(site.index), 0, false).next();
                 let away = |i: usize| 32 - (i.abs_diff(site.index) as u32).leading_zeros();
                 let open = ahead.map_or(15, away);
-                let last = self.last_label.0;
-                let contexts = [
-                    hash(1, site.kind | u32::from(near.is_some()) << 8),
-                    hash(2, site.head),
-                    hash(3, from),
-                    hash(hash(4, site.head), open),
-                    hash(hash(5, open), last),
-                    hash(hash(6, from), u32::from(near.is_some()) | last << 1),
-                    hash(7, site.kind | home.map_or(0, |h| 1 + away(h)) << 8),
-                ];
-                let key = s.tree(&mut m.label, &contexts, KEY_BITS, key);
+                let home = home.map_or(0, |h| 1 + away(h));
+                let key = m.label(s, site, from, near.is_some(), open, home, self.last_label.0, key);
                 let class = key & ANY;
                 let origin = origin(locals, site, near, key >> PLACE, class).ok_or(damaged)?;
                 let chosen = (origin, key, label.rank);
                 if s.is_modelled() {
                     return self.stop(s, m, site, locals, chosen, old_at);
                 }
-                let rank = s.number(&mut m.rank, &[0; 3], u64::from(label.rank));
+                let rank = m.rank(s, site, key, u64::from(label.rank));
                 let rank = u32::try_from(rank).unwrap_or(u32::MAX);
                 let back = key & BACK != 0;
                 let start = locals.resolve(origin, Label { class, back, rank });
@@ -392,19 +386,15 @@ impl<'a> Targets<'a> {
             }
             UNIT => {
                 let width = 32 - (self.units.len() as u32).leading_zeros();
-                let near = self.units.partition_point(|&u| u <= site.addr) as u32;
-                let contexts = [1, hash(2, near >> 4), hash(3, self.last_unit), hash(4, site.head)];
-                let unit = s.tree(&mut m.unit, &contexts, width.min(24), unit.unwrap_or(0) as u32);
+                let before = self.units.partition_point(|&u| u <= site.addr) as u32;
+                let known = unit.unwrap_or(0) as u32;
+                let unit = m.unit(s, width.min(24), site, before, self.last_unit, known);
                 self.last_unit = unit;
                 self.units.get(unit as usize).copied().ok_or(damaged)
             }
             _ => {
                 let base = loose.unwrap_or(self.last_address);
-                let contexts = [
-                    hash(1, u32::from(loose.is_some())),
-                    hash(hash(2, site.kind), from),
-                ];
-                let away = s.signed(&mut m.address, &contexts, i64::from(truth) - i64::from(base));
+                let away = m.address(s, site, from, loose.is_some(), i64::from(truth) - i64::from(base));
                 let target = i64::from(base).saturating_add(away);
                 let target = u32::try_from(target).map_err(|_| damaged)?;
                 self.last_address = target;

@@ -5,7 +5,7 @@
 //! 31 bits from where they stand. Source: Exception Handling ABI for the Arm Architecture, sections 5 and 6.
 
 use super::{Made, Table, World};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::elf::address::{Addresses, Range};
 use crate::predict::{Guess, Locals, Site, TargetModels};
@@ -134,25 +134,47 @@ pub fn personalities(elf: &Elf, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32
     found
 }
 
+symbols! {
+    /// Rows of `.ARM.exidx`.
+    struct RowModels {
+        follows(8, 255) {
+            /// A row continues the next old one. `h`: for each row so far whether it did, the last one lowest.
+            follows: flag by(h: u32) [1, hash(2, h & 7)];
+        }
+        skip(10, 255) {
+            /// The old row that it continues, by its distance from the next one; 0 for none.
+            skip: number by() [0];
+        }
+        how(8, 255) {
+            /// How the function is unwound: 0 not at all, 1 by the word itself, 2 and 3 by an entry. `state`: how the
+            /// old one is, 3 without one.
+            how: tree(2) by(state: u32) [1 + state, hash(2, state)];
+        }
+        same(4, 255) {
+            /// The word is the old one.
+            same: flag by() [0];
+        }
+        byte(14, 255) {
+            /// Byte `n` of a word, the highest is 0. `before`: the bytes above it, as a number.
+            byte: byte by(n: u32, before: u32) [n, hash(before, n)];
+        }
+        named(8, 255) {
+            /// The entry names a personality routine. `state`: 1, one more with an old entry, and one more if that
+            /// names one.
+            named: flag by(state: u32) [state, hash(2, state)];
+        }
+    }
+}
+
 struct Models {
-    follows: Model,
-    skip: Model,
-    how: Model,
-    same: Model,
-    byte: Model,
-    named: Model,
+    own: RowModels,
     targets: TargetModels,
 }
 
 impl Default for Models {
     fn default() -> Self {
         Models {
-            follows: Model::new(2, 8, 255),
-            skip: Model::new(1, 10, 255),
-            how: Model::new(2, 8, 255),
-            same: Model::new(1, 4, 255),
-            byte: Model::new(2, 14, 255),
-            named: Model::new(2, 8, 255),
+            own: RowModels::default(),
             targets: TargetModels::small(),
         }
     }
@@ -233,14 +255,11 @@ impl<S: Symbols> Pass<'_, '_, S> {
         if *next >= old.len() {
             return Ok(None);
         }
-        let contexts = [1, hash(2, *history & 7)];
-        let here = self.s.flag(&mut self.m.follows, &contexts, ahead == Some(0));
+        let here = self.m.own.follows(self.s, *history, ahead == Some(0));
         *history = *history << 1 | u32::from(here);
         let mut partner = Some(*next);
         if !here {
-            let skip = self
-                .s
-                .number(&mut self.m.skip, &[0], ahead.map_or(0, |a| a as u64));
+            let skip = self.m.own.skip(self.s, ahead.map_or(0, |a| a as u64));
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             partner = Some(next.saturating_add(skip)).filter(|_| skip > 0);
             if partner.is_some_and(|i| i >= old.len()) {
@@ -271,10 +290,7 @@ impl<S: Symbols> Pass<'_, '_, S> {
     /// Codes how a function is unwound.
     fn how(&mut self, at: u32, was: Option<How>, t: How) -> Result<How> {
         let state = was.map_or(3, How::number);
-        let kind = self
-            .s
-            .tree(&mut self.m.how, &[1 + state, hash(2, state)], 2, t.number());
-        match kind {
+        match self.m.own.how(self.s, state, t.number()) {
             0 => Ok(How::Not),
             1 => Ok(How::Inline(self.instructions(was, t))),
             _ => {
@@ -292,14 +308,14 @@ impl<S: Symbols> Pass<'_, '_, S> {
         };
         let known = inline(t).unwrap_or(INLINE);
         if let Some(old) = was.and_then(inline)
-            && self.s.flag(&mut self.m.same, &[0], known == old)
+            && self.m.own.same(self.s, known == old)
         {
             return old;
         }
         let mut word = 0;
         for n in 0..4 {
             let byte = (known >> (24 - 8 * n)) as u8;
-            let byte = self.s.byte(&mut self.m.byte, &[n, hash(word, n)], byte);
+            let byte = self.m.own.byte(self.s, n, word, byte);
             word = word << 8 | u32::from(byte);
         }
         word | INLINE
@@ -330,10 +346,7 @@ impl<S: Symbols> Pass<'_, '_, S> {
             personality(was, read)
         });
         let state = 1 + u32::from(was.is_some()) + u32::from(old.is_some());
-        if self
-            .s
-            .flag(&mut self.m.named, &[state, hash(2, state)], known.is_some())
-        {
+        if self.m.own.named(self.s, state, known.is_some()) {
             let routine = self.reference((PERSONALITY, entry), old, known.unwrap_or_default())?;
             self.made.known.add(at, &distance(routine, entry).to_le_bytes());
         }

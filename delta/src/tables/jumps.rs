@@ -5,7 +5,7 @@
 //! and each entry is an instruction start of the function.
 
 use super::{Made, World};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::elf::address::Addresses;
 use crate::layout::CodeMap;
 use crate::machine::{Machine, Scanner};
@@ -21,11 +21,27 @@ const MOST: u32 = 1 << 14;
 /// Kind of site that target prediction tells apart.
 const SITE: u32 = 40;
 
+symbols! {
+    /// Which jump tables there are, and how long.
+    struct TableModels {
+        count(10, 255) {
+            /// Entries above those of the old table.
+            count: signed by() [0];
+        }
+        present(10, 255) {
+            /// An instruction that no old one explains leads to a table. `head`: hash of its leading bytes.
+            present: flag by(head: u32) [1, hash(2, head)];
+        }
+        fresh(10, 255) {
+            /// Entries of such a table.
+            fresh: number by() [0];
+        }
+    }
+}
+
 /// Models of the jump stream.
 pub struct JumpModels {
-    count: Model,
-    present: Model,
-    fresh: Model,
+    own: TableModels,
     targets: TargetModels,
     done: HashSet<u32>,
 }
@@ -33,9 +49,7 @@ pub struct JumpModels {
 impl Default for JumpModels {
     fn default() -> Self {
         JumpModels {
-            count: Model::new(1, 10, 255),
-            present: Model::new(2, 10, 255),
-            fresh: Model::new(1, 10, 255),
+            own: TableModels::default(),
             targets: TargetModels::small(),
             done: HashSet::new(),
         }
@@ -136,11 +150,9 @@ pub fn unit<S: Symbols>(
         }
         let count = if !old_entries.is_empty() {
             let usual = old_entries.len() as i64;
-            usual.saturating_add(s.signed(&mut m.count, &[0], known.len() as i64 - usual))
-        } else if pointer.old.is_none()
-            && s.flag(&mut m.present, &[1, hash(2, pointer.head)], !known.is_empty())
-        {
-            s.number(&mut m.fresh, &[0], known.len() as u64).min(1 << 40) as i64
+            usual.saturating_add(m.own.count(s, known.len() as i64 - usual))
+        } else if pointer.old.is_none() && m.own.present(s, pointer.head, !known.is_empty()) {
+            m.own.fresh(s, known.len() as u64).min(1 << 40) as i64
         } else {
             continue;
         };

@@ -10,7 +10,7 @@ pub use rows::Form;
 
 use self::rows::{Row, slots, split, word, word_in};
 use super::{Made, SHF_ALLOC, Table, World};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::machine::Machine;
 use crate::predict::{Guess, Locals, Site, TargetModels};
@@ -100,17 +100,59 @@ pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<(u32, u32)> {
     slots(machine, tables)
 }
 
+symbols! {
+    /// Folded words, and rows that do not fold.
+    struct RowModels {
+        in_place(4, 255) {
+            /// The folded words hold: 0 zeros, 1 their targets, 2 neither.
+            in_place: tree(2) by() [0];
+        }
+        slot(14, 255) {
+            /// A word folds. `state`: 0 without an old word, 1 if that does not fold, 2 if it does; `h`: for each word so
+            /// far whether it folded, the last one lowest; `place`: the word's file offset.
+            slot: flag by(state: u32, h: u32, place: u32)
+                [
+                    hash(1, state),
+                    hash(2, state | (h & 0xff) << 2),
+                    hash(3, state | (h & 0xffff) << 2),
+                    hash(4, state | (h & 0xffffff) << 2),
+                    hash(5, h & 0x3f | (place & 0x18) << 6),
+                ];
+        }
+        count(8, 255) {
+            /// Folded words that are rows of this table, above how many are left.
+            count: signed by() [0];
+        }
+        follows(8, 255) {
+            /// A row continues the next old one. `h`: for each row so far whether it did, the last one lowest.
+            follows: flag by(h: u32) [1, hash(2, h & 7)];
+        }
+        skip(10, 255) {
+            /// The old row that it continues, by its distance from the next one; 0 for none.
+            skip: number by() [0];
+        }
+        info(10, 255) {
+            /// Kind and symbol are as in the old row, the symbol shifted as in the last row where they were not.
+            info: flag by(follows: bool, old: u64) [u32::from(follows), 2 + (old as u32 & 0xffff)];
+        }
+        kind(12, 255) {
+            /// The kind.
+            kind: number by() [0];
+        }
+        symbol(14, 255) {
+            /// The symbol, against that of the old row.
+            symbol: signed by(kind: u64) [0, kind as u32];
+        }
+        addend(10, 255) {
+            /// The addend is that of the old row.
+            addend: flag by(follows: bool, kind: u32) [u32::from(follows), 2 + (kind & 0xffff)];
+        }
+    }
+}
+
 struct Models {
-    slot: Model,
+    own: RowModels,
     targets: TargetModels,
-    in_place: Model,
-    count: Model,
-    follows: Model,
-    skip: Model,
-    info: Model,
-    kind: Model,
-    symbol: Model,
-    addend: Model,
 }
 
 /// Codes the folded words and all relocation tables that are modelled.
@@ -121,16 +163,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         return Ok(());
     }
     let mut m = Models {
-        slot: Model::new(5, 14, 255),
+        own: RowModels::default(),
         targets: TargetModels::small(),
-        in_place: Model::new(1, 4, 255),
-        count: Model::new(1, 8, 255),
-        follows: Model::new(2, 8, 255),
-        skip: Model::new(1, 10, 255),
-        info: Model::new(2, 10, 255),
-        kind: Model::new(1, 12, 255),
-        symbol: Model::new(2, 14, 255),
-        addend: Model::new(2, 10, 255),
     };
     let slots = code_slots(s, &mut m, world, made)?;
     let mut left = slots.as_slice();
@@ -144,8 +178,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         });
         // The relative rows go to the tables in order; nearly always the first one takes them all.
         let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
-        let folded =
-            (left.len() as i64).saturating_add(s.signed(&mut m.count, &[0], known - left.len() as i64));
+        let all = left.len() as i64;
+        let folded = all.saturating_add(m.own.count(s, known - all));
         let total = world.elf.sections[table].size / form.row() as u64;
         let folded = usize::try_from(folded)
             .ok()
@@ -204,7 +238,7 @@ fn code_slots<S: Symbols>(
         .truth
         .zip(truth.as_deref())
         .map_or(0, |(bytes, slots)| holds(&word_in(world.elf, bytes), slots));
-    let in_place = s.tree(&mut m.in_place, &[0], 2, in_place);
+    let in_place = m.own.in_place(s, in_place);
     let mut slots = Vec::new();
     let mut locals = Locals::default();
     let mut history = 0u32;
@@ -230,14 +264,7 @@ fn code_slots<S: Symbols>(
                 next_true.next();
             }
             let known = next_true.peek().filter(|t| t.0 == here).map(|t| t.1);
-            let contexts = [
-                hash(1, state),
-                hash(2, state | (history & 0xff) << 2),
-                hash(3, state | (history & 0xffff) << 2),
-                hash(4, state | (history & 0xffffff) << 2),
-                hash(5, history & 0x3f | (place & 0x18) << 6),
-            ];
-            let is_slot = s.flag(&mut m.slot, &contexts, known.is_some());
+            let is_slot = m.own.slot(s, state, history, place, known.is_some());
             history = history << 1 | u32::from(is_slot);
             if !is_slot {
                 continue;
@@ -302,13 +329,12 @@ fn code_rows<S: Symbols>(
                 .position(expected)
                 .or_else(|| window.first().filter(alike).map(|_| 0))
         });
-        let here =
-            old.get(next).is_some() && s.flag(&mut m.follows, &[1, hash(2, history & 7)], ahead == Some(0));
+        let here = old.get(next).is_some() && m.own.follows(s, history, ahead == Some(0));
         let mut partner = None;
         if here {
             partner = Some(next);
         } else if next < old.len() {
-            let skip = s.number(&mut m.skip, &[0], ahead.map_or(0, |a| a as u64));
+            let skip = m.own.skip(s, ahead.map_or(0, |a| a as u64));
             if skip > 0 {
                 partner = next.checked_add(skip as usize).filter(|&i| i < old.len());
                 if partner.is_none() {
@@ -335,30 +361,18 @@ fn code_rows<S: Symbols>(
         let old_info = was.unwrap_or_default().info;
         let expected =
             ((((old_info >> 32) as i64).wrapping_add(symbol_shift)) as u64) << 32 | old_info & 0xffff_ffff;
-        let info = if s.flag(
-            &mut m.info,
-            &[u32::from(here), 2 + (old_info as u32 & 0xffff)],
-            t.info == expected,
-        ) {
+        let info = if m.own.info(s, here, old_info, t.info == expected) {
             expected
         } else {
-            let kind = s.number(&mut m.kind, &[0], t.info & 0xffff_ffff);
+            let kind = m.own.kind(s, t.info & 0xffff_ffff);
             let old_symbol = (old_info >> 32) as i64;
-            let symbol = s.signed(
-                &mut m.symbol,
-                &[0, kind as u32],
-                (t.info >> 32) as i64 - old_symbol,
-            );
+            let symbol = m.own.symbol(s, kind, (t.info >> 32) as i64 - old_symbol);
             symbol_shift = symbol;
             (old_symbol.saturating_add(symbol) as u64) << 32 | kind & 0xffff_ffff
         };
         let old_addend = was.map_or(0, |r| r.addend);
         let kind = info as u32 & 0xffff;
-        let addend = if s.flag(
-            &mut m.addend,
-            &[u32::from(here), 2 + kind],
-            t.addend == old_addend,
-        ) {
+        let addend = if m.own.addend(s, here, kind, t.addend == old_addend) {
             old_addend
         } else {
             let site = Site {

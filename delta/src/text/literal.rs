@@ -2,30 +2,54 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, Model, RUNS, Symbols, digest, hash};
+use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS, Symbols, digest, hash, symbols};
 use crate::machine::{Insn, Machine, Scanner};
 
 /// Memory of the contexts, as a power of two.
 const CONTEXT_BITS: u32 = 23;
 
+symbols! {
+    /// What literal instructions are, but for their bytes.
+    struct KindModels {
+        stray(8, 255) {
+            /// The bytes are no instruction. `first`: the first one that is known.
+            stray: flag by(first: u8) [u32::from(first)];
+        }
+        whole(14, 255) {
+            /// The instruction is the likely one, of `len` bytes. `h`: how often such a place was right, at most 31, plus
+            /// 64 if it equals the partner, plus 128 if the partner is replaced; `opcode`: of the instruction before.
+            whole: flag by(h: u32, opcode: u32, first: u8, len: usize)
+                [
+                    hash(1, h),
+                    hash(hash(2, h), opcode),
+                    hash(hash(3, (h & 31).min(3)), u32::from(first) | (len as u32) << 8),
+                ];
+        }
+        class(14, 255) {
+            /// The class of data, 0 for an instruction. `opcodes`: of the instructions before; `replaces`: the partner is
+            /// replaced.
+            class: tree(3) by(opcodes: [u32; 4], replaces: bool)
+                [
+                    hash(1, opcodes[0]),
+                    hash(hash(2, opcodes[0]), opcodes[1]),
+                    hash(hash(3, opcodes[0]), u32::from(replaces)),
+                ];
+        }
+    }
+}
+
 /// Models of literal instructions.
 #[derive(Debug)]
 pub struct LiteralModels {
     byte: ByteModel,
-    stray: Model,
-    /// Whether the instruction is what a long trail says.
-    whole: Model,
-    /// Whether it is data between instructions, and of which class.
-    class: Model,
+    kinds: KindModels,
 }
 
 impl Default for LiteralModels {
     fn default() -> Self {
         LiteralModels {
             byte: ByteModel::new(CONTEXT_BITS),
-            stray: Model::new(1, 8, 255),
-            whole: Model::new(3, 14, 255),
-            class: Model::new(3, 14, 255),
+            kinds: KindModels::default(),
         }
     }
 }
@@ -33,7 +57,7 @@ impl Default for LiteralModels {
 impl LiteralModels {
     /// Bytes of memory that the models hold.
     pub fn memory(&self) -> u64 {
-        self.byte.memory() + self.stray.memory() + self.whole.memory() + self.class.memory()
+        self.byte.memory() + self.kinds.memory()
     }
 }
 
@@ -91,12 +115,9 @@ pub fn code_instruction<S: Symbols>(
         let equal = around.partner == &bytes[..len];
         let known = class == 0 && truth == &bytes[..len];
         let h = hits.min(31) | u32::from(equal) << 6 | u32::from(around.replaces) << 7;
-        let contexts = [
-            hash(1, h),
-            hash(hash(2, h), around.history.opcodes[0]),
-            hash(hash(3, hits.min(3)), u32::from(bytes[0]) | (len as u32) << 8),
-        ];
-        if s.flag(&mut m.whole, &contexts, known) {
+        if m.kinds
+            .whole(s, h, around.history.opcodes[0], bytes[0], len, known)
+        {
             out.clear();
             out.extend_from_slice(&bytes[..len]);
             return 0;
@@ -111,7 +132,9 @@ pub fn code_instruction<S: Symbols>(
         agrees: [true, !missed, !missed],
     };
     if machine.has_data() {
-        let class = code_class(s, m, around, class);
+        let class = m
+            .kinds
+            .class(s, around.history.opcodes, around.replaces, class.into()) as u8;
         if let Some(data) = machine.data(class).filter(|data| usize::from(data.len()) <= room) {
             code_data(s, m, around, (&data, truth), &mut known);
             out.clear();
@@ -134,7 +157,7 @@ pub fn code_instruction<S: Symbols>(
         if n == 1 && machine.stray(room) > 0 {
             // Bytes that are no instruction are told apart: zeros in place of the bytes to come can't.
             let unknown = !S::READS && !machine.decode(truth).known();
-            if s.flag(&mut m.stray, &[u32::from(known.raw[0])], unknown) {
+            if m.kinds.stray(s, known.raw[0], unknown) {
                 stray = machine.stray(room);
             }
         }
@@ -170,17 +193,6 @@ pub fn code_instruction<S: Symbols>(
         machine.blank(field.kind, out, field.at);
     }
     0
-}
-
-/// Codes the class of data; 0 for an instruction.
-fn code_class<S: Symbols>(s: &mut S, m: &mut LiteralModels, around: &Surroundings, class: u8) -> u8 {
-    let history = around.history;
-    let contexts = [
-        hash(1, history.opcodes[0]),
-        hash(hash(2, history.opcodes[0]), history.opcodes[1]),
-        hash(hash(3, history.opcodes[0]), u32::from(around.replaces)),
-    ];
-    s.tree(&mut m.class, &contexts, 3, class.into()) as u8
 }
 
 /// Codes the bytes of data; those of a reference are zero.
@@ -241,6 +253,7 @@ impl Progress {
         blank: u8,
     ) -> (ByteContext, [Option<u8>; 3]) {
         let (machine, history, recall) = (around.machine, around.history, around.recall);
+        // symbols: Contexts of the mixed byte of an instruction, and what they are made of:
         let unit = history.unit;
         let part = machine.part(insn, self.n);
         let old = match around.partner {
@@ -288,6 +301,7 @@ impl Progress {
             Some(recall.new.expected[at & 15]),
         ];
         let class = (part & 15) | trusted << 4;
+        // end
         (
             ByteContext {
                 contexts,

@@ -5,7 +5,7 @@ use super::literal::{LiteralModels, Surroundings, code_instruction};
 use super::marks::Marks;
 use super::recall::Recall;
 use super::{Listing, PlanRun, Run, TextBody};
-use crate::code::{Model, Symbols, digest, hash};
+use crate::code::{Symbols, digest, hash, symbols};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit};
 use crate::machine::{Machine, Scanner};
@@ -20,33 +20,70 @@ const GO_FAR: u32 = 3;
 /// How far ahead an inserted instruction is looked for in the mapped unit.
 const HINT_REACH: usize = 16;
 
-/// Models of the edit stream.
-#[derive(Debug)]
-struct OpModels {
-    same: Model,
-    kind: Model,
-    near: Model,
-    far_unit: Model,
-    far_at: Model,
-}
-
-impl Default for OpModels {
-    fn default() -> Self {
-        OpModels {
-            same: Model::new(7, 18, 255),
-            kind: Model::new(6, 16, 255),
-            near: Model::new(5, 16, 255),
-            far_unit: Model::new(2, 18, 255),
-            far_at: Model::new(2, 18, 255),
+symbols! {
+    /// What is done at each instruction of a unit. `h`: the last sixteen decisions, two bits each, the last one lowest:
+    /// 0 repeated, 1 replaced, 2 inserted or gone on near, 3 gone on far. `before`: the instructions before.
+    struct OpModels {
+        same(18, 255) {
+            /// The instruction at the cursor is repeated.
+            same: flag by(h: u32, here: &Here, before: &History)
+                [
+                    hash(1, h & 0xff),
+                    hash(2, h & 0xffff),
+                    hash(hash(3, h & 0xf), here.head),
+                    hash(hash(4, h & 0xff), before.heads[0]),
+                    hash(5, u32::from(here.far) | (h & 0xffff) << 1),
+                    hash(6, here.look),
+                    hash(hash(7, here.look), before.full[0]),
+                ];
+        }
+        kind(16, 255) {
+            /// What else is done: 0 replace, 1 insert, 2 go on near, 3 go on far. `there`: 0 if there is an instruction
+            /// at the cursor, else 1. `room`: bytes that are left of the unit.
+            kind: tree(2) by(h: u32, there: u32, room: usize, here: &Here, before: &History)
+                [
+                    hash(1, h & 0xf | there << 8),
+                    hash(2, h & 0xff | there << 8),
+                    hash(3, before.heads[0]),
+                    hash(hash(4, h & 0xf), (room as u32).min(8) | there << 8),
+                    hash(hash(5, here.look), there),
+                    hash(hash(6, here.look), before.heads[0]),
+                ];
+        }
+        near(16, 255) {
+            /// Where to go in the mapped unit, counted from the hint. `from_far`: 0 if the cursor is in the mapped unit,
+            /// else 1; `followed`: instructions that inserted ones were taken for since, `since`: instructions of the
+            /// new unit since, both at most 15.
+            near: signed by(h: u32, from_far: u32, followed: u32, since: u32, before: &History)
+                [
+                    hash(1, from_far),
+                    hash(2, h & 0xff),
+                    hash(3, from_far | followed << 1 | since << 5),
+                    hash(4, from_far | since << 1),
+                    hash(hash(5, before.heads[0]), from_far),
+                ];
+        }
+        far_unit(18, 255) {
+            /// The unit to go to, counted from the last one gone to.
+            far_unit: signed by(h: u32) [1, hash(2, h & 0xf)];
+        }
+        far_at(18, 255) {
+            /// The instruction there, counted from the last one gone to if it is the same unit (`again`).
+            far_at: signed by(h: u32, again: bool)
+                [hash(1, u32::from(again)), hash(2, u32::from(again) | (h & 0xf) << 1)];
         }
     }
 }
 
-impl OpModels {
-    fn memory(&self) -> u64 {
-        let models = [&self.same, &self.kind, &self.near, &self.far_unit, &self.far_at];
-        models.iter().map(|m| m.memory()).sum()
-    }
+/// The instruction at the cursor, as far as contexts go by it; all zero if there is none.
+#[derive(Clone, Copy, Default)]
+struct Here {
+    /// Hash of its first byte and its length.
+    head: u32,
+    /// Digest of its bytes.
+    look: u32,
+    /// It is not in the mapped unit.
+    far: bool,
 }
 
 /// The models of edits and of literals.
@@ -400,13 +437,12 @@ impl Edit<'_, '_> {
         room: usize,
     ) -> Result<Step> {
         loop {
-            let here = self.cursor.map(|(far, index)| {
+            let place = self.cursor.map(|(far, index)| {
                 let listing = self.listing(far);
                 (listing.unit, (listing.first + index) as u32)
             });
-            let aligned = target.is_some() && here == target;
-            let mut op = INSERT;
-            let mut here_looks = 0;
+            let aligned = target.is_some() && place == target;
+            let mut here = Here::default();
             if let Some((far, index)) = self.cursor {
                 let listing = self.listing(far);
                 let bytes = listing.token(index);
@@ -415,22 +451,12 @@ impl Edit<'_, '_> {
                         new.token(token) == bytes && new.kinds[token] == listing.kinds[index]
                     });
                 let (at, len) = (listing.at + listing.starts[index], bytes.len());
-                let mut contexts = [0; 7];
                 if s.is_modelled() {
                     let head = hash(u32::from(bytes[0]), bytes.len() as u32);
-                    let (h, full) = (self.history, digest(bytes));
-                    contexts = [
-                        hash(1, h & 0xff),
-                        hash(2, h & 0xffff),
-                        hash(hash(3, h & 0xf), head),
-                        hash(hash(4, h & 0xff), self.before.heads[0]),
-                        hash(5, u32::from(far) | (h & 0xffff) << 1),
-                        hash(6, full),
-                        hash(hash(7, full), self.before.full[0]),
-                    ];
-                    here_looks = full;
+                    let look = digest(bytes);
+                    here = Here { head, look, far };
                 }
-                let same = self.forced || s.flag(&mut m.same, &contexts, equal);
+                let same = self.forced || m.same(s, self.history, &here, &self.before, equal);
                 self.forced = false;
                 if same {
                     if len > room {
@@ -439,7 +465,6 @@ impl Edit<'_, '_> {
                     self.history <<= 2;
                     return Ok(Step::Same(at, len));
                 }
-                op = REPLACE;
             }
             let known = match target {
                 Some(_) if aligned => REPLACE,
@@ -447,21 +472,9 @@ impl Edit<'_, '_> {
                 Some(_) => GO_FAR,
                 None => INSERT,
             };
-            let h = self.history;
-            let mut contexts = [0; 6];
-            if s.is_modelled() {
-                let room_class = (room as u32).min(8);
-                contexts = [
-                    hash(1, h & 0xf | op << 8),
-                    hash(2, h & 0xff | op << 8),
-                    hash(3, self.before.heads[0]),
-                    hash(hash(4, h & 0xf), room_class | op << 8),
-                    hash(hash(5, here_looks), op),
-                    hash(hash(6, here_looks), self.before.heads[0]),
-                ];
-            }
-            op = s.tree(&mut m.kind, &contexts, 2, known);
-            self.history = (h << 2) | (1 + (op & 1) + u32::from(op >= GO_NEAR));
+            let there = u32::from(self.cursor.is_none());
+            let op = m.kind(s, self.history, there, room, &here, &self.before, known);
+            self.history = self.history << 2 | (1 + (op & 1) + u32::from(op >= GO_NEAR));
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {
@@ -489,14 +502,8 @@ impl Edit<'_, '_> {
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
         let followed = (self.hint - self.home).min(15) as u32;
         let since = self.since.min(15);
-        let contexts = [
-            hash(1, from_far),
-            hash(2, self.history & 0xff),
-            hash(3, from_far | followed << 1 | since << 5),
-            hash(4, from_far | since << 1),
-            hash(hash(5, self.before.heads[0]), from_far),
-        ];
-        let to = base.saturating_add(s.signed(&mut m.near, &contexts, to));
+        let away = m.near(s, self.history, from_far, followed, since, &self.before, to);
+        let to = base.saturating_add(away);
         let index = usize::try_from(to)
             .ok()
             .filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
@@ -509,20 +516,12 @@ impl Edit<'_, '_> {
     fn go_far<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
         let (last_unit, last_at) = self.coder.last_far;
         let (unit, at) = target.unwrap_or((0, 0));
-        let away = s.signed(
-            &mut m.far_unit,
-            &[1, hash(2, self.history & 0xf)],
-            i64::from(unit) - i64::from(last_unit),
-        );
+        let away = m.far_unit(s, self.history, i64::from(unit) - i64::from(last_unit));
         let unit = i64::from(last_unit).saturating_add(away);
         let unit = u32::try_from(unit).map_err(|_| Error::DamagedPatch("it copies from nowhere"))?;
         let again = unit == last_unit;
         let base = if again { i64::from(last_at) } else { 0 };
-        let contexts = [
-            hash(1, u32::from(again)),
-            hash(2, u32::from(again) | (self.history & 0xf) << 1),
-        ];
-        let index = base.saturating_add(s.signed(&mut m.far_at, &contexts, i64::from(at) - base));
+        let index = base.saturating_add(m.far_at(s, self.history, again, i64::from(at) - base));
         let there = match usize::try_from(index).ok() {
             Some(i) if self.coder.load_far(unit, i)? => Some(i),
             _ => None,
