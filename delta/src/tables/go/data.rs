@@ -4,7 +4,7 @@ use super::Functions;
 use super::builder::{self, ELSEWHERE, Place, Tree};
 use super::function::Subject;
 use super::reader::{GoTable, INLINE_TREE, NONE, Record};
-use crate::code::{Symbols, hash};
+use crate::code::Symbols;
 use crate::predict::AddressMap;
 use crate::{Error, error::Result};
 
@@ -81,13 +81,9 @@ impl Functions {
             true_at: at(&subject.truth),
             state: subject.state(),
         };
-        let (old_at, column, has) = (datum.old_at, datum.column, datum.state);
-        let contexts = [
-            hash(4, column << 1 | u32::from(old_at != NONE)),
-            hash(hash(5, column), has),
-            hash(hash(6, column), u32::from(old_at != NONE) | has << 1),
-        ];
-        if !s.flag(&mut self.m.present, &contexts, datum.true_at != NONE) {
+        let (old_at, column, state) = (datum.old_at, datum.column, datum.state);
+        let m = &mut self.m.own;
+        if !m.has_data(s, column, old_at != NONE, state, datum.true_at != NONE) {
             return Ok(None);
         }
         if !self.frame.with_data {
@@ -125,25 +121,19 @@ impl Functions {
             Some(at) => at,
             None => map.guess(from).wrapping_sub(new_base),
         };
-        let contexts = [
-            hash(
-                7,
-                column | u32::from(known.is_some()) << 4 | u32::from(old_at != NONE) << 5,
-            ),
-            hash(hash(8, column), self.missed & 7),
-        ];
-        let hit = s.flag(&mut self.m.place, &contexts, true_at == guess);
+        let m = &mut self.m.own;
+        let (known, old) = (known.is_some(), old_at != NONE);
+        let hit = m.elsewhere(s, column, known, old, self.missed, true_at == guess);
         self.missed = self.missed << 1 | u32::from(!hit);
         let mut at = guess;
         if !hit {
             // What differs from the map differs alike for a while.
             let again = guess.wrapping_add(self.last_away);
-            let known = [hash(9, column), hash(10, self.missed & 15)];
-            if s.flag(&mut self.m.place, &known, true_at == again) {
+            if m.again(s, column, self.missed, true_at == again) {
                 at = again;
             } else {
                 let by = true_at.wrapping_sub(guess) as i32;
-                let by = s.signed(&mut self.m.word, &[hash(5, column), 6], i64::from(by));
+                let by = m.position(s, column, i64::from(by));
                 at = guess.wrapping_add(by as u32);
                 self.last_away = by as u32;
             }
@@ -181,13 +171,9 @@ impl Functions {
                 _ => {}
             }
         }
-        let contexts = [
-            hash(1, column | u32::from(guess.is_some()) << 4),
-            hash(hash(2, column), datum.state),
-            hash(hash(3, column), self.history & 3),
-        ];
         let same = truth.is_some() && truth == guess.as_deref();
-        let hit = guess.is_some() && s.flag(&mut self.m.same, &contexts, same);
+        let m = &mut self.m.own;
+        let hit = guess.is_some() && m.same(s, column, datum.state, self.history, same);
         let content = match guess {
             Some(guess) if hit => guess,
             guess => self.content(s, kind, &guess.unwrap_or_default(), truth)?,
@@ -231,26 +217,20 @@ impl Functions {
             (None, Some((known, group))) => known.is_none() && group == old_group && was.is_some(),
             _ => false,
         };
-        let contexts = [
-            hash(1, column | u32::from(expected.is_some()) << 4),
-            hash(
-                2,
-                (seen.len() as u32).min(3) | u32::from(was.is_some()) << 2 | u32::from(old_group) << 3,
-            ),
-        ];
-        let place = if s.flag(&mut self.m.place, &contexts, fits) {
+        let m = &mut self.m.own;
+        let (has, old) = (expected.is_some(), was.is_some());
+        let place = if m.place(s, column, has, seen.len(), old, old_group, fits) {
             expected.unwrap_or_else(|| self.builder.add_blob(old_group, content))
         } else {
             let index = truth
                 .and_then(|t| t.0)
                 .and_then(|p| seen.iter().position(|q| *q == p));
-            let index = s.number(&mut self.m.choice, &[1], index.map_or(0, |i| i as u64 + 1));
+            let index = m.which_data(s, index.map_or(0, |i| i as u64 + 1));
             match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
                 Some(i) => *seen.get(i).ok_or(Error::DamagedPatch("Go's data is not there"))?,
                 None => {
-                    let contexts = [hash(2, column << 16 | content.len() as u32)];
                     let known = truth.map_or(0, |t| u32::from(t.1));
-                    let group = s.tree(&mut self.m.choice, &contexts, 4, known);
+                    let group = m.group(s, column, content.len(), known);
                     self.builder.add_blob(group as u8, content)
                 }
             }
@@ -273,12 +253,8 @@ impl Functions {
     ) -> Result<Vec<u8>> {
         let truth = truth.unwrap_or_default();
         let column = (kind as u32).min(15);
-        let contexts = [hash(1, column), hash(hash(2, column), guess.len() as u32)];
-        let by = s.signed(
-            &mut self.m.len,
-            &contexts,
-            truth.len() as i64 - guess.len() as i64,
-        );
+        let m = &mut self.m.own;
+        let by = m.len(s, column, guess.len(), truth.len() as i64 - guess.len() as i64);
         let len = by.saturating_add(guess.len() as i64);
         let len = usize::try_from(len).ok().filter(|&l| l <= self.room);
         let len = len.ok_or(Error::DamagedPatch("Go's data is too long"))?;
@@ -293,24 +269,18 @@ impl Functions {
                 };
                 let (was, is) = (word(guess), word(truth));
                 let phase = column << 4 | if at < 8 { 8 } else { (at as u32 / 4) & 3 };
-                let contexts = [hash(1, phase), hash(hash(2, phase), u32::from(at < guess.len()))];
-                let mut now = was;
-                if !s.flag(&mut self.m.word_hit, &contexts, was == is) {
-                    let by = s.signed(&mut self.m.word, &contexts, i64::from(is) - i64::from(was));
+                let (mut now, old) = (was, at < guess.len());
+                if !m.word_hit(s, phase, old, was == is) {
+                    let by = m.word(s, phase, old, i64::from(is) - i64::from(was));
                     now = was.wrapping_add(by as u32);
                 }
                 out.extend_from_slice(&now.to_le_bytes());
             } else {
                 let byte = |back: usize| at.checked_sub(back).map_or(256, |i| u32::from(out[i]));
                 let was = guess.get(at).map_or(256, |&b| u32::from(b));
-                let contexts = [
-                    hash(hash(1, column), was),
-                    hash(hash(2, column), byte(1) | was << 12),
-                    hash(hash(3, column), byte(1) | byte(2) << 9),
-                    hash(hash(4, column), byte(4) | (at as u32).min(16) << 9),
-                ];
-                let value = s.byte(&mut self.m.byte, &contexts, truth.get(at).copied().unwrap_or(0));
-                out.push(value);
+                let before = [byte(1), byte(2), byte(4)];
+                let known = truth.get(at).copied().unwrap_or(0);
+                out.push(m.byte(s, column, was, before, at, known));
             }
             if s.exhausted() {
                 return Err(Error::DamagedPatch("Go's data ends too early"));
@@ -342,14 +312,13 @@ impl Functions {
         }
         let old_count = rows.old.len() as i64;
         let by = truth.map_or(0, |t| t.rows.len() as i64 / 16) - old_count;
-        let count = s.signed(&mut self.m.len, &[hash(3, has), 4], by);
+        let count = self.m.own.rows(s, has, by);
         let count = count.saturating_add(old_count);
         let count = usize::try_from(count).ok().filter(|&c| c <= self.room / 16);
         let count = count.ok_or(Error::DamagedPatch("an inline tree is too long"))?;
-        let contexts = [hash(3, u32::from(group))];
         let known = truth.map_or(0, |t| u32::from(t.group));
         let mut tree = Tree {
-            group: s.tree(&mut self.m.choice, &contexts, 4, known) as u8,
+            group: self.m.own.tree_group(s, group, known) as u8,
             ..Tree::default()
         };
         subject.rows.resize(rows.old.len(), -1);
@@ -390,12 +359,11 @@ impl Functions {
             }
         }
         let count = rows.old.len();
-        let contexts = [hash(1, has), hash(hash(2, has), self.history & 15)];
         let same = rows
             .truth
             .is_some_and(|t| t.rows == tree.rows && t.group == group)
             && (0..count).all(|i| rows.true_name(i) == Some(rows.old_name(i)));
-        if !s.flag(&mut self.m.tree, &contexts, same) {
+        if !self.m.own.tree(s, has, self.history, same) {
             return Ok(None);
         }
         for (i, row) in rows.old.iter().enumerate() {
@@ -428,8 +396,7 @@ impl Functions {
                 && Some(rows.old_name(j)) == known_name
                 && known.is_some_and(|k| word(k, 0) == word(rows.old[j], 0))
         };
-        let contexts = [hash(1, *history & 3), hash(2, *history & 0xff), 3];
-        let next = s.flag(&mut self.m.row, &contexts, continues(cursor));
+        let next = self.m.own.row(s, *history, continues(cursor));
         *history = *history << 1 | u32::from(!next);
         if next {
             return Ok(Some(cursor));
@@ -439,7 +406,7 @@ impl Functions {
         } else {
             (1..LOOK).find(|k| continues(cursor + k))
         };
-        let skip = s.number(&mut self.m.row_skip, &[1], skip.unwrap_or(0) as u64);
+        let skip = self.m.own.row_skip(s, skip.unwrap_or(0) as u64);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         if skip == 0 {
             return Ok(None);
@@ -472,20 +439,19 @@ impl Functions {
             pc = subject.project(word(old, 8));
             line = self.lines.project(key(j), word(old, 12) as i32);
         } else {
-            row[0] = s.number(&mut self.m.numbers, &[3], u64::from(k(0))) as u32;
+            row[0] = self.m.own.parent(s, u64::from(k(0))) as u32;
             let known = rows.true_name(index);
             name = self.names.code(s, 2, rows.old_table, None, known)?;
             if let Some(&known_line) = self.first_lines.get(&name) {
                 line = known_line;
             }
         }
-        let missed = u32::from(from.is_none());
-        row[2] = self.pc(s, &subject.starts, pc, missed, k(8))?;
-        let contexts = [hash(1, missed), hash(2, history & 15)];
+        let fresh = u32::from(from.is_none());
+        row[2] = self.pc(s, &subject.starts, pc, fresh, k(8))?;
         row[3] = line as u32;
-        if !s.flag(&mut self.m.line_hit, &contexts, k(12) == row[3]) {
+        if !self.m.own.line_hit(s, fresh, history, k(12) == row[3]) {
             let by = i64::from(k(12) as i32) - i64::from(line);
-            let by = s.signed(&mut self.m.line, &contexts, by);
+            let by = self.m.own.line(s, fresh, history, by);
             row[3] = line.wrapping_add(by as i32) as u32;
         }
         if let Some(j) = from {
@@ -508,34 +474,24 @@ impl Functions {
         s: &mut S,
         starts: &[u32],
         guess: u32,
-        missed: u32,
+        fresh: u32,
         truth: u32,
     ) -> Result<u32> {
-        let m = &mut self.m;
-        if s.flag(
-            &mut m.pc_hit,
-            &[hash(1, missed), hash(2, u32::from(starts.is_empty()))],
-            truth == guess,
-        ) {
+        let m = &mut self.m.own;
+        if m.pc_hit(s, fresh, !starts.is_empty(), truth == guess) {
             return Ok(guess);
         }
         let base = starts.partition_point(|&x| x < guess);
         let index = starts.binary_search(&truth).ok();
-        if s.flag(&mut m.pc_hit, &[3, 4], index.is_some()) {
+        if m.pc_start(s, index.is_some()) {
             let by = index.map_or(0, |i| i as i64 - base as i64);
-            let at = s
-                .signed(&mut m.pc, &[hash(1, missed), 2], by)
-                .saturating_add(base as i64);
+            let at = m.pc_index(s, fresh, by).saturating_add(base as i64);
             let at = usize::try_from(at).ok().and_then(|i| starts.get(i));
             return at
                 .copied()
                 .ok_or(Error::DamagedPatch("an inlined call is nowhere"));
         }
-        let by = s.signed(
-            &mut m.pc,
-            &[hash(3, missed), 4],
-            i64::from(truth) - i64::from(guess),
-        );
+        let by = m.pc_away(s, fresh, i64::from(truth) - i64::from(guess));
         Ok(guess.wrapping_add(by as u32))
     }
 }

@@ -3,7 +3,7 @@
 use super::builder::Frame;
 use super::names::Names;
 use super::reader::{GoTable, NONE};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
 
@@ -43,6 +43,47 @@ const REPLACE: u32 = 2;
 /// How far the writer looks for where the old list goes on.
 const LOOK: usize = 400;
 
+symbols! {
+    /// What stands beside the functions. `h`: for each entry of the file lists so far whether it was not the expected one,
+    /// the last one lowest.
+    struct FrameModels {
+        flags(8, 255) {
+            /// The table holds the data of functions.
+            with_data: flag by() [1];
+            /// The address of the code is the expected one: that of `.text` if the old one is, else the old one.
+            text: flag by() [2];
+            /// Parts are aligned to 8 bytes (else 32).
+            align: flag by() [3];
+        }
+        numbers(12, 255) {
+            /// Bytes between the header and what follows, above those of the old table.
+            gap: signed by() [1];
+            /// The address of the code.
+            address: number by() [2];
+            /// File names, above those of the old table.
+            names: signed by() [3];
+            /// The header's number of files, above that of names.
+            files: signed by() [4];
+            /// Entries of the file lists, above those of the old table.
+            entries: signed by() [5];
+            /// Old entries skipped.
+            skip: number by() [6];
+        }
+        hit(10, 255) {
+            /// An entry is the expected one.
+            hit: flag by(h: u32) [hash(1, h & 3), hash(2, h & 0xff)];
+        }
+        way(10, 255) {
+            /// What else: 0 old entries are skipped, 1 an entry is inserted, 2 it replaces one.
+            way: tree(2) by(h: u32) [hash(1, h & 3), hash(2, h & 0xff)];
+        }
+        value(14, 255) {
+            /// The new entry: 0 none, else one more than the folded distance, in the order of names, to the last one.
+            value: number by() [1];
+        }
+    }
+}
+
 /// Codes the frame of a table in a section of `room` bytes, the end of the code left out.
 pub fn code_frame<S: Symbols>(
     s: &mut S,
@@ -56,35 +97,25 @@ pub fn code_frame<S: Symbols>(
     let empty = Frame::default();
     let was = was.unwrap_or(&empty);
     let known = truth.map_or(&empty, |t| t.1);
-    let mut numbers = Model::new(1, 12, 255);
-    let mut flags = Model::new(1, 8, 255);
+    let mut m = FrameModels::default();
     let mut frame = Frame {
-        with_data: s.flag(&mut flags, &[1], known.with_data),
+        with_data: m.with_data(s, known.with_data),
         ..Frame::default()
     };
-    frame.align = if s.flag(&mut flags, &[3], known.align == 8) {
-        8
-    } else {
-        32
-    };
-    let gap = s.signed(&mut numbers, &[1], i64::from(known.gap) - i64::from(was.gap));
+    frame.align = if m.align(s, known.align == 8) { 8 } else { 32 };
+    let gap = m.gap(s, i64::from(known.gap) - i64::from(was.gap));
     let gap = gap.saturating_add(i64::from(was.gap));
     let expected = if was.text == old_text { text } else { was.text };
-    let same = s.flag(&mut flags, &[2], known.text == expected);
-    frame.text = if same {
-        expected
-    } else {
-        s.number(&mut numbers, &[2], known.text)
-    };
+    let same = m.text(s, known.text == expected);
+    frame.text = if same { expected } else { m.address(s, known.text) };
     // File names.
     let names: Vec<&[u8]> = truth.map(|t| t.0.file_names()).unwrap_or_default();
     let old_count = old.map_or(0, |o| o.file_names().len() as i64);
-    let count = s
-        .signed(&mut numbers, &[3], names.len() as i64 - old_count)
+    let count = m
+        .names(s, names.len() as i64 - old_count)
         .saturating_add(old_count);
-    let files = s
-        .signed(&mut numbers, &[4], i64::from(known.files).wrapping_sub(count))
-        .saturating_add(count);
+    let files = m.files(s, i64::from(known.files).wrapping_sub(count));
+    let files = files.saturating_add(count);
     let part = old.map_or((0, 0), GoTable::files);
     let mut coder = Names::new(old, part, !S::READS);
     let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
@@ -120,26 +151,19 @@ pub fn code_frame<S: Symbols>(
     };
     let truth = &known.units;
     let old_count = expected.len() as i64;
-    let count = s
-        .signed(&mut numbers, &[5], truth.len() as i64 - old_count)
+    let count = m
+        .entries(s, truth.len() as i64 - old_count)
         .saturating_add(old_count);
     if count < 0 || count as usize > room / 4 {
         return Err(damaged);
     }
-    let mut hit = Model::new(2, 10, 255);
-    let mut way = Model::new(2, 10, 255);
-    let mut value = Model::new(1, 14, 255);
     let (mut cursor, mut history, mut last) = (0usize, 0u32, 0i64);
     while frame.units.len() < count as usize {
         let index = frame.units.len();
         let at = |k: usize| expected.get(k).copied().flatten();
         let is = |k: usize| truth.get(k).copied();
-        let contexts = [hash(1, history & 3), hash(2, history & 0xff)];
-        if s.flag(
-            &mut hit,
-            &contexts,
-            at(cursor).is_some() && at(cursor) == is(index),
-        ) {
+        let before = history;
+        if m.hit(s, before, at(cursor).is_some() && at(cursor) == is(index)) {
             let word = at(cursor).ok_or(Error::DamagedPatch("Go's file lists make no sense"))?;
             map.units[cursor] = index as u32;
             frame.units.push(word);
@@ -162,9 +186,9 @@ pub fn code_frame<S: Symbols>(
             (None, Some(_)) => INSERT,
             (None, None) => REPLACE,
         };
-        let way = s.tree(&mut way, &contexts, 2, known);
+        let way = m.way(s, before, known);
         if way == SKIP {
-            let skip = s.number(&mut numbers, &[6], skip.unwrap_or(0) as u64);
+            let skip = m.skip(s, skip.unwrap_or(0) as u64);
             cursor = cursor.saturating_add(skip.min(1 << 24) as usize);
         } else {
             let true_index = is(index).and_then(|w| order.binary_search(&w).ok());
@@ -172,7 +196,7 @@ pub fn code_frame<S: Symbols>(
                 let d = i as i64 - last;
                 1 + (d << 1 ^ d >> 63) as u64
             });
-            let away = s.number(&mut value, &[1], away);
+            let away = m.value(s, away);
             let word = if away == 0 {
                 NONE
             } else {

@@ -4,7 +4,7 @@ use super::Functions;
 use super::builder::Function;
 use super::reader::{DEFER, GoTable, INLINE_INDEX, LINE, NONE, Record, Step, UNIT};
 use super::steps::{Under, code_steps};
-use crate::code::{Symbols, hash};
+use crate::code::Symbols;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
@@ -176,9 +176,8 @@ impl Functions {
                 .map_or((4, 7), |r| (r.tables.len() as u32, r.data.len() as u32))
         };
         let (old_counts, true_counts) = (counts(&subject.old), counts(&subject.truth));
-        let m = &mut self.m;
-        let tables = s.tree(&mut m.count, &[hash(1, old_counts.0), 2], 7, true_counts.0);
-        let data = s.tree(&mut m.count, &[hash(3, old_counts.1), 4], 7, true_counts.1);
+        let tables = self.m.own.tables(s, old_counts.0, true_counts.0);
+        let data = self.m.own.data(s, old_counts.1, true_counts.1);
         if tables < 3 {
             return Err(Error::DamagedPatch("a Go function lacks its tables"));
         }
@@ -230,19 +229,17 @@ impl Functions {
             guess[LINE] = self.last_line;
         }
         let known = subject.truth.as_ref().map_or([0; 7], |t| t.scalars);
-        let has = subject.state();
-        let m = &mut self.m;
+        let state = subject.state();
+        let m = &mut self.m.own;
         let mut scalars = guess;
-        let contexts = [hash(1, has), hash(hash(2, has), self.history & 15)];
-        let hit = s.flag(&mut m.scalars, &contexts, known == guess);
+        let hit = m.scalars(s, state, self.history, known == guess);
         self.history = self.history << 1 | u32::from(!hit);
         if !hit {
             for (i, value) in scalars.iter_mut().enumerate() {
                 let column = i as u32;
-                let contexts = [hash(1, column | has << 4), hash(2, column)];
-                if !s.flag(&mut m.scalar, &contexts, known[i] == *value) {
+                if !m.scalar(s, column, state, known[i] == *value) {
                     let by = i64::from(known[i]) - i64::from(*value);
-                    *value = value.wrapping_add(s.signed(&mut m.scalar_value, &contexts, by) as u32);
+                    *value = value.wrapping_add(m.scalar_value(s, column, state, by) as u32);
                 }
             }
         }
@@ -272,12 +269,12 @@ impl Functions {
         };
         let (old_at, true_at) = (at(&subject.old), at(&subject.truth));
         let column = (index as u32).min(15);
-        let contexts = [
-            hash(1, column << 1 | u32::from(old_at != 0)),
-            hash(hash(2, column), subject.state()),
-            hash(hash(3, column), u32::from(so_far.total.is_some())),
-        ];
-        if !s.flag(&mut self.m.present, &contexts, true_at != 0) {
+        let (state, total) = (subject.state(), so_far.total.is_some());
+        if !self
+            .m
+            .own
+            .has_table(s, column, old_at != 0, state, total, true_at != 0)
+        {
             return Ok(None);
         }
         let true_table = subject.truth_table.filter(|_| true_at != 0);
@@ -351,17 +348,15 @@ impl Functions {
                 (None, None) => seen.first().copied(),
             };
             let known = truth.filter(|t| seen.contains(t));
-            let contexts = [
-                hash(5, u32::from(expected.is_some()) | u32::from(old.is_some()) << 1),
-                hash(6, (seen.len() as u32).min(3) | u32::from(guess.is_some()) << 2),
-            ];
-            if s.flag(&mut self.m.place, &contexts, known == guess) {
+            let (seen_before, guessed) = (expected.is_some(), guess.is_some());
+            let m = &mut self.m.own;
+            if m.name_place(s, seen_before, old.is_some(), seen.len(), guessed, known == guess) {
                 guess
             } else {
                 let index = known
                     .and_then(|t| seen.iter().position(|&p| p == t))
                     .map_or(0, |i| i as u64 + 1);
-                let index = s.number(&mut self.m.choice, &[4], index);
+                let index = m.which_name(s, index);
                 match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
                     Some(i) => Some(*seen.get(i).ok_or(Error::DamagedPatch("a name is not there"))?),
                     None => None,

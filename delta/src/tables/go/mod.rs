@@ -10,6 +10,7 @@ mod data;
 mod frame;
 mod function;
 mod lines;
+mod models;
 mod names;
 mod reader;
 mod steps;
@@ -18,11 +19,11 @@ pub mod words;
 use self::builder::{Builder, Frame, Place};
 use self::frame::FileMap;
 use self::lines::Lines;
+use self::models::Models;
 use self::names::Names;
 use self::reader::GoTable;
-use self::steps::StepModels;
 use super::{Made, Table, World};
-use crate::code::{Model, Symbols};
+use crate::code::Symbols;
 use crate::elf::Elf;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
@@ -37,63 +38,6 @@ pub fn fits(elf: &Elf, bytes: &[u8]) -> bool {
             .map(<[u8]>::to_vec)
     };
     reader::find(elf, read).is_some_and(|table| builder::rebuilds(&table))
-}
-
-#[derive(Debug)]
-struct Models {
-    extra: Model,
-    numbers: Model,
-    is_function: Model,
-    scalars: Model,
-    scalar: Model,
-    scalar_value: Model,
-    count: Model,
-    present: Model,
-    same: Model,
-    len: Model,
-    word: Model,
-    word_hit: Model,
-    byte: Model,
-    place: Model,
-    choice: Model,
-    tree: Model,
-    row: Model,
-    row_skip: Model,
-    pc_hit: Model,
-    pc: Model,
-    line_hit: Model,
-    line: Model,
-    steps: StepModels,
-}
-
-impl Default for Models {
-    fn default() -> Self {
-        Models {
-            extra: Model::new(1, 8, 255),
-            numbers: Model::new(1, 12, 255),
-            is_function: Model::new(1, 8, 255),
-            scalars: Model::new(2, 10, 255),
-            scalar: Model::new(2, 10, 255),
-            scalar_value: Model::new(2, 14, 255),
-            count: Model::new(2, 10, 255),
-            present: Model::new(3, 12, 255),
-            same: Model::new(3, 12, 255),
-            len: Model::new(2, 12, 255),
-            word: Model::new(2, 14, 255),
-            word_hit: Model::new(2, 10, 255),
-            byte: Model::new(4, 18, 255),
-            place: Model::new(2, 10, 255),
-            choice: Model::new(1, 10, 255),
-            tree: Model::new(2, 10, 255),
-            row: Model::new(3, 12, 255),
-            row_skip: Model::new(1, 10, 255),
-            pc_hit: Model::new(2, 12, 255),
-            pc: Model::new(2, 14, 255),
-            line_hit: Model::new(2, 12, 255),
-            line: Model::new(2, 14, 255),
-            steps: StepModels::default(),
-        }
-    }
 }
 
 /// The addresses that positions in the table count from, old and new.
@@ -195,14 +139,10 @@ impl Functions {
         )?;
         let mut m = Models::default();
         let guess = i64::from(world.targets.map().guess(old_base));
-        let by = s.signed(&mut m.numbers, &[4], i64::from(true_base) - guess);
+        let by = m.own.module(s, i64::from(true_base) - guess);
         bases.module.1 = guess.wrapping_add(by) as u32;
         let quantum = truth.as_ref().map_or(1, |t| t.head.quantum);
-        let quantum = if s.flag(&mut m.is_function, &[0], quantum == 1) {
-            1
-        } else {
-            4
-        };
+        let quantum = if m.own.quantum(s, quantum == 1) { 1 } else { 4 };
         let part = old.as_ref().map_or((0, 0), |o| (o.head.names, o.head.units));
         let names = Names::new(old.as_ref(), part, !S::READS);
         let mut functions = Functions {
@@ -268,9 +208,7 @@ impl Functions {
         };
         let truth = self.truth.as_ref().map(list).unwrap_or_default();
         let old = self.old.as_ref().map_or(0, |t| t.texts(part(t)).len() as i64);
-        let count = s
-            .signed(&mut self.m.numbers, &[5], truth.len() as i64 - old)
-            .saturating_add(old);
+        let count = self.m.own.names(s, truth.len() as i64 - old).saturating_add(old);
         for index in 0..count.max(0) as usize {
             let expected = self.names.next();
             let known = truth.get(index).map(Vec::as_slice);
@@ -305,12 +243,10 @@ impl Functions {
             let all = &t.entries[..t.functions()];
             all.partition_point(|&e| e < before).saturating_sub(self.told)
         });
-        let count = s.number(&mut self.m.extra, &[1], count as u64);
+        let count = self.m.own.extra(s, count as u64);
         for _ in 0..count {
             let away = self.true_entry().map_or(0, |e| e.wrapping_sub(self.entry));
-            let away = s
-                .number(&mut self.m.numbers, &[1], u64::from(away))
-                .min(u64::from(u32::MAX));
+            let away = self.m.own.away(s, u64::from(away)).min(u64::from(u32::MAX));
             self.function(s, map, self.entry.wrapping_add(away as u32), None)?;
         }
         Ok(())
@@ -324,7 +260,7 @@ impl Functions {
         }
         self.extras(s, map, entry)?;
         let is = self.true_entry() == Some(entry);
-        if s.flag(&mut self.m.is_function, &[1], is) {
+        if self.m.own.is_function(s, is) {
             self.function(s, map, entry, Some(view))?;
         }
         self.end = entry + view.unit.size;
@@ -335,7 +271,7 @@ impl Functions {
     pub fn finish<S: Symbols>(mut self, s: &mut S, world: &World, made: &mut Made) -> Result<()> {
         self.extras(s, world.targets.map(), u32::MAX)?;
         let end = self.known.as_ref().map_or(0, |k| i64::from(k.end));
-        let end = s.signed(&mut self.m.numbers, &[2], end - i64::from(self.end));
+        let end = self.m.own.end(s, end - i64::from(self.end));
         let damaged = || Error::DamagedPatch("Go's function table does not fit its section");
         let end = u32::try_from(end.saturating_add(i64::from(self.end))).map_err(|_| damaged())?;
         if self.builder.len() + reader::index_len(end) > self.room + 64 {

@@ -1,7 +1,7 @@
 //! The grammar of names: the expected one, another one of the old file, or a new one spelled out.
 
 use super::reader::GoTable;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
 
@@ -11,6 +11,32 @@ const NEW: u32 = 2;
 
 /// Longest name that is spelled out.
 const LONGEST: usize = 1 << 16;
+
+symbols! {
+    /// Names. `kind`: 0 a file, or a function without an old one; 1 a function with one; 2 of an inline tree; 3 of a list.
+    struct NameModels {
+        hit(12, 255) {
+            /// The name is the expected one. `h`: for each such name so far whether it was not, the last one lowest.
+            hit: flag by(kind: u32, h: u32) [hash(1, kind), hash(hash(2, kind), h & 0xff)];
+        }
+        way(10, 255) {
+            /// What else: 0 the old one behind the last one, 1 an old one, 2 a new one. `expected`: there is one.
+            way: tree(2) by(kind: u32, expected: bool) [hash(1, kind), hash(2, u32::from(expected))];
+        }
+        away(14, 255) {
+            /// Which old one, against the last one.
+            away: signed by(kind: u32) [kind];
+        }
+        prefix(14, 255) {
+            /// Bytes that a new one shares with the new one before, which has `len`.
+            prefix: number by(len: usize) [1, hash(2, (len as u32).min(255))];
+        }
+        byte(18, 255) {
+            /// A further byte; 0 ends it. `tails`: each a hash of the last 1, 2 and 4 bytes, begun with that number.
+            byte: byte by(tails: [u32; 3]) [1, tails[0], tails[1], tails[2]];
+        }
+    }
+}
 
 /// Codes names.
 #[derive(Debug)]
@@ -22,11 +48,7 @@ pub struct Names {
     part: (u32, u32),
     last: i64,
     spelled: Vec<u8>,
-    hit: Model,
-    way: Model,
-    away: Model,
-    prefix: Model,
-    byte: Model,
+    m: NameModels,
     history: u32,
 }
 
@@ -46,18 +68,14 @@ impl Names {
             part,
             last: -1,
             spelled: Vec::new(),
-            hit: Model::new(2, 12, 255),
-            way: Model::new(2, 10, 255),
-            away: Model::new(1, 14, 255),
-            prefix: Model::new(2, 14, 255),
-            byte: Model::new(4, 18, 255),
+            m: NameModels::default(),
             history: 0,
         }
     }
 
     /// Bytes of memory held, models included.
     pub fn memory(&self) -> u64 {
-        (self.old.len() * 4) as u64 + self.byte.memory() + self.prefix.memory()
+        (self.old.len() * 4) as u64 + self.m.byte.memory() + self.m.prefix.memory()
     }
 
     /// Position of the old string that was told last.
@@ -83,8 +101,7 @@ impl Names {
         let old_name = |at: u32| old.map_or(&[][..], |o| o.string(part, at));
         if let Some(at) = expected {
             let guess = old_name(at);
-            let contexts = [hash(1, kind), hash(hash(2, kind), self.history & 0xff)];
-            let hit = s.flag(&mut self.hit, &contexts, truth == Some(guess));
+            let hit = self.m.hit(s, kind, self.history, truth == Some(guess));
             self.history = self.history << 1 | u32::from(!hit);
             if hit {
                 if let Ok(i) = self.old.binary_search(&at) {
@@ -99,12 +116,11 @@ impl Names {
             Some(_) => OLD,
             None => NEW,
         };
-        let contexts = [hash(1, kind), hash(2, u32::from(expected.is_some()))];
         let damaged = Error::DamagedPatch("a name is not there");
-        let index = match s.tree(&mut self.way, &contexts, 2, way) {
+        let index = match self.m.way(s, kind, expected.is_some(), way) {
             NEXT => self.last + 1,
             OLD => {
-                let away = s.signed(&mut self.away, &[kind], i64::from(known.unwrap_or(0)) - self.last);
+                let away = self.m.away(s, kind, i64::from(known.unwrap_or(0)) - self.last);
                 self.last.saturating_add(away)
             }
             _ => return self.spell(s, truth.unwrap_or_default()),
@@ -123,8 +139,7 @@ impl Names {
             .zip(&self.spelled)
             .take_while(|(a, b)| a == b)
             .count();
-        let size = (self.spelled.len() as u32).min(255);
-        let common = s.number(&mut self.prefix, &[1, hash(2, size)], common as u64);
+        let common = self.m.prefix(s, self.spelled.len(), common as u64);
         let common = usize::try_from(common)
             .unwrap_or(usize::MAX)
             .min(self.spelled.len());
@@ -134,12 +149,8 @@ impl Names {
                 let from = name.len().saturating_sub(n);
                 name[from..].iter().fold(n as u32, |h, &b| hash(h, u32::from(b)))
             };
-            let contexts = [1, tail(1), tail(2), tail(4)];
-            let byte = s.byte(
-                &mut self.byte,
-                &contexts,
-                truth.get(name.len()).copied().unwrap_or(0),
-            );
+            let known = truth.get(name.len()).copied().unwrap_or(0);
+            let byte = self.m.byte(s, [tail(1), tail(2), tail(4)], known);
             if byte == 0 {
                 break;
             }

@@ -1,35 +1,90 @@
 //! The grammar of a table over code: the old one with its positions and values projected, and what differs.
 
 use super::reader::Step;
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
-/// Models of tables over code.
-#[derive(Debug)]
-pub struct StepModels {
-    exact: Model,
-    hit: Model,
-    value: Model,
-    end_hit: Model,
-    end: Model,
-    odd: Model,
-    more: Model,
-    history: [u32; 16],
-}
-
-impl Default for StepModels {
-    fn default() -> Self {
-        StepModels {
-            exact: Model::new(4, 14, 255),
-            hit: Model::new(4, 14, 255),
-            value: Model::new(5, 18, 255),
-            end_hit: Model::new(4, 14, 255),
-            end: Model::new(3, 18, 255),
-            odd: Model::new(2, 8, 255),
-            more: Model::new(3, 12, 255),
-            history: [0; 16],
+symbols! {
+    /// Tables over code. `kind`: which of the function's tables, at most 15. `h`: two bits for each stretch so far, the
+    /// last one lowest: 2 if its value was not the guess, plus 1 if its end was not.
+    struct StretchModels {
+        exact(14, 255) {
+            /// The table is the old one, its ends and values moved. `state`: `kind`, plus 16 if the code is the old one,
+            /// plus 32; `missed`: for each table of the kind whether it was not, the last one lowest; `before`: the same
+            /// of the tables of this function; `count`: stretches of the old one.
+            exact: flag by(state: u32, missed: u32, before: u32, count: usize)
+                [
+                    hash(1, state),
+                    hash(hash(2, state), missed & 0xff),
+                    hash(hash(3, state), before),
+                    hash(hash(4, state), (count as u32).min(40)),
+                ];
+        }
+        hit(14, 255) {
+            /// The value is the guess. `place`: 1 if the old stretch is the first one that ends behind this place, plus 2
+            /// if that begins here; `again`: 1 if the guess is the value before, plus 2 as in `place`.
+            hit: flag by(kind: u32, h: u32, place: u32, again: u32)
+                [
+                    hash(1, kind | (h & 3) << 4),
+                    hash(hash(2, kind), h & 0xff),
+                    hash(hash(3, kind), place | (h & 3) << 2),
+                    hash(hash(4, kind), again | (h & 15) << 2),
+                ];
+        }
+        value(18, 255) {
+            /// By how much it is above the one before (`last`). `guessed`: 1 if there is a guess, `away`: by how much
+            /// that is above `last`, from -20 to 20 (0 without one); `rise`: by how much `last` was above the one before.
+            value: signed by(kind: u32, guessed: u32, away: i32, last: i32, rise: i32)
+                [
+                    hash(1, kind | guessed << 4),
+                    hash(hash(2, kind), rise.clamp(-60, 60) as u32),
+                    hash(hash(3, kind), away as u32),
+                    hash(hash(4, kind), last as u32),
+                    hash(hash(hash(5, kind), last as u32), rise as u32),
+                ];
+        }
+        end_hit(14, 255) {
+            /// The end is the guess. `state`: `kind`, plus 16 if the value was the guess; `len`: length of the stretch if
+            /// it is; `which`: 1 if the guess is the end of the function's first table, plus 2 if there is an old stretch.
+            end_hit: flag by(kind: u32, state: u32, h: u32, len: u32, which: u32)
+                [
+                    hash(1, state),
+                    hash(hash(2, state), h & 0xff),
+                    hash(hash(3, state), len.min(64)),
+                    hash(hash(4, kind), which),
+                ];
+        }
+        odd(8, 255) {
+            /// The end is no start of an instruction and not that of the function.
+            odd: flag by(kind: u32) [kind, 16];
+        }
+        end(18, 255) {
+            /// The length of the stretch then.
+            odd_end: number by(kind: u32) [hash(1, kind), 2, 3];
+            /// The instruction that it ends at, from the first one behind its start; one behind the last is the
+            /// function's end. `room`: one more than the length by the guess, at most 31; 0 without one; `rise`: by how
+            /// much this value is above the one before.
+            end: number by(kind: u32, room: u32, rise: i32)
+                [
+                    hash(4, kind),
+                    hash(hash(5, kind), room),
+                    hash(hash(6, kind), rise.clamp(-60, 60) as u32),
+                ];
+        }
+        more(12, 255) {
+            /// It was the last stretch. `likely`: 1 if it ends where the function's first table does, else 0; for the
+            /// first table 3 if it ends where the old one does, else 2.
+            last: flag by(kind: u32, likely: u32, h: u32)
+                [hash(1, likely), hash(hash(2, likely), kind), hash(hash(3, likely), h & 3)];
         }
     }
+}
+
+/// Models of tables over code, and how those of each kind went.
+#[derive(Debug, Default)]
+pub struct StepModels {
+    own: StretchModels,
+    history: [u32; 16],
 }
 
 impl StepModels {
@@ -89,24 +144,15 @@ pub fn code_steps<S: Symbols>(
 ) -> Result<Vec<Step>> {
     let kind = under.kind.min(15);
     let expected = old.unwrap_or(&[]);
-    let whole = u32::from(under.whole) | u32::from(old.is_some()) << 1;
     if old.is_some() {
         let guess = tidy(expected.iter().enumerate().map(|(i, step)| Step {
             end: step.end,
             value: value(i, None),
         }));
         let h = m.history[kind as usize];
-        let contexts = [
-            hash(1, kind | whole << 4),
-            hash(hash(2, kind | whole << 4), h & 0xff),
-            hash(hash(3, kind | whole << 4), under.before),
-            hash(hash(4, kind | whole << 4), (expected.len() as u32).min(40)),
-        ];
-        let exact = s.flag(
-            &mut m.exact,
-            &contexts,
-            truth.is_some_and(|t| t == guess.as_slice()),
-        );
+        let state = kind | u32::from(under.whole) << 4 | 1 << 5;
+        let known = truth.is_some_and(|t| t == guess.as_slice());
+        let exact = m.own.exact(s, state, h, under.before, expected.len(), known);
         m.history[kind as usize] = h << 1 | u32::from(!exact);
         if exact {
             return Ok(guess);
@@ -116,7 +162,7 @@ pub fn code_steps<S: Symbols>(
     let (mut at, mut last) = (0u32, -1i32);
     let mut next = 0;
     let mut history = 0u32;
-    let mut delta = 0i32;
+    let mut rise = 0i32;
     loop {
         let known = truth
             .and_then(|t| t.get(steps.len()))
@@ -139,39 +185,23 @@ pub fn code_steps<S: Symbols>(
         let has = u32::from(guess.is_some());
         let mut hit = false;
         if let Some(guess) = guess {
-            let contexts = [
-                hash(1, kind | (history & 3) << 4),
-                hash(hash(2, kind), history & 0xff),
-                hash(
-                    hash(3, kind),
-                    u32::from(index == next) | u32::from(begins) << 1 | (history & 3) << 2,
-                ),
-                hash(
-                    hash(4, kind),
-                    u32::from(guess == last) | u32::from(begins) << 1 | (history & 15) << 2,
-                ),
-            ];
-            hit = s.flag(&mut m.hit, &contexts, guess == known.value);
+            let place = u32::from(index == next) | u32::from(begins) << 1;
+            let again = u32::from(guess == last) | u32::from(begins) << 1;
+            hit = m.own.hit(s, kind, history, place, again, guess == known.value);
         }
         let now = match guess {
             Some(guess) if hit => guess,
             _ => {
-                let away = guess.map_or(0, |g| g.wrapping_sub(last).clamp(-20, 20)) as u32;
-                let contexts = [
-                    hash(1, kind | has << 4),
-                    hash(hash(2, kind), delta.clamp(-60, 60) as u32),
-                    hash(hash(3, kind), away),
-                    hash(hash(4, kind), last as u32),
-                    hash(hash(hash(5, kind), last as u32), delta as u32),
-                ];
-                let by = s.signed(&mut m.value, &contexts, i64::from(known.value.wrapping_sub(last)));
+                let away = guess.map_or(0, |g| g.wrapping_sub(last).clamp(-20, 20));
+                let by = i64::from(known.value.wrapping_sub(last));
+                let by = m.own.value(s, kind, has, away, last, rise, by);
                 last.wrapping_add(by as i32)
             }
         };
         if index < expected.len() && (hit || begins) {
             value(index, Some(now));
         }
-        delta = now.wrapping_sub(last);
+        rise = now.wrapping_sub(last);
         let end_guess = expected
             .get(index)
             .map(|e| e.end)
@@ -179,16 +209,10 @@ pub fn code_steps<S: Symbols>(
             .or(under.end.filter(|&e| e > at));
         let mut end_hit = false;
         if let Some(guess) = end_guess {
-            let contexts = [
-                hash(1, kind | u32::from(hit) << 4),
-                hash(hash(2, kind | u32::from(hit) << 4), history & 0xff),
-                hash(hash(3, kind | u32::from(hit) << 4), (guess - at).min(64)),
-                hash(
-                    hash(4, kind),
-                    u32::from(under.end == Some(guess)) | u32::from(index < expected.len()) << 1,
-                ),
-            ];
-            end_hit = s.flag(&mut m.end_hit, &contexts, guess == known.end);
+            let state = kind | u32::from(hit) << 4;
+            let which = u32::from(under.end == Some(guess)) | u32::from(index < expected.len()) << 1;
+            let known = guess == known.end;
+            end_hit = m.own.end_hit(s, kind, state, history, guess - at, which, known);
         }
         let end = match end_guess {
             Some(guess) if end_hit => guess,
@@ -198,20 +222,15 @@ pub fn code_steps<S: Symbols>(
                 let to = to.or((known.end == under.size).then_some(under.starts.len()));
                 let odd = to.is_none_or(|to| to < first);
                 let room = end_guess.map_or(0, |g| 1 + (g - at).min(30));
-                if s.flag(&mut m.odd, &[kind, 16], odd) {
-                    let contexts = [hash(1, kind), 2, 3];
-                    let len = s.number(&mut m.end, &contexts, u64::from(known.end.wrapping_sub(at)));
+                if m.own.odd(s, kind, odd) {
+                    let len = m.own.odd_end(s, kind, u64::from(known.end.wrapping_sub(at)));
                     u32::try_from(len)
                         .ok()
                         .and_then(|len| at.checked_add(len))
                         .unwrap_or(0)
                 } else {
-                    let contexts = [
-                        hash(4, kind),
-                        hash(hash(5, kind), room),
-                        hash(hash(6, kind), delta.clamp(-60, 60) as u32),
-                    ];
-                    let count = s.number(&mut m.end, &contexts, to.unwrap_or(0).wrapping_sub(first) as u64);
+                    let count = to.unwrap_or(0).wrapping_sub(first) as u64;
+                    let count = m.own.end(s, kind, room, rise, count);
                     let index = usize::try_from(count).ok().and_then(|c| c.checked_add(first));
                     match index {
                         Some(i) if i < under.starts.len() => under.starts[i],
@@ -232,12 +251,7 @@ pub fn code_steps<S: Symbols>(
             Some(e) => u32::from(e == end),
             None => 2 + u32::from(expected.last().is_some_and(|e| e.end == end)),
         };
-        let contexts = [
-            hash(1, likely),
-            hash(hash(2, likely), kind),
-            hash(hash(3, likely), history & 3),
-        ];
-        if s.flag(&mut m.more, &contexts, done) {
+        if m.own.last(s, kind, likely, history, done) {
             return Ok(steps);
         }
     }

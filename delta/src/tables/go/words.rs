@@ -5,7 +5,7 @@
 //! that matters. Source: `internal/abi/type.go` (`NameOff`, `TypeOff`, `TextOff`), `runtime/type.go`.
 
 use super::{Bases, base};
-use crate::code::{Model, Symbols, hash};
+use crate::code::{Symbols, hash, symbols};
 use crate::data::Cover;
 use crate::elf::Elf;
 use crate::error::Result;
@@ -26,12 +26,29 @@ const SPELLED: u32 = 3;
 /// Words below are numbers more often than offsets.
 const FAR: u32 = 0x400;
 
-struct Models {
-    pointer: Model,
-    half: Model,
-    targets: TargetModels,
-    /// What the last words were, four bits each.
-    history: u32,
+symbols! {
+    /// Words of data. `h`: what the last words were, four bits each, the last one lowest: 1 zero, 2 in no range, else by
+    /// size 3 below 0x100, 4 below 0x10000, 5 above; if it would move 8 plus what it was told as (3 as 1, that is 9); a
+    /// pointer is two words, 15 and 14. `section`: its number.
+    struct WordModels {
+        pointer(12, 255) {
+            /// An old pointer is one now.
+            pointer: flag by(h: u32, section: u32) [hash(1, h & 0xff), hash(2, h & 0xffff), hash(3, section)];
+        }
+        half(18, 255) {
+            /// What a word is: 0 neither, 1 an offset into the data, 2 one into the code, 3 one into the data told as a
+            /// target. `able`: 1 if it could be one into the data, plus 2 if that would move, plus 4 times what it is in
+            /// `h`; `here`: file offset.
+            half: tree(2) by(able: u32, h: u32, section: u32, here: u32)
+                [
+                    hash(hash(1, able), h & 0xff),
+                    hash(hash(2, able), h & 0xffff),
+                    hash(hash(3, able), h),
+                    hash(hash(4, able), section << 3 | here & 7),
+                    hash(hash(5, able), h & 0xfff | (here & 7) << 16),
+                ];
+        }
+    }
 }
 
 /// On the writing side: the old bytes with words as they should be in the new file, going by `map`.
@@ -185,12 +202,9 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         pointers: world.choices.sections(Table::Relocations).next().is_none(),
         ..Words::of(&world.old.elf, world.elf)
     };
-    let mut m = Models {
-        pointer: Model::new(3, 12, 255),
-        half: Model::new(5, 18, 255),
-        targets: TargetModels::default(),
-        history: 0,
-    };
+    let (mut m, mut targets) = (WordModels::default(), TargetModels::default());
+    // What the last words were, four bits each.
+    let mut history = 0u32;
     let size = world
         .elf
         .section(b".rodata")
@@ -239,12 +253,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                 let known = truth.map_or(0, |t| u64::from_le_bytes(t[..8].try_into().unwrap_or_default()));
                 let small = u32::try_from(known).ok();
                 let fits = small.is_some_and(|k| world.addresses.range_of(k).is_some());
-                let contexts = [
-                    hash(1, m.history & 0xff),
-                    hash(2, m.history & 0xffff),
-                    hash(3, section),
-                ];
-                if s.flag(&mut m.pointer, &contexts, fits) {
+                if m.pointer(s, history, section, fits) {
                     let site = Site {
                         kind: POINTER,
                         head: section,
@@ -261,14 +270,14 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                     };
                     let target = world.targets.code(
                         s,
-                        &mut m.targets,
+                        &mut targets,
                         &site,
                         guess,
                         &mut Locals::default(),
                         small.unwrap_or(0),
                     )?;
                     made.known.add(here, &u64::from(target).to_le_bytes());
-                    m.history = m.history << 8 | 0xfe;
+                    history = history << 8 | 0xfe;
                     at += 8;
                     continue;
                 }
@@ -290,14 +299,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                     _ => OTHER,
                 };
                 let able = u32::from(data.is_some()) | u32::from(matters(data)) << 1 | class << 2;
-                let contexts = [
-                    hash(hash(1, able), m.history & 0xff),
-                    hash(hash(2, able), m.history & 0xffff),
-                    hash(hash(3, able), m.history),
-                    hash(hash(4, able), section << 3 | here & 7),
-                    hash(hash(5, able), m.history & 0xfff | (here & 7) << 16),
-                ];
-                let kind = s.tree(&mut m.half, &contexts, 2, kind);
+                let kind = m.half(s, able, history, section, here, kind);
                 match (kind, data, text) {
                     (DATA, Some(now), _) | (TEXT, _, Some(now)) => {
                         made.known.add(here, &now.to_le_bytes());
@@ -318,7 +320,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                         let known = known.map_or(0, |k| k.wrapping_add(words.bases.data.1));
                         let target = world.targets.code(
                             s,
-                            &mut m.targets,
+                            &mut targets,
                             &site,
                             guess,
                             &mut Locals::default(),
@@ -331,7 +333,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                     _ => class = 8,
                 }
             }
-            m.history = m.history << 4 | class;
+            history = history << 4 | class;
             at += 4;
         }
         if s.exhausted() {
