@@ -70,6 +70,7 @@ fn golden() -> Vec<Golden> {
         "kinds/arm64",
         "kinds/arm",
         "kinds/thumb",
+        "kinds/riscv",
         "kinds/object",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());

@@ -17,13 +17,14 @@ macro_rules! pair {
 }
 
 /// Pairs of each kind of file that has tables of its own; `fuzz/seeds/make` says how they came about.
-const PAIRS: [(&str, [&[u8]; 2]); 7] = [
+const PAIRS: [(&str, [&[u8]; 2]); 8] = [
     ("C++ with exceptions", pair!("cxx")),
     ("Rust with names", pair!("rust")),
     ("Go", pair!("go")),
     ("AArch64", pair!("arm64")),
     ("ARM", pair!("arm")),
     ("Thumb", pair!("thumb")),
+    ("RISC-V", pair!("riscv")),
     ("an object", pair!("object")),
 ];
 

@@ -5,7 +5,7 @@ macro_rules! files {
 }
 
 /// Both versions of each kind, one after the other.
-pub const FILES: [&[u8]; 16] = files!(
+pub const FILES: [&[u8]; 18] = files!(
     "elf/tiny-1",
     "elf/tiny-2",
     "kinds/cxx-1",
@@ -21,7 +21,9 @@ pub const FILES: [&[u8]; 16] = files!(
     "kinds/thumb-1",
     "kinds/thumb-2",
     "kinds/object-1",
-    "kinds/object-2"
+    "kinds/object-2",
+    "kinds/riscv-1",
+    "kinds/riscv-2"
 );
 
 /// The file of a number.

@@ -51,7 +51,8 @@ pub fn cie(section: &[u8], at: usize) -> Option<Cie> {
         return None;
     }
     let mut p = at + 8;
-    if *record.get(p)? != 1 {
+    // Version 3 has another form of the return address's register, which reads alike below 128.
+    if !matches!(*record.get(p)?, 1 | 3) {
         return None;
     }
     p += 1;

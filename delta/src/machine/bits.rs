@@ -12,6 +12,24 @@ pub fn fits(value: i64, bits: u32) -> bool {
     value << shift >> shift == value
 }
 
+/// The halfword at `at`.
+#[inline(always)]
+pub fn half(insn: &[u8], at: u8) -> Option<u16> {
+    let rest = insn.get(usize::from(at)..)?;
+    rest.first_chunk().map(|b| u16::from_le_bytes(*b))
+}
+
+/// Replaces the bits under `mask` of the halfword at `at`; false if it isn't inside `insn`.
+#[inline(always)]
+pub fn put_half(insn: &mut [u8], at: u8, mask: u16, value: u16) -> bool {
+    let rest = insn.get_mut(usize::from(at)..);
+    let Some(to) = rest.and_then(|rest| rest.first_chunk_mut::<2>()) else {
+        return false;
+    };
+    *to = (u16::from_le_bytes(*to) & !mask | value & mask).to_le_bytes();
+    true
+}
+
 /// The word at `at`.
 #[inline(always)]
 pub fn word(insn: &[u8], at: u8) -> Option<u32> {

@@ -13,6 +13,7 @@ pub mod aarch64;
 pub mod arm;
 mod bits;
 mod insn;
+pub mod riscv;
 mod scan;
 mod set;
 #[cfg(test)]
@@ -42,6 +43,8 @@ pub enum Machine {
     Arm,
     /// Thumb-2.
     Thumb,
+    /// RISC-V of 64 bits.
+    RiscV64,
 }
 
 /// The expression with `$set` standing for the type of the machine's instruction set.
@@ -68,18 +71,23 @@ macro_rules! dispatch {
                 type $set = arm::Thumb;
                 $result
             }
+            Machine::RiscV64 => {
+                type $set = riscv::RiscV;
+                $result
+            }
         }
     };
 }
 
 impl Machine {
     /// All of them.
-    pub const ALL: [Machine; 5] = [
+    pub const ALL: [Machine; 6] = [
         Machine::X86_64,
         Machine::X86_32,
         Machine::AArch64,
         Machine::Arm,
         Machine::Thumb,
+        Machine::RiscV64,
     ];
 
     /// Picks the instruction set of an ELF file by `e_machine`, `EI_CLASS` (1 or 2) and byte order (gABI,
@@ -90,6 +98,7 @@ impl Machine {
             (3, 1, true) => Some(Machine::X86_32),
             (183, 1 | 2, true) => Some(Machine::AArch64),
             (40, 1, true) => Some(Machine::Arm),
+            (243, 2, true) => Some(Machine::RiscV64),
             _ => None,
         }
     }
@@ -105,7 +114,7 @@ impl Machine {
         match self {
             Machine::Arm | Machine::Thumb if other => Machine::Thumb,
             Machine::Arm | Machine::Thumb => Machine::Arm,
-            Machine::X86_64 | Machine::X86_32 | Machine::AArch64 => self,
+            machine => machine,
         }
     }
 
@@ -132,7 +141,7 @@ impl Machine {
     ) {
         match self {
             Machine::Arm | Machine::Thumb => arm::functions(code, addr, entries, all),
-            Machine::X86_64 | Machine::X86_32 | Machine::AArch64 => {}
+            _ => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::aarch64::{self, Pages};
 use super::arm::Pools;
+use super::riscv::{self, Pairs};
 use super::x86::GotBase;
 use super::{Field, Insn, Machine};
 
@@ -23,6 +24,8 @@ enum Passed {
     Got(GotBase),
     /// Constants ahead.
     Pools(Pools),
+    /// Higher parts of addresses in registers.
+    Pairs(Pairs),
 }
 
 impl Scanner {
@@ -33,6 +36,7 @@ impl Scanner {
             Machine::X86_64 | Machine::Arm | Machine::Thumb => Passed::Nothing,
             Machine::X86_32 => Passed::Got(GotBase::default()),
             Machine::AArch64 => Passed::Pages(Pages::new()),
+            Machine::RiscV64 => Passed::Pairs(Pairs::default()),
         };
         Scanner { machine, passed }
     }
@@ -42,7 +46,7 @@ impl Scanner {
     pub fn in_place(machine: Machine) -> Self {
         let passed = match machine {
             Machine::Arm | Machine::Thumb => Passed::Pools(Pools::new(machine == Machine::Thumb)),
-            Machine::X86_64 | Machine::X86_32 | Machine::AArch64 => return Scanner::new(machine),
+            _ => return Scanner::new(machine),
         };
         Scanner { machine, passed }
     }
@@ -67,6 +71,9 @@ impl Scanner {
             (Passed::Pages(pages), Some(field)) if field.kind == aarch64::LO12 => {
                 Some((field, aarch64::page_of(pages, bytes)?))
             }
+            (Passed::Pairs(pairs), Some(field)) if riscv::is_low(field.kind) => {
+                Some((field, pairs.base(bytes)?))
+            }
             (Passed::Got(got), None) => got.field(insn, bytes, address),
             (Passed::Pools(pools), Some(field)) => Some(pools.field(field, address)),
             _ => Some((field?, address)),
@@ -81,6 +88,7 @@ impl Scanner {
             Passed::Pages(pages) => drop(pages.step(bytes, address)),
             Passed::Got(got) => got.step(bytes, address),
             Passed::Pools(pools) => pools.step(insn, bytes, address),
+            Passed::Pairs(pairs) => pairs.step(bytes, address),
         }
     }
 }

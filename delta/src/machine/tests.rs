@@ -2,6 +2,7 @@
 
 use super::aarch64::{ADR_PAGE21, ADR21, BRANCH14, BRANCH19, BRANCH26, LIT19, LO12};
 use super::arm as a;
+use super::riscv as r;
 use super::x86::{GOT_ADD32, GOT_DISP32, REL8, REL32, RIP32};
 use super::*;
 use proptest::prelude::*;
@@ -43,7 +44,8 @@ fn machines_are_picked_by_the_elf_header() {
     assert_eq!(Machine::from_elf(183, 2, false), None);
     assert_eq!(Machine::from_elf(40, 1, false), None);
     assert_eq!(Machine::from_elf(3, 2, true), None);
-    assert_eq!(Machine::from_elf(243, 2, true), None);
+    assert_eq!(Machine::from_elf(243, 2, true), Some(Machine::RiscV64));
+    assert_eq!(Machine::from_elf(243, 1, true), None);
 }
 
 /// A kind with a machine that has it.
@@ -69,6 +71,7 @@ const fn home(machine: Machine, kind: FieldKind, rest: u32, reach: (u64, u64)) -
         Machine::AArch64 => (4, 0),
         Machine::Arm => (4, 8),
         Machine::Thumb => (4, 4),
+        Machine::RiscV64 => (4, 0),
     };
     Home {
         machine,
@@ -89,7 +92,7 @@ const fn turned(home: Home) -> Home {
 /// In 32-bit code every address is in reach.
 const EVERYWHERE: (u64, u64) = (u64::MAX, 1);
 
-const HOMES: [Home; 34] = [
+const HOMES: [Home; 41] = [
     home(Machine::X86_64, REL8, 0x00, (127, 1)),
     home(Machine::X86_64, REL32, 0x00, (0x7fff_ffff, 1)),
     home(Machine::X86_64, RIP32, 0x00, (0x7fff_ffff, 1)),
@@ -148,6 +151,13 @@ const HOMES: [Home; 34] = [
         ahead: 0,
         ..home(Machine::Thumb, a::ADDRESS, 0, EVERYWHERE)
     },
+    home(Machine::RiscV64, r::JUMP20, 0x00ef, (0xf_fffe, 2)),
+    home(Machine::RiscV64, r::BRANCH12, 0x00b5_1063, (4094, 2)),
+    home(Machine::RiscV64, r::JUMP11, 0xa001, (2046, 2)),
+    home(Machine::RiscV64, r::BRANCH8, 0xe401, (254, 2)),
+    home(Machine::RiscV64, r::HIGH20, 0x0517, (0x7fff_f7ff, 1)),
+    home(Machine::RiscV64, r::LOW12, 0x0005_3503, (2047, 1)),
+    home(Machine::RiscV64, r::STORE12, 0x00b5_3023, (2047, 1)),
 ];
 
 /// The bits of an instruction of four bytes that its field owns.
@@ -196,7 +206,14 @@ proptest! {
         let mut insn = rest.to_le_bytes();
         let before = insn;
         if machine.write(field(kind, 0), &mut insn, 4, place, target) {
-            let target = if kind == ADR_PAGE21 && machine == Machine::AArch64 { target & !4095 } else { target };
+            let target = match kind {
+                ADR_PAGE21 if machine == Machine::AArch64 => target & !4095,
+                // The other half has the rest.
+                r::HIGH20 if machine == Machine::RiscV64 => {
+                    place.wrapping_add(target.wrapping_sub(place).wrapping_add(0x800) & !4095)
+                }
+                _ => target,
+            };
             prop_assert_eq!(machine.read(kind, &insn, 0, 4, place), target);
         } else {
             prop_assert_eq!(insn, before);

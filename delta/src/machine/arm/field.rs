@@ -3,7 +3,7 @@
 //! Of a field that only counts on or only back the instruction says which, so that all of its bits are the distance:
 //! blanked or not, it is the same instruction.
 
-use super::super::bits::{fits, put, signed, word};
+use super::super::bits::{fits, half, put, put_half, signed, word};
 use super::{
     ADDRESS, ADR8, ADR12, BRANCH24, COND8, COND20, DISTANCE, EXCHANGE24, EXCHANGE25, Field, FieldKind,
     JUMP11, JUMP24, LIT8, LIT12, LIT44, WIDE8, WIDE12, WORD8, ZERO6,
@@ -40,10 +40,7 @@ const fn form(kind: FieldKind) -> (usize, bool) {
 /// The instruction as the manual prints it.
 fn load(kind: FieldKind, insn: &[u8], at: u8) -> Option<u32> {
     match form(kind) {
-        (2, _) => {
-            let half = insn.get(usize::from(at)..)?.first_chunk()?;
-            Some(u16::from_le_bytes(*half).into())
-        }
+        (2, _) => half(insn, at).map(u32::from),
         (_, true) => word(insn, at).map(|word| word.rotate_left(16)),
         _ => word(insn, at),
     }
@@ -53,15 +50,7 @@ fn load(kind: FieldKind, insn: &[u8], at: u8) -> Option<u32> {
 fn store(kind: FieldKind, insn: &mut [u8], at: u8, value: u32) -> bool {
     let mask = mask(kind);
     match form(kind) {
-        (2, _) => {
-            let half = insn.get_mut(usize::from(at)..);
-            let Some(to) = half.and_then(|half| half.first_chunk_mut::<2>()) else {
-                return false;
-            };
-            let code = u32::from(u16::from_le_bytes(*to)) & !mask | value & mask;
-            *to = (code as u16).to_le_bytes();
-            true
-        }
+        (2, _) => put_half(insn, at, mask as u16, value as u16),
         (_, true) => put(insn, at, mask.rotate_left(16), value.rotate_left(16)),
         _ => put(insn, at, mask, value),
     }

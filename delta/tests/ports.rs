@@ -1,0 +1,209 @@
+//! Holds the decoders of the smaller ports against GNU objdump, on random words and on the code of real programs.
+//!
+//! Why objdump: the ports' own engineers keep it, it knows all of them, and it prints what addresses that are made of
+//! two instructions come to. Needs one that is built for all targets (Debian: binutils-multiarch), and skips without.
+//! `ELFDELTA_CORPORA=<folder>` adds every `<folder>/<name>/{old,new}` of these machines.
+
+#[path = "ports/riscv.rs"]
+mod riscv;
+
+use elfdelta::machine::{Flow, Machine, Scanner};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, process::Command};
+
+/// One line of a disassembly: offset, length, name of the instruction, operands, and what stands in a comment.
+pub struct Line {
+    at: usize,
+    len: usize,
+    name: String,
+    operands: String,
+    comment: Option<u64>,
+}
+
+impl Line {
+    /// The last operand as an address.
+    fn last(&self) -> Option<u64> {
+        number(self.operands.rsplit(',').next()?)
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+}
+
+/// How the oracle prints one port.
+pub struct Port {
+    machine: Machine,
+    /// What it is to read code as.
+    args: &'static [&'static str],
+    /// How instructions with a field begin, among random words.
+    openings: &'static [u32],
+    /// The address to which an instruction leads by itself.
+    target: fn(&Line) -> Option<u64>,
+    /// What the halves of an address come to.
+    sum: fn(&Line) -> Option<u64>,
+    /// Where control goes, of instructions that say so by their name.
+    flow: fn(&Line) -> Option<Flow>,
+    /// Files at hand.
+    seeds: &'static [&'static str],
+}
+
+const PORTS: [&Port; 1] = [&riscv::PORT];
+
+/// Disassembles bytes; `None` without a disassembler for the port.
+fn disassembled(port: &Port, code: &[u8]) -> Option<Vec<Line>> {
+    let file = std::env::temp_dir().join(format!("elfdelta-{:?}-{}", port.machine, std::process::id()));
+    fs::write(&file, code).unwrap();
+    let args = ["-D", "-z", "-w", "-b", "binary"];
+    let output = Command::new("objdump")
+        .args(args)
+        .args(port.args)
+        .arg(&file)
+        .output();
+    fs::remove_file(&file).unwrap();
+    let output = output.ok().filter(|o| o.status.success())?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |line: &str| {
+        let mut parts = line.split('\t');
+        let at = usize::from_str_radix(parts.next()?.trim().strip_suffix(':')?, 16).ok()?;
+        let bytes = parts.next()?.chars().filter(|c| !c.is_whitespace()).count();
+        let text = parts.collect::<Vec<_>>().join(" ");
+        let (code, comment) = text.split_once('#').unwrap_or((&text, ""));
+        let (name, operands) = code.trim().split_once(' ').unwrap_or((code.trim(), ""));
+        Some(Line {
+            at,
+            len: bytes / 2,
+            name: name.into(),
+            operands: operands.trim().into(),
+            comment: number(comment),
+        })
+    };
+    Some(text.lines().filter_map(line).collect())
+}
+
+/// What differs, by the name of the instruction, with an example of each.
+#[derive(Default)]
+struct Differences {
+    checked: usize,
+    branches: usize,
+    pairs: usize,
+    found: BTreeMap<(&'static str, String), String>,
+}
+
+impl Differences {
+    /// Walks as the engine does, and looks at what the oracle says of the same places.
+    fn compare(&mut self, port: &Port, code: &[u8], lines: &[Line]) {
+        let machine = port.machine;
+        let mut scanner = Scanner::in_place(machine);
+        for line in lines {
+            let data = line.name.starts_with('.') || line.name.is_empty();
+            if data || line.at + line.len > code.len() {
+                continue;
+            }
+            let (bytes, here) = (&code[line.at..], line.at as u64);
+            let (insn, field) = scanner.look(bytes, here);
+            let ours = field.map(|(f, from)| machine.read(f.kind, bytes, f.at, insn.len(), from));
+            let wanted = (port.target)(line);
+            scanner.pass(&insn, bytes, here);
+            let what = if usize::from(insn.len()) != line.len {
+                "length"
+            } else if wanted.is_some() && ours.is_none() {
+                "no field"
+            } else if wanted.is_some() && wanted != ours {
+                "target"
+            } else if let (Some(ours), Some(sum)) = (ours, (port.sum)(line))
+                && wanted.is_none()
+                && ours != sum
+            {
+                "sum"
+            } else if (port.flow)(line).is_some_and(|flow| flow != insn.flow()) {
+                "flow"
+            } else {
+                self.checked += 1;
+                self.branches += usize::from(wanted.is_some());
+                self.pairs += usize::from(wanted.is_none() && (port.sum)(line).is_some() && ours.is_some());
+                continue;
+            };
+            let shown = format!(
+                "{:02x?} {} {} at {:x}: {insn:?}, {ours:x?}",
+                &bytes[..line.len],
+                line.name,
+                line.operands,
+                line.at
+            );
+            self.found.entry((what, line.name.clone())).or_insert(shown);
+        }
+    }
+}
+
+/// Random words, the same on every run; half of them begin as an instruction with a field.
+fn random(openings: &[u32], words: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    };
+    let mut code = Vec::new();
+    for _ in 0..words {
+        let mut word = (next() >> 16) as u32;
+        if next() >> 63 == 1 {
+            word = word & 0x03ff_ff80 | openings[(next() >> 33) as usize % openings.len()];
+        }
+        code.extend_from_slice(&word.to_le_bytes());
+    }
+    code
+}
+
+/// Executable sections of the programs at hand.
+fn sections(port: &Port) -> Vec<Vec<u8>> {
+    let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/kinds");
+    let mut files: Vec<PathBuf> = port.seeds.iter().map(|n| kinds.join(n)).collect();
+    if let Some(corpora) = std::env::var_os("ELFDELTA_CORPORA") {
+        let pairs = fs::read_dir(corpora)
+            .expect("ELFDELTA_CORPORA names a folder")
+            .flatten();
+        files.extend(pairs.flat_map(|pair| [pair.path().join("old"), pair.path().join("new")]));
+    }
+    let mut found = Vec::new();
+    for file in files.iter().filter(|f| f.is_file()) {
+        let bytes = fs::read(file).unwrap();
+        let Ok(elf) = goblin::elf::Elf::parse(&bytes) else {
+            continue;
+        };
+        let class = if elf.is_64 { 2 } else { 1 };
+        if Machine::from_elf(elf.header.e_machine, class, elf.little_endian) == Some(port.machine) {
+            let executable = elf.section_headers.iter().filter(|s| s.is_executable());
+            found.extend(executable.filter_map(|s| Some(bytes.get(s.file_range()?)?.to_vec())));
+        }
+    }
+    found
+}
+
+#[test]
+fn instructions_decode_as_the_oracle_says() {
+    for port in PORTS {
+        let mut differences = Differences::default();
+        for code in [vec![random(port.openings, 100_000)], sections(port)].concat() {
+            let Some(lines) = disassembled(port, &code) else {
+                println!("skipped: no objdump for {:?} is installed", port.machine);
+                break;
+            };
+            differences.compare(port, &code, &lines);
+        }
+        let Differences {
+            checked,
+            branches,
+            pairs,
+            found,
+        } = differences;
+        println!(
+            "{:?}: {checked} instructions, {branches} branches, {pairs} halves of addresses",
+            port.machine
+        );
+        assert!(found.is_empty(), "{:?}: {found:#?}", port.machine);
+        assert!(checked == 0 || branches > 1000 && pairs > 10);
+    }
+}
