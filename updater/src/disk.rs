@@ -168,10 +168,18 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     if bytes.len() as u64 > limit {
         return Err(Error::io(
             format!("read {}", path.display()),
-            io::Error::other(format!("it has more than {limit} bytes")),
+            io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {limit} bytes"),
+            ),
         ));
     }
     Ok(Some(bytes))
+}
+
+/// Has the next reading of a file that was synced come from the disk, where the system can.
+pub fn forget_cached(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 /// Makes a directory and its parents.

@@ -5,7 +5,7 @@ use crate::error::Doing;
 use crate::{Error, Result, Watch};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub trait Store: std::marker::Sync {
     fn flush(&self) -> Result<()>;
     /// A file to be read forward; `None` if it does not exist.
     fn open(&self, path: &str) -> Result<Option<File>>;
-    /// The whole file; `None` if it does not exist. Fails above `limit` bytes.
+    /// The whole file; `None` if it does not exist. One of more than `limit` bytes is not what was stored.
     fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>>;
     /// Length in bytes; `None` if it does not exist.
     fn size(&self, path: &str) -> Result<Option<u64>>;
@@ -152,7 +152,7 @@ impl Store for LocalStore {
     fn open(&self, path: &str) -> Result<Option<File>> {
         let open = |full: &Path| match File::open(full) {
             Ok(file) => Ok(Some(file)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).doing("open", full),
         };
         match open(&self.at(path))? {
@@ -162,16 +162,24 @@ impl Store for LocalStore {
         }
     }
     fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        match disk::read(&self.at(path), limit)? {
+        let read = |full: &Path| {
+            disk::read(full, limit).map_err(|e| match e {
+                Error::Io { source, .. } if source.kind() == ErrorKind::FileTooLarge => {
+                    Error::DamagedRepository(format!("{path} ({source})"))
+                }
+                e => e,
+            })
+        };
+        match read(&self.at(path))? {
             // It may have got its name between the look at the list and the read.
-            None => disk::read(&self.root.join(path), limit),
+            None => read(&self.root.join(path)),
             found => Ok(found),
         }
     }
     fn size(&self, path: &str) -> Result<Option<u64>> {
         let size = |full: &Path| match fs::metadata(full) {
             Ok(m) => Ok(Some(m.len())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).doing("read", path),
         };
         match size(&self.at(path))? {

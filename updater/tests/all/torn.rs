@@ -1,7 +1,7 @@
 //! Bytes that go bad on the farm's disk: noticed before anything new is signed, found by `verify`, put right by `repair`.
 
 use crate::world::{World, noise, runs, update, write};
-use elfup::farm::{Repair, Verify, repair, verify};
+use elfup::farm::{Repair, Verify, export, repair, verify};
 use elfup::store::{LocalStore, Store};
 use elfup::{Error, Quiet, Result, Watch};
 use std::fs;
@@ -230,4 +230,69 @@ fn verifying_goes_on_where_it_was_stopped_and_takes_samples() -> Result<()> {
     let sample = verify(&sample, &Quiet)?;
     assert!((10..250).contains(&sample.checked), "{}", sample.checked);
     Ok(())
+}
+
+fn exported(world: &World, stick: &Path) -> Result<u64> {
+    export(&world.repo(), &World::follow(), None, stick, &Quiet)
+}
+
+/// What a stick carries is read back: nothing wrong in the repository is handed on, nothing wrong on it stays.
+#[test]
+fn a_turned_bit_is_neither_copied_to_a_stick_nor_left_there() {
+    let world = published();
+    let stick = world.path("stick");
+    exported(&world, &stick).unwrap();
+    copy(&stick, &world.path("good-stick"));
+    copy(&world.repo(), &world.path("mirror"));
+    let store = LocalStore::new(&stick);
+    let dirs = ["blobs", "packs", "steps", "manifests", "channels", "tuf"];
+    let all: Vec<String> = dirs.iter().flat_map(|d| store.list(d).unwrap()).collect();
+    let kinds = all.iter().map(|p| p.split('/').next().unwrap());
+    assert_eq!(kinds.collect::<std::collections::BTreeSet<_>>().len(), 6);
+    let damage: [fn(&Path); 4] = [
+        turn_a_bit,
+        |path| fs::write(path, &fs::read(path).unwrap()[..9]).unwrap(),
+        |path| fs::write(path, [fs::read(path).unwrap(), b"x".to_vec()].concat()).unwrap(),
+        |path| {
+            fs::remove_file(path).unwrap();
+            write(path.join("other"), "a directory");
+        },
+    ];
+    for path in all {
+        let kinds = if path.starts_with("tuf/") { 3 } else { 4 };
+        for (kind, damage) in damage[..kinds].iter().enumerate() {
+            damage(&stick.join(&path));
+            exported(&world, &stick).unwrap_or_else(|e| panic!("{path} {kind}: {e}"));
+            crate::world::assert_same(&world.path("good-stick"), &stick);
+        }
+        // Metadata that the newest does not lead to harms nobody.
+        let led = |found: Vec<String>| found.iter().any(|w| w.starts_with(path.as_str()));
+        for damage in &damage[..3] {
+            damage(&world.repo().join(&path));
+            if led(wrong(&world)) {
+                fs::remove_dir_all(&stick).unwrap();
+                let refusal = exported(&world, &stick).unwrap_err();
+                let told = refusal.to_string();
+                assert!(matches!(refusal, Error::DamagedRepository(_)), "{path}: {told}");
+                assert!(
+                    told.contains(path.as_str()) && told.contains("farm repair"),
+                    "{told}"
+                );
+                assert!(!stick.join("tuf/timestamp.json").exists(), "{path}");
+                if !path.ends_with("timestamp.json") {
+                    let report = repair(&repairing(&world, &[], &["mirror"]), &Quiet).unwrap();
+                    assert!(report.left.is_empty(), "{path}: {:?}", report.left);
+                }
+            } else {
+                assert!(path.starts_with("tuf/"), "{path}");
+            }
+            copy(&world.path("mirror"), &world.repo());
+            copy(&world.path("good-stick"), &stick);
+        }
+    }
+    // What a good stick has is good enough where the repository went bad since.
+    let blob = store.list("blobs").unwrap().remove(0);
+    turn_a_bit(&world.repo().join(blob));
+    exported(&world, &stick).unwrap();
+    crate::world::assert_same(&world.path("good-stick"), &stick);
 }
