@@ -1,5 +1,6 @@
 //! The commands of the farm.
 
+use super::access::AccessArgs;
 use super::show::{bytes, json};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand};
@@ -223,6 +224,8 @@ pub enum Farm {
         /// A mirror: a directory or an address; may be given several times.
         #[arg(long)]
         from: Vec<String>,
+        #[command(flatten)]
+        access: AccessArgs,
         /// Threads (0: one a core).
         #[arg(long, default_value_t = 0)]
         threads: usize,
@@ -391,6 +394,7 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             repo,
             tree,
             from,
+            access,
             threads,
             json,
         } => {
@@ -398,6 +402,7 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
                 repo,
                 trees: tree,
                 sources: from,
+                access: access.get()?,
                 threads,
             };
             return repaired(&farm::repair(&options, watch)?, json, watch);

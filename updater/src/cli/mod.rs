@@ -1,5 +1,6 @@
 //! Arguments, exit codes, and what both halves of the command share.
 
+mod access;
 mod apart;
 #[cfg(feature = "dbus")]
 mod bus;

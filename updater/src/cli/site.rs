@@ -224,16 +224,12 @@ fn say(event: &Event) {
     }
 }
 
-/// The site is used from other directories.
-fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(&path).map_err(|e| Error::io(format!("find {}", path.display()), e))
-}
-
 fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
     let health = a.health.map(|command| Health {
         command: command.split_whitespace().map(str::to_owned).collect(),
         timeout: a.health_timeout,
     });
+    let access = a.access.get()?;
     let config = Config {
         objective: a.objective.into(),
         memory: a.memory << 20,
@@ -247,9 +243,9 @@ fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
         health,
         fixed: a.fixed,
         seeds: a.seed,
-        ca: a.ca.map(absolute).transpose()?,
-        header_file: a.header_file.map(absolute).transpose()?,
-        netrc: a.netrc.map(absolute).transpose()?,
+        ca: access.ca,
+        header_file: access.header_file,
+        netrc: access.netrc,
         ..Config::new(a.follow.get()?, a.source)
     };
     Site::init(dir, &config, &read(&a.root)?)?;

@@ -14,7 +14,8 @@ use crate::trust::{Fetch, Signer};
 use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -138,6 +139,8 @@ pub struct Repair {
     pub trees: Vec<PathBuf>,
     /// Mirrors: directories or `http://` addresses.
     pub sources: Vec<String>,
+    /// How mirrors are reached.
+    pub access: Access,
     /// Threads (0: one for each core).
     pub threads: usize,
 }
@@ -155,7 +158,11 @@ pub struct Repaired {
 pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
     let store = LocalStore::new(&o.repo);
     let _lock = Lock::take(&o.repo.join("work/lock"))?;
-    let sources = source::open(&o.sources, &Access::default())?;
+    let sources = source::open(&o.sources, &o.access)?;
+    let sources = Mirrors {
+        sources: &sources,
+        told: RefCell::default(),
+    };
     let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
     let mut report = Repaired::default();
     repair_metadata(&store, &sources, &mut report, watch)?;
@@ -190,7 +197,7 @@ pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
 /// not taken: a mirror's may be older than what sites have seen.
 fn repair_metadata(
     store: &dyn Store,
-    sources: &Sources,
+    mirrors: &Mirrors,
     report: &mut Repaired,
     watch: &dyn Watch,
 ) -> Result<()> {
@@ -203,12 +210,13 @@ fn repair_metadata(
             Err(e) => return Err(e),
         };
         let next = tried.entry(path.clone()).or_insert(0);
-        if *next >= sources.len() {
+        let index = *next;
+        if index >= mirrors.sources.len() {
             return Ok(());
         }
-        let bytes = sources.one(*next, watch).fetch(&path, LIMIT);
         *next += 1;
-        if let Ok(Some(bytes)) = bytes {
+        let bytes = mirrors.sources.one(index, watch).fetch(&path, LIMIT);
+        if let Some(bytes) = mirrors.heard(index, bytes, watch)?.flatten() {
             store.replace(&path, &bytes)?;
             report.repaired.retain(|p| *p != path);
             report.repaired.push(path);
@@ -216,7 +224,27 @@ fn repair_metadata(
     }
 }
 
-fn from_sources(store: &dyn Store, sources: &Sources, item: &Item, watch: &dyn Watch) -> Result<bool> {
+/// Mirrors, and those of them whose failure was told.
+struct Mirrors<'a> {
+    sources: &'a Sources,
+    told: RefCell<BTreeSet<usize>>,
+}
+
+impl Mirrors<'_> {
+    /// What a mirror brought; of its failures the first is told, as the reason for what is left.
+    fn heard<T>(&self, index: usize, result: Result<T>, watch: &dyn Watch) -> Result<Option<T>> {
+        match result {
+            Ok(found) => return Ok(Some(found)),
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(e) if self.told.borrow_mut().insert(index) => watch.note(&e.to_string()),
+            Err(e) => watch.detail(&e.to_string()),
+        }
+        Ok(None)
+    }
+}
+
+fn from_sources(store: &dyn Store, mirrors: &Mirrors, item: &Item, watch: &dyn Watch) -> Result<bool> {
+    let sources = mirrors.sources;
     for index in 0..sources.len() {
         let mut scratch = store.scratch()?;
         let limit = item.length.unwrap_or(LIMIT);
@@ -228,12 +256,7 @@ fn from_sources(store: &dyn Store, sources: &Sources, item: &Item, watch: &dyn W
             }
             scratch.write_all(part).doing("write", "a scratch file")
         });
-        match read {
-            Ok(true) => {}
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
-            _ => continue,
-        }
-        if put_right(store, item, scratch, watch)? {
+        if mirrors.heard(index, read, watch)? == Some(true) && put_right(store, item, scratch, watch)? {
             return Ok(true);
         }
     }

@@ -119,8 +119,13 @@ fn files_with_credentials_are_for_their_owner() {
 }
 
 fn elfup(site: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let site = ["site", "--site", site.to_str().unwrap()];
+    command(&[&site[..], args].concat(), environment)
+}
+
+fn command(args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
-    command.args(["--verbose", "site", "--site"]).arg(site).args(args);
+    command.arg("--verbose").args(args);
     for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
@@ -150,6 +155,72 @@ fn credentials_are_never_told() {
     for text in state.chain([told, format!("{output:?}")]) {
         assert!(!text.contains("s3cret") && !text.contains("bWU6"), "{text}");
     }
+}
+
+/// A mirror of the repository, which then has a wrong byte; mends it from there and tells how that ended.
+fn repairs(world: &World, mirror: &str, options: &[&str], environment: &[(&str, &str)]) -> Output {
+    let good = elfup::store::LocalStore::new(&world.path("mirror"));
+    let blob = elfup::store::Store::list(&good, "blobs").unwrap().remove(0);
+    let mut bytes = std::fs::read(world.path("mirror").join(&blob)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(world.repo().join(&blob), bytes).unwrap();
+    let repo = world.repo();
+    let repair = [
+        "farm",
+        "repair",
+        "--repo",
+        repo.to_str().unwrap(),
+        "--from",
+        mirror,
+    ];
+    let output = command(&[&repair[..], options].concat(), environment);
+    let now = std::fs::read(world.repo().join(&blob)).unwrap();
+    let good = now == std::fs::read(world.path("mirror").join(&blob)).unwrap();
+    assert_eq!(output.status.code(), Some(if good { 0 } else { 7 }), "{output:?}");
+    output
+}
+
+fn mirrored() -> World {
+    let world = published();
+    let mut copy = Command::new("cp");
+    let copied = copy
+        .arg("-a")
+        .arg(world.repo())
+        .arg(world.path("mirror"))
+        .status();
+    assert!(copied.unwrap().success());
+    world
+}
+
+/// What is asked of a site's mirrors can be asked of those that a farm is repaired from.
+#[test]
+fn a_farm_is_repaired_from_private_mirrors() {
+    let world = mirrored();
+    let headers = private(world.path("headers"), "Authorization: Bearer s3cret\n");
+    let netrc = private(world.path("netrc"), "machine 127.0.0.1 login me password s3cret");
+    let bearer = guarded(world.path("mirror"), "authorization", "Bearer s3cret", None);
+    let basic = guarded(world.path("mirror"), "authorization", BASIC, None);
+    let refused = repairs(&world, &bearer.url, &[], &[]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("401") && told.contains("--header-file"), "{told}");
+    for (mirror, option, file) in [
+        (&bearer.url, "--header-file", &headers),
+        (&basic.url, "--netrc", &netrc),
+    ] {
+        let output = repairs(&world, mirror, &[option, file.to_str().unwrap()], &[]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(!format!("{output:?}").contains("s3cret"));
+    }
+    let away = [("http_proxy", basic.url.as_str())];
+    let output = repairs(&world, "http://repo.invalid", &[], &away);
+    assert_eq!(output.status.code(), Some(7));
+    let asked = |rogue: &Rogue| rogue.asks().last().unwrap().path.clone();
+    assert!(
+        asked(&basic).starts_with("http://repo.invalid/blobs/"),
+        "{}",
+        asked(&basic)
+    );
 }
 
 #[test]
@@ -274,7 +345,7 @@ fn tls_server(world: &World) -> Option<(Ended, u16)> {
     }
     let child = Command::new("python3")
         .args(["-c", TLS_SERVER])
-        .current_dir(world.repo())
+        .current_dir(world.path("mirror"))
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -304,7 +375,7 @@ fn tunnel(a: &TcpStream, b: &TcpStream) -> std::io::Result<()> {
 #[cfg(feature = "tls")]
 #[test]
 fn https_with_its_own_authority_through_a_proxy() {
-    let world = published();
+    let world = mirrored();
     let Some((_server, port)) = tls_server(&world) else {
         return;
     };
@@ -321,6 +392,14 @@ fn https_with_its_own_authority_through_a_proxy() {
         elfup(&world.path(name), &["update"], &[("https_proxy", &proxy.url)])
     };
     let output = run("trusting", Some(world.path("cert.pem")));
+    assert!(output.status.success(), "{output:?}");
+    let (ca, through) = (world.path("cert.pem"), [("https_proxy", proxy.url.as_str())]);
+    let output = repairs(
+        &world,
+        "https://repo.test",
+        &["--ca", ca.to_str().unwrap()],
+        &through,
+    );
     assert!(output.status.success(), "{output:?}");
     // By the system's authorities it is a stranger.
     let output = run("strange", None);

@@ -78,16 +78,21 @@ fn small() -> World {
 
 /// Runs the command with one fault. `None`: it ended by itself before the fault, so the sweep is over.
 fn with_fault(arguments: &[&str], calls: &str, fault: &str, n: usize, dropped: &str) -> Option<bool> {
+    faulty(arguments, &[(calls, &format!("{fault}:when={n}"))], dropped)
+}
+
+/// The same with several, each as calls and what befalls them. Signals that do not kill are no faults.
+fn faulty(arguments: &[&str], faults: &[(&str, &str)], dropped: &str) -> Option<bool> {
     let log = tempfile::NamedTempFile::new().unwrap();
+    let calls: Vec<&str> = faults.iter().map(|(calls, _)| *calls).collect();
+    let injections = faults
+        .iter()
+        .map(|(calls, what)| format!("inject={calls}:{what}"));
+    let all = std::iter::once(format!("trace={}", calls.join(","))).chain(injections);
     let output = Command::new("strace")
         .args(["-f", "-o"])
         .arg(log.path())
-        .args([
-            "-e",
-            &format!("trace={calls}"),
-            "-e",
-            &format!("inject={calls}:{fault}:when={n}"),
-        ])
+        .args(all.flat_map(|e| ["-e".to_owned(), e]))
         .arg(ELFUP)
         .args(arguments)
         .env("RAYON_NUM_THREADS", "1")
@@ -118,6 +123,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// Sweeps one command: `reset` before every point, `check` after it.
 fn sweep(arguments: &[&str], reset: &dyn Fn(), check: &dyn Fn(&str)) {
+    sweep_with(arguments, None, reset, check);
+}
+
+/// The same with something else, as call and injection, that befalls the command at every point.
+fn sweep_with(arguments: &[&str], also: Option<(&str, &str)>, reset: &dyn Fn(), check: &dyn Fn(&str)) {
     let mut points = 0;
     let mut calls = CHANGING.to_vec();
     // A publish opens thousands of files to read; its writes are swept by the other calls.
@@ -129,7 +139,9 @@ fn sweep(arguments: &[&str], reset: &dyn Fn(), check: &dyn Fn(&str)) {
             let mut n = 1;
             loop {
                 reset();
-                if with_fault(arguments, call, fault, n, "").is_none() {
+                let what = format!("{fault}:when={n}");
+                let faults = [&[(call, what.as_str())], also.as_slice()].concat();
+                if faulty(arguments, &faults, "").is_none() {
                     break;
                 }
                 check(&format!("{arguments:?}: {fault} at {call} {n}"));

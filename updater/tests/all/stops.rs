@@ -269,6 +269,7 @@ fn repair(w: &World, trees: Vec<std::path::PathBuf>, sources: Vec<String>, watch
         repo: w.repo(),
         trees,
         sources,
+        access: elfup::source::Access::default(),
         threads: 1,
     };
     let repaired = farm::repair(&options, watch)?;

@@ -44,6 +44,7 @@ fn repairing(world: &World, trees: &[&str], sources: &[&str]) -> Repair {
             .iter()
             .map(|s| world.path(s).to_str().unwrap().into())
             .collect(),
+        access: elfup::source::Access::default(),
         threads: 1,
     }
 }

@@ -1,5 +1,6 @@
 //! What may be asked of a site.
 
+use super::super::access::AccessArgs;
 use super::super::farm::FollowArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use elfup::apart::Sandbox;
@@ -183,15 +184,8 @@ pub(super) struct Init {
     /// Absolute path where the running tree must be, on the same filesystem; otherwise it is behind `current`.
     #[arg(long)]
     pub(super) fixed: Option<PathBuf>,
-    /// Certificate authorities for https instead of the system's (PEM).
-    #[arg(long, value_name = "FILE")]
-    pub(super) ca: Option<PathBuf>,
-    /// Headers for a private repository, `Name: value` a line, below `[https://host]` if there are several hosts.
-    #[arg(long, value_name = "FILE")]
-    pub(super) header_file: Option<PathBuf>,
-    /// Users and passwords by host, in the format of `.netrc`.
-    #[arg(long, value_name = "FILE")]
-    pub(super) netrc: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
     /// Directory whose files may serve as bases, such as an older installation.
     #[arg(long)]
     pub(super) seed: Vec<PathBuf>,

@@ -6,6 +6,7 @@ use elfup::Quiet;
 use elfup::farm::{Verify, verify};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 fn text(world: &World, name: &str) -> String {
     world.path(name).to_str().unwrap().to_owned()
@@ -91,6 +92,47 @@ fn farm_repair_survives_every_point() {
         again(&repair, at);
         is_whole(&world.repo(), at);
         follows(&world, &repo, at);
+    });
+}
+
+/// A verification that is told to stop keeps its place, and is struck while it does.
+#[test]
+fn farm_verify_survives_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = small();
+    for i in 0..300 {
+        write(world.path("one").join(format!("many/{i}")), format!("file {i}"));
+    }
+    world.publish("r1", "one").unwrap();
+    let blob = elfup::store::Store::list(&elfup::store::LocalStore::new(&world.repo()), "blobs").unwrap();
+    write(world.repo().join(blob.last().unwrap()), "bad");
+    copy(&world.repo(), &world.path("saved"));
+    let repo = text(&world, "repo");
+    let verify = [
+        "farm",
+        "verify",
+        "--repo",
+        &repo,
+        "--threads",
+        "1",
+        "--resume",
+        "--json",
+    ];
+    // Reading hundreds of files takes more openings than all before it.
+    let stop = ("openat", "signal=TERM:when=200");
+    assert!(super::faulty(&verify, &[stop], "").is_none());
+    let progress = world.repo().join("work/verify.json");
+    assert!(progress.exists());
+    let reset = || copy(&world.path("saved"), &world.repo());
+    super::sweep_with(&verify, Some(stop), &reset, &|at| {
+        let rest = Command::new(super::ELFUP).args(verify).output().unwrap();
+        assert_eq!(rest.status.code(), Some(7), "{at}: {rest:?}");
+        let told: serde_json::Value = serde_json::from_slice(&rest.stdout).unwrap();
+        assert_eq!(told["checked"], told["files"], "{at}: {told}");
+        assert_eq!(told["wrong"].as_array().map(Vec::len), Some(1), "{at}: {told}");
+        assert!(!progress.exists(), "{at}");
     });
 }
 
