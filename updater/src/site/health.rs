@@ -94,7 +94,7 @@ impl Site {
             // The note of the trial stays: the next command goes on with it.
             Verdict::Interrupted => return Err(Error::Cancelled),
             Verdict::None(why) => Some(Error::NoVerdict(why)),
-            Verdict::Failed(why) => Some(Error::Unhealthy(why)),
+            Verdict::Failed(why) | Verdict::Killed(why) => Some(Error::Unhealthy(why)),
         };
         if let Some(failed) = failed {
             match self.bring(&old, watch) {
@@ -137,6 +137,8 @@ enum Verdict {
     Failed(String),
     /// It could not be started, or somebody else ended it: nothing is known of the release.
     None(String),
+    /// It was killed, as the kernel does where memory is short.
+    Killed(String),
     /// A stop was asked for meanwhile.
     Interrupted,
 }
@@ -145,8 +147,21 @@ enum Verdict {
 const GRACE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 
-/// Runs the command in a process group of its own, so that nothing of it outlives the check.
+/// Lets the command answer. One that the kernel killed, as it does where memory is short, is asked once more: the
+/// first time somebody else may have used the memory up, the second time it is the release's.
 fn ask(health: &Health, tree: &Path, watch: &dyn Watch) -> Verdict {
+    match ask_once(health, tree, watch) {
+        Verdict::Killed(why) => watch.note(&format!("health check: {why}; asking once more")),
+        verdict => return verdict,
+    }
+    match ask_once(health, tree, watch) {
+        Verdict::Killed(why) => Verdict::Failed(format!("{why}, twice")),
+        verdict => verdict,
+    }
+}
+
+/// Runs the command in a process group of its own, so that nothing of it outlives the check.
+fn ask_once(health: &Health, tree: &Path, watch: &dyn Watch) -> Verdict {
     let Some((program, arguments)) = health.command.split_first() else {
         return Verdict::Healthy;
     };
@@ -185,12 +200,14 @@ fn ask(health: &Health, tree: &Path, watch: &dyn Watch) -> Verdict {
 /// A command that ended badly: by itself, or in the same stop that is about to reach us.
 fn ended(program: &str, status: ExitStatus, watch: &dyn Watch) -> Verdict {
     use rustix::process::Signal;
+    // A shell tells by its exit code what ended its last command.
+    let signal = status.signal().or(status.code().map(|code| code - 128));
     let sent = [Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw);
-    if !status.signal().is_some_and(|s| sent.contains(&s)) {
-        return if watch.cancelled() {
-            Verdict::Interrupted
-        } else {
-            Verdict::Failed(status.to_string())
+    if !signal.is_some_and(|s| sent.contains(&s)) {
+        return match signal == Some(Signal::KILL.as_raw()) {
+            _ if watch.cancelled() => Verdict::Interrupted,
+            true => Verdict::Killed(format!("{program} was killed ({status})")),
+            false => Verdict::Failed(status.to_string()),
         };
     }
     let end = Instant::now() + GRACE;

@@ -162,6 +162,42 @@ fn a_command_without_a_verdict_blames_nobody() {
     assert_eq!(runs(&site), "r2");
 }
 
+/// The kernel kills where memory is short, whoever has used it up; a shell tells of it by its exit code.
+#[test]
+fn a_killed_command_is_asked_once_more() {
+    for killed in ["kill -KILL $$", "sh -c 'kill -KILL $$'; exit $?"] {
+        let (world, site) = on_trial("true");
+        let mut config = site.config.clone();
+        drop(site);
+        let mark = world.path("mark");
+        let scripts = [
+            format!("echo >> {}; {killed}", mark.display()),
+            format!("test -e {0} || {{ echo > {0}; {killed}; }}", mark.display()),
+        ];
+        for (times, script) in scripts.into_iter().enumerate() {
+            let command = vec!["sh".into(), "-c".into(), script];
+            config.health = Some(Health { command, timeout: 60 });
+            config.save(&world.path("site/site.json")).unwrap();
+            let site = Site::open(&world.path("site")).unwrap();
+            let again = UpdateOptions {
+                again: true,
+                ..UpdateOptions::default()
+            };
+            let result = site.update(&again, &Quiet);
+            if times == 0 {
+                assert!(matches!(result, Err(Error::Unhealthy(_))), "{killed}: {result:?}");
+                assert_eq!(fs::read_to_string(&mark).unwrap(), "\n\n", "{killed}");
+                assert_eq!(runs(&site), "r1");
+                assert!(matches!(update(&site), Err(Error::Unhealthy(_))));
+                fs::remove_file(&mark).unwrap();
+            } else {
+                result.unwrap();
+                assert_eq!(runs(&site), "r2", "{killed}");
+            }
+        }
+    }
+}
+
 /// The command itself, as a service manager stops it.
 #[test]
 fn a_terminated_update_is_healthy_with_the_next_one() {
