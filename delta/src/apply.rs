@@ -212,10 +212,7 @@ impl Patch<'_> {
         threads: usize,
     ) -> Result<(Scripts<'b>, Vec<Part>)> {
         let header = self.header();
-        let mut io = Io {
-            streams: Streams::new(1, |id| self.reader(id, 0, account))?,
-            account,
-        };
+        let mut io = self.tellers(account)?;
         if header.method == Method::Bytes {
             return Ok((code_file(&mut io, view, header.new_len, None)?, Vec::new()));
         }
@@ -226,6 +223,12 @@ impl Patch<'_> {
         let segments = PatchSegments { patch: self, threads };
         let scripts = code_image(&mut io, Some(&segments), &old, header.new_len, None)?;
         Ok((scripts, io.streams.take_parts()))
+    }
+
+    /// The streams of an image, or of all images of a group, from their start.
+    fn tellers<'b>(&'b self, account: &'b Budget<'b>) -> Result<Io<'b, StreamReader<'b>>> {
+        let streams = Streams::new(1, |id| self.reader(id, 0, account))?;
+        Ok(Io { streams, account })
     }
 
     /// A reader of a stream, of which there is one for each segment if it is of that kind.

@@ -3,7 +3,12 @@
 //! Memory is counted by what structures hold in elements of fixed size, so that every machine counts alike: the
 //! encoder declares the most that its own check held, and a decoder refuses what needs more than was declared.
 
+mod kept;
+
+pub use kept::{Keep, Lent};
+
 use crate::{Error, Progress, Silent, Stage, error::Result};
+use kept::Kept;
 use std::cell::Cell;
 
 /// Units of work between two looks at whether the caller wants to go on.
@@ -26,6 +31,7 @@ pub struct Budget<'p> {
     /// Where in the stage the caller is next told, and how far apart.
     next: Cell<u64>,
     step: Cell<u64>,
+    kept: Kept,
     progress: &'p dyn Progress,
 }
 
@@ -43,6 +49,7 @@ impl<'p> Budget<'p> {
             cancelled: Cell::new(false),
             next: Cell::new(0),
             step: Cell::new(0),
+            kept: Kept::default(),
             progress,
         }
     }

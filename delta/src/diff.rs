@@ -284,6 +284,16 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Re
     Ok((header, bodies))
 }
 
+/// What became of an image that was to be told.
+enum Told {
+    /// It was told.
+    Image,
+    /// One of the files is not one, and no stream knows of it.
+    Nothing,
+    /// A model was defeated half-way.
+    Half,
+}
+
 /// Bytes that may differ in place before a file is not worth telling as the old one with corrections.
 const FEW: usize = 1 << 12;
 
@@ -299,25 +309,33 @@ impl Job<'_> {
     /// The patch by the stages for ELF files, if both are such.
     fn elf(&self) -> Result<Option<Draft>> {
         let account = Budget::unlimited(self.progress);
-        let (old, new) = (self.old, self.new);
-        let (old_view, new_view) = (FileView::new(&old, &account)?, FileView::new(&new, &account)?);
-        let Some(old_image) = OldImage::read(&old_view)? else {
-            return Ok(None);
-        };
-        let Some(plan) = plan(&old_image, old, &new_view, new, self.options, self.progress)? else {
-            return Ok(None);
-        };
         let mut io = Io {
             streams: writers(self.options.profile, self.options.segments)?,
             account: &account,
         };
-        let done = code_image(&mut io, None, &old_image, self.header.new_len, Some(&plan)).map(drop);
-        drop((plan, old_image));
+        match self.image(&mut io)? {
+            Told::Image => finish(&self.header, Method::Image, io.streams).map(Some),
+            Told::Nothing | Told::Half => Ok(None),
+        }
+    }
+
+    /// Tells the new file through the stages, if both are ELF files.
+    fn image(&self, io: &mut Io<StreamWriter>) -> Result<Told> {
+        let account = io.account;
+        let (old, new) = (self.old, self.new);
+        let (old_view, new_view) = (FileView::new(&old, account)?, FileView::new(&new, account)?);
+        let Some(old_image) = OldImage::read(&old_view)? else {
+            return Ok(Told::Nothing);
+        };
+        let Some(plan) = plan(&old_image, old, &new_view, new, self.options, self.progress)? else {
+            return Ok(Told::Nothing);
+        };
+        let done = code_image(io, None, &old_image, self.header.new_len, Some(&plan)).map(drop);
         match (done, account.cause()) {
             (_, Some(cause)) => Err(cause),
-            (Ok(()), None) => finish(&self.header, Method::Image, io.streams).map(Some),
+            (Ok(()), None) => Ok(Told::Image),
             // A file that defeats a model is no reason to fail.
-            (Err(_), None) => Ok(None),
+            (Err(_), None) => Ok(Told::Half),
         }
     }
 

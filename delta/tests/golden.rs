@@ -79,6 +79,14 @@ fn golden() -> Vec<Golden> {
         add(&format!("{name}-fast"), &old, &new, fast);
         add(&format!("{name}-segments"), &old, &new, segments);
     }
+    // Programs behind each other, whose models go on from one to the next.
+    let kinds = ["elf/tiny", "kinds/cxx", "kinds/rust", "kinds/object"];
+    let [old, new] = [1, 2].map(|n| {
+        let file = |kind: &str| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap();
+        kinds.map(file).concat()
+    });
+    add("group", &old, &new, plain);
+    add("group-fast", &old, &new, fast);
     // Code that nothing explains, so much of it that old and new code are looked up for what follows.
     let seed = |name: &str| fs::read(seeds.join(name)).unwrap();
     add("strangers", &seed("elf/tiny-1"), &seed("kinds/go-2"), plain);

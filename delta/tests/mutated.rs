@@ -29,7 +29,7 @@ const PAIRS: [(&str, [&[u8]; 2]); 8] = [
 ];
 
 const LIMITS: Limits = Limits::new()
-    .memory(64 << 20)
+    .memory(96 << 20)
     .scratch(16 << 20)
     .output(1 << 20)
     .work_per_byte(256)
@@ -145,8 +145,12 @@ fn peak() -> u64 {
 #[test]
 fn damaged_patches_of_real_files_end_in_an_error_or_the_right_file() {
     let mut random = Random(5);
+    // And all of them behind each other.
+    let [first, second] = [0, 1].map(|side| PAIRS.map(|(_, pair)| pair[side]).concat());
+    let group = ("a group", [&first[..], &second[..]]);
     let all: Vec<_> = PAIRS
         .iter()
+        .chain([&group])
         .flat_map(|(kind, [a, b])| [(*kind, *a, *b), (*kind, *b, *a)])
         .flat_map(|(kind, old, new)| patches(old, new).into_iter().map(move |p| (kind, old, new, p)))
         .collect();

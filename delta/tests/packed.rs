@@ -299,3 +299,74 @@ fn altered_patches_are_errors() {
         assert!(apply(&old, &patch[..at], limits).is_err(), "cut at {at}");
     }
 }
+
+/// A program, and the same with other data behind its code.
+fn programs(name: &str) -> [Vec<u8>; 2] {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/kinds");
+    [1, 2].map(|n| std::fs::read(seeds.join(format!("{name}-{n}"))).unwrap())
+}
+
+#[test]
+fn models_go_on_from_program_to_program() {
+    let alone: Vec<usize> = ["cxx", "rust"]
+        .map(programs)
+        .iter()
+        .map(|[old, new]| diff(old, new).len())
+        .collect();
+    // A second one like each, which is another file all the same.
+    let like = |file: &[u8]| {
+        let mut file = file.to_vec();
+        let end = file.len() - 1;
+        file[end] ^= 1;
+        file[9] ^= 1;
+        file
+    };
+    let sides = [0, 1].map(|side| {
+        let [cxx, rust] = ["cxx", "rust"].map(|name| programs(name)[side].clone());
+        [&cxx[..], &like(&cxx), &rust, &like(&rust)].concat()
+    });
+    let patch = diff(&sides[0], &sides[1]);
+    assert_eq!(method(&patch), Method::Packed);
+    let once: usize = alone.iter().sum();
+    assert!(patch.len() * 4 < once * 5, "{} bytes for {once}", patch.len());
+}
+
+#[test]
+fn a_group_that_lies_is_damage() {
+    let [old, new] = [0, 1].map(|side| {
+        ["cxx", "object", "rust"]
+            .map(|name| programs(name)[side].clone())
+            .concat()
+    });
+    let patch = diff(&old, &new);
+    let parsed = Patch::parse(&patch).unwrap();
+    let whole: Vec<_> = parsed
+        .streams()
+        .iter()
+        .map(|s| (s.id, s.coding, s.decoded, s.bytes.to_vec()))
+        .collect();
+    assert!(whole.len() > 4, "its images are told in streams of the whole");
+    for at in 0..whole.len() {
+        let mut bodies = whole.clone();
+        let half = bodies[at].3.len() / 2;
+        bodies[at].3.truncate(half);
+        let lying = container::write(parsed.header(), &bodies);
+        assert!(
+            apply(&old, &lying, Limits::new()).is_err(),
+            "stream {}",
+            bodies[at].0
+        );
+        bodies.remove(at);
+        let lying = container::write(parsed.header(), &bodies);
+        assert!(
+            apply(&old, &lying, Limits::new()).is_err(),
+            "without stream {}",
+            whole[at].0
+        );
+    }
+    let short = rewritten(&patch, |header| header.memory = 1 << 20);
+    assert!(matches!(
+        apply(&old, &short, Limits::new()),
+        Err(Error::DamagedPatch(_))
+    ));
+}

@@ -1,9 +1,13 @@
 //! A packed patch: the old file opened, its inside made into the new one stretch by stretch, and that closed.
 
 use crate::budget::{Budget, Held};
+use crate::code::StreamReader;
 use crate::container::{Coding, INSIDES, PLANS, Packing, Patch, Stretch, stretches};
 use crate::cursor::Cursor;
+use crate::file_view::FileView;
+use crate::layout::OldImage;
 use crate::packed::{Closer, Inside, Op, Plan, Scratch, Section, Side, open};
+use crate::pipeline::{Io, code_image};
 use crate::{Error, Part, ReadAt, Stage, error::Result};
 
 /// Writes the new file; gives the bytes of the patch by section.
@@ -23,6 +27,8 @@ pub(super) fn rebuild(
     let stretches = stretches(insides.bytes, packing)?;
     let inside = opened(&opening, old, packing, scratch, budget)?;
     let mut writer = Writer {
+        patch,
+        group: None,
         old: inside.read(),
         at: 0,
         stretches: stretches[1..].iter(),
@@ -34,7 +40,8 @@ pub(super) fn rebuild(
         parts: Vec::new(),
     };
     writer.go_on();
-    let rest = &stretches[0].patch;
+    let rest = stretches.first().and_then(|s| s.patch.as_ref());
+    let rest = rest.ok_or(Error::DamagedPatch("its insides are missing"))?;
     let parts = rest.write(inside.read(), budget, threads, &mut |piece| writer.rest(piece))?;
     writer.parts.extend(parts);
     writer.stretches()?;
@@ -94,8 +101,36 @@ fn opened<'b>(
     Ok(inside)
 }
 
+/// Makes the next image of a group.
+fn member<'b>(
+    group: &mut Io<'b, StreamReader<'b>>,
+    old: &dyn ReadAt,
+    len: u64,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Vec<Part>> {
+    let budget = group.account;
+    let view = FileView::new(old, budget)?;
+    let image = OldImage::read(&view)?;
+    let image = image.ok_or(Error::DamagedPatch(
+        "it takes a part of the old file for an ELF file that it is not",
+    ))?;
+    budget.keep(true);
+    let made = code_image(group, None, &image, len, None);
+    budget.keep(false);
+    let (recipes, _held) = made?;
+    drop(image);
+    budget.stage(Stage::Write, len);
+    for recipe in recipes {
+        recipe.run(&view, sink)?;
+    }
+    Ok(group.streams.take_parts())
+}
+
 /// The new inside on its way to be closed, put together from its stretches.
 struct Writer<'a, 's> {
+    patch: &'a Patch<'a>,
+    /// The streams of the group, once an image of it was told.
+    group: Option<Io<'a, StreamReader<'a>>>,
     old: &'a dyn ReadAt,
     at: u64,
     stretches: std::slice::Iter<'a, Stretch<'a>>,
@@ -133,15 +168,24 @@ impl Writer<'_, '_> {
                 from: stretch.old.start,
                 len: stretch.old.end - stretch.old.start,
             };
-            let (closer, sink, mut left) =
-                (&mut self.closer, &mut *self.sink, stretch.patch.header().new_len);
-            let parts = stretch
-                .patch
-                .write(&section, self.budget, self.threads, &mut |piece| {
-                    let damaged = Error::DamagedPatch("a stretch is longer than declared");
-                    left = left.checked_sub(piece.len() as u64).ok_or(damaged)?;
-                    closer.push(piece, sink)
-                })?;
+            let (closer, sink) = (&mut self.closer, &mut *self.sink);
+            let mut left = stretch.new.end - stretch.new.start;
+            let len = left;
+            let mut write = |piece: &[u8]| {
+                let damaged = Error::DamagedPatch("a stretch is longer than declared");
+                left = left.checked_sub(piece.len() as u64).ok_or(damaged)?;
+                closer.push(piece, sink)
+            };
+            let parts = match &stretch.patch {
+                Some(patch) => patch.write(&section, self.budget, self.threads, &mut write)?,
+                None => {
+                    let group = match &mut self.group {
+                        Some(group) => group,
+                        none => none.insert(self.patch.tellers(self.budget)?),
+                    };
+                    member(group, &section, len, &mut write)?
+                }
+            };
             if left > 0 {
                 return Err(Error::DamagedPatch("a stretch is shorter than declared"));
             }

@@ -34,6 +34,12 @@ macro_rules! symbols {
             }
         }
 
+        impl $crate::budget::Keep for $models {
+            fn memory(&self) -> u64 {
+                self.memory()
+            }
+        }
+
         #[allow(dead_code, reason = "not every grammar is asked for its memory, or has a small form")]
         #[allow(clippy::too_many_arguments, reason = "a symbol has as many as its contexts are made of")]
         impl $models {

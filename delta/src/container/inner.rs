@@ -12,18 +12,20 @@ pub struct Stretch<'a> {
     pub old: Range<u64>,
     /// Of the new inside; for the first stretch, all that the others leave.
     pub new: Range<u64>,
-    /// From the one to the other.
-    pub patch: Patch<'a>,
+    /// From the one to the other; none: an image of the group.
+    pub patch: Option<Patch<'a>>,
 }
 
 const SEGMENTED: u8 = 4;
 const METHOD: u8 = 3;
+/// In place of a method: the image is told in the streams of the whole patch, behind those before it.
+const GROUPED: u8 = 3;
 
 /// Reads all stretches: first the one that is everything else, then those that stand out, in order.
 pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'a>>> {
     let damaged = || Error::DamagedPatch("the stretches of its insides do not fit together");
     let mut cursor = Cursor::new(bytes);
-    let (mut all, mut at, mut told) = (Vec::new(), 0u64, 0u64);
+    let (mut all, mut at, mut told, mut expected) = (Vec::new(), 0u64, 0u64, 0u64);
     while all.is_empty() || !cursor.is_empty() {
         let kind = cursor.byte()?;
         let (mut old, mut new) = (0..packing.old_inside, 0..0);
@@ -35,11 +37,20 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
                 .ok_or_else(damaged)?;
             at = new.end;
             told += new.end - new.start;
-            let from = cursor.varint()?;
-            let to = from
-                .checked_add(cursor.varint()?)
-                .filter(|&to| to <= packing.old_inside);
-            old = from..to.ok_or_else(damaged)?;
+            let from = expected.checked_add_signed(unfold(cursor.varint()?));
+            let len = (new.end - new.start).checked_add_signed(unfold(cursor.varint()?));
+            let place = from
+                .zip(len)
+                .and_then(|(from, len)| Some(from..from.checked_add(len)?));
+            old = place
+                .filter(|old| old.end <= packing.old_inside)
+                .ok_or_else(damaged)?;
+            expected = old.end;
+        }
+        if kind == GROUPED && !all.is_empty() {
+            let patch = None;
+            all.push(Stretch { old, new, patch });
+            continue;
         }
         let features = match kind & !METHOD {
             0 => 0,
@@ -53,7 +64,7 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
             _ => return Err(damaged()),
         };
         let rows = directory(&mut cursor, features)?;
-        let patch = Patch {
+        let patch = Some(Patch {
             header: Header {
                 features,
                 method,
@@ -66,10 +77,12 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
             },
             header_len: 0,
             streams: bodies(&mut cursor, rows)?,
-        };
+        });
         all.push(Stretch { old, new, patch });
     }
-    all[0].patch.header.new_len = packing.new_inside - told;
+    if let Some(rest) = all.first_mut().and_then(|s| s.patch.as_mut()) {
+        rest.header.new_len = packing.new_inside - told;
+    }
     Ok(all)
 }
 
@@ -79,11 +92,50 @@ fn len(cursor: &mut Cursor) -> Result<u64> {
     Some(cursor.varint()?).filter(|&len| len > 0).ok_or(empty)
 }
 
-/// Writes the first stretch, for which `place` is nothing, or one behind it: with how far behind the one before it
-/// begins, and its length, then old start and length.
-pub fn write_stretch(patch: &Patch, place: Option<[u64; 4]>, out: &mut Vec<u8>) {
+/// A number that may be below zero, as it is written: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
+fn unfold(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
+fn put_signed(out: &mut Vec<u8>, from: u64, to: u64) {
+    let n = to.wrapping_sub(from) as i64;
+    put_varint(out, ((n << 1) ^ (n >> 63)) as u64);
+}
+
+/// Writes stretches, one behind the other.
+#[derive(Debug, Default)]
+pub struct Stretches {
+    /// What was written.
+    pub bytes: Vec<u8>,
+    at: u64,
+    expected: u64,
+}
+
+impl Stretches {
+    /// Begins with the patch of everything that no other stretch tells.
+    pub fn new(rest: &Patch) -> Stretches {
+        let mut new = Stretches::default();
+        new.bytes.push(kind(rest));
+        write_streams(rest.streams.iter().copied(), &mut new.bytes);
+        new
+    }
+
+    /// Adds one that stands out: from `old` to `new`, by a patch of its own or in the group.
+    pub fn add(&mut self, (old, new): (Range<u64>, Range<u64>), patch: Option<&Patch>) {
+        let out = &mut self.bytes;
+        out.push(patch.map_or(GROUPED, kind));
+        put_varint(out, new.start - self.at);
+        put_varint(out, new.end - new.start);
+        put_signed(out, self.expected, old.start);
+        put_signed(out, new.end - new.start, old.end - old.start);
+        (self.at, self.expected) = (new.end, old.end);
+        if let Some(patch) = patch {
+            write_streams(patch.streams.iter().copied(), out);
+        }
+    }
+}
+
+fn kind(patch: &Patch) -> u8 {
     let segmented = patch.header.features & SEGMENTS != 0;
-    out.push(patch.header.method as u8 | if segmented { SEGMENTED } else { 0 });
-    place.iter().flatten().for_each(|&n| put_varint(out, n));
-    write_streams(patch.streams.iter().copied(), out);
+    patch.header.method as u8 | if segmented { SEGMENTED } else { 0 }
 }

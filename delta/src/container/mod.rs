@@ -4,7 +4,7 @@ mod header;
 mod inner;
 
 pub use header::{FORMAT_ID, Header, MAGIC, Method, PACKED, Packing, SEGMENTS, VERSION};
-pub use inner::{Stretch, stretches, write_stretch};
+pub use inner::{Stretch, Stretches, stretches};
 
 use crate::code::{MAX_SEGMENTS, SEGMENTED, STREAMS};
 use crate::cursor::{Cursor, put_varint};
@@ -138,7 +138,8 @@ impl<'a> Patch<'a> {
         inside
             .into_iter()
             .flatten()
-            .flat_map(|s| s.patch.streams)
+            .filter_map(|s| s.patch)
+            .flat_map(|patch| patch.streams)
             .collect()
     }
 

@@ -3,7 +3,7 @@
 use super::corrections::Corrections;
 use super::literals::LiteralData;
 use super::{Cover, Known};
-use crate::budget::Held;
+use crate::budget::{Budget, Held, Keep, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::file_view::FileView;
 use crate::recipe::Recipe;
@@ -27,6 +27,12 @@ struct ByteModels {
     corrections: Corrections,
     /// Whether the last piece was raw.
     was_raw: bool,
+}
+
+impl Keep for ByteModels {
+    fn memory(&self) -> u64 {
+        self.raw.memory() + self.literals.memory() + self.corrections.memory()
+    }
 }
 
 const CHUNK: u32 = 1 << 16;
@@ -62,17 +68,16 @@ impl<'p> Piece<'p> {
 
 /// Codes the bytes of one region after the other.
 pub struct ByteCoder<'o> {
-    m: ByteModels,
+    m: Lent<'o, ByteModels>,
     old: &'o FileView<'o>,
 }
 
 impl<'o> ByteCoder<'o> {
     /// At the first region.
-    pub fn new(old: &'o FileView<'o>) -> Self {
-        ByteCoder {
-            m: ByteModels::default(),
-            old,
-        }
+    pub fn new(old: &'o FileView<'o>, account: &'o Budget) -> Self {
+        let mut m = account.lend::<ByteModels>();
+        m.literals.turn();
+        ByteCoder { m, old }
     }
 
     /// Codes the bytes of a piece against its covers and appends them to `recipe`, whose memory is counted in
@@ -84,7 +89,7 @@ impl<'o> ByteCoder<'o> {
         recipe: &mut Recipe,
         held: &mut Held,
     ) -> Result<()> {
-        let (m, old) = (&mut self.m, self.old);
+        let (m, old) = (&mut *self.m, self.old);
         let mut cursor = piece.at;
         let end = piece.at + piece.len;
         let mut covers = piece.covers.iter();
@@ -194,7 +199,6 @@ fn is_noise(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::Silent;
-    use crate::budget::Budget;
     use crate::code::{ModelledReader, ModelledWriter};
 
     fn code<S: Symbols>(s: &mut S, old: &[u8], covers: &[Cover], len: u32, truth: Option<&[u8]>) -> Recipe {
@@ -207,7 +211,7 @@ mod tests {
             known: &Known::default(),
             truth,
         };
-        let mut coder = ByteCoder::new(&view);
+        let mut coder = ByteCoder::new(&view, &budget);
         coder.piece(s, &piece, &mut recipe, &mut budget.held()).unwrap();
         recipe.finish();
         recipe

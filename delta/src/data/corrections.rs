@@ -55,6 +55,12 @@ pub struct Corrections {
 }
 
 impl Corrections {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let right = self.right.as_ref().map_or(0, ByteModel::memory);
+        self.models.memory() + right + 2 * (self.changes.len() + self.values.len()) as u64
+    }
+
     /// Lays `known` bytes over `bytes`, which stand at `at` in the new file and are `base` in the old one, and
     /// corrects the rest.
     pub fn code<S: Symbols>(

@@ -1,7 +1,7 @@
 //! The cover stream of one region: uncovered length, source, covered length, in turn.
 
 use super::Cover;
-use crate::budget::Held;
+use crate::budget::{Budget, Held, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
@@ -33,19 +33,18 @@ symbols! {
 const CHECKED: usize = 1 << 12;
 
 /// Codes the covers of one region after the other.
-#[derive(Debug)]
-pub struct CoverCoder {
-    m: CoverModels,
+pub struct CoverCoder<'a> {
+    m: Lent<'a, CoverModels>,
     old_len: u32,
     /// The covers so far, in file order.
     pub covers: Vec<Cover>,
 }
 
-impl CoverCoder {
+impl<'a> CoverCoder<'a> {
     /// At the first region; the old file has `old_len` bytes.
-    pub fn new(old_len: u32) -> CoverCoder {
+    pub fn new(old_len: u32, account: &'a Budget) -> CoverCoder<'a> {
         CoverCoder {
-            m: CoverModels::default(),
+            m: account.lend(),
             old_len,
             covers: Vec::new(),
         }
@@ -61,7 +60,7 @@ impl CoverCoder {
         truth: &[Cover],
         held: &mut Held,
     ) -> Result<()> {
-        let (m, out, old_len) = (&mut self.m, &mut self.covers, self.old_len);
+        let (m, out, old_len) = (&mut *self.m, &mut self.covers, self.old_len);
         let damaged = || Error::DamagedPatch("a cover reaches past its region");
         let end = at + len;
         let mut cursor = at;

@@ -69,6 +69,16 @@ pub struct Echo {
 }
 
 impl Echo {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        (self.ring.len() + self.index.len() * 4) as u64
+    }
+
+    /// Nothing stands beside in another old file.
+    pub fn turn(&mut self) {
+        self.beside = None;
+    }
+
     /// Sets the old bytes from `old_at` against those to come.
     pub fn beside(&mut self, old_at: u64) {
         let trail = Trail {

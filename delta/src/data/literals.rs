@@ -20,6 +20,16 @@ pub struct LiteralData {
 }
 
 impl LiteralData {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        self.model.as_ref().map_or(0, ByteModel::memory) + self.echo.memory()
+    }
+
+    /// Another old file begins.
+    pub fn turn(&mut self) {
+        self.echo.turn();
+    }
+
     /// Sets the old bytes from `old_at` against those to come.
     pub fn beside(&mut self, old_at: u64) {
         self.echo.beside(old_at);

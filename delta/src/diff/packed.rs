@@ -1,10 +1,12 @@
 //! The way of packed files: both opened, their insides compared, the new one closed.
 
-use super::{Job, Sealed, WAYS, Way};
-use crate::container::{self, Coding, INSIDES, Method, PACKED, PLANS, Packing};
+use super::{Job, Sealed, Told, WAYS, Way};
+use crate::budget::Budget;
+use crate::container::{self, Body, Coding, INSIDES, Method, PACKED, PLANS, Packing, Stretches};
 use crate::packed::{Found, Leaf, Op, Plan, Side, look};
-use crate::{Limits, Patch, error::Result};
-use std::collections::HashMap;
+use crate::pipeline::Io;
+use crate::{Limits, Patch, Stage, error::Result};
+use std::collections::{HashMap, HashSet};
 
 /// An inside of the old file up to this size is held in memory, a larger one in scratch space.
 const SMALL: usize = 4 << 20;
@@ -22,7 +24,18 @@ pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
         return Ok(None);
     }
     let (before, after) = (opened(before, old), opened(after, new));
-    let Some(stretches) = stretches(job, &before, &after)? else {
+    let together = together(job, &before, &after)?;
+    let made = seal(job, (&before, &after), &together)?;
+    if made.is_some() || together.members.is_empty() {
+        return Ok(made);
+    }
+    // One of them may defeat a model: each for itself is held against its file.
+    seal(job, (&before, &after), &Group::default())
+}
+
+/// The patch that tells the ELF files of a group together, and each of the others for itself.
+fn seal(job: &Job, (before, after): (&Found, &Found), group: &Group) -> Result<Option<Sealed>> {
+    let Some(stretches) = stretches(job, before, after, group)? else {
         return Ok(None);
     };
     let mut plans = Vec::new();
@@ -51,7 +64,8 @@ pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
     } else {
         (PLANS, Coding::Stored, 0, plans)
     };
-    let bodies = vec![plans, (INSIDES, Coding::Stored, 0, stretches)];
+    let mut bodies = group.bodies.clone();
+    bodies.extend([plans, (INSIDES, Coding::Stored, 0, stretches)]);
     job.sealed(Some((header, bodies)))
 }
 
@@ -69,20 +83,61 @@ fn encoders(plan: &Plan) -> Vec<String> {
     names
 }
 
+/// The largest ELF file that is told in a group: of a larger one the models know enough soon.
+const MEMBER: usize = 8 << 20;
+
+/// ELF files whose models go on from one to the next, by where they begin in the new inside, and their streams.
+#[derive(Default)]
+struct Group {
+    members: Vec<usize>,
+    bodies: Vec<Body>,
+}
+
+/// Tells the ELF files of two insides together; none where there are no two of them.
+fn together(job: &Job, before: &Found, after: &Found) -> Result<Group> {
+    let mut pairs = pairs(before, after);
+    pairs.retain(|(leaf, base)| leaf.len().max(base.len()) <= MEMBER);
+    let mut group = Group::default();
+    if pairs.len() < 2 {
+        return Ok(group);
+    }
+    let account = Budget::unlimited(job.progress);
+    let mut io = Io {
+        streams: super::writers(job.options.profile, 1)?,
+        account: &account,
+    };
+    account.keep(true);
+    for (leaf, base) in pairs {
+        job.go_on(Stage::Match)?;
+        let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
+        match Job::new(old, new, job.options, job.progress).image(&mut io)? {
+            Told::Image => group.members.push(leaf.start),
+            Told::Nothing => {}
+            Told::Half => return Ok(Group::default()),
+        }
+    }
+    if group.members.len() < 2 {
+        return Ok(Group::default());
+    }
+    let (_, bodies) = super::finish(&job.header, Method::Packed, io.streams)?;
+    Ok(Group { bodies, ..group })
+}
+
 /// The new inside in terms of the old one: ELF files that have a base and are told as such stand out, everything else
 /// is one stretch.
-fn stretches(job: &Job, before: &Found, after: &Found) -> Result<Option<Vec<u8>>> {
+fn stretches(job: &Job, before: &Found, after: &Found, group: &Group) -> Result<Option<Vec<u8>>> {
     let (mut rest, mut apart, mut at) = (Vec::new(), Vec::new(), 0);
-    for (leaf, base) in pairs(&before.leaves, &after.leaves) {
+    for (leaf, base) in pairs(before, after) {
         let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
-        let pair = Job::new(old, new, job.options, job.progress);
-        // What is the same is a cover of the rest.
-        let ways: &[Way] = if old == new { &[] } else { &[Way::Elf] };
-        let Some((patch, _)) = pair.best(ways)? else {
-            continue;
-        };
-        let place = [leaf.start - at, leaf.len(), base.start, base.len()];
-        container::write_stretch(&Patch::parse(&patch)?, Some(place.map(|n| n as u64)), &mut apart);
+        let mut patch = None;
+        if group.members.binary_search(&leaf.start).is_err() {
+            let pair = Job::new(old, new, job.options, job.progress);
+            let Some((own, _)) = pair.best(&[Way::Elf])? else {
+                continue;
+            };
+            patch = Some(own);
+        }
+        apart.push((base, leaf, patch));
         rest.extend_from_slice(&after.inside[at..leaf.start]);
         at = leaf.end;
     }
@@ -91,24 +146,43 @@ fn stretches(job: &Job, before: &Found, after: &Found) -> Result<Option<Vec<u8>>
     let Some((patch, _)) = rest.best(&WAYS[1..])? else {
         return Ok(None);
     };
-    let mut stretches = Vec::new();
-    container::write_stretch(&Patch::parse(&patch)?, None, &mut stretches);
-    stretches.extend(apart);
-    Ok(Some(stretches))
+    let mut stretches = Stretches::new(&Patch::parse(&patch)?);
+    let place = |span: &Span| span.start as u64..span.end as u64;
+    for (base, leaf, own) in &apart {
+        let own = own.as_ref().map(|own| Patch::parse(own)).transpose()?;
+        stretches.add((place(base), place(leaf)), own.as_ref());
+    }
+    Ok(Some(stretches.bytes))
 }
 
 type Span = std::ops::Range<usize>;
 
 /// New ELF files with their bases, in order: of the same name, or else of one that differs in digits alone, the first
-/// with the first; without a name, the one of most similar length among those at about the same place.
-fn pairs<'l>(old: &'l [Leaf], new: &'l [Leaf]) -> Vec<(&'l Span, &'l Span)> {
+/// with the first; without a name, the one of most similar length among those at about the same place. What both insides
+/// hold is nothing to tell, and no base.
+fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<(&'l Span, &'l Span)> {
+    let contents = |found: &'l Found| {
+        let all = found.leaves.iter().map(|l| &found.inside[l.range.clone()]);
+        all.collect::<HashSet<_>>()
+    };
+    let (olds, news) = (contents(before), contents(after));
+    let old: Vec<_> = before
+        .leaves
+        .iter()
+        .filter(|l| !news.contains(&before.inside[l.range.clone()]))
+        .collect();
+    let new = after
+        .leaves
+        .iter()
+        .filter(|l| !olds.contains(&after.inside[l.range.clone()]));
     let mut exact: HashMap<&[u8], Vec<&Span>> = HashMap::new();
     let mut near: HashMap<Vec<u8>, Vec<&Span>> = HashMap::new();
-    for leaf in old.iter().rev().filter(|leaf| !leaf.name.is_empty()) {
+    for &leaf in old.iter().rev().filter(|leaf| !leaf.name.is_empty()) {
         exact.entry(&leaf.name).or_default().push(&leaf.range);
         near.entry(plain_name(&leaf.name)).or_default().push(&leaf.range);
     }
-    let mut nameless: Vec<_> = old.iter().filter(|leaf| leaf.name.is_empty()).map(Some).collect();
+    let nameless = old.iter().filter(|leaf| leaf.name.is_empty());
+    let mut nameless: Vec<_> = nameless.copied().map(Some).collect();
     let (mut pairs, mut number) = (Vec::new(), 0);
     for leaf in new {
         let base = match leaf.name.is_empty() {

@@ -1,7 +1,7 @@
 //! The layout stream: for each new unit its old unit, its size and the padding before it.
 
 use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit, Unit};
-use crate::budget::Held;
+use crate::budget::{Budget, Held, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
@@ -77,7 +77,7 @@ const CHECKED: usize = 1 << 12;
 
 /// Codes the units of one section after the other.
 pub struct LayoutCoder<'o> {
-    m: LayoutModels,
+    m: Lent<'o, LayoutModels>,
     old: &'o CodeMap,
     /// Whether units are of one of two instruction sets.
     modes: bool,
@@ -105,9 +105,9 @@ struct Source {
 
 impl<'o> LayoutCoder<'o> {
     /// At the first section.
-    pub fn new(old: &'o CodeMap, modes: bool) -> Self {
+    pub fn new(old: &'o CodeMap, modes: bool, account: &'o Budget) -> Self {
         LayoutCoder {
-            m: LayoutModels::default(),
+            m: account.lend(),
             old,
             modes,
         }

@@ -20,7 +20,7 @@ pub fn code<'b, S: Symbols>(
 ) -> Result<Scripts<'b>> {
     let Finished { mut made, mut held } = finished;
     made.known.settle();
-    let mut coder = ByteCoder::new(facts.old.file);
+    let mut coder = ByteCoder::new(facts.old.file, io.account);
     let (mut recipes, mut held_recipes) = (Vec::new(), io.account.held());
     let mut done = 0;
     for region in &facts.new.regions {

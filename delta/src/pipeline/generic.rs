@@ -26,7 +26,7 @@ pub fn code_file<'b, S: Symbols>(
         u32::try_from(len).map_err(too_long)?,
         u32::try_from(old.len()).map_err(too_long)?,
     );
-    let mut covers = CoverCoder::new(old_len);
+    let mut covers = CoverCoder::new(old_len, account);
     let planned = truth.map_or(&[][..], |t| t.1);
     let s = io.streams.get(Stream::Covers);
     covers.region(s, (0, len), 0, planned, &mut held_covers)?;
@@ -39,7 +39,7 @@ pub fn code_file<'b, S: Symbols>(
         truth: truth.map(|t| t.0),
     };
     let s = io.streams.get(Stream::Bytes);
-    ByteCoder::new(old).piece(s, &piece, &mut recipe, &mut held)?;
+    ByteCoder::new(old, account).piece(s, &piece, &mut recipe, &mut held)?;
     recipe.finish();
     held.set(recipe.memory())?;
     Ok((vec![recipe], held))

@@ -18,7 +18,8 @@ impl<'b, S: Symbols> Io<'b, S> {
     }
 }
 
-/// A stage under way. Dropped, it closes the streams that end with it; what it made holds its own memory.
+/// A stage under way. Dropped, it closes the streams that end with it, unless another image follows;
+/// what it made holds its own memory.
 pub struct Stage<'i, 'b, S: Symbols> {
     io: &'i mut Io<'b, S>,
     closes: &'static [Stream],
@@ -48,7 +49,8 @@ impl<'b, S: Symbols> Stage<'_, 'b, S> {
 
 impl<S: Symbols> Drop for Stage<'_, '_, S> {
     fn drop(&mut self) {
-        for &stream in self.closes {
+        let ends = !self.io.account.keeps();
+        for &stream in self.closes.iter().filter(|_| ends) {
             self.io.streams.get(stream).close();
         }
     }

@@ -44,7 +44,7 @@ pub fn code<'b, S: Symbols>(
     let mut stage = io.stage(&[]);
     let mut code = code_sections(&new.elf, &new.addresses);
     let mut units: Vec<NewUnit> = Vec::new();
-    let mut coder = LayoutCoder::new(&old.code, old.machine.has_modes());
+    let mut coder = LayoutCoder::new(&old.code, old.machine.has_modes(), stage.account());
     let mut all_held = Vec::new();
     for section in &mut code.sections {
         let paired = new.pairs[section.section];

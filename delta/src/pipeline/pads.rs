@@ -1,6 +1,7 @@
 //! Padding between units: what stood behind the old unit, or the last padding of that length.
 
 use super::Facts;
+use crate::budget::{Budget, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::layout::NewUnit;
 use crate::recipe::Recipe;
@@ -38,13 +39,20 @@ symbols! {
 }
 
 /// Fills the padding of one section.
-#[derive(Default)]
-pub struct Pads {
+pub struct Pads<'b> {
     seen: HashMap<u32, Vec<u8>>,
-    models: PadModels,
+    models: Lent<'b, PadModels>,
 }
 
-impl Pads {
+impl<'b> Pads<'b> {
+    /// At the first gap.
+    pub fn new(account: &'b Budget) -> Pads<'b> {
+        Pads {
+            seen: HashMap::new(),
+            models: account.lend(),
+        }
+    }
+
     /// Codes the bytes of a gap.
     pub fn fill<S: Symbols>(
         &mut self,

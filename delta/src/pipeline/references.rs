@@ -4,7 +4,7 @@ use super::pads::{Gap, Pads};
 use super::segments::Text;
 use super::{Facts, Io};
 use crate::Stage;
-use crate::budget::Held;
+use crate::budget::{Held, Lent};
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
 use crate::layout::CodeSection;
@@ -34,8 +34,8 @@ impl Units<'_> {
 /// What goes from unit to unit.
 struct Pass<'p> {
     code: CodePass<'p>,
-    targets: TargetModels,
-    jumps: jumps::JumpModels,
+    targets: Lent<'p, TargetModels>,
+    jumps: Lent<'p, jumps::JumpModels>,
 }
 
 /// Codes the references of all units.
@@ -55,9 +55,10 @@ pub fn code<'b, S: Symbols>(
     units.functions = go::Functions::begin(io.streams.get(Stream::Go), world)?;
     let mut pass = Pass {
         code: CodePass::new(facts.old_code(), &text.body),
-        targets: TargetModels::default(),
-        jumps: jumps::JumpModels::default(),
+        targets: io.account.lend(),
+        jumps: io.account.lend(),
     };
+    pass.jumps.turn();
     for section in &facts.layout.code.sections {
         let recipe = units.section(io, facts, world, &mut pass, section)?;
         let name = facts.new.elf.sections[section.section].shown();
@@ -82,7 +83,7 @@ impl Units<'_> {
         section: &CodeSection,
     ) -> Result<Recipe> {
         let mut recipe = Recipe::default();
-        let mut pads = Pads::default();
+        let mut pads = Pads::new(io.account);
         let mut gap = Gap {
             from: section.at,
             to: section.at,

@@ -2,7 +2,7 @@
 //! take several at once.
 
 use super::{Facts, Io, Plan};
-use crate::budget::{Budget, Held};
+use crate::budget::{Budget, Held, Keep};
 use crate::code::{StreamReader, Symbols};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
@@ -116,10 +116,14 @@ impl Code<'_> {
         text: &mut Text,
     ) -> Result<Spent> {
         let (ops, literals) = coders;
-        let mut coder = TextCoder::new(self.machine, reads.old, self.old);
-        let mut models = TextModels::default();
+        let mut coder = TextCoder::new(self.machine, reads.old, self.old, reads.account);
+        let mut models = reads.account.lend::<TextModels>();
         let mut listing = Listing::new(self.machine);
-        let (mut spent, mut counted) = (Spent::new(), 0);
+        let mut spent = Spent::new();
+        let mut counted = match reads.account.keeps() {
+            true => ops.position() + literals.position(),
+            false => 0,
+        };
         for index in range.clone() {
             let unit = &self.units[index];
             let mut truth = None;
@@ -156,8 +160,10 @@ impl Code<'_> {
                 counted = position;
             }
         }
-        ops.close();
-        literals.close();
+        if !reads.account.keeps() {
+            ops.close();
+            literals.close();
+        }
         Ok(spent)
     }
 }

@@ -32,14 +32,16 @@ pub fn code<S: Symbols>(io: &mut Io<S>, old: &OldImage, len: u64, plan: Option<&
         return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
     }
     let mut stage = io.stage(&[]);
+    let account = stage.account();
     let s = stage.get(Stream::Skeleton);
     let empty = Parts::default();
-    let parts = parts(s, &old.parts, plan.map_or(&empty, |p| &p.parts))?;
+    let mut models = account.lend();
+    let parts = parts(s, &mut models, &old.parts, plan.map_or(&empty, |p| &p.parts))?;
     let elf = checked_elf(&parts, len)?;
     let damaged = || Error::DamagedPatch("its sections do not fit together");
     let addresses = Addresses::of(&elf).ok_or_else(damaged)?;
     let regions = elf.regions(len).ok_or_else(damaged)?;
-    let choices = Choices::code(s, &elf, plan.map(|p| &p.choices))?;
+    let choices = Choices::code(s, account, &elf, plan.map(|p| &p.choices))?;
     stage.spent_on(HEADERS, &[Stream::Skeleton]);
     Ok(NewFile {
         len,
@@ -142,8 +144,7 @@ fn words<S: Symbols>(
 }
 
 /// Codes the three parts.
-fn parts<S: Symbols>(s: &mut S, old: &Parts, new: &Parts) -> Result<Parts> {
-    let m = &mut SkeletonModels::default();
+fn parts<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: &Parts, new: &Parts) -> Result<Parts> {
     let mut shifts = [0; SHIFTS];
     let head = words(s, m, 56, &old.head, &new.head, &mut shifts)?;
     let table = words(s, m, 64, &old.table, &new.table, &mut shifts)?;

@@ -7,6 +7,7 @@ mod sites;
 use super::World;
 use super::landmarks::Landmarks;
 use super::order::{Order, OrderModels};
+use crate::budget::Budget;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
@@ -104,7 +105,7 @@ impl Exceptions {
         truth: Option<ExceptionTable>,
     ) -> Exceptions {
         let len = world.elf.sections[section].size as u32;
-        Exceptions {
+        let mut exceptions = Exceptions {
             budget: 16 * (u64::from(len) + old.bytes.len() as u64),
             old,
             truth,
@@ -112,7 +113,15 @@ impl Exceptions {
             old_is_64: world.old.elf.is_64,
             len,
             ..Exceptions::default()
-        }
+        };
+        exceptions.exchange(world.account);
+        exceptions
+    }
+
+    /// Exchanges the models with those that the account keeps: at the start, and at the end.
+    fn exchange(&mut self, account: &Budget) {
+        std::mem::swap(&mut self.m, &mut account.lend());
+        std::mem::swap(&mut self.raw, &mut account.lend());
     }
 
     /// Bytes of memory held.
@@ -203,7 +212,13 @@ impl Exceptions {
 
     /// Puts the tables into the section, mostly in the order of the units' frames, `by_frames`; gives its bytes,
     /// and the address of the table of each unit that has one, by units.
-    pub fn finish<S: Symbols>(mut self, s: &mut S, addr: u32, by_frames: &[u32]) -> Result<Placed> {
+    pub fn finish<S: Symbols>(
+        mut self,
+        s: &mut S,
+        account: &Budget,
+        addr: u32,
+        by_frames: &[u32],
+    ) -> Result<Placed> {
         let of_unit: Vec<u32> = self.entries.iter().map(|e| e.unit).collect();
         let entry_of = |unit: &u32| of_unit.binary_search(unit).ok();
         let mut rank = vec![NONE; self.entries.len()];
@@ -261,6 +276,7 @@ impl Exceptions {
         if out.len() != self.len as usize {
             return Err(Error::DamagedPatch("exception tables do not fill their section"));
         }
+        self.exchange(account);
         places.sort_unstable();
         Ok((out, places))
     }

@@ -18,6 +18,7 @@ use super::exceptions::{ExceptionTable, Exceptions};
 use super::frame_index;
 use super::landmarks::Landmarks;
 use super::{Made, Table, World};
+use crate::budget::{Budget, Keep};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
@@ -177,6 +178,12 @@ impl Default for PointerModels {
     }
 }
 
+impl Keep for PointerModels {
+    fn memory(&self) -> u64 {
+        self.target.memory()
+    }
+}
+
 /// The pointers to exception tables, with their units.
 fn pointers(table: &FrameTable) -> impl Iterator<Item = (u32, u32)> + '_ {
     (0..table.of_unit.len() as u32).filter_map(|unit| {
@@ -200,6 +207,7 @@ impl Unwind {
             (None, None, None) => return Ok(unwind),
             _ => return Err(Error::DamagedPatch("it has unwind tables without frames")),
         };
+        unwind.exchange(world.account);
         let header = &world.elf.sections[section];
         (unwind.len, unwind.addr) = (header.size as u32, header.addr as u32);
         unwind.section = Some(section);
@@ -228,6 +236,13 @@ impl Unwind {
         }
         unwind.code_kinds(streams.get(Stream::Unwind), world)?;
         Ok(unwind)
+    }
+
+    /// Exchanges the models with those that the account keeps: at the start, and at the end.
+    fn exchange(&mut self, account: &Budget) {
+        std::mem::swap(&mut self.m, &mut account.lend());
+        std::mem::swap(&mut self.pointers, &mut account.lend());
+        self.programs.exchange(account);
     }
 
     /// Codes the FDE of a unit and its exception table.
@@ -436,7 +451,8 @@ impl Unwind {
             });
             let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
             let addr = world.elf.sections[section].addr as u32;
-            let (bytes, found) = exceptions.finish(streams.get(Stream::Exceptions), addr, &order)?;
+            let (bytes, found) =
+                exceptions.finish(streams.get(Stream::Exceptions), world.account, addr, &order)?;
             made.section(world, section, bytes)?;
             places = found;
         }
@@ -444,6 +460,7 @@ impl Unwind {
         let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
         made.exceptions = places;
         let addr = self.addr;
+        self.exchange(world.account);
         drop((self, rows));
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
             let header = &world.elf.sections[index];

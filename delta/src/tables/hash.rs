@@ -143,7 +143,7 @@ pub fn code<S: Symbols>(
     section: usize,
     made: &mut Made,
 ) -> Result<()> {
-    let mut models = HashModels::default();
+    let mut models = world.account.lend::<HashModels>();
     let is_64 = world.elf.is_64;
     let known = head(world.true_bytes(section).unwrap_or_default());
     let mut told = head(&world.old_bytes(section)?);

@@ -5,6 +5,7 @@
 //! and each entry is an instruction start of the function.
 
 use super::{Made, World};
+use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::address::Addresses;
 use crate::layout::CodeMap;
@@ -53,6 +54,19 @@ impl Default for JumpModels {
             targets: TargetModels::small(),
             done: HashSet::new(),
         }
+    }
+}
+
+impl JumpModels {
+    /// Another file begins.
+    pub fn turn(&mut self) {
+        self.done.clear();
+    }
+}
+
+impl Keep for JumpModels {
+    fn memory(&self) -> u64 {
+        self.own.memory() + self.targets.memory()
     }
 }
 

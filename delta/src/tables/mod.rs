@@ -134,8 +134,13 @@ impl Choices {
     }
 
     /// Sends the choice: for each candidate the number of its predictor, 0 for none.
-    pub fn code<S: Symbols>(s: &mut S, elf: &Elf, truth: Option<&Choices>) -> Result<Choices> {
-        let mut models = ChoiceModels::default();
+    pub fn code<S: Symbols>(
+        s: &mut S,
+        account: &Budget,
+        elf: &Elf,
+        truth: Option<&Choices>,
+    ) -> Result<Choices> {
+        let mut models = account.lend::<ChoiceModels>();
         let mut unknown = None;
         let choices = Choices::new(elf, |i, table| {
             let known = truth.and_then(|c| c.of(i)).map_or(0, |_| PREDICTOR);

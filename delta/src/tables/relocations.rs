@@ -10,6 +10,7 @@ pub use rows::Form;
 
 use self::rows::{Row, slots, split, word, word_in};
 use super::{Made, SHF_ALLOC, Table, World};
+use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::machine::Machine;
@@ -155,6 +156,21 @@ struct Models {
     targets: TargetModels,
 }
 
+impl Default for Models {
+    fn default() -> Self {
+        Models {
+            own: RowModels::default(),
+            targets: TargetModels::small(),
+        }
+    }
+}
+
+impl Keep for Models {
+    fn memory(&self) -> u64 {
+        self.own.memory() + self.targets.memory()
+    }
+}
+
 /// Codes the folded words and all relocation tables that are modelled.
 pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
     let choices = world.choices;
@@ -162,10 +178,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
     if tables.is_empty() {
         return Ok(());
     }
-    let mut m = Models {
-        own: RowModels::default(),
-        targets: TargetModels::small(),
-    };
+    let mut m = world.account.lend::<Models>();
     let slots = code_slots(s, &mut m, world, made)?;
     let mut left = slots.as_slice();
     for table in tables {

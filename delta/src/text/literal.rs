@@ -71,7 +71,7 @@ pub struct Surroundings<'a> {
     /// The instructions before.
     pub history: &'a History,
     /// Earlier places like this one.
-    pub recall: &'a Recall,
+    pub recall: &'a Recall<'a>,
     /// The blanked old instruction that it stands for, or that it may stand for; or nothing.
     pub partner: &'a [u8],
     /// Whether it does stand for the partner.

@@ -5,6 +5,7 @@ use super::literal::{LiteralModels, Surroundings, code_instruction};
 use super::marks::Marks;
 use super::recall::Recall;
 use super::{Listing, PlanRun, Run, TextBody};
+use crate::budget::{Budget, Keep};
 use crate::code::{Symbols, digest, hash, symbols};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit};
@@ -93,9 +94,8 @@ pub struct TextModels {
     literals: LiteralModels,
 }
 
-impl TextModels {
-    /// Bytes of memory that the models hold.
-    pub fn memory(&self) -> u64 {
+impl Keep for TextModels {
+    fn memory(&self) -> u64 {
         self.ops.memory() + self.literals.memory()
     }
 }
@@ -118,12 +118,12 @@ pub struct TextCoder<'a> {
     far: Listing,
     marks: Marks,
     last_far: (u32, u32),
-    recall: Recall,
+    recall: Recall<'a>,
 }
 
 impl<'a> TextCoder<'a> {
     /// At the first unit.
-    pub fn new(machine: Machine, old: &'a FileView<'a>, map: &'a CodeMap) -> Self {
+    pub fn new(machine: Machine, old: &'a FileView<'a>, map: &'a CodeMap, account: &'a Budget) -> Self {
         TextCoder {
             machine,
             old,
@@ -132,7 +132,7 @@ impl<'a> TextCoder<'a> {
             far: Listing::new(machine),
             marks: Marks::default(),
             last_far: (0, 0),
-            recall: Recall::new(machine),
+            recall: Recall::new(machine, account),
         }
     }
 

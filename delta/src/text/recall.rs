@@ -1,6 +1,7 @@
 //! Where the last instructions stood before, in the old file or in new code, and what followed them there.
 
 use super::Listing;
+use crate::budget::{Budget, Keep, Lent};
 use crate::code::{digest, hash};
 use crate::error::Result;
 use crate::file_view::FileView;
@@ -34,19 +35,30 @@ pub struct Trail {
     at: usize,
 }
 
+/// The new code so far.
+#[derive(Debug, Default)]
+struct Told {
+    /// Where the last run of [`NEW_GRAM`] instructions of a hash ended.
+    index: Vec<u32>,
+    /// The code, by position modulo its size.
+    ring: Vec<u8>,
+    written: usize,
+}
+
+impl Keep for Told {
+    fn memory(&self) -> u64 {
+        (self.index.len() * 4 + self.ring.len()) as u64
+    }
+}
+
 /// Finds and follows trails.
-#[derive(Debug)]
-pub struct Recall {
+pub struct Recall<'b> {
     machine: Machine,
     /// Where the last run of [`OLD_GRAM`] instructions of a hash starts in the old file.
     old_index: Vec<u32>,
     /// More of that hash, so that few places are read in vain.
     old_checks: Vec<u8>,
-    /// Where the last run of [`NEW_GRAM`] instructions of a hash ended.
-    new_index: Vec<u32>,
-    /// New code, by position modulo its size.
-    ring: Vec<u8>,
-    written: usize,
+    told: Lent<'b, Told>,
     /// Where the last instructions start, newest first.
     starts: [usize; OLD_GRAM],
     literals: u32,
@@ -62,17 +74,16 @@ fn key(tokens: &[u32]) -> u32 {
         .fold(tokens.len() as u32, |h, &t| hash(h.rotate_left(7), t))
 }
 
-impl Recall {
-    /// Remembers nothing.
-    pub fn new(machine: Machine) -> Self {
+impl<'b> Recall<'b> {
+    /// Remembers nothing, or the new code of the images before.
+    pub fn new(machine: Machine, account: &'b Budget) -> Self {
+        let told = account.lend::<Told>();
         Recall {
             machine,
             old_index: Vec::new(),
             old_checks: Vec::new(),
-            new_index: Vec::new(),
-            ring: Vec::new(),
-            written: 0,
-            starts: [0; OLD_GRAM],
+            starts: [told.written; OLD_GRAM],
+            told,
             literals: 0,
             old: Trail::default(),
             new: Trail::default(),
@@ -86,8 +97,7 @@ impl Recall {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        let words = self.old_index.len() + self.new_index.len();
-        (words * 4 + self.old_checks.len() + self.ring.len()) as u64
+        (self.old_index.len() * 4 + self.old_checks.len()) as u64 + self.told.memory()
     }
 
     fn index_old(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
@@ -112,9 +122,9 @@ impl Recall {
 
     /// Goes past an instruction, which is old code that is repeated, or new.
     pub fn pass(&mut self, masked: &[u8], repeated: bool, file: &FileView) -> Result<()> {
-        if self.ring.is_empty() {
-            self.ring = vec![0; RING];
-            self.new_index = vec![0; 1 << NEW_BITS];
+        if self.told.ring.is_empty() {
+            self.told.ring = vec![0; RING];
+            self.told.index = vec![0; 1 << NEW_BITS];
         }
         let followed = |trail: &Trail| trail.hits > 0 && trail.expected.starts_with(masked);
         self.new.hits = if followed(&self.new) { self.new.hits + 1 } else { 0 };
@@ -128,17 +138,17 @@ impl Recall {
         if self.old.hits > 0 {
             self.foresee_old(file)?;
         }
-        self.starts = [self.written, self.starts[0], self.starts[1]];
-        let at = self.written % RING;
-        match self.ring.get_mut(at..at + masked.len()) {
+        self.starts = [self.told.written, self.starts[0], self.starts[1]];
+        let at = self.told.written % RING;
+        match self.told.ring.get_mut(at..at + masked.len()) {
             Some(room) => room.copy_from_slice(masked),
             None => {
                 for (i, &b) in masked.iter().enumerate() {
-                    self.ring[(at + i) % RING] = b;
+                    self.told.ring[(at + i) % RING] = b;
                 }
             }
         }
-        self.written += masked.len();
+        self.told.written += masked.len();
         self.find_new(repeated);
         Ok(())
     }
@@ -146,15 +156,15 @@ impl Recall {
     /// Sixteen bytes of new code from a position on.
     fn new_code(&self, at: usize) -> [u8; 16] {
         let at = at % RING;
-        match self.ring[at..].first_chunk() {
+        match self.told.ring[at..].first_chunk() {
             Some(bytes) => *bytes,
-            None => std::array::from_fn(|i| self.ring[(at + i) % RING]),
+            None => std::array::from_fn(|i| self.told.ring[(at + i) % RING]),
         }
     }
 
     /// Hashes of the last instructions, newest first.
     fn tokens(&self) -> [u32; OLD_GRAM] {
-        let mut end = self.written;
+        let mut end = self.told.written;
         self.starts.map(|start| {
             let len = (end - start).min(16);
             end = start;
@@ -165,16 +175,16 @@ impl Recall {
     /// Follows new code, or finds where in it the last instructions stood before.
     fn find_new(&mut self, repeated: bool) {
         // What is repeated can be found where it stands in the old file.
-        let (mut before, here) = (0, self.written);
+        let (mut before, here) = (0, self.told.written);
         if !repeated {
             let key = key(&self.tokens()[..NEW_GRAM]);
-            let slot = &mut self.new_index[(key >> (32 - NEW_BITS)) as usize];
+            let slot = &mut self.told.index[(key >> (32 - NEW_BITS)) as usize];
             before = *slot as usize;
             *slot = here as u32;
         }
         let in_ring = before > 0 && here.wrapping_sub(before) < RING - 2 * LOOK_BACK;
         if self.new.hits == 0 && in_ring {
-            let back = |at: usize, k: usize| self.ring[(at - 1 - k) % RING];
+            let back = |at: usize, k: usize| self.told.ring[(at - 1 - k) % RING];
             let alike = (0..LOOK_BACK.min(before))
                 .take_while(|&k| back(before, k) == back(here, k))
                 .count();
@@ -250,7 +260,7 @@ impl Recall {
         file.read(u64::from(place), &mut bytes[..room])?;
         let mut scanner = Scanner::new(self.machine);
         let mut p = 0;
-        let mut ends = [self.written; OLD_GRAM + 1];
+        let mut ends = [self.told.written; OLD_GRAM + 1];
         ends[1..].copy_from_slice(&self.starts);
         for k in (0..OLD_GRAM).rev() {
             let (insn, field) = scanner.look(&bytes[p..room], p as u64);
@@ -260,7 +270,9 @@ impl Recall {
                 self.machine.blank(field.kind, &mut bytes[p..end], field.at);
             }
             let new = ends[k + 1]..ends[k];
-            if end == p || new.len() != end - p || !new.zip(p..).all(|(r, c)| self.ring[r % RING] == bytes[c])
+            if end == p
+                || new.len() != end - p
+                || !new.zip(p..).all(|(r, c)| self.told.ring[r % RING] == bytes[c])
             {
                 return Ok(());
             }

@@ -1,6 +1,7 @@
 //! The exception table of one function against the one of its old function.
 
 use super::sites::{SiteModels, code_sites, project};
+use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::{Encoding, OMIT, uleb_len};
 use crate::elf::exceptions::{LONGEST, Lsda, ULEB};
@@ -97,6 +98,12 @@ impl Default for LsdaModels {
             locals: Locals::default(),
             guesses: Vec::new(),
         }
+    }
+}
+
+impl Keep for LsdaModels {
+    fn memory(&self) -> u64 {
+        self.fields.memory() + self.sites.memory() + self.target.memory()
     }
 }
 

@@ -169,6 +169,13 @@ pub struct SiteModels {
     history: u32,
 }
 
+impl SiteModels {
+    /// Bytes of memory that the models hold.
+    pub fn memory(&self) -> u64 {
+        self.m.memory()
+    }
+}
+
 /// A projected site, and whether its code lines up with the old code throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guess {

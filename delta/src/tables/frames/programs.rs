@@ -2,6 +2,7 @@
 
 use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, put_advance, strip};
 use super::fresh::State;
+use crate::budget::Budget;
 use crate::code::{Symbols, hash, symbols};
 use crate::predict::UnitView;
 use crate::tables::landmarks::Landmarks;
@@ -133,6 +134,11 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// Exchanges the models with those that the account keeps.
+    pub fn exchange(&mut self, account: &Budget) {
+        std::mem::swap(&mut self.m, &mut account.lend());
+    }
+
     /// Codes the program of a unit, without `nop`s at its end, and appends it to `out`; gives the length of
     /// the old program, also without.
     #[allow(clippy::too_many_arguments)]

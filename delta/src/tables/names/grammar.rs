@@ -4,6 +4,7 @@ use super::places::{Places, unused};
 use super::spell::Speller;
 use super::tokens::{self, Span, TokenMap};
 use super::{NONE, Names, Starts, pair};
+use crate::budget::{Budget, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
@@ -98,11 +99,11 @@ symbols! {
 
 /// A table being told.
 pub struct Coder<'c> {
-    m: Models,
+    m: Lent<'c, Models>,
     old_table: &'c [u8],
     old_at: u32,
     names: &'c mut Names,
-    speller: Speller,
+    speller: Speller<'c>,
     map: TokenMap,
     spans: Vec<Span>,
     recipe: &'c mut Recipe,
@@ -116,13 +117,18 @@ pub struct Coder<'c> {
 
 impl<'c> Coder<'c> {
     /// Before the first name; `old` is the old table and where it stands in its file.
-    pub fn new(old: (&'c [u8], u32), names: &'c mut Names, recipe: &'c mut Recipe) -> Self {
+    pub fn new(
+        account: &'c Budget,
+        old: (&'c [u8], u32),
+        names: &'c mut Names,
+        recipe: &'c mut Recipe,
+    ) -> Self {
         Coder {
-            m: Models::default(),
+            m: account.lend(),
             old_table: old.0,
             old_at: old.1,
             names,
-            speller: Speller::default(),
+            speller: Speller::new(account),
             map: TokenMap::default(),
             spans: Vec::new(),
             recipe,

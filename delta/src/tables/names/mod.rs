@@ -124,7 +124,7 @@ symbols! {
 
 /// Codes the table of one section; keeps its recipe in `made`.
 pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Made) -> Result<Names> {
-    let mut models = TableModels::default();
+    let mut models = world.account.lend::<TableModels>();
     let size = world.elf.sections[section].size;
     let old_table = world.old_bytes(section)?;
     let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
@@ -148,7 +148,8 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Mad
         names.source.clone_from(&names.of_old);
         names.table = old_table;
     } else {
-        Coder::new((&old_table, old_at), &mut names, &mut recipe).table(s, size as usize, truth)?;
+        let old = (&old_table[..], old_at);
+        Coder::new(world.account, old, &mut names, &mut recipe).table(s, size as usize, truth)?;
     }
     recipe.finish();
     made.sections.push((section, recipe));

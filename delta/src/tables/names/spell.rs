@@ -1,5 +1,6 @@
 //! Names that no old name explains, byte by byte: contexts of the name so far, and a trail of a similar one.
 
+use crate::budget::{Budget, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
@@ -51,9 +52,8 @@ impl Foresight<'_> {
 // end
 
 /// Spells names; remembers where in the table the last bytes were seen.
-#[derive(Debug, Default)]
-pub struct Speller {
-    models: SpellModels,
+pub struct Speller<'b> {
+    models: Lent<'b, SpellModels>,
     trail: Vec<u32>,
     /// Bytes of the table that `trail` knows.
     indexed: usize,
@@ -67,7 +67,16 @@ fn seed(bytes: &[u8]) -> Option<usize> {
     Some((h.wrapping_mul(0x85EB_CA6B) >> (32 - SLOTS)) as usize)
 }
 
-impl Speller {
+impl<'b> Speller<'b> {
+    /// At the first name.
+    pub fn new(account: &'b Budget) -> Speller<'b> {
+        Speller {
+            models: account.lend(),
+            trail: Vec::new(),
+            indexed: 0,
+        }
+    }
+
     fn index(&mut self, table: &[u8]) {
         self.trail.resize(1 << SLOTS, 0);
         for end in self.indexed..table.len() {

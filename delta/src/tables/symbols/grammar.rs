@@ -4,6 +4,7 @@ use super::fields::{Coder, FieldModels};
 use super::ground::{Expected, Ground, Seen};
 use super::pair::pair;
 use super::row::{self, Row};
+use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
 use crate::recipe::Recipe;
 use crate::tables::names::places::Places;
@@ -73,6 +74,12 @@ symbols! {
 pub struct Models {
     fields: FieldModels,
     rows: RowModels,
+}
+
+impl Keep for Models {
+    fn memory(&self) -> u64 {
+        self.fields.memory() + self.rows.memory()
+    }
 }
 
 /// The rows of a new table.

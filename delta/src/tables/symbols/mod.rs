@@ -109,7 +109,7 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
 
 /// Codes all symbol tables with what hangs on them; keeps their recipes in `made`.
 pub fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
-    let mut models = grammar::Models::default();
+    let mut models = world.account.lend::<grammar::Models>();
     let mut ground = None;
     for strings in world.choices.sections(Table::Names) {
         let names = names::code(s, world, strings, made)?;

@@ -38,7 +38,7 @@ pub fn code<S: Symbols>(
     if !fits(world.elf.sections[section].size, rows.source.len() as u64) {
         return Err(Error::DamagedPatch("the versions are not as many as the symbols"));
     }
-    let mut models = VersionModels::default();
+    let mut models = world.account.lend::<VersionModels>();
     let old = world.old_bytes(section)?;
     let half = |bytes: &[u8], i: usize| {
         bytes
