@@ -11,6 +11,10 @@ class Unsupported(Exception):
     """The patch needs a reader that knows more."""
 
 
+class Unknown(Exception):
+    """The patch is of a kind that this decoder does not know, though the format does."""
+
+
 class Cursor:
     """Bytes, read from the front."""
 

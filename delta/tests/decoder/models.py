@@ -9,6 +9,20 @@ def hash(seed, part):
     return x ^ x >> 15
 
 
+def digest(data):
+    """A hash of at most 16 bytes."""
+
+    def mix(x):
+        return (x ^ x >> 29) * 0x9E3779B97F4A7C15 & M64
+
+    data = bytes(data)
+    width = 8 if len(data) >= 8 else 4 if len(data) >= 4 else 0
+    first, last = int.from_bytes(data, "big"), 0
+    if width:
+        first, last = int.from_bytes(data[:width], "little"), int.from_bytes(data[-width:], "little")
+    return mix(mix(first ^ len(data) << 56 & M64) ^ last) >> 32
+
+
 def _squash_table():
     bound, one, step = 3071, 1 << 48, 282576638621015
     table, power = [0] * (2 * bound + 1), one

@@ -1,0 +1,166 @@
+"""Relocations, folded into the words that they describe and unfolded again (FORMAT.md, stream 8)."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import tables
+from container import Damaged
+from elf import ALLOC, RELA, WRITE
+from models import M32, M64, Model, hash
+from predict import Locals
+from targets import Guess, Models, Site
+
+SLOT, ROW_OFFSET, ROW_ADDEND = 32, 33, 34
+ZEROS, HELD = 0, 1
+
+
+@dataclass
+class Row:
+    """A row as 64-bit files have it: the symbol stands above 32 bits of type."""
+
+    offset: int = 0
+    info: int = 0
+    addend: int = 0
+
+
+def old_rows(old, index):
+    """The rows of a section of the old file; none if it is no table of relocations."""
+    s, word = old.elf.sections[index], 8 if old.elf.is_64 else 4
+    size, rows = tables.relocation_row(old.elf, s), []
+    for at in range(s.offset, s.end, size) if size else ():
+        fields = [int.from_bytes(old.data[p : p + word], "little") for p in range(at, at + size, word)]
+        offset, info, addend = (*fields, 0)[:3]
+        if word == 4:
+            info = info >> 8 << 32 | info & 0xFF
+        if s.kind != RELA and info == old.machine.relative:
+            place = old.addresses.offset(offset) if offset <= M32 else None
+            # A word outside the file makes a row that does not fold.
+            inside = place is not None and place + word <= len(old.data)
+            addend = int.from_bytes(old.data[place : place + word], "little") if inside else M64
+        rows.append(Row(offset, info, addend))
+    return rows
+
+
+def split(machine, rows):
+    """How many rows at the front are relative, ascending, and small enough to fold."""
+    for i, row in enumerate(rows):
+        small = row.offset < M32 and row.addend < M32
+        if row.info != machine.relative or not small or i and rows[i - 1].offset >= row.offset:
+            return i
+    return len(rows)
+
+
+class Relocations:
+    def __init__(self, world):
+        self.world, self.word, self.targets = world, 8 if world.elf.is_64 else 4, Models()
+        self.slot, self.in_place, self.count = Model(14, 255, 5), Model(4, 255, 1), Model(8, 255, 1)
+        self.follows, self.skip, self.info = Model(8, 255, 2), Model(10, 255, 1), Model(10, 255, 2)
+        self.kind, self.symbol, self.addend = Model(12, 255, 1), Model(14, 255, 2), Model(10, 255, 2)
+
+    def code(self, s, made):
+        world, old = self.world, self.world.old
+        chosen = world.choices.sections(tables.RELOCATIONS)
+        if not chosen:
+            return
+        left = self.slots(s, made)
+        for index in chosen:
+            section = world.elf.sections[index]
+            total = section.size // tables.relocation_row(world.elf, section)
+            folded = len(left) + s.signed(self.count, [0])
+            if not 0 <= folded <= min(len(left), total):
+                raise Damaged("a table of relocations is too short")
+            rows = [Row(addr, old.machine.relative, target) for addr, target in left[:folded]]
+            left = left[folded:]
+            paired = world.pairs[index]
+            others = [] if paired is None else old_rows(old, paired)
+            rows += self.rows(s, others[split(old.machine, others) :], total - folded)
+            made.sections[index] = b"".join(self.put(section, row) for row in rows)
+
+    def put(self, section, row):
+        info = row.info if self.word == 8 else row.info >> 32 << 8 | row.info & 0xFF
+        fields = [row.offset, info, row.addend][: 3 if section.kind == RELA else 2]
+        return b"".join((f & (1 << 8 * self.word) - 1).to_bytes(self.word, "little") for f in fields)
+
+    def old_slots(self):
+        """Folded words of the old file: address to target."""
+        old, found = self.world.old, []
+        for index in range(len(old.elf.sections)):
+            rows = old_rows(old, index)
+            found += [(row.offset, row.addend) for row in rows[: split(old.machine, rows)]]
+        slots = {}
+        for addr, target in sorted(found):
+            slots.setdefault(addr, target)
+        return slots
+
+    def slots(self, s, made):
+        """Which words of the data sections are folded, and their targets."""
+        world, word, old, slots, history = self.world, self.word, self.old_slots(), [], 0
+        how = s.tree(self.in_place, [0], 2)
+        covers = world.covers
+        ends = [new_at + size for new_at, _, size in covers]
+        for section in self.sections():
+            addr, size, at = section.addr, section.size, section.offset
+            for here in range(addr + -addr % word, addr + size - word + 1, word):
+                place = at + here - addr
+                cover = bisect_left(ends, place + 1)
+                partner, state = None, 0
+                if cover < len(covers) and covers[cover][0] <= place:
+                    partner = world.old.addresses.addr(covers[cover][1] + place - covers[cover][0])
+                if partner is not None:
+                    state = 2 if partner in old else 1
+                contexts = [
+                    hash(1, state),
+                    hash(2, state | (history & 0xFF) << 2),
+                    hash(3, state | (history & 0xFFFF) << 2),
+                    hash(4, state | (history & 0xFFFFFF) << 2),
+                    hash(5, history & 0x3F | (place & 0x18) << 6),
+                ]
+                is_slot = s.flag(self.slot, contexts)
+                history = (history << 1 | is_slot) & M32
+                if not is_slot:
+                    continue
+                site = Site(SLOT, hash(history & 0xF, state), here)
+                target = world.targets.code(s, self.targets, site, Guess(old.get(partner)), Locals())
+                slots.append((here, target))
+                if how in (ZEROS, HELD):
+                    made.known.append((place, (target if how == HELD else 0).to_bytes(word, "little")))
+        return slots
+
+    def sections(self):
+        """Those whose words may be folded, by address."""
+        both = WRITE | ALLOC
+        found = [s for s in self.world.elf.sections if s.is_loaded and s.in_file and s.flags & both == both]
+        return sorted(found, key=lambda s: (s.addr, s.size, s.offset))
+
+    def rows(self, s, old, count):
+        """Rows that do not fold, each against the next old row or one further on."""
+        following = shift = history = 0
+        for _ in range(count):
+            here = following < len(old) and s.flag(self.follows, [1, hash(2, history & 7)])
+            partner = following if here else None
+            if not here and following < len(old):
+                skip = s.number(self.skip, [0])
+                partner = following + skip if skip else None
+                if skip and partner >= len(old):
+                    raise Damaged("a relocation continues one that is not there")
+            history = history << 1 | here
+            was = Row() if partner is None else old[partner]
+            following = following if partner is None else partner + 1
+            yield self.row(s, None if partner is None else was, here, shift)
+            shift = self.shift
+
+    def row(self, s, was, here, shift):
+        guess = Guess(None if was is None else was.offset & M32)
+        offset = self.world.targets.code(s, self.targets, Site(ROW_OFFSET), guess, Locals())
+        was = was or Row()
+        info = (was.info >> 32) + shift << 32 & M64 | was.info & M32
+        self.shift = shift
+        if not s.flag(self.info, [int(here), 2 + (was.info & 0xFFFF)]):
+            kind = s.number(self.kind, [0])
+            self.shift = s.signed(self.symbol, [0, kind & M32])
+            info = (was.info >> 32) + self.shift << 32 & M64 | kind & M32
+        kind, addend = info & 0xFFFF, was.addend
+        if not s.flag(self.addend, [int(here), 2 + kind]):
+            guess = Guess(was.addend if 0 < was.addend <= M32 else None)
+            addend = self.world.targets.code(s, self.targets, Site(ROW_ADDEND, kind), guess, Locals())
+        return Row(offset, info, addend)
