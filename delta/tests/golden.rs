@@ -186,7 +186,7 @@ const UNKNOWN: i32 = 9;
 
 /// The golden patches that it does not know: those of all others it decodes.
 const NOT_KNOWN: &[&str] = &["gzip", "xz", "lz4", "strangers", "strangers-code"];
-const KINDS_NOT_KNOWN: &[&str] = &["go", "arm64", "arm", "thumb"];
+const KINDS_NOT_KNOWN: &[&str] = &["go", "riscv"];
 
 fn is_known(name: &str) -> bool {
     let of = |kind: &&str| name.split('-').next() == Some(*kind);

@@ -57,6 +57,8 @@ class Expression:
         token = self.take()
         if token == "-":
             return f"-{self.value()}"
+        if token == "!":
+            return f"(not {self.behind(self.value())})"
         if token == "(":
             value = self.level(0)
             self.take(")")
@@ -67,6 +69,7 @@ class Expression:
             return f"{FUNCTIONS[token]}({', '.join(self.arguments())})"
         if token in FUNCTIONS:
             return FUNCTIONS[token]
+        token = RENAMED.get(token, token)
         if token not in self.names:
             self.names.append(token)
         return token
@@ -90,6 +93,7 @@ class Expression:
 
 
 FUNCTIONS = {"hash": "hash", "two": "two", "context": "hash", "u32::from": "int", "u64::from": "int"}
+RENAMED = {"from": "of"}  # what means something else in Python
 METHODS = {
     "min": lambda value, most: f"min({value}, {most})",
     "into": lambda value: f"int({value})",
@@ -111,25 +115,26 @@ class Symbol:
         self.names = sorted({name for e in expressions for name in e.names})
         self.kind, self.width = kind or "byte", None
         if self.kind.startswith("tree"):
-            self.kind, self.width = "tree", int(self.kind[5:-1])
+            self.kind, self.width = "tree", self.kind[5:-1]
         source = f"lambda {', '.join(self.names)}: [{', '.join(e.source for e in expressions)}]"
         self.contexts = eval(source, {"hash": models.hash, "two": two})
         self.count, self.model = len(contexts), model
 
 
-SYMBOL = re.compile(r"- \*\*(\w+)\*\*: (\S*); model (\w+), 2\^(\d+) counters, limit (\d+)")
+SIZES = r"2\^(\d+) counters(?: \(2\^(\d+) of a small model\))?, limit (\d+)"
+SYMBOL = re.compile(r"- \*\*(\w+)\*\*: (\S*); model (\w+), " + SIZES)
 
 
 def read(path):
-    """Each section of the document: its models by name (bits, limit, contexts), and its symbols."""
+    """Each section of the document: its models by name (bits, those of a small one, limit), and its symbols."""
     sections, section, symbol = {}, None, None
     for line in open(path):
         if line.startswith("## "):
             section = sections[line[3:].strip()] = ({}, {})
         elif section and (found := SYMBOL.match(line)):
-            name, kind, model, bits, limit = found.groups()
+            name, kind, model, bits, small, limit = found.groups()
             symbol = section[1][name] = (kind, model, [])
-            section[0][model] = (int(bits), int(limit))
+            section[0][model] = (int(bits), int(small or bits), int(limit))
         elif symbol and (found := re.match(r"  1\. `(.*)`", line)):
             symbol[2].append(found[1])
     return {
@@ -144,15 +149,15 @@ SECTIONS = read(DOCUMENT)
 class Grammar:
     """The models of a section, at their start; `g.name(stream, what the contexts name)` reads a symbol."""
 
-    def __init__(self, section):
+    def __init__(self, section, small=False):
         self._sizes, self._symbols = SECTIONS[section]
-        self._models = {}
+        self._models, self._small = {}, small
 
     def __getattr__(self, name):
-        symbol = self._symbols[name]
-        bits, limit = self._sizes[symbol.model]
+        symbol = self._symbols[name.rstrip("_")]
+        bits, small, limit = self._sizes[symbol.model]
         if symbol.model not in self._models:
-            self._models[symbol.model] = Model(bits, limit, symbol.count)
+            self._models[symbol.model] = Model(small if self._small else bits, limit, symbol.count)
         model = self._models[symbol.model]
 
         def code(stream, **known):
@@ -160,7 +165,8 @@ class Grammar:
             if symbol.kind == "byte":
                 return stream.tree(model, contexts, 8)
             if symbol.kind == "tree":
-                return stream.tree(model, contexts, symbol.width)
+                width = symbol.width
+                return stream.tree(model, contexts, int(width) if width.isdigit() else known[width])
             return getattr(stream, symbol.kind)(model, contexts)
 
         setattr(self, name, code)

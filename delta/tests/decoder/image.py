@@ -12,6 +12,7 @@ from elf import Addresses, Elf, NoElf
 from models import M32, M64
 from predict import Projection
 from tables import symbols
+from tables.index import Index
 from tables.jumps import Jumps
 from tables.relocations import Relocations
 from tables.unwind import Unwind
@@ -213,7 +214,7 @@ class Image:
 
     def references(self, bodies):
         """References of the code unit by unit, and the tables that belong to each."""
-        self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), Models(20)
+        self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), Models(small=False)
         for section in self.code.sections:
             pads, out, before = Pads(self), bytearray(), None
             for number in section.units:
@@ -231,6 +232,7 @@ class Image:
     def tables(self):
         """The tables of the whole file."""
         self.unwind.finish(self.made)
+        Index(self).code(self.streams.unwind, self.made)
         Relocations(self).code(self.streams.pointers, self.made)
         symbols.code(self.streams.symbols, self, self.made)
 

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import elf as elf_file
+import entries
 import frames
 import machine
 from container import Damaged
@@ -118,6 +119,8 @@ class OldImage:
         if index is not None and self.elf.sections[index].in_file:
             s = self.elf.sections[index]
             found = [(*bounds, False) for bounds in frames.functions(self.data[s.offset : s.end], s.addr)]
+        if not found and self.machine.modes:
+            found = entries.functions(self)
         return found
 
     def section(self, index):

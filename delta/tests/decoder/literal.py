@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from models import M32, M64, ByteModel, Model, digest, hash
+from declared import Grammar
+from models import M32, M64, ByteModel, digest, hash
 
 CONTEXT_BITS = 23
 
@@ -23,10 +24,11 @@ class History:
             self.bytes = (self.bytes << 8 | byte) & M64
 
 
-class LiteralModels:
+class Models:
+    """Models of literal instructions: of their bytes, and of what is told around them."""
+
     def __init__(self):
-        self.byte, self.stray = ByteModel(CONTEXT_BITS), Model(8, 255, 1)
-        self.whole, self.data_class = Model(14, 255, 3), Model(14, 255, 3)
+        self.byte, self.told = ByteModel(CONTEXT_BITS), Grammar("text/literal.rs")
 
 
 @dataclass
@@ -62,18 +64,12 @@ def instruction(s, m, around):
     if likely:
         token, hits = likely
         h = min(hits, 31) | (around.partner == token) << 6 | around.replaces << 7
-        contexts = [
-            hash(1, h),
-            hash(hash(2, h), around.history.opcodes[0]),
-            hash(hash(3, min(hits, 3)), token[0] | len(token) << 8),
-        ]
-        if s.flag(m.whole, contexts):
+        opcode = around.history.opcodes[0]
+        if m.told.whole(s, h=h, opcode=opcode, first=token[0], len=len(token)):
             return token, 0
     known = Known(around.history, not likely)
     if machine.has_data:
-        o0, o1 = around.history.opcodes[:2]
-        contexts = [hash(1, o0), hash(hash(2, o0), o1), hash(hash(3, o0), int(around.replaces))]
-        number = s.tree(m.data_class, contexts, 3)
+        number = m.told.class_(s, opcodes=around.history.opcodes, replaces=around.replaces)
         data = machine.data(number)
         if data and data.len <= room:
             return spelled_data(s, m, around, data, known), number
@@ -86,7 +82,7 @@ def spelled(s, m, around, room, known):
     while True:
         n, at = known.n, machine.place(known.n, room)
         insn, field = around.scanner.look(bytes(known.raw[:room]), 0)
-        if n == 1 and machine.stray(room) and s.flag(m.stray, [known.raw[0]]):
+        if n == 1 and machine.stray(room) and m.told.stray(s, first=known.raw[0]):
             stray = machine.stray(room)
         complete = n == stray if stray else insn.known and n >= insn.len
         if n and (n >= min(room, 15) or complete):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import predict
 from container import Damaged
-from models import M32, Model, hash
+from declared import Grammar
+from models import M32
 from predict import ANY, Learned
 
 RECENT, LABEL, UNIT, ADDRESS = range(4)
@@ -35,15 +36,9 @@ class Guess:
     old_at: tuple | None = None  # its place in the old file and the end of its unit, if it is inside
 
 
-class Models:
-    """Models of targets; `bits` is 20 for those of code, 16 for those of tables."""
-
-    def __init__(self, bits=16):
-        self.hit, self.second = Model(min(bits, 16), 255, 4), Model(12, 255, 2)
-        self.way, self.ring = Model(min(bits, 14), 255, 3), Model(12, 255, 2)
-        self.label, self.rank, self.far = Model(16, 255, 7), Model(16, 255, 3), Model(16, 255, 4)
-        self.stop, self.unit = Model(min(bits, 18), 255, 6), Model(bits, 255, 4)
-        self.address = Model(min(bits, 18), 255, 2)
+def Models(small=True):
+    """Models of targets; those of tables are smaller than those of code."""
+    return Grammar("predict/targets.rs", small)
 
 
 class Targets:
@@ -97,15 +92,8 @@ class Targets:
 
     def guessed(self, s, m, site, of, first, static, learned):
         """The target if one of two guesses is right, else None."""
-        h = self.history
-        contexts = [
-            hash(1, of | site.same << 5 | site.kind << 6),
-            hash(hash(2, of | site.same << 5), h & 0xFF),
-            hash(hash(3, of), site.head),
-            hash(4, h & 0xFFF | site.same << 12),
-        ]
-        hit = s.flag(m.hit, contexts)
-        self.history = (h << 1 | (not hit)) & M32
+        hit = m.hit(s, site=site, of=of, h=self.history)
+        self.history = (self.history << 1 | (not hit)) & M32
         if hit:
             return first
         second = None
@@ -113,7 +101,7 @@ class Targets:
             second = static
         elif learned and learned.previous != learned.target:
             second = learned.previous
-        if second is not None and s.flag(m.second, [hash(1, of), hash(2, site.kind)]):
+        if second is not None and m.second(s, of=of, site=site):
             return second
         return None
 
@@ -121,23 +109,20 @@ class Targets:
         near = None
         if loose is not None and (loose - site.unit[0] & M32) < site.unit[1]:
             near = loose - site.unit[0]
-        contexts = [hash(1, site.kind | of << 8), hash(2, site.head), hash(hash(3, site.head), of)]
-        way = s.tree(m.way, contexts, 2)
+        way = m.way(s, site=site, of=of)
         if way == RECENT:
-            k = s.tree(m.ring, [hash(1, site.kind), hash(2, site.head)], 5)
-            return self.ring[(self.ring_at - 1 - k) % RING]
+            return self.ring[(self.ring_at - 1 - m.ring(s, site=site)) % RING]
         if way == LABEL:
             return self.label(s, m, site, of, near, old_at, local)
         if way == UNIT:
             before = bisect_right(self.units, site.addr)
-            contexts = [1, hash(2, before >> 4), hash(3, self.last_unit), hash(4, site.head)]
-            self.last_unit = s.tree(m.unit, contexts, min(len(self.units).bit_length(), 24))
+            width = min(len(self.units).bit_length(), 24)
+            self.last_unit = m.unit(s, before=before, last=self.last_unit, site=site, width=width)
             if self.last_unit >= len(self.units):
                 raise Damaged("a reference goes nowhere")
             return self.units[self.last_unit]
         base = self.last_address if loose is None else loose
-        contexts = [hash(1, int(loose is not None)), hash(hash(2, site.kind), of)]
-        target = base + s.signed(m.address, contexts)
+        target = base + m.address(s, guessed=loose is not None, site=site, of=of)
         if not 0 <= target <= M32:
             raise Damaged("a reference goes nowhere")
         self.last_address = target
@@ -151,18 +136,9 @@ class Targets:
 
         home = local.home(site.index)
         ahead = next(local.candidates(predict.at(site.index), predict.LEADERS, False), None)
-        unforeseen, last = int(near is not None), self.last_label[0]
-        ahead = 15 if ahead is None else away(ahead)
-        contexts = [
-            hash(1, site.kind | unforeseen << 8),
-            hash(2, site.head),
-            hash(3, of),
-            hash(hash(4, site.head), ahead),
-            hash(hash(5, ahead), last),
-            hash(hash(6, of), unforeseen | last << 1),
-            hash(7, site.kind | (0 if home is None else 1 + away(home)) << 8),
-        ]
-        label = s.tree(m.label, contexts, 5)
+        known = {"guessed": near is not None, "open": 15 if ahead is None else away(ahead), "last": self.last_label[0]}
+        known["home"] = 0 if home is None else 1 + away(home)
+        label = m.label(s, site=site, of=of, KEY_BITS=5, **known)
         group, back, place = label & ANY, bool(label & BACK), label >> 3
         origin = self.origin(local, site, near, place, group)
         if origin is None:
@@ -170,7 +146,7 @@ class Targets:
         if s.modelled:
             start = self.stop(s, m, site, local, origin, label, old_at)
         else:
-            start = local.resolve(origin, group, back, s.number(m.rank, None))
+            start = local.resolve(origin, group, back, m.rank(s))
         if start is None:
             raise Damaged("a reference goes nowhere")
         return site.unit[0] + start
@@ -193,31 +169,18 @@ class Targets:
             return abs(index - site.index).bit_length()
 
         candidates = local.candidates(origin, label & ANY, bool(label & BACK))
-        last_label, last_index = self.last_label
-        contexts = [
-            hash(1, label | site.kind << 7),
-            hash(hash(2, label), site.head),
-            hash(hash(3, label), last_label | len(local.starts).bit_length() << 8),
-            hash(4, label | away(origin[1]) << 7),
-        ]
-        if s.flag(m.far, contexts):
-            rank = s.number(m.rank, [hash(1, label), hash(2, label | site.kind << 8), hash(3, site.head)])
+        (last, last_index), length = self.last_label, len(local.starts).bit_length()
+        if m.far(s, key=label, site=site, last=last, length=length, away=away(origin[1])):
+            rank = m.rank(s, key=label, site=site)
             index = next((i for n, i in enumerate(candidates) if n == rank + SCANNED), None)
         else:
             wanted, index = self.old_look(old_at), None
             for rank, index in enumerate(candidates):
-                head, before = local.looks(index)
-                alike = 0 if not wanted else 1 if wanted == head else 2
-                state, near = label | alike << 5, min(abs(index - last_index), 3)
-                contexts = [
-                    hash(1, state | site.kind << 7 | rank << 14),
-                    hash(hash(2, state | head << 8), before),
-                    hash(hash(3, state), site.head ^ min(rank, 7)),
-                    hash(4, state | away(index) << 7 | min(rank, 3) << 12),
-                    hash(5, state | near << 7 | last_label << 9 | min(rank, 7) << 14),
-                    hash(hash(6, state | away(index) << 7), head),
-                ]
-                if rank + 1 == SCANNED or s.flag(m.stop, contexts):
+                looks = local.looks(index)
+                alike = 0 if not wanted else 1 if wanted == looks[0] else 2
+                known = {"state": label | alike << 5, "rank": rank, "looks": looks, "away": away(index), "last": last}
+                near = min(abs(index - last_index), 3)
+                if rank + 1 == SCANNED or m.stop(s, site=site, near=near, **known):
                     break
             else:
                 index = None

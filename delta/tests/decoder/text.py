@@ -1,11 +1,13 @@
 """The code of each new unit without its references: repeat, replace, insert, go elsewhere (FORMAT.md, streams 3, 4)."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import literal
 from container import Damaged
+from declared import Grammar
 from listing import Listing, Listings
-from models import M32, Model, digest, hash
+from models import M32, digest, hash
 from recall import Recall
 
 REPLACE, INSERT, GO_NEAR, GO_FAR = range(4)
@@ -20,12 +22,6 @@ class Run:
     old_at: int
     len: int
     same: bool
-
-
-class OpModels:
-    def __init__(self):
-        self.same, self.kind, self.near = Model(18, 255, 7), Model(16, 255, 6), Model(16, 255, 5)
-        self.far_unit, self.far_at = Model(18, 255, 2), Model(18, 255, 2)
 
 
 class Body:
@@ -61,7 +57,7 @@ class Text:
 
     def __init__(self, old, ops, literals):
         self.old, self.ops, self.literals = old, ops, literals
-        self.m, self.lm, self.listings = OpModels(), literal.LiteralModels(), Listings(old)
+        self.m, self.lm, self.listings = Grammar("text/ops.rs"), literal.Models(), Listings(old)
         self.recall, self.last_far, self.far = Recall(old, self.listings), (0, 0), None
 
     def unit(self, unit):
@@ -112,18 +108,18 @@ class Edit:
         """One instruction."""
         s, m = self.text.ops, self.text.m
         while True:
-            op, looks = INSERT, 0
+            here = SimpleNamespace(far=False, head=0, look=0)
             if self.cursor:
                 far, index = self.cursor
                 token = self.listing(far).tokens[index]
-                if s.modelled:
-                    looks = digest(token)
-                if self.forced or s.flag(m.same, self.same_contexts(far, token)):
+                here = SimpleNamespace(far=far, head=hash(token[0], len(token)), look=digest(token))
+                if self.forced or m.same(s, h=self.history, here=here, before=self.before):
                     self.forced = False
                     self.history = self.history << 2 & M32
                     return self.repeat(far, index)
-                op = REPLACE
-            op = s.tree(m.kind, self.kind_contexts(op, looks), 2)
+            # Without an instruction at the cursor an insertion is what is expected.
+            there, room = INSERT if self.cursor is None else REPLACE, self.unit.size - self.p
+            op = m.kind(s, h=self.history, here=here, before=self.before, there=there, room=room)
             self.history = (self.history << 2 | 1 + (op & 1) + (op >= GO_NEAR)) & M32
             if op == REPLACE:
                 if not self.cursor:
@@ -134,42 +130,13 @@ class Edit:
             (self.go_near if op == GO_NEAR else self.go_far)()
             self.forced = True
 
-    def same_contexts(self, far, token):
-        h, full = self.history, digest(token)
-        head = hash(token[0], len(token))
-        return [
-            hash(1, h & 0xFF),
-            hash(2, h & 0xFFFF),
-            hash(hash(3, h & 0xF), head),
-            hash(hash(4, h & 0xFF), self.before.heads[0]),
-            hash(5, far | (h & 0xFFFF) << 1),
-            hash(6, full),
-            hash(hash(7, full), self.before.full[0]),
-        ]
-
-    def kind_contexts(self, op, looks):
-        h, room = self.history, min(self.unit.size - self.p, 8)
-        return [
-            hash(1, h & 0xF | op << 8),
-            hash(2, h & 0xFF | op << 8),
-            hash(3, self.before.heads[0]),
-            hash(hash(4, h & 0xF), room | op << 8),
-            hash(hash(5, looks), op),
-            hash(hash(6, looks), self.before.heads[0]),
-        ]
-
     def go_near(self):
-        s, m = self.text.ops, self.text.m
         from_far = int(self.cursor is None or self.cursor[0])
         followed, since = min(self.hint - self.home, 15), min(self.since, 15)
-        contexts = [
-            hash(1, from_far),
-            hash(2, self.history & 0xFF),
-            hash(3, from_far | followed << 1 | since << 5),
-            hash(4, from_far | since << 1),
-            hash(hash(5, self.before.heads[0]), from_far),
-        ]
-        index = self.hint + s.signed(m.near, contexts)
+        near = self.text.m.near(
+            self.text.ops, h=self.history, before=self.before, from_far=from_far, followed=followed, since=since
+        )
+        index = self.hint + near
         if not self.near or not 0 <= index < len(self.near.tokens):
             raise Damaged("it goes past its old function")
         self.cursor, self.since = (False, index), 0
@@ -177,10 +144,9 @@ class Edit:
     def go_far(self):
         s, m = self.text.ops, self.text.m
         last_unit, last_at = self.text.last_far
-        unit = last_unit + s.signed(m.far_unit, [1, hash(2, self.history & 0xF)])
-        again = int(unit == last_unit)
-        contexts = [hash(1, again), hash(2, again | (self.history & 0xF) << 1)]
-        index = (last_at if again else 0) + s.signed(m.far_at, contexts)
+        unit = last_unit + m.far_unit(s, h=self.history)
+        again = unit == last_unit
+        index = (last_at if again else 0) + m.far_at(s, h=self.history, again=again)
         if unit < 0 or index < 0 or not self.text.load_far(unit, index):
             raise Damaged("it copies from past a function")
         self.text.last_far = (unit, index)

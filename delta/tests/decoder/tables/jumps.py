@@ -3,7 +3,8 @@
 from bisect import bisect_right
 
 from container import Damaged
-from models import M32, Model, hash
+from declared import Grammar
+from models import M32, hash
 from targets import Guess, Models, Site
 
 ENTRY, FEWEST, MOST, SITE = 4, 2, 1 << 14, 40
@@ -11,8 +12,7 @@ ENTRY, FEWEST, MOST, SITE = 4, 2, 1 << 14, 40
 
 class Jumps:
     def __init__(self, world):
-        self.world, self.targets, self.done = world, Models(), set()
-        self.count, self.present, self.fresh = Model(10, 255, 1), Model(10, 255, 2), Model(10, 255, 1)
+        self.world, self.targets, self.done, self.m = world, Models(), set(), Grammar("tables/jumps.rs")
 
     @staticmethod
     def limit(addresses, base, others):
@@ -55,9 +55,9 @@ class Jumps:
                 continue
             old = self.old_entries(pointer, olds, view)
             if old:
-                count = len(old) + s.signed(self.count, [0])
-            elif pointer.old is None and s.flag(self.present, [1, hash(2, pointer.head)]):
-                count = s.number(self.fresh, [0])
+                count = len(old) + self.m.count(s)
+            elif pointer.old is None and self.m.present(s, head=pointer.head):
+                count = self.m.fresh(s)
             else:
                 continue
             if not 0 <= count <= min((limit - pointer.new) // ENTRY, MOST):

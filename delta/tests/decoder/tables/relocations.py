@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import tables
 from container import Damaged
 from elf import ALLOC, RELA, WRITE
-from models import M32, M64, Model, hash
+from declared import Grammar
+from models import M32, M64, hash
 from predict import Locals
 from targets import Guess, Models, Site
 
@@ -53,9 +54,7 @@ def split(machine, rows):
 class Relocations:
     def __init__(self, world):
         self.world, self.word, self.targets = world, 8 if world.elf.is_64 else 4, Models()
-        self.slot, self.in_place, self.count = Model(14, 255, 5), Model(4, 255, 1), Model(8, 255, 1)
-        self.follows, self.skip, self.info = Model(8, 255, 2), Model(10, 255, 1), Model(10, 255, 2)
-        self.kind, self.symbol, self.addend = Model(12, 255, 1), Model(14, 255, 2), Model(10, 255, 2)
+        self.m = Grammar("tables/relocations.rs")
 
     def code(self, s, made):
         world, old = self.world, self.world.old
@@ -66,7 +65,7 @@ class Relocations:
         for index in chosen:
             section = world.elf.sections[index]
             total = section.size // tables.relocation_row(world.elf, section)
-            folded = len(left) + s.signed(self.count, [0])
+            folded = len(left) + self.m.count(s)
             if not 0 <= folded <= min(len(left), total):
                 raise Damaged("a table of relocations is too short")
             rows = [Row(addr, old.machine.relative, target) for addr, target in left[:folded]]
@@ -95,7 +94,7 @@ class Relocations:
     def slots(self, s, made):
         """Which words of the data sections are folded, and their targets."""
         world, word, old, slots, history = self.world, self.word, self.old_slots(), [], 0
-        how = s.tree(self.in_place, [0], 2)
+        how = self.m.in_place(s)
         covers = world.covers
         ends = [new_at + size for new_at, _, size in covers]
         for section in self.sections():
@@ -108,14 +107,7 @@ class Relocations:
                     partner = world.old.addresses.addr(covers[cover][1] + place - covers[cover][0])
                 if partner is not None:
                     state = 2 if partner in old else 1
-                contexts = [
-                    hash(1, state),
-                    hash(2, state | (history & 0xFF) << 2),
-                    hash(3, state | (history & 0xFFFF) << 2),
-                    hash(4, state | (history & 0xFFFFFF) << 2),
-                    hash(5, history & 0x3F | (place & 0x18) << 6),
-                ]
-                is_slot = s.flag(self.slot, contexts)
+                is_slot = self.m.slot(s, state=state, h=history, place=place)
                 history = (history << 1 | is_slot) & M32
                 if not is_slot:
                     continue
@@ -136,10 +128,10 @@ class Relocations:
         """Rows that do not fold, each against the next old row or one further on."""
         following = shift = history = 0
         for _ in range(count):
-            here = following < len(old) and s.flag(self.follows, [1, hash(2, history & 7)])
+            here = following < len(old) and self.m.follows(s, h=history)
             partner = following if here else None
             if not here and following < len(old):
-                skip = s.number(self.skip, [0])
+                skip = self.m.skip(s)
                 partner = following + skip if skip else None
                 if skip and partner >= len(old):
                     raise Damaged("a relocation continues one that is not there")
@@ -155,12 +147,12 @@ class Relocations:
         was = was or Row()
         info = (was.info >> 32) + shift << 32 & M64 | was.info & M32
         self.shift = shift
-        if not s.flag(self.info, [int(here), 2 + (was.info & 0xFFFF)]):
-            kind = s.number(self.kind, [0])
-            self.shift = s.signed(self.symbol, [0, kind & M32])
+        if not self.m.info(s, follows=here, old=was.info):
+            kind = self.m.kind(s)
+            self.shift = self.m.symbol(s, kind=kind)
             info = (was.info >> 32) + self.shift << 32 & M64 | kind & M32
         kind, addend = info & 0xFFFF, was.addend
-        if not s.flag(self.addend, [int(here), 2 + kind]):
+        if not self.m.addend(s, follows=here, kind=kind):
             guess = Guess(was.addend if 0 < was.addend <= M32 else None)
             addend = self.world.targets.code(s, self.targets, Site(ROW_ADDEND, kind), guess, Locals())
         return Row(offset, info, addend)
