@@ -35,7 +35,7 @@ def _cie(section, at):
     if length is None or at + 4 + length > len(section):
         return None
     record = section[: at + 4 + length]
-    if word(record, at + 4) != 0 or record[at + 8] != 1:
+    if word(record, at + 4) != 0 or record[at + 8] not in (1, 3):
         return None
     end = record.index(0, at + 9)
     letters, p = record[at + 9 : end], end + 1
