@@ -96,6 +96,7 @@ FUNCTIONS = {"hash": "hash", "two": "two", "context": "hash", "u32::from": "int"
 RENAMED = {"from": "of"}  # what means something else in Python
 METHODS = {
     "min": lambda value, most: f"min({value}, {most})",
+    "clamp": lambda value, least, most: f"min(max({value}, {least}), {most})",
     "into": lambda value: f"int({value})",
     "wrapping_add": lambda value, more: f"(({value} + {more}) & {M32})",
     "is_some": lambda value: f"({value} is not None)",

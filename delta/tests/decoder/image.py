@@ -12,6 +12,8 @@ from elf import Addresses, Elf, NoElf
 from models import M32, M64
 from predict import Projection
 from tables import symbols
+from tables.go import functions
+from tables.go.words import Words
 from tables.index import Index
 from tables.jumps import Jumps
 from tables.relocations import Relocations
@@ -214,7 +216,9 @@ class Image:
 
     def references(self, bodies):
         """References of the code unit by unit, and the tables that belong to each."""
+        go = self.streams.go
         self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), Models(small=False)
+        self.functions = functions.begin(go, self)
         for section in self.code.sections:
             pads, out, before = Pads(self), bytearray(), None
             for number in section.units:
@@ -224,6 +228,8 @@ class Image:
                 view.references(self.streams.targets, models, self.targets)
                 out += view.bytes
                 jumps.unit(self.streams.jumps, view, self.made)
+                if self.functions:
+                    self.functions.unit(go, view)
                 self.unwind.unit(view, number)
                 before = unit
             out += pads.fill(section.at + len(out), section.at + section.len, before)
@@ -233,6 +239,9 @@ class Image:
         """The tables of the whole file."""
         self.unwind.finish(self.made)
         Index(self).code(self.streams.unwind, self.made)
+        if self.functions:
+            self.functions.finish(self.streams.go, self.made)
+        Words(self).code(self.streams.go, self.made)
         Relocations(self).code(self.streams.pointers, self.made)
         symbols.code(self.streams.symbols, self, self.made)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import elf as elf_file
 import entries
 import frames
+import gotable
 import machine
 from container import Damaged
 from declared import Grammar
@@ -119,9 +120,18 @@ class OldImage:
         if index is not None and self.elf.sections[index].in_file:
             s = self.elf.sections[index]
             found = [(*bounds, False) for bounds in frames.functions(self.data[s.offset : s.end], s.addr)]
+        if not found:
+            found = self.go_functions()
         if not found and self.machine.modes:
             found = entries.functions(self)
         return found
+
+    def go_functions(self):
+        table, text = gotable.section(self.elf), self.elf.section(b".text")
+        if table is None or text is None or not self.elf.sections[text].in_file:
+            return []
+        bounds = gotable.bounds(self.section(table), self.elf.sections[text], self.section(text))
+        return [(*function, False) for function in bounds]
 
     def section(self, index):
         """The bytes of a section; none for None or one that is not in the file."""

@@ -1,6 +1,7 @@
 """Sections with a model of their own, a file for each kind (FORMAT.md, streams 7 to 12)."""
 
-from container import Damaged, Unknown
+import gotable
+from container import Damaged
 from declared import Grammar
 from elf import ALLOC, DYNSYM, EXIDX, GNU_HASH, HASH, REL, RELA, STRTAB, SYMTAB, VERSYM
 
@@ -18,15 +19,6 @@ def relocation_row(elf, section):
     return row if whole and section.in_file and section.flags & ALLOC else 0
 
 
-def go_section(elf):
-    """Index of the section with Go's function table, or None."""
-    for name in (b".gopclntab", b".data.rel.ro.gopclntab"):
-        index = elf.section(name)
-        if index is not None and elf.sections[index].in_file:
-            return index
-    return None
-
-
 def candidate(elf, index):
     """The kind of table that a section of the new file could be, or None."""
     s = elf.sections[index]
@@ -41,7 +33,7 @@ def candidate(elf, index):
         return kinds[s.kind]
     if elf.machine == ARM and s.kind == EXIDX and s.is_loaded and s.size % 8 == 0:
         return INDEX
-    if go_section(elf) == index:
+    if gotable.section(elf) == index:
         return FUNCTIONS
     names = {b".eh_frame": FRAMES, b".eh_frame_hdr": FRAME_INDEX, b".gcc_except_table": EXCEPTIONS}
     return names.get(s.name)
@@ -57,8 +49,6 @@ class Choices:
             if table is None:
                 continue
             predictor = m.predictor(s, table=table)
-            if table == FUNCTIONS:
-                raise Unknown("Go's function table")
             if predictor > PREDICTOR:
                 raise Damaged("the predictor of a table is unknown")
             if predictor:

@@ -1,0 +1,85 @@
+"""Words of Go's data that hold addresses or offsets (FORMAT.md, stream 12).
+
+Sources: internal/abi/type.go (NameOff, TypeOff, TextOff), runtime/type.go."""
+
+import gotable
+import tables
+from declared import Grammar
+from models import M32
+from predict import Locals
+from targets import Guess, Models, Site
+
+POINTER, OFFSET = 48, 49
+DATA, TEXT, SPELLED = 1, 2, 3
+
+
+class Words:
+    def __init__(self, world):
+        self.world, self.m, self.targets = world, Grammar("tables/go/words.rs"), Models(small=False)
+        self.pointers = not world.choices.sections(tables.RELOCATIONS)
+        # Old and new address, and old size, of the data and of the code.
+        self.data, self.text = (self.base(name) for name in (b".rodata", b".text"))
+        self.history = 0
+
+    def base(self, name):
+        old, new = self.world.old.elf, self.world.elf
+        was, now = old.section(name), new.section(name)
+        addr, size = (0, 0) if was is None else (old.sections[was].addr, min(old.sections[was].size, M32))
+        return addr, 0 if now is None else new.sections[now].addr, size
+
+    def code(self, s, made):
+        if gotable.section(self.world.elf) is None:
+            return
+        for new_at, old_at, size in self.world.covers:
+            skip = -new_at % 4
+            ranges = [r for r in self.world.addresses.ranges if r.offset is not None]
+            r = next((r for r in ranges if 0 <= new_at - r.offset < r.len), None)
+            if (new_at - old_at) % 4 or r is None or skip > size:
+                continue
+            old = self.world.old.data[old_at + skip : old_at + skip + (size - skip & ~3)]
+            words = [int.from_bytes(old[at : at + 4], "little") for at in range(0, len(old), 4)]
+            at = 0
+            while at < len(words):
+                here = new_at + skip + 4 * at
+                high = words[at + 1] if at + 1 < len(words) else None
+                at += self.word(s, made, words[at], high, here, r)
+
+    def word(self, s, made, old, high, here, r):
+        """One word; how many were told."""
+        m, world, addr = self.m, self.world, r.addr + here - r.offset
+        pointer = self.pointers and here % 8 == 0 and high == 0 and world.old.addresses.range_of(old) is not None
+        if pointer and m.pointer(s, h=self.history, section=r.section):
+            target = self.target(s, Site(POINTER, r.section, addr, same=True), old)
+            made.known.append((here, target.to_bytes(8, "little")))
+            self.note(0xFE, 8)
+            return 2
+        data, text = self.guess(old, self.data), self.guess(old, self.text)
+        looks = 3 if old < 0x100 else 4 if old < 0x10000 else 5
+        looks = 1 if old == 0 else 2 if data is None and text is None else looks
+        if any(guess not in (None, old) for guess in (data, text)):
+            able = (data is not None) | (data not in (None, old)) << 1 | looks << 2
+            kind = m.half(s, able=able, h=self.history, section=r.section, here=here)
+            looks, now = 8, {DATA: data, TEXT: text}.get(kind)
+            if now is not None:
+                looks += kind
+            elif kind == SPELLED and data is not None:
+                target = self.target(s, Site(OFFSET, 0, addr, same=True), self.data[0] + old & M32)
+                now, looks = target - self.data[1] & M32, 8 + DATA
+            if now is not None:
+                made.known.append((here, now.to_bytes(4, "little")))
+        self.note(looks, 4)
+        return 1
+
+    def note(self, what, bits):
+        self.history = (self.history << bits | what) & M32
+
+    def target(self, s, site, old):
+        return self.world.targets.code(s, self.targets, site, Guess(old), Locals())
+
+    def guess(self, old, base):
+        """What a word should be now as an offset from a base, or None."""
+        was, now, size = base
+        if not 0 < old < size:
+            return None
+        learned, addr = self.world.targets.learned.get(was + old & M32), was + old & M32
+        return (learned.target if learned else self.world.targets.map.loose(addr)) - now & M32
