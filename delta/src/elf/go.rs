@@ -9,14 +9,18 @@ use crate::file_view::FileView;
 
 /// First bytes of a table of Go 1.20 or later, little-endian, with its two zeros.
 const MAGIC: [u8; 6] = [0xf1, 0xff, 0xff, 0xff, 0, 0];
-/// Length of the header in bytes for pointers of eight bytes.
-pub const HEADER: usize = 72;
+/// Length of the header in bytes, for pointers of as many.
+pub fn header_len(pointer: usize) -> usize {
+    8 + 8 * pointer
+}
 /// Most functions that a table may have.
 const MAX_FUNCTIONS: u64 = 1 << 24;
 
-/// The header of the table, for pointers of eight bytes. All positions are relative to the header.
+/// The header of the table. All positions are relative to the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionTable {
+    /// Bytes of a pointer, 4 or 8.
+    pub pointer: u8,
     /// Smallest instruction in bytes: the unit of code distances in its tables.
     pub quantum: u8,
     /// Number of functions.
@@ -45,19 +49,20 @@ pub fn word(bytes: &[u8], at: usize) -> Option<u32> {
 impl FunctionTable {
     /// Reads the header at the start of `bytes`; `None` where it makes no sense.
     pub fn read(bytes: &[u8]) -> Option<FunctionTable> {
-        if !bytes.starts_with(&MAGIC) || bytes.len() < HEADER || bytes[7] != 8 {
+        let &[quantum, pointer] = bytes.strip_prefix(&MAGIC)?.first_chunk()?;
+        let size = usize::from(pointer);
+        if !matches!(pointer, 4 | 8) || bytes.len() < header_len(size) {
             return None;
         }
-        let quantum = bytes[6];
         let long = |index: usize| {
-            let at = 8 + 8 * index;
-            bytes[at..at + 8]
+            let at = 8 + size * index;
+            bytes[at..at + size]
                 .iter()
                 .rev()
                 .fold(0u64, |v, &b| v << 8 | u64::from(b))
         };
         let (functions, files) = (long(0), long(1));
-        let mut before = HEADER as u64;
+        let mut before = header_len(size) as u64;
         for index in 3..8 {
             if long(index) < before || long(index) > bytes.len() as u64 {
                 return None;
@@ -65,12 +70,13 @@ impl FunctionTable {
             before = long(index);
         }
         let room = bytes.len() as u64 - before;
-        let fits = matches!(quantum, 1 | 4)
+        let fits = matches!(quantum, 1 | 2 | 4)
             && functions > 0
             && functions <= MAX_FUNCTIONS
             && functions * 8 + 4 <= room
             && files <= bytes.len() as u64;
         fits.then_some(FunctionTable {
+            pointer,
             quantum,
             functions: functions as u32,
             files: files as u32,
@@ -98,7 +104,7 @@ impl FunctionTable {
 pub fn section(elf: &Elf) -> Option<usize> {
     let names: [&[u8]; 2] = [b".gopclntab", b".data.rel.ro.gopclntab"];
     let index = names.iter().find_map(|name| elf.section(name))?;
-    (elf.is_64 && elf.sections[index].in_file()).then_some(index)
+    elf.sections[index].in_file().then_some(index)
 }
 
 /// Function bounds `(address, size)`, ascending and disjoint; none without a table that makes sense.

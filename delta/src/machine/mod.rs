@@ -163,6 +163,11 @@ impl Machine {
         self.lead_in() > 0
     }
 
+    /// Bytes of the smallest instruction, in which tables may count distances in code.
+    pub fn smallest(self) -> u8 {
+        dispatch!(self, S => S::SMALLEST)
+    }
+
     /// What padding is first expected to be made of.
     pub fn pad(self) -> u8 {
         dispatch!(self, S => S::PAD)

@@ -41,6 +41,8 @@ pub(super) trait InstructionSet {
     /// Instructions before one that must be walked to know what its field counts from: 0 where that never depends
     /// on them, `usize::MAX` where all of the unit do.
     const LEAD_IN: usize;
+    /// Bytes of the smallest instruction, in which code distances may be counted.
+    const SMALLEST: u8;
     /// What padding is first expected to be made of.
     const PAD: u8;
     /// Whether data stands between instructions.

@@ -43,7 +43,7 @@ pub fn plan<'a>(
     };
     let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
     let choices = Choices::new(&new.elf, |section, table| match table {
-        Table::Functions => go::fits(&new.elf, bytes),
+        Table::Functions => go::fits(new.machine, &new.elf, bytes),
         Table::Index => index::fits(&new.elf, section, bytes),
         Table::Relocations => relocations::fits(new.machine, &new.elf, section, bytes),
         Table::Symbols | Table::Names | Table::Hash | Table::Versions => {

@@ -48,6 +48,7 @@ impl InstructionSet for AArch64 {
     const KINDS: u8 = 10;
     const RELATIVE: u64 = 1027;
     const LEAD_IN: usize = LEAD_IN;
+    const SMALLEST: u8 = 4;
     const PAD: u8 = 0xcc;
 
     #[inline(always)]

@@ -76,6 +76,7 @@ impl InstructionSet for Arm {
     const KINDS: u8 = KINDS;
     const RELATIVE: u64 = RELATIVE;
     const LEAD_IN: usize = usize::MAX;
+    const SMALLEST: u8 = 4;
     const PAD: u8 = 0;
     const DATA: bool = true;
 

@@ -90,6 +90,7 @@ impl InstructionSet for Thumb {
     const KINDS: u8 = KINDS;
     const RELATIVE: u64 = RELATIVE;
     const LEAD_IN: usize = usize::MAX;
+    const SMALLEST: u8 = 2;
     const PAD: u8 = 0;
     const DATA: bool = true;
 

@@ -50,6 +50,7 @@ impl InstructionSet for RiscV {
     const KINDS: u8 = 7;
     const RELATIVE: u64 = 3;
     const LEAD_IN: usize = 16;
+    const SMALLEST: u8 = 2;
     const PAD: u8 = 0;
 
     /// Out of line, as the decoders of other machines share the place where it is called.

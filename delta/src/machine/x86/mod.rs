@@ -39,6 +39,7 @@ impl<const WIDE: bool> InstructionSet for X86<WIDE> {
     const KINDS: u8 = 12;
     const RELATIVE: u64 = 8;
     const LEAD_IN: usize = if WIDE { 0 } else { usize::MAX };
+    const SMALLEST: u8 = 1;
     const PAD: u8 = 0xcc;
 
     #[inline(always)]

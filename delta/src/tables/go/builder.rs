@@ -4,9 +4,9 @@
 //! Source: `cmd/link/internal/ld/pcln.go`.
 
 use super::reader::{
-    GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, index_len, write_table,
+    GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, address, index_len, write_table,
 };
-use crate::elf::go::HEADER;
+use crate::elf::go::header_len;
 use std::collections::HashMap;
 
 /// A place in the data of functions: group, and offset in it.
@@ -19,6 +19,8 @@ pub const ELSEWHERE: u8 = u8::MAX;
 #[derive(Debug)]
 pub struct Builder {
     quantum: u8,
+    /// Bytes of a pointer.
+    pointer: usize,
     /// The names.
     pub names: Vec<u8>,
     name_index: HashMap<Vec<u8>, Vec<u32>>,
@@ -46,7 +48,7 @@ pub struct Frame {
     pub file_names: Vec<u8>,
     /// Where the code ends.
     pub end: u32,
-    /// Alignment of the parts: 8 bytes in Go 1.26, 32 before.
+    /// Alignment of the parts: that of pointers in Go 1.26, 32 before.
     pub align: u32,
     /// Distance from the last record to the data.
     pub gap: u32,
@@ -80,9 +82,10 @@ pub struct Tree {
 
 impl Builder {
     /// With no function.
-    pub fn new(quantum: u8) -> Builder {
+    pub fn new(quantum: u8, pointer: usize) -> Builder {
         Builder {
             quantum,
+            pointer,
             names: Vec::new(),
             name_index: HashMap::new(),
             tables: vec![0],
@@ -199,7 +202,8 @@ impl Builder {
             }
             self.records.extend_from_slice(&NONE.to_le_bytes());
         }
-        self.records.resize(self.records.len().next_multiple_of(8), 0);
+        self.records
+            .resize(self.records.len().next_multiple_of(self.pointer), 0);
     }
 
     /// The section.
@@ -218,7 +222,7 @@ impl Builder {
         }
         let align = frame.align.clamp(1, 64) as usize;
         let even = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(align), 0);
-        let mut out = vec![0u8; HEADER];
+        let mut out = vec![0u8; header_len(self.pointer)];
         even(&mut out);
         let mut parts = Vec::new();
         parts.push(out.len());
@@ -237,7 +241,7 @@ impl Builder {
         out.append(&mut self.tables);
         even(&mut out);
         parts.push(out.len());
-        let list = (self.entries.len() * 8 + 4).next_multiple_of(8) as u32;
+        let list = (self.entries.len() * 8 + 4).next_multiple_of(self.pointer) as u32;
         let records = out.len();
         for (entry, at) in &self.entries {
             out.extend_from_slice(&entry.to_le_bytes());
@@ -246,11 +250,12 @@ impl Builder {
         out.extend_from_slice(&frame.end.to_le_bytes());
         out.resize(records + list as usize, 0);
         out.append(&mut self.records);
-        out[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, self.quantum, 8]);
+        out[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, self.quantum, self.pointer as u8]);
         let header = [self.entries.len() as u64, u64::from(frame.files), frame.text];
         let header = header.into_iter().chain(parts.into_iter().map(|p| p as u64));
         for (index, value) in header.enumerate() {
-            out[8 + 8 * index..16 + 8 * index].copy_from_slice(&value.to_le_bytes());
+            let word = &mut out[8 + self.pointer * index..][..self.pointer];
+            word.copy_from_slice(&value.to_le_bytes()[..self.pointer]);
         }
         if frame.with_data {
             out.resize(out.len() + frame.gap as usize, 0);
@@ -287,13 +292,14 @@ fn index(entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
 
 /// What stands beside the functions of a table; `None` where it is not in the linker's order.
 pub fn frame_of(table: &GoTable) -> Option<Frame> {
+    let pointer = usize::from(table.head.pointer);
     let records: usize = (0..table.functions())
         .map(|i| {
             let r = table.record(i)?;
-            Some((RECORD + 4 * (r.tables.len() - 3 + r.data.len())).next_multiple_of(8))
+            Some((RECORD + 4 * (r.tables.len() - 3 + r.data.len())).next_multiple_of(pointer))
         })
         .sum::<Option<usize>>()?;
-    let list = (table.functions() * 8 + 4).next_multiple_of(8);
+    let list = (table.functions() * 8 + 4).next_multiple_of(pointer);
     let end = table.head.records as usize + list + records;
     let with_data = table.data.0 < table.bytes.len();
     let gap = if with_data {
@@ -303,7 +309,7 @@ pub fn frame_of(table: &GoTable) -> Option<Frame> {
     };
     Some(Frame {
         files: table.head.files,
-        text: u64::from_le_bytes(table.bytes.get(24..32)?.try_into().ok()?),
+        text: address(table.bytes.get(8 + 2 * pointer..)?, pointer)?,
         units: table.unit_list(),
         file_names: table
             .file_names()
@@ -312,8 +318,8 @@ pub fn frame_of(table: &GoTable) -> Option<Frame> {
             .copied()
             .collect(),
         end: *table.entries.last()?,
-        align: if table.head.names as usize == HEADER {
-            8
+        align: if table.head.names as usize == header_len(pointer) {
+            pointer as u32
         } else {
             32
         },
@@ -343,7 +349,7 @@ pub fn rebuilds(table: &GoTable) -> bool {
 
 fn build(table: &GoTable) -> Option<Vec<u8>> {
     let frame = frame_of(table)?;
-    let mut builder = Builder::new(table.head.quantum);
+    let mut builder = Builder::new(table.head.quantum, table.head.pointer.into());
     let mut places: HashMap<u32, Place> = HashMap::new();
     let mut names: HashMap<u32, u32> = HashMap::new();
     if !frame.with_data {

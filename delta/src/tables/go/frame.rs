@@ -52,7 +52,7 @@ symbols! {
             with_data: flag by() [1];
             /// The address of the code is the expected one: that of `.text` if the old one is, else the old one.
             text: flag by() [2];
-            /// Parts are aligned to 8 bytes (else 32).
+            /// Parts are aligned as pointers are (else to 32 bytes).
             align: flag by() [3];
         }
         numbers(12, 255) {
@@ -90,7 +90,7 @@ pub fn code_frame<S: Symbols>(
     old: Option<&GoTable>,
     was: Option<&Frame>,
     (old_text, text): (u64, u64),
-    room: usize,
+    (room, pointer): (usize, usize),
     truth: Option<(&GoTable, &Frame)>,
 ) -> Result<(Frame, FileMap)> {
     let damaged = Error::DamagedPatch("Go's file lists make no sense");
@@ -102,7 +102,12 @@ pub fn code_frame<S: Symbols>(
         with_data: m.with_data(s, known.with_data),
         ..Frame::default()
     };
-    frame.align = if m.align(s, known.align == 8) { 8 } else { 32 };
+    let pointer = pointer as u32;
+    frame.align = if m.align(s, known.align == pointer) {
+        pointer
+    } else {
+        32
+    };
     let gap = m.gap(s, i64::from(known.gap) - i64::from(was.gap));
     let gap = gap.saturating_add(i64::from(was.gap));
     let expected = if was.text == old_text { text } else { was.text };

@@ -25,19 +25,24 @@ use self::reader::GoTable;
 use super::{Made, Table, World};
 use crate::code::Symbols;
 use crate::elf::Elf;
+use crate::machine::Machine;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
 
 /// Whether the model gives a new table back.
-pub fn fits(elf: &Elf, bytes: &[u8]) -> bool {
+pub fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
     let read = |i: usize| {
         let s = &elf.sections[i];
         bytes
             .get(s.offset as usize..(s.offset + s.size) as usize)
             .map(<[u8]>::to_vec)
     };
-    reader::find(elf, read).is_some_and(|table| builder::rebuilds(&table))
+    reader::find(elf, read).is_some_and(|table| {
+        let head = &table.head;
+        let counts = head.quantum == 1 || head.quantum == machine.smallest();
+        counts && usize::from(head.pointer) == reader::pointer_of(elf) && builder::rebuilds(&table)
+    })
 }
 
 /// The addresses that positions in the table count from, old and new.
@@ -105,6 +110,7 @@ impl Functions {
             return Ok(None);
         };
         let room = world.elf.sections[section].size as usize;
+        let pointer = reader::pointer_of(world.elf);
         let read_old = |i: usize| {
             let s = &world.old.elf.sections[i];
             s.in_file()
@@ -134,7 +140,7 @@ impl Functions {
             old.as_ref(),
             was.as_ref(),
             (u64::from(bases.text.0), u64::from(bases.text.1)),
-            room,
+            (room, pointer),
             truth.as_ref().zip(known.as_ref()),
         )?;
         let mut m = Models::default();
@@ -142,7 +148,11 @@ impl Functions {
         let by = m.own.module(s, i64::from(true_base) - guess);
         bases.module.1 = guess.wrapping_add(by) as u32;
         let quantum = truth.as_ref().map_or(1, |t| t.head.quantum);
-        let quantum = if m.own.quantum(s, quantum == 1) { 1 } else { 4 };
+        let quantum = if m.own.quantum(s, quantum == 1) {
+            1
+        } else {
+            world.old.machine.smallest()
+        };
         let part = old.as_ref().map_or((0, 0), |o| (o.head.names, o.head.units));
         let names = Names::new(old.as_ref(), part, !S::READS);
         let mut functions = Functions {
@@ -151,7 +161,7 @@ impl Functions {
             code_len: text.map_or(0, |t| t.size as u32),
             old,
             truth,
-            builder: Builder::new(quantum),
+            builder: Builder::new(quantum, pointer),
             frame,
             known,
             files,

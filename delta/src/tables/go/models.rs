@@ -24,7 +24,7 @@ symbols! {
             names: signed by() [5];
         }
         is_function(8, 255) {
-            /// The smallest instruction has one byte (else four).
+            /// Distances in code count bytes (else the smallest instruction of the machine).
             quantum: flag by() [0];
             /// A function begins at a unit.
             is_function: flag by() [1];

@@ -77,12 +77,26 @@ pub struct GoTable {
     pub blobs: Vec<Blob>,
 }
 
+/// `gofunc` among the words of `moduledata`.
+const MODULE_DATA: usize = 40;
+
+/// Bytes of a pointer.
+pub fn pointer_of(elf: &Elf) -> usize {
+    if elf.is_64 { 8 } else { 4 }
+}
+
+/// The pointer of `size` bytes, 4 or 8, at the start of `bytes`.
+pub fn address(bytes: &[u8], size: usize) -> Option<u64> {
+    match size {
+        8 => bytes.first_chunk().map(|b| u64::from_le_bytes(*b)),
+        _ => word(bytes, 0).map(u64::from),
+    }
+}
+
 /// Where the data of functions begins in the section, as the module's own record tells (Go 1.26).
 pub fn data_start(elf: &Elf, section: usize, module: Option<&[u8]>) -> Option<usize> {
-    // `gofunc` is word 40 of `moduledata`.
-    let at = 40 * 8;
-    let bytes = module?.get(at..at + 8)?;
-    let addr = u64::from_le_bytes(bytes.try_into().ok()?);
+    let size = pointer_of(elf);
+    let addr = address(module?.get(MODULE_DATA * size..)?, size)?;
     let section = &elf.sections[section];
     let start = addr.checked_sub(section.addr)?;
     usize::try_from(start).ok().filter(|_| start <= section.size)
@@ -344,18 +358,16 @@ pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
         return 0;
     };
     let names = start.wrapping_add(u64::from(head.names));
-    let long = |bytes: &[u8], at: usize| {
-        let word = bytes.get(at..at + 8)?;
-        Some(u64::from_le_bytes(word.try_into().ok()?))
-    };
+    let size = pointer_of(elf);
+    let long = |bytes: &[u8], at: usize| address(bytes.get(at..)?, size);
     for name in [&b".go.module"[..], b".noptrdata", b".data"] {
         let Some(bytes) = elf.section(name).and_then(&read) else {
             continue;
         };
         let found = (0..bytes.len())
-            .step_by(8)
-            .find(|&at| long(&bytes, at) == Some(start) && long(&bytes, at + 8) == Some(names));
-        if let Some(data) = found.and_then(|at| long(&bytes, at + 40 * 8)) {
+            .step_by(size)
+            .find(|&at| long(&bytes, at) == Some(start) && long(&bytes, at + size) == Some(names));
+        if let Some(data) = found.and_then(|at| long(&bytes, at + MODULE_DATA * size)) {
             return u32::try_from(data).unwrap_or(0);
         }
     }
@@ -368,8 +380,8 @@ mod tests {
     use crate::tables::go::builder::{Builder, Frame, Function, rebuilds};
     use proptest::prelude::*;
 
-    fn small() -> Vec<u8> {
-        let mut builder = Builder::new(1);
+    fn small(pointer: usize) -> Vec<u8> {
+        let mut builder = Builder::new(2, pointer);
         let place = builder.add_blob(0, &[1, 0, 0, 0, 0, 0, 0, 0]);
         for (entry, name) in [(0, b"main.main".as_slice()), (32, b"main.other")] {
             let steps = vec![Step { end: 4, value: 7 }, Step { end: 20, value: -3 }];
@@ -386,7 +398,7 @@ mod tests {
             units: vec![0],
             file_names: b"main.go\0".to_vec(),
             end: 60,
-            align: 8,
+            align: pointer as u32,
             with_data: true,
             ..Frame::default()
         };
@@ -399,11 +411,14 @@ mod tests {
 
     #[test]
     fn a_table_is_rebuilt_from_its_contents() {
-        let bytes = small();
-        let at = start(&bytes);
-        let table = GoTable::read(bytes, at).unwrap();
-        assert_eq!(table.name(table.record(1).unwrap().name), b"main.other");
-        assert!(rebuilds(&table));
+        for pointer in [4, 8] {
+            let bytes = small(pointer);
+            let at = start(&bytes);
+            let table = GoTable::read(bytes, at).unwrap();
+            assert_eq!(usize::from(table.head.pointer), pointer);
+            assert_eq!(table.name(table.record(1).unwrap().name), b"main.other");
+            assert!(rebuilds(&table));
+        }
     }
 
     proptest! {
@@ -411,8 +426,9 @@ mod tests {
         fn damaged_tables_do_no_harm(
             cut in any::<prop::sample::Index>(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            wide: bool,
         ) {
-            let mut bytes = small();
+            let mut bytes = small(if wide { 8 } else { 4 });
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;

@@ -4,6 +4,7 @@
 //! the types or of the code; so words are taken for what they may be, and a symbol says what each is where
 //! that matters. Source: `internal/abi/type.go` (`NameOff`, `TypeOff`, `TextOff`), `runtime/type.go`.
 
+use super::reader::{address, pointer_of};
 use super::{Bases, base};
 use crate::code::{Symbols, hash, symbols};
 use crate::data::Cover;
@@ -29,7 +30,7 @@ const FAR: u32 = 0x400;
 symbols! {
     /// Words of data. `h`: what the last words were, four bits each, the last one lowest: 1 zero, 2 in no range, else by
     /// size 3 below 0x100, 4 below 0x10000, 5 above; if it would move 8 plus what it was told as (3 as 1, that is 9); a
-    /// pointer is two words, 15 and 14. `section`: its number.
+    /// pointer is 15, and 14 its upper word if it has one. `section`: its number.
     struct WordModels {
         pointer(12, 255) {
             /// An old pointer is one now.
@@ -69,9 +70,8 @@ pub fn renewed(
             .get(at..at + 4)
             .map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
     };
-    let points = |at: usize, w: u32| {
-        at.is_multiple_of(8) && word(was, at + 4) == Some(0) && old.addresses.range_of(w).is_some()
-    };
+    let points =
+        |at: usize, w: u32| words.may_point(at, word(was, at + 4)) && old.addresses.range_of(w).is_some();
     for cover in covers.iter().filter(|c| c.new_at.wrapping_sub(c.old_at) % 4 == 0) {
         let mut history = 0u32;
         let mut at = (cover.old_at as usize).next_multiple_of(4);
@@ -79,8 +79,8 @@ pub fn renewed(
         while at + 4 <= end {
             let Some(w) = word(was, at) else { break };
             if points(at, w) {
-                history = history << 8 | 0xfe;
-                at += 8;
+                history = words.pointed(history);
+                at += words.pointer;
                 continue;
             }
             let now = word(is, at + cover.new_at as usize - cover.old_at as usize);
@@ -117,8 +117,8 @@ pub fn renewed(
             let Some(w) = word(was, at) else { break };
             if words.pointers && points(at, w) {
                 out[at..at + 4].copy_from_slice(&map.guess(w).to_le_bytes());
-                history = history << 8 | 0xfe;
-                at += 8;
+                history = words.pointed(history);
+                at += words.pointer;
                 continue;
             }
             let (data, text) = words.guesses(w, |a| map.guess(a));
@@ -151,6 +151,8 @@ struct Words {
     bases: Bases,
     sizes: (u32, u32),
     pointers: bool,
+    /// Bytes of a pointer.
+    pointer: usize,
 }
 
 impl Words {
@@ -167,6 +169,20 @@ impl Words {
             },
             sizes: (size(b".rodata"), size(b".text")),
             pointers: true,
+            pointer: pointer_of(new),
+        }
+    }
+
+    /// Whether a pointer may stand at a place, by the word behind: addresses are below 4 GiB.
+    fn may_point(&self, at: usize, behind: Option<u32>) -> bool {
+        self.pointer == 4 || at.is_multiple_of(8) && behind == Some(0)
+    }
+
+    /// What words were, with a pointer behind them.
+    fn pointed(&self, history: u32) -> u32 {
+        match self.pointer {
+            4 => history << 4 | 0xf,
+            _ => history << 8 | 0xfe,
         }
     }
 
@@ -246,11 +262,10 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
             let truth = world.truth.map(|t| &t[here as usize..]);
             let high = word(at + 4);
             let is_pointer = words.pointers
-                && here.is_multiple_of(8)
-                && high == Some(0)
+                && words.may_point(here as usize, high)
                 && world.old.addresses.range_of(old).is_some();
             if is_pointer {
-                let known = truth.map_or(0, |t| u64::from_le_bytes(t[..8].try_into().unwrap_or_default()));
+                let known = truth.and_then(|t| address(t, words.pointer)).unwrap_or(0);
                 let small = u32::try_from(known).ok();
                 let fits = small.is_some_and(|k| world.addresses.range_of(k).is_some());
                 if m.pointer(s, history, section, fits) {
@@ -276,9 +291,10 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
                         &mut Locals::default(),
                         small.unwrap_or(0),
                     )?;
-                    made.known.add(here, &u64::from(target).to_le_bytes());
-                    history = history << 8 | 0xfe;
-                    at += 8;
+                    made.known
+                        .add(here, &u64::from(target).to_le_bytes()[..words.pointer]);
+                    history = words.pointed(history);
+                    at += words.pointer;
                     continue;
                 }
             }
