@@ -56,6 +56,15 @@ fn every_module_says_why_it_is_there() {
     assert!(silent.is_empty(), "{silent:#?}");
 }
 
+/// The specification is read beside other windows, and changes of it line by line.
+#[test]
+fn lines_of_the_specification_are_short() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 140).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
 /// Most lines of a function, and most parameters; those inside a tuple count one by one.
 const LINES: usize = 100;
 const PARAMETERS: usize = 6;
