@@ -71,6 +71,7 @@ fn golden() -> Vec<Golden> {
         "kinds/arm",
         "kinds/thumb",
         "kinds/riscv",
+        "kinds/ppc64",
         "kinds/object",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());

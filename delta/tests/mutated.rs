@@ -17,7 +17,7 @@ macro_rules! pair {
 }
 
 /// Pairs of each kind of file that has tables of its own; `fuzz/seeds/make` says how they came about.
-const PAIRS: [(&str, [&[u8]; 2]); 8] = [
+const PAIRS: [(&str, [&[u8]; 2]); 9] = [
     ("C++ with exceptions", pair!("cxx")),
     ("Rust with names", pair!("rust")),
     ("Go", pair!("go")),
@@ -25,6 +25,7 @@ const PAIRS: [(&str, [&[u8]; 2]); 8] = [
     ("ARM", pair!("arm")),
     ("Thumb", pair!("thumb")),
     ("RISC-V", pair!("riscv")),
+    ("PowerPC", pair!("ppc64")),
     ("an object", pair!("object")),
 ];
 

@@ -4,6 +4,8 @@
 //! two instructions come to. Needs one that is built for all targets (Debian: binutils-multiarch), and skips without.
 //! `ELFDELTA_CORPORA=<folder>` adds every `<folder>/<name>/{old,new}` of these machines.
 
+#[path = "ports/ppc.rs"]
+mod ppc;
 #[path = "ports/riscv.rs"]
 mod riscv;
 
@@ -37,19 +39,19 @@ pub struct Port {
     machine: Machine,
     /// What it is to read code as.
     args: &'static [&'static str],
-    /// How instructions with a field begin, among random words.
-    openings: &'static [u32],
+    /// How instructions with a field begin, among random words: the bits that stay, and what becomes of the others.
+    openings: (u32, &'static [u32]),
     /// The address to which an instruction leads by itself.
     target: fn(&Line) -> Option<u64>,
-    /// What the halves of an address come to.
-    sum: fn(&Line) -> Option<u64>,
+    /// What the lower half of an address comes to, counted from where we say.
+    sum: fn(&Line, u64) -> Option<u64>,
     /// Where control goes, of instructions that say so by their name.
     flow: fn(&Line) -> Option<Flow>,
     /// Files at hand.
     seeds: &'static [&'static str],
 }
 
-const PORTS: [&Port; 1] = [&riscv::PORT];
+const PORTS: [&Port; 2] = [&riscv::PORT, &ppc::PORT];
 
 /// Disassembles bytes; `None` without a disassembler for the port.
 fn disassembled(port: &Port, code: &[u8]) -> Option<Vec<Line>> {
@@ -105,6 +107,7 @@ impl Differences {
             let (insn, field) = scanner.look(bytes, here);
             let ours = field.map(|(f, from)| machine.read(f.kind, bytes, f.at, insn.len(), from));
             let wanted = (port.target)(line);
+            let sum = field.and_then(|(_, from)| (port.sum)(line, from));
             scanner.pass(&insn, bytes, here);
             let what = if usize::from(insn.len()) != line.len {
                 "length"
@@ -112,17 +115,14 @@ impl Differences {
                 "no field"
             } else if wanted.is_some() && wanted != ours {
                 "target"
-            } else if let (Some(ours), Some(sum)) = (ours, (port.sum)(line))
-                && wanted.is_none()
-                && ours != sum
-            {
+            } else if wanted.is_none() && sum.is_some() && sum != ours {
                 "sum"
             } else if (port.flow)(line).is_some_and(|flow| flow != insn.flow()) {
                 "flow"
             } else {
                 self.checked += 1;
                 self.branches += usize::from(wanted.is_some());
-                self.pairs += usize::from(wanted.is_none() && (port.sum)(line).is_some() && ours.is_some());
+                self.pairs += usize::from(wanted.is_none() && sum.is_some());
                 continue;
             };
             let shown = format!(
@@ -138,7 +138,7 @@ impl Differences {
 }
 
 /// Random words, the same on every run; half of them begin as an instruction with a field.
-fn random(openings: &[u32], words: usize) -> Vec<u8> {
+fn random((kept, openings): (u32, &[u32]), words: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = || {
         state ^= state >> 12;
@@ -150,7 +150,7 @@ fn random(openings: &[u32], words: usize) -> Vec<u8> {
     for _ in 0..words {
         let mut word = (next() >> 16) as u32;
         if next() >> 63 == 1 {
-            word = word & 0x03ff_ff80 | openings[(next() >> 33) as usize % openings.len()];
+            word = word & kept | openings[(next() >> 33) as usize % openings.len()];
         }
         code.extend_from_slice(&word.to_le_bytes());
     }

@@ -5,7 +5,7 @@ macro_rules! files {
 }
 
 /// Both versions of each kind, one after the other.
-pub const FILES: [&[u8]; 18] = files!(
+pub const FILES: [&[u8]; 20] = files!(
     "elf/tiny-1",
     "elf/tiny-2",
     "kinds/cxx-1",
@@ -23,7 +23,9 @@ pub const FILES: [&[u8]; 18] = files!(
     "kinds/object-1",
     "kinds/object-2",
     "kinds/riscv-1",
-    "kinds/riscv-2"
+    "kinds/riscv-2",
+    "kinds/ppc64-1",
+    "kinds/ppc64-2"
 );
 
 /// The file of a number.

@@ -13,6 +13,7 @@ pub mod aarch64;
 pub mod arm;
 mod bits;
 mod insn;
+pub mod ppc;
 pub mod riscv;
 mod scan;
 mod set;
@@ -45,6 +46,8 @@ pub enum Machine {
     Thumb,
     /// RISC-V of 64 bits.
     RiscV64,
+    /// PowerPC of 64 bits, little-endian.
+    Ppc64,
 }
 
 /// The expression with `$set` standing for the type of the machine's instruction set.
@@ -75,19 +78,24 @@ macro_rules! dispatch {
                 type $set = riscv::RiscV;
                 $result
             }
+            Machine::Ppc64 => {
+                type $set = ppc::Ppc64;
+                $result
+            }
         }
     };
 }
 
 impl Machine {
     /// All of them.
-    pub const ALL: [Machine; 6] = [
+    pub const ALL: [Machine; 7] = [
         Machine::X86_64,
         Machine::X86_32,
         Machine::AArch64,
         Machine::Arm,
         Machine::Thumb,
         Machine::RiscV64,
+        Machine::Ppc64,
     ];
 
     /// Picks the instruction set of an ELF file by `e_machine`, `EI_CLASS` (1 or 2) and byte order (gABI,
@@ -99,6 +107,7 @@ impl Machine {
             (183, 1 | 2, true) => Some(Machine::AArch64),
             (40, 1, true) => Some(Machine::Arm),
             (243, 2, true) => Some(Machine::RiscV64),
+            (21, 2, true) => Some(Machine::Ppc64),
             _ => None,
         }
     }

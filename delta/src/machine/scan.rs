@@ -2,6 +2,7 @@
 
 use super::aarch64::{self, Pages};
 use super::arm::Pools;
+use super::ppc::{self, Toc};
 use super::riscv::{self, Pairs};
 use super::x86::GotBase;
 use super::{Field, Insn, Machine};
@@ -26,6 +27,8 @@ enum Passed {
     Pools(Pools),
     /// Higher parts of addresses in registers.
     Pairs(Pairs),
+    /// The table of contents, and higher halves of addresses in registers.
+    Toc(Toc),
 }
 
 impl Scanner {
@@ -37,6 +40,7 @@ impl Scanner {
             Machine::X86_32 => Passed::Got(GotBase::default()),
             Machine::AArch64 => Passed::Pages(Pages::new()),
             Machine::RiscV64 => Passed::Pairs(Pairs::default()),
+            Machine::Ppc64 => Passed::Toc(Toc::default()),
         };
         Scanner { machine, passed }
     }
@@ -74,6 +78,9 @@ impl Scanner {
             (Passed::Pairs(pairs), Some(field)) if riscv::is_low(field.kind) => {
                 Some((field, pairs.base(bytes)?))
             }
+            (Passed::Toc(toc), Some(field)) if ppc::is_counted(field.kind) => {
+                Some((field, toc.base(bytes, address)?))
+            }
             (Passed::Got(got), None) => got.field(insn, bytes, address),
             (Passed::Pools(pools), Some(field)) => Some(pools.field(field, address)),
             _ => Some((field?, address)),
@@ -89,6 +96,7 @@ impl Scanner {
             Passed::Got(got) => got.step(bytes, address),
             Passed::Pools(pools) => pools.step(insn, bytes, address),
             Passed::Pairs(pairs) => pairs.step(bytes, address),
+            Passed::Toc(toc) => toc.step(insn, bytes, address),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::aarch64::{ADR_PAGE21, ADR21, BRANCH14, BRANCH19, BRANCH26, LIT19, LO12};
 use super::arm as a;
+use super::ppc as p;
 use super::riscv as r;
 use super::x86::{GOT_ADD32, GOT_DISP32, REL8, REL32, RIP32};
 use super::*;
@@ -71,7 +72,7 @@ const fn home(machine: Machine, kind: FieldKind, rest: u32, reach: (u64, u64)) -
         Machine::AArch64 => (4, 0),
         Machine::Arm => (4, 8),
         Machine::Thumb => (4, 4),
-        Machine::RiscV64 => (4, 0),
+        Machine::RiscV64 | Machine::Ppc64 => (4, 0),
     };
     Home {
         machine,
@@ -92,7 +93,7 @@ const fn turned(home: Home) -> Home {
 /// In 32-bit code every address is in reach.
 const EVERYWHERE: (u64, u64) = (u64::MAX, 1);
 
-const HOMES: [Home; 41] = [
+const HOMES: [Home; 47] = [
     home(Machine::X86_64, REL8, 0x00, (127, 1)),
     home(Machine::X86_64, REL32, 0x00, (0x7fff_ffff, 1)),
     home(Machine::X86_64, RIP32, 0x00, (0x7fff_ffff, 1)),
@@ -158,6 +159,12 @@ const HOMES: [Home; 41] = [
     home(Machine::RiscV64, r::HIGH20, 0x0517, (0x7fff_f7ff, 1)),
     home(Machine::RiscV64, r::LOW12, 0x0005_3503, (2047, 1)),
     home(Machine::RiscV64, r::STORE12, 0x00b5_3023, (2047, 1)),
+    home(Machine::Ppc64, p::BRANCH24, 0x4800_0001, (0x1ff_fffc, 4)),
+    home(Machine::Ppc64, p::BRANCH14, 0x4182_0000, (0x7ffc, 4)),
+    home(Machine::Ppc64, p::HIGH16, 0x3c62_0000, (0x7fff_7fff, 1)),
+    home(Machine::Ppc64, p::LOW16, 0x3863_0000, (0x7fff, 1)),
+    home(Machine::Ppc64, p::LOW14, 0xe863_0000, (0x7ffc, 4)),
+    home(Machine::Ppc64, p::LOW12, 0xf463_0001, (0x7ff0, 16)),
 ];
 
 /// The bits of an instruction of four bytes that its field owns.
@@ -211,6 +218,9 @@ proptest! {
                 // The other half has the rest.
                 r::HIGH20 if machine == Machine::RiscV64 => {
                     place.wrapping_add(target.wrapping_sub(place).wrapping_add(0x800) & !4095)
+                }
+                p::HIGH16 if machine == Machine::Ppc64 => {
+                    place.wrapping_add(target.wrapping_sub(place).wrapping_add(0x8000) & !0xffff)
                 }
                 _ => target,
             };

@@ -7,7 +7,7 @@ use elfdelta::machine::{Flow, Machine};
 pub const PORT: Port = Port {
     machine: Machine::RiscV64,
     args: &["-m", "riscv:rv64", "-M", "no-aliases"],
-    openings: &[0x6f, 0x63, 0x17, 0x13, 0x03, 0x23, 0x67],
+    openings: (0xffff_ff80, &[0x6f, 0x63, 0x17, 0x13, 0x03, 0x23, 0x67]),
     target,
     sum,
     flow,
@@ -27,7 +27,7 @@ fn target(line: &Line) -> Option<u64> {
 }
 
 /// Of the thread pointer it prints the distance alone.
-fn sum(line: &Line) -> Option<u64> {
+fn sum(line: &Line, _: u64) -> Option<u64> {
     line.comment.filter(|_| !line.operands.contains("(tp)"))
 }
 
