@@ -27,8 +27,6 @@ class Columns:
         cursor = Cursor(data)
         sizes = [cursor.varint() for _ in range(3)] if data else [0, 0, 0]
         self.flags, self.bytes, self.numbers = (Cursor(cursor.take(n)) for n in sizes)
-        if cursor.at != len(data):
-            raise Damaged("bytes behind the columns")
 
     @staticmethod
     def _byte(column):

@@ -11,8 +11,20 @@ class Unsupported(Exception):
     """The patch needs a reader that knows more."""
 
 
-class Unknown(Exception):
-    """The patch is of a kind that this decoder does not know, though the format does."""
+class WrongOldFile(Exception):
+    """The old file is not the one that the patch was made from."""
+
+
+class OverLimit(Exception):
+    """The patch declares more than is allowed."""
+
+
+class MissingEncoder(Exception):
+    """The patch names an encoder that is not there."""
+
+
+class NotClosed(Exception):
+    """The encoders at hand do not do what those do that the patch was made with."""
 
 
 class Cursor:
@@ -91,6 +103,22 @@ def bodies(cursor, rows):
     return [(number, coding, decoded, cursor.take(size)) for number, coding, decoded, size in rows]
 
 
+def packing(cursor, patch):
+    """What the header of a packed patch says beside."""
+    scratch, old, new = cursor.varint() << 16, cursor.varint(), cursor.varint()
+    count = cursor.varint()
+    fits = all(inside <= 1040 * size + (1 << 16) for inside, size in ((old, patch.old_len), (new, patch.new_len)))
+    if not fits or count > 16 or scratch not in (0, old + -old % (1 << 16)):
+        raise Damaged("what it says of packed files is not possible")
+    encoders = []
+    for _ in range(count):
+        size = cursor.varint()
+        encoders.append(cursor.take(min(size, 64)))
+        if size > 64 or any(not 32 <= byte < 127 for byte in encoders[-1]):
+            raise Damaged("what it says of packed files is not possible")
+    return {"scratch": scratch, "old": old, "new": new, "encoders": encoders}
+
+
 def read(data):
     """Reads a patch; it holds nothing behind its last body."""
     cursor = Cursor(data)
@@ -110,12 +138,7 @@ def read(data):
     patch.old_len, patch.new_len, patch.memory = cursor.varint(), cursor.varint(), cursor.varint() << 16
     patch.old_digest, patch.new_digest = cursor.take(32), cursor.take(32)
     if patch.method == 3:
-        scratch, old, new = cursor.varint(), cursor.varint(), cursor.varint()
-        count = cursor.varint()
-        if count > 16:
-            raise Damaged("too many encoders")
-        encoders = [cursor.take(cursor.varint()) for _ in range(count)]
-        patch.packing = {"scratch": scratch << 16, "old": old, "new": new, "encoders": encoders}
+        patch.packing = packing(cursor, patch)
     patch.streams = bodies(cursor, directory(cursor, features))
     if cursor.at != len(data):
         raise Damaged("bytes behind the last body")

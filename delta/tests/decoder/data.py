@@ -1,36 +1,37 @@
 """Generic regions: covers, literals and corrections (FORMAT.md, streams 5 and 13; FORMAT-models.md, data/)."""
 
+from types import SimpleNamespace
+
 from container import Damaged
-from models import M32, ByteModel, Model, hash
+from declared import Grammar, two
+from models import M32, ByteModel, hash
 
 PIECE, BLOCK, SHORTEST_RAW = 1 << 16, 512, 128
 
 
-def two(seed, a, b):
-    return hash(hash(seed, a), b)
+def CoverModels():
+    return Grammar("data/covers.rs")
 
 
 class Covers:
     """The covers of one region after the other."""
 
-    def __init__(self, old_len):
-        self.old_len = old_len
-        self.rest, self.gap = Model(8, 255, 2), Model(14, 255, 2)
-        self.source, self.length = Model(16, 255, 2), Model(14, 255, 2)
+    def __init__(self, m, old_len):
+        self.m, self.old_len = m, old_len
 
     def region(self, s, at, size, hint):
         cursor, end, expected, last, covers = at, at + size, hint, 0, []
         while cursor < end:
             first = int(not covers)
-            kind = s.tree(self.rest, [hash(1, first), hash(2, min(last, 3) | first << 2)], 2)
+            kind = self.m.rest(s, first=first, last=last)
             if kind == 1:
                 break
             gap, old_at, length = 0, expected, end - cursor
             if kind:
-                gap = s.number(self.gap, [hash(1, first), hash(2, last)])
-                source = s.signed(self.source, [hash(1, min(gap, 16)), hash(2, last)])
+                gap = self.m.gap(s, first=first, last=last)
+                source = self.m.source(s, gap=gap, last=last)
                 old_at = expected + source + gap
-                length = s.number(self.length, [hash(1, int(source == 0)), hash(2, last)])
+                length = self.m.length(s, expected=source == 0, last=last)
             start = cursor + gap
             if start + length > end or not length or old_at < 0 or old_at + length > self.old_len:
                 raise Damaged("a cover reaches past its region")
@@ -66,9 +67,13 @@ class Echo:
 
     RING, LOOK_BACK, GRAM = 1 << 18, 24, 6
 
-    def __init__(self, old):
-        self.old, self.ring, self.index = old, bytearray(self.RING), {}
+    def __init__(self):
+        self.old, self.ring, self.index = b"", bytearray(self.RING), {}
         self.written, self.trail, self.at, self.other = 0, None, None, None
+
+    def turn(self, old):
+        """Nothing stands beside in another old file."""
+        self.old, self.other = old, None
 
     def beside(self, old_at):
         self.at, self.other = old_at, Trail(0, 0)
@@ -111,8 +116,8 @@ class Echo:
 class Literals:
     """Bytes that no cover explains."""
 
-    def __init__(self, old):
-        self.model, self.echo, self.last, self.word = None, Echo(old), bytes(16), 0
+    def __init__(self):
+        self.model, self.echo, self.last, self.word = None, Echo(), bytes(16), 0
 
     def remember(self, byte):
         self.last = bytes([byte]) + self.last[:15]
@@ -153,7 +158,7 @@ class Corrections:
     """What is wrong in a cover."""
 
     def __init__(self):
-        self.clean, self.block, self.wrong = Model(10, 255, 2), Model(12, 255, 3), Model(18, 1023, 8)
+        self.m = Grammar("data/corrections.rs")
         self.right, self.changes, self.values = None, {}, {}
         self.history, self.last = 0, 0
 
@@ -163,11 +168,11 @@ class Corrections:
             data[start : start + len(right)] = right
             open_[start : start + len(right)] = [False] * len(right)
         size = len(data).bit_length()
-        if s.flag(self.clean, [1, hash(2, size)]):
+        if self.m.clean(s, size=size):
             return bytes(data)
         before = 0
         for start in range(0, len(data), BLOCK):
-            clean = s.flag(self.block, [hash(1, before & 3), hash(2, before & 255), hash(3, size)])
+            clean = self.m.block(s, before=before, size=size)
             before = (before << 1 | (not clean)) & M32
             if clean:
                 self.history = 0
@@ -194,17 +199,9 @@ class Corrections:
         strides = sum((history >> d - 1 & 1) << i for i, d in enumerate((4, 8, 16, 24, 33)))
         lately = min((history & 0xFFFFFFFF).bit_count(), 15)
         carry = (history & 1) << 1 | (history & 1 and n(1) < o(-1))
-        contexts = [
-            two(1, o(0) | o(1) << 9 | o(-1) << 18, 0),
-            own,
-            two(3, history & 0xFFF, carry | phase << 2),
-            two(4, since | phase << 7, lately),
-            two(5, strides | phase << 5, min(change[1], 3)),
-            two(6, o(-1) | o(-2) << 9 | o(-3) << 18, history & 15 | carry << 4),
-            two(7, o(0) | history & 15 | carry << 4, phase),
-            two(8, following, history & 7 | carry << 3),
-        ]
-        wrong = s.flag(self.wrong, contexts)
+        f = SimpleNamespace(o=o, own=own, next=following, history=history, carry=carry, phase=phase, since=since)
+        f.lately, f.strides, f.repeats = lately, strides, change[1]
+        wrong = self.m.wrong(s, f=f)
         self.history = (history << 1 | wrong) & (1 << 64) - 1
         if not wrong:
             return
@@ -244,12 +241,20 @@ class Corrections:
         table[key] = (seen, min(times + 1, 31)) if before == seen else (seen, 1)
 
 
+class ByteModels:
+    """Models of the byte stream, and what they remember."""
+
+    def __init__(self):
+        self.raw, self.was_raw = Grammar("data/bytes.rs"), 0
+        self.literals, self.corrections = Literals(), Corrections()
+
+
 class Bytes:
     """The bytes of one region after the other."""
 
-    def __init__(self, old):
-        self.old, self.raw, self.was_raw = old, Model(8, 255, 2), 0
-        self.literals, self.corrections = Literals(old), Corrections()
+    def __init__(self, m, old):
+        self.m, self.old, self.literals, self.corrections = m, old, m.literals, m.corrections
+        self.literals.echo.turn(old)
 
     def region(self, s, at, size, covers, known=()):
         out, cursor, end = bytearray(), at, at + size
@@ -272,8 +277,7 @@ class Bytes:
     def spelled(self, s, at, n, known):
         raw = 0
         if n >= SHORTEST_RAW and not known:
-            raw = s.flag(self.raw, [hash(1, self.was_raw), hash(2, n.bit_length())])
-            self.was_raw = raw
+            raw = self.m.was_raw = self.m.raw.raw(s, was_raw=self.m.was_raw, size=n.bit_length())
         out, known = bytearray(), list(known)
         while len(out) < n:
             if known and len(out) >= known[0][0]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from machine.insn import word
 from models import M32, M64
 
-MAGIC, HEADER, RECORD = b"\xf1\xff\xff\xff\0\0", 72, 44
+MAGIC, RECORD = b"\xf1\xff\xff\xff\0\0", 44
 MOST_FUNCTIONS, LONGEST_LIST, GROUPS, MOST_STEPS = 1 << 24, 64, 16, 1 << 17
 INLINE_TREE, INLINE_INDEX = 3, 5
 NONE = M32
@@ -20,11 +20,17 @@ DEFER, UNIT, LINE = 1, 2, 3
 def section(elf):
     """Index of the section with the table, or None."""
     found = [i for i in (elf.section(name) for name in (b".gopclntab", b".data.rel.ro.gopclntab")) if i is not None]
-    return found[0] if found and elf.is_64 and elf.sections[found[0]].in_file else None
+    return found[0] if found and elf.sections[found[0]].in_file else None
 
 
-def long(data, at):
-    return int.from_bytes(data[at : at + 8], "little") if 0 <= at <= len(data) - 8 else None
+def pointer_of(elf):
+    """Bytes of a pointer."""
+    return 8 if elf.is_64 else 4
+
+
+def long(data, at, size):
+    """A pointer of so many bytes, or None."""
+    return int.from_bytes(data[at : at + size], "little") if 0 <= at <= len(data) - size else None
 
 
 def i32(value):
@@ -37,13 +43,15 @@ class Header:
     """All positions count from the header; ValueError where it makes no sense."""
 
     def __init__(self, data):
-        if not data.startswith(MAGIC) or len(data) < HEADER or data[7] != 8:
+        if not data.startswith(MAGIC) or len(data) < 8 or data[7] not in (4, 8):
             raise ValueError
-        self.quantum = data[6]
-        numbers = [long(data, 8 + 8 * k) for k in range(8)]
+        self.quantum, self.pointer = data[6], data[7]
+        numbers = [long(data, 8 + self.pointer * k, self.pointer) for k in range(8)]
+        if None in numbers:
+            raise ValueError
         self.functions, self.files, self.text = numbers[:3]
-        parts = [HEADER, *numbers[3:], len(data)]
-        if parts != sorted(parts) or self.quantum not in (1, 4) or not 0 < self.functions <= MOST_FUNCTIONS:
+        parts = [8 + 8 * self.pointer, *numbers[3:], len(data)]
+        if parts != sorted(parts) or self.quantum not in (1, 2, 4) or not 0 < self.functions <= MOST_FUNCTIONS:
             raise ValueError
         self.names, self.units, self.file_names, self.tables, self.records = numbers[3:]
         if self.functions * 8 + 4 > len(data) - self.records or self.files > len(data):
@@ -217,9 +225,9 @@ def find(elf, read):
     index = section(elf)
     if index is None:
         return None
-    module = elf.section(b".go.module")
-    # The address of the data is word 40 of the module's record (Go 1.26).
-    addr = None if module is None else long(read(module), 40 * 8)
+    module, size = elf.section(b".go.module"), pointer_of(elf)
+    # The address of the data is pointer 40 of the module's record (Go 1.26).
+    addr = None if module is None else long(read(module), 40 * size, size)
     start = None if addr is None else addr - elf.sections[index].addr & M64
     if start is not None and start > elf.sections[index].size:
         start = None
@@ -234,7 +242,7 @@ def module_data(elf, read):
     index = section(elf)
     if index is None:
         return 0
-    start = elf.sections[index].addr
+    start, size = elf.sections[index].addr, pointer_of(elf)
     try:
         names = start + Header(read(index)).names
     except ValueError:
@@ -242,9 +250,9 @@ def module_data(elf, read):
     for name in (b".go.module", b".noptrdata", b".data"):
         found = elf.section(name)
         data = b"" if found is None else read(found)
-        for at in range(0, len(data), 8):
-            if long(data, at) == start and long(data, at + 8) == names:
-                addr = long(data, at + 40 * 8)
+        for at in range(0, len(data), size):
+            if long(data, at, size) == start and long(data, at + size, size) == names:
+                addr = long(data, at + 40 * size, size)
                 if addr is not None:
                     return addr if addr <= M32 else 0
                 break

@@ -7,8 +7,8 @@ import tables
 import text
 from references import UnitCode
 from container import EDITS, LITERALS, Damaged
-from declared import Grammar
 from elf import Addresses, Elf, NoElf
+from kept import Kept
 from models import M32, M64
 from predict import Projection
 from tables import symbols
@@ -18,7 +18,7 @@ from tables.index import Index
 from tables.jumps import Jumps
 from tables.relocations import Relocations
 from tables.unwind import Unwind
-from targets import Models, Targets
+from targets import CodeModels, Targets
 
 LONGEST_PART, SHIFTS = 1 << 20, 8
 LONGEST_PAD, REMEMBERED = 1 << 20, 256
@@ -41,8 +41,8 @@ class Streams:
 class Skeleton:
     """Headers of the new file, word by word against the old ones, and its section names."""
 
-    def __init__(self, s, old, size):
-        self.s, self.m, self.shifts = s, Grammar("pipeline/skeleton.rs"), [0] * SHIFTS
+    def __init__(self, s, m, old, size):
+        self.s, self.m, self.shifts = s, m, [0] * SHIFTS
         head, table = self.words(7, old.elf.head), self.words(8, old.elf.table_bytes)
         try:
             self.elf = Elf(head, table, self.names(old.elf.name_bytes))
@@ -127,18 +127,19 @@ class Made:
 
 
 class Image:
-    """A new file of `size` bytes."""
+    """A new file of `size` bytes; in a group streams and models go on from the image before."""
 
-    def __init__(self, patch, old_data, size):
-        self.old, self.streams, self.made = layout.open_old(old_data), Streams(patch), Made()
+    def __init__(self, streams, old_data, size, kept=None):
+        self.old, self.streams, self.made = layout.open_old(old_data), streams, Made()
+        self.kept = kept or Kept()
         old, streams = self.old, self.streams
         if size > M32:
             raise Damaged("a file of 4 GiB or more is not coded so")
-        skeleton = Skeleton(streams.skeleton, old, size)
+        skeleton = Skeleton(streams.skeleton, self.kept.grammar("pipeline/skeleton.rs"), old, size)
         self.elf, self.addresses, self.regions = skeleton.elf, skeleton.addresses, skeleton.regions
-        self.choices = tables.Choices(streams.skeleton, self.elf)
         self.pairs = pair(old.elf, self.elf)
-        self.code = layout.Layout(streams.layout, old, self.elf, self.addresses, self.pairs).code
+        self.choices = tables.Choices(streams.skeleton, self.kept.grammar("tables/mod.rs"), self.elf)
+        self.code = layout.Layout(streams.layout, self).code
         self.units = self.code.units
         bodies = self.text()
         self.covers = self.all_covers()
@@ -155,7 +156,7 @@ class Image:
         """The code of each unit, by segments."""
         bodies, parts = [], text.segments(self.units, len(self.streams.segments))
         for units, streams in zip(parts, self.streams.segments):
-            coder = text.Text(self.old, *streams)
+            coder = text.Text(self.old, *streams, self.kept)
             bodies += [coder.unit(unit) for unit in units]
         return bodies
 
@@ -187,7 +188,8 @@ class Image:
 
     def all_covers(self):
         """Covers of all generic regions: new offset, old offset, length."""
-        coder, found = data.Covers(len(self.old.data)), []
+        models, found = self.kept.lend("covers", data.CoverModels), []
+        coder = data.Covers(models, len(self.old.data))
         for region, hint in zip(self.regions, self.hints()):
             if self.is_data(region):
                 found += coder.region(self.streams.covers, region[0], region[1], hint)
@@ -217,7 +219,7 @@ class Image:
     def references(self, bodies):
         """References of the code unit by unit, and the tables that belong to each."""
         go = self.streams.go
-        self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), Models(small=False)
+        self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), self.kept.lend("targets", CodeModels)
         self.functions = functions.begin(go, self)
         for section in self.code.sections:
             pads, out, before = Pads(self), bytearray(), None
@@ -247,7 +249,8 @@ class Image:
 
     def file(self):
         """All regions in file order."""
-        parts, coder, known = [], data.Bytes(self.old.data), self.made.settled()
+        parts, known = [], self.made.settled()
+        coder = data.Bytes(self.kept.lend("bytes", data.ByteModels), self.old.data)
         for region in self.regions:
             at, size, kind, section = region
             if kind in ("head", "table"):
@@ -268,7 +271,7 @@ class Pads:
     """The padding of one section."""
 
     def __init__(self, image):
-        self.image, self.m, self.seen = image, Grammar("pipeline/pads.rs"), {}
+        self.image, self.m, self.seen = image, image.kept.grammar("pipeline/pads.rs"), {}
 
     def fill(self, start, stop, before):
         """The bytes between two units."""

@@ -9,7 +9,6 @@ import frames
 import gotable
 import machine
 from container import Damaged
-from declared import Grammar
 from elf import EXECINSTR, Addresses, NoElf
 from models import M32
 
@@ -149,11 +148,11 @@ def open_old(data):
 class Layout:
     """The units of the new file, section by section."""
 
-    def __init__(self, s, old, elf, addresses, pairs):
-        self.m, self.old = Grammar("layout/grammar.rs"), old
-        self.code = Code(elf, addresses)
+    def __init__(self, s, image):
+        self.m, self.old = image.kept.grammar("layout/grammar.rs"), image.old
+        self.code, old = Code(image.elf, image.addresses), image.old
         for section in self.code.sections:
-            paired = pairs[section.section]
+            paired = image.pairs[section.section]
             old_section = next((s for s in old.code.sections if s.section == paired), None)
             first = len(self.code.units)
             self._section(s, old_section, section)

@@ -1,6 +1,5 @@
 """Trails: where the last instructions stood before, and what followed them there (FORMAT.md, "Trails")."""
 
-from listing import Listings
 from models import M32, digest, hash
 
 OLD_GRAM, NEW_GRAM, OLD_BITS, NEW_BITS = 3, 2, 20, 18
@@ -21,11 +20,17 @@ class Trail:
         self.hits, self.expected, self.len, self.at = 0, bytes(16), 0, 0
 
 
+class Told:
+    """The new code so far, and where the last two tokens of a key ended in it."""
+
+    def __init__(self):
+        self.ring, self.written, self.seen = bytearray(RING), 0, {}
+
+
 class Recall:
-    def __init__(self, old, listings: Listings):
-        self.data, self.code, self.listings = old.data, old.code, listings
-        self.machine, self.index, self.seen = None, None, {}
-        self.ring, self.written, self.starts = bytearray(RING), 0, [0] * OLD_GRAM
+    def __init__(self, old, listings, told):
+        self.data, self.code, self.listings, self.told = old.data, old.code, listings, told
+        self.machine, self.index, self.starts = None, None, [told.written] * OLD_GRAM
         self.literals, self.old, self.new = 0, Trail(), Trail()
 
     def index_old(self):
@@ -40,11 +45,11 @@ class Recall:
 
     def new_code(self, at, size=16):
         at %= RING
-        return bytes((self.ring[at : at + size] + self.ring[:size])[:size])
+        return bytes((self.told.ring[at : at + size] + self.told.ring[:size])[:size])
 
     def tokens(self):
         """Digests of the last instructions, newest first."""
-        digests, end = [], self.written
+        digests, end = [], self.told.written
         for start in self.starts:
             digests.append(digest(self.new_code(start, min(end - start, 16))))
             end = start
@@ -60,22 +65,22 @@ class Recall:
             trail.at += len(masked)
         if self.old.hits:
             self.foresee_old()
-        self.starts = [self.written, *self.starts[:-1]]
+        self.starts = [self.told.written, *self.starts[:-1]]
         for i, byte in enumerate(masked):
-            self.ring[(self.written + i) % RING] = byte
-        self.written += len(masked)
+            self.told.ring[(self.told.written + i) % RING] = byte
+        self.told.written += len(masked)
         self.find_new(repeated)
 
     def find_new(self, repeated):
-        before, here = 0, self.written
+        before, here = 0, self.told.written
         if not repeated:
             slot = key(self.tokens()[:NEW_GRAM]) >> 32 - NEW_BITS
-            before = self.seen.get(slot, 0)
-            self.seen[slot] = here
+            before = self.told.seen.get(slot, 0)
+            self.told.seen[slot] = here
         if not self.new.hits and before and here - before < RING - 2 * LOOK_BACK:
             alike = 0
             while alike < min(LOOK_BACK, before):
-                if self.ring[(before - 1 - alike) % RING] != self.ring[(here - 1 - alike) % RING]:
+                if self.told.ring[(before - 1 - alike) % RING] != self.told.ring[(here - 1 - alike) % RING]:
                     break
                 alike += 1
             if alike >= here - self.starts[NEW_GRAM - 1]:
@@ -119,7 +124,7 @@ class Recall:
             return
         scanner, p = self.machine.scanner(), 0
         code = bytearray(self.data[place : place + 16 * OLD_GRAM])
-        ends = [self.written, *self.starts]
+        ends = [self.told.written, *self.starts]
         for k in reversed(range(OLD_GRAM)):
             insn, field = scanner.look(bytes(code[p:]), p)
             scanner.go_on(insn, bytes(code[p:]), p)

@@ -41,6 +41,10 @@ def Models(small=True):
     return Grammar("predict/targets.rs", small)
 
 
+def CodeModels():
+    return Models(small=False)
+
+
 class Targets:
     """All targets of a file, one after the other, and what is learned from each."""
 

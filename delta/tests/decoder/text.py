@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import literal
 from container import Damaged
-from declared import Grammar
 from listing import Listing, Listings
 from models import M32, digest, hash
-from recall import Recall
+from recall import Recall, Told
 
 REPLACE, INSERT, GO_NEAR, GO_FAR = range(4)
 HINT_REACH = 16
@@ -55,10 +54,11 @@ def segments(units, count):
 class Text:
     """One segment."""
 
-    def __init__(self, old, ops, literals):
+    def __init__(self, old, ops, literals, kept):
         self.old, self.ops, self.literals = old, ops, literals
-        self.m, self.lm, self.listings = Grammar("text/ops.rs"), literal.Models(), Listings(old)
-        self.recall, self.last_far, self.far = Recall(old, self.listings), (0, 0), None
+        self.m, self.lm = kept.grammar("text/ops.rs"), kept.lend("literals", literal.Models)
+        self.listings = Listings(old)
+        self.recall, self.last_far, self.far = Recall(old, self.listings, kept.lend("told", Told)), (0, 0), None
 
     def unit(self, unit):
         body = Body()

@@ -127,7 +127,7 @@ class Pages(Scanner):
 
 
 class AArch64:
-    relative, pad, has_data, modes, window, has_context, lead_in = 1027, 0xCC, False, False, 16, True, 16
+    smallest, relative, pad, has_data, modes, window, has_context, lead_in = 4, 1027, 0xCC, False, False, 16, True, 16
 
     def in_mode(self, other):
         return self

@@ -182,6 +182,8 @@ class Either:
 class Arm(Either):
     """Words, each with a condition."""
 
+    smallest = 4
+
     @staticmethod
     def kind_of(w):
         always, op = w >> 28 == 15, w >> 24 & 15
@@ -261,6 +263,8 @@ class Arm(Either):
 
 class Thumb(Either):
     """One or two halfwords."""
+
+    smallest = 2
 
     @staticmethod
     def code_of(code):

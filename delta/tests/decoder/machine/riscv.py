@@ -154,7 +154,7 @@ class Pairs(Scanner):
 
 class RiscV:
     # The window holds what is looked at behind an `auipc`.
-    relative, pad, has_data, modes, window, has_context, lead_in = 3, 0, False, False, 32, True, 16
+    smallest, relative, pad, has_data, modes, window, has_context, lead_in = 2, 3, 0, False, False, 32, True, 16
 
     def in_mode(self, other):
         return self

@@ -264,7 +264,7 @@ PREFIX, OPCODE, ESCAPED, MODRM, SIB, SHORT_DISP, DISP, SHORT_IMM, IMM = 0, 1, 2,
 class X86:
     """One of the two modes."""
 
-    relative, pad, has_data, modes, window = 8, 0xCC, False, False, 16
+    smallest, relative, pad, has_data, modes, window = 1, 8, 0xCC, False, False, 16
 
     def __init__(self, wide):
         self.wide, self.has_context = wide, not wide

@@ -2,7 +2,6 @@
 
 import gotable
 from container import Damaged
-from declared import Grammar
 from elf import ALLOC, DYNSYM, EXIDX, GNU_HASH, HASH, REL, RELA, STRTAB, SYMTAB, VERSYM
 
 # Kinds of table, by number.
@@ -42,8 +41,8 @@ def candidate(elf, index):
 class Choices:
     """Which sections are modelled."""
 
-    def __init__(self, s, elf):
-        m, self.of = Grammar("tables/mod.rs"), {}
+    def __init__(self, s, m, elf):
+        self.of = {}
         for index in range(len(elf.sections)):
             table = candidate(elf, index)
             if table is None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from container import Damaged
-from declared import Grammar
 from encoded import OMIT
 from tables import lsda
 from tables.order import Order
@@ -51,7 +50,8 @@ class Entry:
 class Exceptions:
     def __init__(self, world, section, old):
         self.world, self.section, self.old = world, section, old
-        self.m, self.lsdas, self.entries = Grammar("tables/exceptions.rs"), lsda.Coder(world), []
+        self.m, self.entries = world.kept.grammar("tables/exceptions.rs"), []
+        self.lsdas = world.kept.lend("lsda", lsda.Coder).turn(world)
         self.len, self.last_way = world.elf.sections[section].size, 0
         # Old bytes that may still be read; tables past them count as absent.
         self.left = 16 * (self.len + len(old.data))

@@ -1,7 +1,6 @@
 """`.gnu.hash` and `.hash`: computed from the symbols, given the few numbers that the linker chose (stream 11)."""
 
 from container import Damaged
-from declared import Grammar
 from elf import HASH
 from models import M32
 
@@ -60,7 +59,7 @@ def system_v(head, names):
 
 def code(s, world, names, section):
     """One table, given the names of the symbols that it finds."""
-    m, old, header = Grammar("tables/hash.rs"), world.old_bytes(section), world.elf.sections[section]
+    m, old, header = world.kept.grammar("tables/hash.rs"), world.old_bytes(section), world.elf.sections[section]
     head = []
     for i in range(4):
         was = int.from_bytes(old[4 * i : 4 * i + 4], "little") if 4 * i + 4 <= len(old) else 0

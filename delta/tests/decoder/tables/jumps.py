@@ -3,7 +3,6 @@
 from bisect import bisect_right
 
 from container import Damaged
-from declared import Grammar
 from models import M32, hash
 from targets import Guess, Models, Site
 
@@ -12,7 +11,8 @@ ENTRY, FEWEST, MOST, SITE = 4, 2, 1 << 14, 40
 
 class Jumps:
     def __init__(self, world):
-        self.world, self.targets, self.done, self.m = world, Models(), set(), Grammar("tables/jumps.rs")
+        self.world, self.done, self.m = world, set(), world.kept.grammar("tables/jumps.rs")
+        self.targets = world.kept.lend("jumps", Models)
 
     @staticmethod
     def limit(addresses, base, others):

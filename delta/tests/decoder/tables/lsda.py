@@ -200,9 +200,14 @@ def nonsense():
 class Coder:
     """Codes tables one after the other."""
 
-    def __init__(self, world):
-        self.world, self.m, self.sites = world, Grammar("tables/exceptions/lsda.rs"), Sites()
+    def __init__(self):
+        self.world, self.m, self.sites = None, Grammar("tables/exceptions/lsda.rs"), Sites()
         self.target, self.last = Models(), 0
+
+    def turn(self, world):
+        """Another file begins."""
+        self.world = world
+        return self
 
     def code(self, s, view, landmarks, old, limit):
         m, is_64, limit = self.m, self.world.elf.is_64, min(limit, LONGEST)

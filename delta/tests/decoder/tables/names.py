@@ -4,7 +4,6 @@ from bisect import bisect_right
 from types import SimpleNamespace
 
 from container import Damaged
-from declared import Grammar
 from models import M32, hash
 from tables import tokens
 from tables.places import Places, unused
@@ -58,22 +57,23 @@ def code(s, world, section):
     if size > min(LARGEST, 8 * len(old) + (1 << 24)):
         raise Damaged("a string table is too long")
     names = Names(old)
-    if Grammar("tables/names/mod.rs").whole(s):
+    if world.kept.grammar("tables/names/mod.rs").whole(s):
         if size != len(old) or not old.endswith(b"\0"):
             raise Damaged("a string table has another length")
         names.table, names.starts = bytearray(old), names.old_starts
         names.of_old = {i: i for i in range(len(names.starts) - 1)}
         names.source = list(range(len(names.starts) - 1))
     else:
-        Coder(names).code(s, size)
+        Coder(names, world.kept).code(s, size)
     return names
 
 
 class Coder:
     """A table being told."""
 
-    def __init__(self, names):
-        self.m, self.names, self.speller = Grammar("tables/names/grammar.rs"), names, Speller()
+    def __init__(self, names, kept):
+        self.m, self.names = kept.grammar("tables/names/grammar.rs"), names
+        self.speller = Speller(kept.grammar("tables/names/spell.rs"))
         # What old tokens became, the new tokens that were told, and the last name of each series.
         self.map, self.recent, self.series, self.step = {}, [], [], 0
         self.places = Places()
@@ -219,8 +219,8 @@ class Coder:
 class Speller:
     """Spells names under a similar name and under where in the table the last bytes were seen."""
 
-    def __init__(self):
-        self.m, self.trail, self.indexed = Grammar("tables/names/spell.rs"), {}, 0
+    def __init__(self, m):
+        self.m, self.trail, self.indexed = m, {}, 0
 
     @staticmethod
     def seed(table):

@@ -1,7 +1,6 @@
 """Call frame instructions of one function: the old ones with their places projected, and what differs (stream 9)."""
 
 from container import Damaged
-from declared import Grammar
 from encoded import put_uleb, uleb
 from models import M32
 from tables.cfa import ADVANCE, CFA_OFFSET, LONGEST, advance, operands, strip
@@ -51,8 +50,8 @@ def group(opcode):
 
 
 class Programs:
-    def __init__(self):
-        self.m, self.history = Grammar("tables/frames/programs.rs"), 0
+    def __init__(self, m):
+        self.m, self.history = m, 0
 
     def code(self, s, view, landmarks, factor, old):
         """The program of a unit without `nop`s at its end, and the length of the old one, also without."""

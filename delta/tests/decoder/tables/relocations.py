@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import tables
 from container import Damaged
 from elf import ALLOC, RELA, WRITE
-from declared import Grammar
 from models import M32, M64, hash
 from predict import Locals
 from targets import Guess, Models, Site
@@ -53,8 +52,9 @@ def split(machine, rows):
 
 class Relocations:
     def __init__(self, world):
-        self.world, self.word, self.targets = world, 8 if world.elf.is_64 else 4, Models()
-        self.m = Grammar("tables/relocations.rs")
+        self.world, self.word = world, 8 if world.elf.is_64 else 4
+        self.targets = world.kept.lend("relocations", Models)
+        self.m = world.kept.grammar("tables/relocations.rs")
 
     def code(self, s, made):
         world, old = self.world, self.world.old

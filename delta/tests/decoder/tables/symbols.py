@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import tables
 from container import Damaged
-from declared import Grammar
 from elf import STRTAB
 from models import M32, M64, hash
 from tables import hashes, names
@@ -67,7 +66,8 @@ def names_of(elf, index):
 
 def code(s, world, made):
     """All string tables, each with the symbol tables that link to it and what hangs on them."""
-    elf, models, ground = world.elf, (Grammar("tables/symbols/grammar.rs"), Grammar("tables/symbols/fields.rs")), None
+    elf, ground = world.elf, None
+    models = [world.kept.grammar(f"tables/symbols/{file}.rs") for file in ("grammar", "fields")]
     for strings in world.choices.sections(tables.NAMES):
         text = names.code(s, world, strings)
         made.sections[strings] = bytes(text.table)
@@ -89,7 +89,7 @@ def code(s, world, made):
 
 def versions(s, world, source, section):
     """`.gnu.version`: the version of each row as that of the row it continues."""
-    m, old, out, last = Grammar("tables/symbols/versions.rs"), world.old_bytes(section), b"", 0
+    m, old, out, last = world.kept.grammar("tables/symbols/versions.rs"), world.old_bytes(section), b"", 0
     if world.elf.sections[section].size != 2 * len(source):
         raise Damaged("the versions are not as many as the symbols")
     for j in source:

@@ -176,7 +176,9 @@ class Unwind:
             pointers = [(self.old.fde(row), unit) for unit, row in self.old.of_unit.items()]
             pointers = [(fde.lsda, unit) for fde, unit in pointers if fde.lsda is not None]
             self.exceptions = Exceptions(world, section, OldTables(world.old_bytes(section), addr, pointers))
-        self.m, self.m_target, self.programs = Grammar("tables/frames.rs"), Models(), Programs()
+        kept = world.kept
+        self.m, self.m_target = kept.grammar("tables/frames.rs"), kept.lend("frames", Models)
+        self.programs = Programs(kept.grammar("tables/frames/programs.rs"))
         self.last_kind = self.last_padding = self.history = 0
         self.length = 0
         self.code_kinds(self.streams.unwind)

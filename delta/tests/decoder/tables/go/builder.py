@@ -5,7 +5,7 @@ Source: cmd/link/internal/ld/pcln.go."""
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from gotable import GROUPS, HEADER, INLINE_INDEX, NONE
+from gotable import GROUPS, INLINE_INDEX, NONE
 from models import M32
 
 # The group of places whose offset is all there is to tell: the data stand in another section.
@@ -31,8 +31,8 @@ def aligned(out, to):
 
 
 class Builder:
-    def __init__(self, quantum):
-        self.quantum, self.names, self.name_index = quantum, bytearray(), {}
+    def __init__(self, quantum, pointer):
+        self.quantum, self.pointer, self.names, self.name_index = quantum, pointer, bytearray(), {}
         self.tables, self.table_index = bytearray(1), {}
         self.entries, self.records, self.fixups = [], bytearray(), []
         self.groups, self.blob_index = [bytearray() for _ in range(GROUPS)], {}
@@ -95,7 +95,7 @@ class Builder:
             if place is not None:
                 self.fixups.append((len(self.records), place))
             self.records += put(NONE)
-        aligned(self.records, 8)
+        aligned(self.records, self.pointer)
 
     def finish(self, frame):
         """The section."""
@@ -103,7 +103,8 @@ class Builder:
         for at, (group, offset) in self.fixups:
             start = starts[group] if group < GROUPS else 0
             self.records[at : at + 4] = put(start + offset)
-        out, parts = bytearray(HEADER), []
+        width = self.pointer
+        out, parts = bytearray(8 + 8 * width), []
         for part in (self.names, put(*frame.units), frame.file_names, self.tables):
             aligned(out, frame.align)
             parts.append(len(out))
@@ -111,14 +112,15 @@ class Builder:
         aligned(out, frame.align)
         parts.append(len(out))
         size = 8 * len(self.entries) + 4
-        size += -size % 8
+        size += -size % width
         for entry, at in self.entries:
             out += put(entry, at + size)
         out += put(frame.end)
         out += bytes(parts[-1] + size - len(out)) + self.records
-        out[:8] = b"\xf1\xff\xff\xff\0\0" + bytes([self.quantum, 8])
+        out[:8] = b"\xf1\xff\xff\xff\0\0" + bytes([self.quantum, width])
         for k, value in enumerate([len(self.entries), frame.files, frame.text, *parts]):
-            out[8 + 8 * k : 16 + 8 * k] = value.to_bytes(8, "little")
+            value &= (1 << 8 * width) - 1
+            out[8 + width * k : 8 + width * (k + 1)] = value.to_bytes(width, "little")
         if frame.with_data:
             out += bytes(frame.gap) + b"".join(self.groups) + self.index(frame.end)
         return bytes(out)

@@ -40,9 +40,9 @@ def old_frame(table):
     for k in range(table.head.functions):
         r = table.record(k)
         size = RECORD + 4 * (len(r.tables) - 3 + len(r.data))
-        records += size + -size % 8
+        records += size + -size % table.head.pointer
     size = table.head.functions * 8 + 4
-    gap = table.start - (table.head.records + size + -size % 8 + records)
+    gap = table.start - (table.head.records + size + -size % table.head.pointer + records)
     if table.start < len(table.bytes):
         if gap < 0:
             return frame
@@ -68,11 +68,11 @@ class FileMap:
         return self.old[entry] if entry < len(self.old) else NONE
 
 
-def code(s, old, texts, room):
+def code(s, old, texts, room, pointer):
     """The frame of a table in a section of `room` bytes, the end of the code left out, and the map of files."""
     m, was, frame = Grammar("tables/go/frame.rs"), old_frame(old), Frame()
     frame.with_data = bool(m.with_data(s))
-    frame.align = 8 if m.align(s) else 32
+    frame.align = pointer if m.align(s) else 32
     frame.gap = was.gap + m.gap(s)
     expected = texts[1] if was.text == texts[0] else was.text
     frame.text = expected if m.text(s) else m.address(s)

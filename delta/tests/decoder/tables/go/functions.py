@@ -96,10 +96,10 @@ class Functions(Data):
         text = elf.section(b".text")
         self.code_len = 0 if text is None else elf.sections[text].size
         self.m, self.steps, self.lines = Grammar("tables/go/models.rs"), Steps(), Moves()
-        self.frame, self.files = frame.code(s, self.old, self.texts, self.room)
+        self.frame, self.files = frame.code(s, self.old, self.texts, self.room, gotable.pointer_of(elf))
         self.module = (old_module, self.map.loose(old_module) + self.m.module(s) & M32)
-        self.quantum = 1 if self.m.quantum(s) else 4
-        self.builder = Builder(self.quantum)
+        self.quantum = 1 if self.m.quantum(s) else world.old.machine.smallest
+        self.builder = Builder(self.quantum, gotable.pointer_of(elf))
         self.names = Names(self.old, self.old.names if self.old else (0, 0))
         self.entry = self.end = self.last_data = self.last_away = self.missed = 0
         self.last_unit = self.last_line = self.history = 0

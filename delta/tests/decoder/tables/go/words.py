@@ -7,7 +7,7 @@ import tables
 from declared import Grammar
 from models import M32
 from predict import Locals
-from targets import Guess, Models, Site
+from targets import CodeModels, Guess, Site
 
 POINTER, OFFSET = 48, 49
 DATA, TEXT, SPELLED = 1, 2, 3
@@ -15,8 +15,8 @@ DATA, TEXT, SPELLED = 1, 2, 3
 
 class Words:
     def __init__(self, world):
-        self.world, self.m, self.targets = world, Grammar("tables/go/words.rs"), Models(small=False)
-        self.pointers = not world.choices.sections(tables.RELOCATIONS)
+        self.world, self.m, self.targets = world, Grammar("tables/go/words.rs"), CodeModels()
+        self.size, self.pointers = gotable.pointer_of(world.elf), not world.choices.sections(tables.RELOCATIONS)
         # Old and new address, and old size, of the data and of the code.
         self.data, self.text = (self.base(name) for name in (b".rodata", b".text"))
         self.history = 0
@@ -47,12 +47,13 @@ class Words:
     def word(self, s, made, old, high, here, r):
         """One word; how many were told."""
         m, world, addr = self.m, self.world, r.addr + here - r.offset
-        pointer = self.pointers and here % 8 == 0 and high == 0 and world.old.addresses.range_of(old) is not None
+        may = self.size == 4 or here % 8 == 0 and high == 0
+        pointer = self.pointers and may and world.old.addresses.range_of(old) is not None
         if pointer and m.pointer(s, h=self.history, section=r.section):
             target = self.target(s, Site(POINTER, r.section, addr, same=True), old)
-            made.known.append((here, target.to_bytes(8, "little")))
-            self.note(0xFE, 8)
-            return 2
+            made.known.append((here, target.to_bytes(self.size, "little")))
+            self.note(*((0xF, 4) if self.size == 4 else (0xFE, 8)))
+            return self.size // 4
         data, text = self.guess(old, self.data), self.guess(old, self.text)
         looks = 3 if old < 0x100 else 4 if old < 0x10000 else 5
         looks = 1 if old == 0 else 2 if data is None and text is None else looks

@@ -1,0 +1,159 @@
+"""Codecs of packed streams: how each is unpacked, and packed again by zlib, gzip, liblzma or lz4 as they are here."""
+
+import lzma
+import os
+import subprocess
+import tempfile
+import zlib
+
+from container import Cursor, Damaged, NotClosed
+
+DEFLATE, GZIP, ZLIB, XZ, LZ4 = range(1, 6)
+TRAILERS = {DEFLATE: 0, GZIP: 8, ZLIB: 4}
+FILTERS = {4: lzma.FILTER_X86, 5: lzma.FILTER_POWERPC, 6: lzma.FILTER_IA64, 7: lzma.FILTER_ARM}
+FILTERS |= {8: lzma.FILTER_ARMTHUMB, 9: lzma.FILTER_SPARC}
+NOT_KNOWN = Damaged("it names a way to pack that is not known")
+
+
+def crc_64(text):
+    """CRC-64 of ECMA-182, bits reversed."""
+    value = (1 << 64) - 1
+    for byte in text:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0xC96C5795D7870F42 if value & 1 else 0)
+    return value ^ (1 << 64) - 1
+
+
+class Codec:
+    """A codec with what a plan says of it; what only an encoder needs is there on the new side alone."""
+
+    def __init__(self, cursor: Cursor, number, is_new):
+        self.number = number
+        if number in TRAILERS:
+            if is_new:
+                self.style, kept = cursor.byte(), cursor.varint()
+                self.end = (kept - 1, cursor.take(cursor.varint())) if kept else None
+                if self.style >> 4 > 2 or not 1 <= self.style & 15 <= 9:
+                    raise NOT_KNOWN
+        elif number == XZ:
+            self.check, self.filter, self.dictionary = cursor.byte(), cursor.byte(), cursor.varint()
+            if self.check not in (0, 1, 4) or self.filter not in (0, *range(4, 11)):
+                raise NOT_KNOWN
+            if not 4096 <= self.dictionary <= 1 << 26:
+                raise NOT_KNOWN
+            self.effort = cursor.byte() if is_new else 0
+            if self.effort & ~16 > 9:
+                raise NOT_KNOWN
+        elif number == LZ4:
+            self.blocks = cursor.varint()
+            self.level = cursor.byte() if is_new else 3
+            if not 3 <= self.level <= 12:
+                raise NOT_KNOWN
+        else:
+            raise Damaged("a codec is not known")
+
+    def decode(self, packed):
+        """The text of the stream at the start of some bytes, and how many of them it takes."""
+        try:
+            if self.number in TRAILERS:
+                return self.inflated(packed)
+            return self.lzma_text(packed) if self.number == XZ else self.lz4_text(packed)
+        except (zlib.error, lzma.LZMAError, IndexError):
+            raise Damaged("what it takes for a packed stream is none")
+
+    def inflated(self, packed):
+        decoder = zlib.decompressobj(-15)
+        text = decoder.decompress(packed)
+        used = len(packed) - len(decoder.unused_data) + TRAILERS[self.number]
+        if not decoder.eof or used > len(packed):
+            raise Damaged("a packed stream has no end")
+        return text, used
+
+    def filters(self, **options):
+        before = [{"id": FILTERS[self.filter]}] if self.filter else []
+        return [*before, {"id": lzma.FILTER_LZMA2, "dict_size": self.dictionary, **options}]
+
+    def lzma_text(self, packed):
+        if self.filter and self.filter not in FILTERS:
+            raise NotClosed("a filter of xz")
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=self.filters())
+        text = decoder.decompress(packed)
+        if not decoder.eof:
+            raise Damaged("a packed stream has no end")
+        used = len(packed) - len(decoder.unused_data)
+        return text, used + -used % 4 + {0: 0, 1: 4, 4: 8}[self.check]
+
+    def lz4_text(self, packed):
+        out, at = bytearray(), 0
+        for _ in range(self.blocks):
+            size = int.from_bytes(packed[at : at + 4], "little")
+            if not size or at + 4 + size > len(packed):
+                raise Damaged("what it takes for a packed stream is none")
+            out += lz4_block(packed[at + 4 : at + 4 + size])
+            at += 4 + size
+        return bytes(out), at
+
+    def encode(self, text):
+        """The stream of a text, with what stands behind it."""
+        if self.number == LZ4:
+            return command(["lz4", "-q", "-l", f"-{self.level}", "-c"], text)[4:]
+        if self.number == XZ:
+            preset = self.effort & 15 | (lzma.PRESET_EXTREME if self.effort & 16 else 0)
+            packed = lzma.compress(text, lzma.FORMAT_RAW, filters=self.filters(preset=preset))
+            check = {0: b"", 1: zlib.crc32(text).to_bytes(4, "little")}.get(self.check)
+            return packed + bytes(-len(packed) % 4) + (crc_64(text).to_bytes(8, "little") if check is None else check)
+        level = self.style & 15
+        if self.style & 16:
+            packed = command(["gzip", "-n", f"-{level}", "-c"], text)[10:-8]
+        else:
+            encoder = zlib.compressobj(level, zlib.DEFLATED, -15, 9 if self.style & 32 else 8)
+            packed = encoder.compress(text) + encoder.flush()
+        if self.end:
+            packed = packed[: self.end[0]] + self.end[1]
+        behind = zlib.crc32(text).to_bytes(4, "little") + (len(text) & 0xFFFFFFFF).to_bytes(4, "little")
+        return packed + {DEFLATE: b"", GZIP: behind, ZLIB: zlib.adler32(text).to_bytes(4, "big")}[self.number]
+
+
+def command(arguments, text):
+    """What a command makes of a regular file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "text")
+        with open(path, "wb") as out:
+            out.write(text)
+        try:
+            done = subprocess.run([*arguments, path], capture_output=True)
+        except FileNotFoundError:
+            raise NotClosed(f"{arguments[0]} is not installed")
+    if done.returncode:
+        raise NotClosed(f"{arguments[0]}: {done.stderr}")
+    return done.stdout
+
+
+def lz4_block(block):
+    """The text of one block."""
+    out, at = bytearray(), 0
+
+    def length(first, at):
+        size = first
+        while first == 15:
+            size += block[at]
+            at += 1
+            if block[at - 1] != 255:
+                break
+        return size, at
+
+    while at < len(block):
+        token = block[at]
+        size, at = length(token >> 4, at + 1)
+        out += block[at : at + size]
+        at += size
+        if at >= len(block):
+            break
+        back = block[at] | block[at + 1] << 8
+        size, at = length(token & 15, at + 2)
+        if not 0 < back <= len(out):
+            raise IndexError
+        for _ in range(size + 4):
+            out.append(out[-back])
+    return bytes(out)
