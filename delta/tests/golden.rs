@@ -76,6 +76,10 @@ fn golden() -> Vec<Golden> {
         "kinds/riscv",
         "kinds/ppc64",
         "kinds/object",
+        "kinds/go-apart",
+        "kinds/unwind",
+        "kinds/names",
+        "kinds/frames",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
         let name = kind.split('/').next_back().unwrap();

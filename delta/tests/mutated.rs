@@ -17,7 +17,7 @@ macro_rules! pair {
 }
 
 /// Pairs of each kind of file that has tables of its own; `fuzz/seeds/make` says how they came about.
-const PAIRS: [(&str, [&[u8]; 2]); 9] = [
+const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("C++ with exceptions", pair!("cxx")),
     ("Rust with names", pair!("rust")),
     ("Go", pair!("go")),
@@ -27,6 +27,10 @@ const PAIRS: [(&str, [&[u8]; 2]); 9] = [
     ("RISC-V", pair!("riscv")),
     ("PowerPC", pair!("ppc64")),
     ("an object", pair!("object")),
+    ("Go, data of functions apart", pair!("go-apart")),
+    ("unwind rows of ARM", pair!("unwind")),
+    ("mangled names", pair!("names")),
+    ("records of frames", pair!("frames")),
 ];
 
 const LIMITS: Limits = Limits::new()
@@ -147,7 +151,13 @@ fn peak() -> u64 {
 fn damaged_patches_of_real_files_end_in_an_error_or_the_right_file() {
     let mut random = Random(5);
     // And all of them behind each other.
-    let [first, second] = [0, 1].map(|side| PAIRS.map(|(_, pair)| pair[side]).concat());
+    let [first, second] = [0, 1].map(|side| {
+        PAIRS
+            .iter()
+            .map(|(_, pair)| pair[side])
+            .collect::<Vec<_>>()
+            .concat()
+    });
     let group = ("a group", [&first[..], &second[..]]);
     let all: Vec<_> = PAIRS
         .iter()

@@ -5,7 +5,7 @@ macro_rules! files {
 }
 
 /// Both versions of each kind, one after the other.
-pub const FILES: [&[u8]; 20] = files!(
+pub const FILES: &[&[u8]] = &files!(
     "elf/tiny-1",
     "elf/tiny-2",
     "kinds/cxx-1",
@@ -25,7 +25,15 @@ pub const FILES: [&[u8]; 20] = files!(
     "kinds/riscv-1",
     "kinds/riscv-2",
     "kinds/ppc64-1",
-    "kinds/ppc64-2"
+    "kinds/ppc64-2",
+    "kinds/go-apart-1",
+    "kinds/go-apart-2",
+    "kinds/unwind-1",
+    "kinds/unwind-2",
+    "kinds/names-1",
+    "kinds/names-2",
+    "kinds/frames-1",
+    "kinds/frames-2"
 );
 
 /// The file of a number.

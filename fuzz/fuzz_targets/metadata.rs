@@ -1,75 +1,80 @@
-//! Arbitrary bytes in place of a repository's signed files: refused, and the stored trust stays as it was or grows.
+//! Signed files of a repository, changed and signed again, or not: refused, or believed, and never is an older root.
 #![no_main]
 
-use elfup::store::LocalStore;
-use elfup::trust::{Fetch, Lifetimes, Signer, State, refresh, target};
-use elfup::{Error, Result};
+mod farm;
+mod repository;
+
+use elfup::trust::{State, refresh, target};
 use libfuzzer_sys::fuzz_target;
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use repository::Repository;
+use serde_json::Value;
 
-/// A good repository's metadata by path.
-static GOOD: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
-    let dir = std::env::temp_dir().join(format!("fuzz-metadata-{}", std::process::id()));
-    let (keys, repo) = (dir.join("keys"), dir.join("repo"));
-    Signer::make_keys(&keys, 1).expect("keys are made");
-    let store = LocalStore::new(&repo);
-    Signer::new(&store, &keys, Lifetimes::default())
-        .init(1)
-        .expect("a repository is made");
-    let files = std::fs::read_dir(repo.join("tuf"))
-        .expect("metadata is there")
-        .flatten();
-    let read = |e: std::fs::DirEntry| {
-        let name = format!("tuf/{}", e.file_name().to_string_lossy());
-        (name, std::fs::read(e.path()).expect("metadata is read"))
-    };
-    let good = files.map(read).collect();
-    std::fs::remove_dir_all(&dir).expect("what was made goes");
-    good
-});
+/// Lines of an input that are heeded.
+const LINES: usize = 64;
 
-/// The good files but for one.
-struct Mirror<'a> {
-    which: usize,
-    bytes: &'a [u8],
+/// The version of the root that is believed.
+fn version(state: &State) -> u64 {
+    let (_, root) = state.files()[0];
+    let root: Value = serde_json::from_str(root).expect("it was parsed before");
+    root["signed"]["version"].as_u64().expect("it was read before")
 }
 
-impl Fetch for Mirror<'_> {
-    fn fetch(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        let Some(number) = GOOD.keys().position(|k| k == path) else {
-            return Ok(None);
-        };
-        let bytes = if number == self.which {
-            self.bytes
-        } else {
-            &GOOD[path]
-        };
-        if bytes.len() as u64 > limit {
-            return Err(Error::Untrusted("too long".into()));
-        }
-        Ok(Some(bytes.to_vec()))
-    }
-}
-
-// The first byte chooses the file; the second whether the rest replaces it or edits it: place (2), value.
+// An input is lines of words. From now on: `set ROLE POINTER JSON` has a value, `drop ROLE POINTER` has none,
+// `sign ROLE KEY...` has these keys sign; `raw ROLE BYTES`, `gone ROLE` and `portal ROLE` stand in place of its file;
+// `good ROLE` ends all that. `root` publishes the root as it is, `trust N` begins with root N, `refresh` and
+// `find PATH` are what a site does, which begins with the first root. `farm ROLE PLACE BYTE` is a site of its own, at
+// what the farm's signer makes.
 fuzz_target!(|data: &[u8]| {
-    let Some(([which, how], rest)) = data.split_first_chunk::<2>() else {
-        return;
-    };
-    let which = usize::from(*which) % GOOD.len();
-    let mut bytes = rest.to_vec();
-    if how & 1 == 0 {
-        bytes = GOOD.values().nth(which).expect("it is there").clone();
-        for edit in rest.chunks_exact(3) {
-            let place = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % bytes.len();
-            bytes[place] = edit[2];
+    let _ = State::from_root(data);
+    let mut repository = Repository::new();
+    let mut state = None;
+    for line in data.split(|b| *b == b'\n').take(LINES) {
+        let mut words = line
+            .splitn(4, |b| *b == b' ')
+            .map(|w| std::str::from_utf8(w).unwrap_or_default());
+        let mut word = || words.next().unwrap_or_default();
+        let (what, role, pointer, value) = (word(), word(), word(), word());
+        match what {
+            "set" => {
+                if let Ok(value) = serde_json::from_str(value) {
+                    repository.set(role, pointer, Some(value));
+                }
+            }
+            "drop" => repository.set(role, pointer, None),
+            "sign" => {
+                let keys = [pointer, value].into_iter().flat_map(|words| words.split(' '));
+                repository.signers(role, keys.filter_map(|n| n.parse().ok()).collect());
+            }
+            "raw" => repository.replace(role, line.get(what.len() + role.len() + 2..).unwrap_or_default()),
+            "gone" => repository.remove(role),
+            "portal" => repository.portal(role),
+            "good" => repository.restore(role),
+            "farm" => farm::visit(role, pointer.parse().ok(), value.parse().ok()),
+            "root" => repository.publish_root(),
+            "trust" => {
+                let root = role.parse().ok().and_then(|n| repository.root(n));
+                state = root.and_then(|root| State::from_root(root).ok());
+            }
+            "refresh" | "find" => {
+                if repository.root(1).is_none() {
+                    repository.publish_root();
+                }
+                repository.publish();
+                if state.is_none() {
+                    state = repository.root(1).and_then(|root| State::from_root(root).ok());
+                }
+                let Some(state) = &mut state else { continue };
+                let before = version(state);
+                let _ = match what {
+                    "refresh" => refresh(state, &repository),
+                    _ => target(state, role, &repository).map(drop),
+                };
+                assert!(version(state) >= before, "a root came back");
+                let stored = serde_json::to_vec(state).expect("it can be stored");
+                let again: State = serde_json::from_slice(&stored).expect("what was stored is read");
+                assert_eq!(&again, state);
+            }
+            _ => {}
         }
-    }
-    let _ = State::from_root(&bytes);
-    let mut state = State::from_root(&GOOD["tuf/1.root.json"]).expect("the root is good");
-    let bytes = &bytes[..];
-    if refresh(&mut state, &Mirror { which, bytes }).is_ok() {
-        let _ = target(&mut state, "channels/a/b/c.json", &Mirror { which, bytes });
     }
 });

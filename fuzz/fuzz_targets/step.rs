@@ -2,17 +2,15 @@
 #![no_main]
 
 use elfup::Digest;
+use elfup::manifest::Manifest;
 use elfup::step::{self, Release, Table};
 use libfuzzer_sys::fuzz_target;
+use std::sync::Arc;
 
 const FROM: &str = include_str!("../seeds/manifest/small");
 
-// What is behind the table's line is the target manifest; none: the same as before.
-fuzz_target!(|data: &[u8]| {
-    let split = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
-    let (table, to) = data.split_at(split);
-    let to = if to.len() < 2 { FROM.as_bytes() } else { &to[1..] };
-    let release = Release {
+fn release(to: &[u8]) -> Release {
+    Release {
         release: "r".into(),
         sequence: 1,
         urgent: false,
@@ -21,7 +19,15 @@ fuzz_target!(|data: &[u8]| {
         manifest_size: to.len() as u64,
         manifest_stored: to.len() as u64,
         steps: Vec::new(),
-    };
+    }
+}
+
+// What is behind the table's line is the target manifest; none: the same as before.
+fuzz_target!(|data: &[u8]| {
+    let split = data.iter().position(|b| *b == b'\n').unwrap_or(data.len());
+    let (table, to) = data.split_at(split);
+    let to = if to.len() < 2 { FROM.as_bytes() } else { &to[1..] };
+    let release = release(to);
     // As bytes of a file, of which hardly any are a frame.
     let _ = step::read(data, FROM.as_bytes(), &release);
     // As a table that serde takes.
@@ -36,5 +42,16 @@ fuzz_target!(|data: &[u8]| {
             assert!(delta.at + delta.n <= step.table.pieces[delta.piece].n);
             assert!(step.to.entries[delta.to].content().is_some());
         }
+        let other = Release {
+            manifest: Digest([0; 32]),
+            ..release.clone()
+        };
+        assert!(step::read(&file, FROM.as_bytes(), &other).is_err());
+    }
+    // From nothing, to a manifest that was read before.
+    let file = step::write(&table, &[], to, &elfup::Quiet).expect("a step is written");
+    let known = Manifest::parse(to).ok().map(Arc::new);
+    if let Ok(step) = step::read_with(&file, &[], &release, known.as_ref()) {
+        assert!(step.table.deltas.is_empty() && step.from.is_none());
     }
 });

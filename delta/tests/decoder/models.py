@@ -191,15 +191,20 @@ class ByteModel:
         for i, context in enumerate(contexts):
             key = hash(context, i) * 0x9E3779B1 & M32
             keys.append(key ^ key >> 15)
-        entries = [self.run(hash(run, 256 + r) * 0x9E3779B1 & M32) for r, run in enumerate(runs)]
-        guesses = list(guesses) + [(entry[1], entry[2]) for entry in entries]
+        entries, guesses = [], list(guesses)
+        for r, run in enumerate(runs):
+            entries.append(self.run(hash(run, 256 + r) * 0x9E3779B1 & M32))
+            # As it is found: finding the next may change it.
+            guesses.append((entries[r][1], entries[r][2]))
         standing = [g for g, (_, confidence) in enumerate(guesses) if confidence]
         node = 1
         for half in range(2):
             if half:
                 spread = node * 0x9E3779B1 & M32
                 keys = [key ^ spread >> 24 ^ (spread >> 10 & 0x3F00) for key in keys]
-            slots = [self.slot(key) for key in keys]
+            # Contexts that share a slot learn each for itself, and the last one's histories stay.
+            found = [(slot, slot[:]) for slot in map(self.slot, keys)]
+            slots = [copy for _, copy in found]
             inner = 1
             for depth in range(half * 4, half * 4 + 4):
                 counters = [self.histories[i][slot[inner]] for i, slot in enumerate(slots)]
@@ -233,6 +238,8 @@ class ByteModel:
                     right.learn(bit == one, 255)
                 standing = [g for g in standing if rights[g][1] == bit]
                 node, inner = node << 1 | bit, inner << 1 | bit
+            for slot, copy in found:
+                slot[1:] = copy[1:]
         byte = node & 255
         for entry in entries:
             if entry[2] and entry[1] == byte:

@@ -9,6 +9,7 @@ use elfup::step::{self, BundleRow, Channel, DeltaRow, Piece, Release, Table};
 use elfup::store::{LocalStore, Store};
 use elfup::trust::State;
 use elfup::{Digest, Error, Quiet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -356,4 +357,54 @@ fn seeds_of_fuzzing_are_taken() {
         &release,
     )
     .unwrap();
+}
+
+/// What reading a step says of an input of the fuzz target `step`: a table, and behind its line the manifest that it
+/// leads to, or else the bytes of a file.
+fn step_of(input: &[u8]) -> elfup::Result<step::Step> {
+    let from = include_bytes!("../../../fuzz/seeds/manifest/small");
+    let split = input.iter().position(|b| *b == b'\n').unwrap_or(input.len());
+    let to = input.get(split + 1..).filter(|to| !to.is_empty()).unwrap_or(from);
+    let release = Release {
+        release: "r1".into(),
+        sequence: 1,
+        urgent: false,
+        published: String::new(),
+        manifest: Digest::of(to),
+        manifest_size: to.len() as u64,
+        manifest_stored: 0,
+        steps: Vec::new(),
+    };
+    match serde_json::from_slice::<Table>(&input[..split]) {
+        Ok(table) => step::read(&step::write(&table, from, to, &Quiet)?, from, &release),
+        Err(_) => step::read(input, from, &release),
+    }
+}
+
+/// Each input of fuzzing that is there to be refused is, and they reach as many reasons as there are.
+#[test]
+fn seeds_of_fuzzing_are_refused_for_every_reason() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    for (kind, least) in [("manifest", 24), ("step", 13), ("channel", 5)] {
+        let mut reasons = BTreeSet::new();
+        for entry in fs::read_dir(seeds.join(kind)).unwrap().flatten() {
+            let bytes = fs::read(entry.path()).unwrap();
+            let read = match kind {
+                "manifest" => Manifest::parse(&bytes).map(drop),
+                "step" => step_of(&bytes).map(drop),
+                _ => Channel::parse(&bytes, &World::follow()).map(drop),
+            };
+            let name = entry.file_name().into_string().unwrap();
+            match (name.starts_with("refused-"), read) {
+                (true, Err(error)) => drop(reasons.insert(error.to_string())),
+                (false, Ok(())) => {}
+                (_, read) => panic!("{kind}/{name}: {read:?}"),
+            }
+        }
+        assert!(
+            reasons.len() >= least,
+            "{kind}: {} reasons: {reasons:#?}",
+            reasons.len()
+        );
+    }
 }
