@@ -18,6 +18,8 @@ pub const STEP_PLAIN: u64 = 96 << 20;
 pub const CHANNEL: u64 = 32 << 20;
 /// Most plain bytes that a bundle, or its bases, may have.
 pub const BUNDLE: u64 = 4 << 20;
+/// The same for a bundle that is a patch: neither side is held in memory.
+pub const GROUP: u64 = 32 << 20;
 /// Largest piece of a pack: one is held in memory.
 pub const PIECE: u64 = 1 << 30;
 /// Largest window of a zstd frame, as a power of two.

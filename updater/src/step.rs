@@ -1,7 +1,7 @@
 //! Channel files and steps: what a repository says about releases, and about the ways from one to another.
 
 use crate::compress;
-use crate::manifest::Manifest;
+use crate::manifest::{self, Change, Manifest};
 use crate::names::Follow;
 use crate::{Digest, Error, PROTOCOL, Result, Watch, limits};
 use elfdelta::Profile;
@@ -164,6 +164,16 @@ pub struct BundleRow {
     pub patch: Option<Applying>,
 }
 
+impl BundleRow {
+    /// The most plain bytes that it may have, and its bases.
+    pub fn most(&self) -> u64 {
+        match self.patch {
+            Some(_) => limits::GROUP,
+            None => limits::BUNDLE,
+        }
+    }
+}
+
 /// How to go from one manifest to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,13 +207,56 @@ pub struct Step {
     pub offsets: Vec<u64>,
 }
 
-/// Writes a step file: one line of JSON, then the target manifest compressed against the first.
+/// Writes a step file: the table, then the target manifest, in terms of the first if there is one. Each column is a zstd
+/// frame with its length before it; digests stand behind them as they are.
 pub fn write(table: &Table, from: &[u8], to: &[u8], watch: &dyn Watch) -> Result<Vec<u8>> {
-    let mut plain =
-        serde_json::to_vec(table).map_err(|e| Error::io("encode step", std::io::Error::from(e)))?;
-    plain.push(b'\n');
-    plain.extend_from_slice(&compress::pack(to, from, compress::LEVEL, watch)?);
-    compress::pack(&plain, &[], compress::LEVEL, watch)
+    let table = serde_json::to_vec(table).map_err(|e| Error::io("encode step", std::io::Error::from(e)))?;
+    let change = match from {
+        [] => Change {
+            lines: to.to_vec(),
+            ..Change::default()
+        },
+        _ => Change::between(&Manifest::parse(from)?, &Manifest::parse(to)?),
+    };
+    let mut file = Vec::new();
+    for column in [
+        &table,
+        &change.lines,
+        &change.ops,
+        &change.times,
+        &change.sizes,
+        &change.again,
+    ] {
+        let frame = compress::pack(column, &[], compress::LEVEL, watch)?;
+        manifest::put(&mut file, frame.len() as u64);
+        file.extend_from_slice(&frame);
+    }
+    file.extend_from_slice(&change.digests);
+    Ok(file)
+}
+
+/// Columns of a step file.
+const COLUMNS: usize = 6;
+
+/// Takes the frame of the next column of a step file.
+fn frame<'f>(file: &mut &'f [u8]) -> Result<&'f [u8]> {
+    let len = manifest::take(file).and_then(|len| usize::try_from(len).ok());
+    let split = len.and_then(|len| file.split_at_checked(len));
+    let (frame, rest) = split.ok_or_else(|| Error::malformed("step", "a column is cut off"))?;
+    *file = rest;
+    Ok(frame)
+}
+
+/// The largest window of a step file's frames, and what all of it has in plain bytes.
+pub fn extent(mut file: &[u8]) -> Result<(u64, u64)> {
+    let (mut window, mut plain) = (0, 0);
+    for _ in 0..COLUMNS {
+        let frame = frame(&mut file)?;
+        window = compress::window(frame).max(window);
+        let length = compress::length(frame).map_err(|e| Error::malformed("step", e.to_string()))?;
+        plain += length;
+    }
+    Ok((window, plain + file.len() as u64))
 }
 
 /// Reads a step file whose digest was checked. `from` are the bytes of the manifest it starts from (empty: none).
@@ -215,18 +268,31 @@ pub fn read(file: &[u8], from: &[u8], release: &Release) -> Result<Step> {
 /// one in memory, however many steps lead there.
 pub fn read_with(file: &[u8], from: &[u8], release: &Release, to: Option<&Arc<Manifest>>) -> Result<Step> {
     let bad = |why: String| Error::malformed("step", why);
-    let plain = compress::unpack(file, &[], limits::STEP_PLAIN).map_err(|e| bad(e.to_string()))?;
-    let split = plain
-        .iter()
-        .position(|b| *b == b'\n')
-        .ok_or_else(|| bad("no table".into()))?;
-    let (table, frame) = plain.split_at(split);
-    let table: Table = serde_json::from_slice(table).map_err(|e| bad(e.to_string()))?;
+    let (mut rest, mut room) = (file, limits::STEP_PLAIN);
+    let mut column = || -> Result<Vec<u8>> {
+        let plain = compress::unpack(frame(&mut rest)?, &[], room).map_err(|e| bad(e.to_string()))?;
+        room -= plain.len() as u64;
+        Ok(plain)
+    };
+    let table: Table = serde_json::from_slice(&column()?).map_err(|e| bad(e.to_string()))?;
     if table.protocol != PROTOCOL {
         return Err(Error::TooNew(format!("a step of protocol {}", table.protocol)));
     }
-    let limit = release.manifest_size.min(limits::MANIFEST);
-    let to_bytes = compress::unpack(&frame[1..], from, limit).map_err(|e| bad(e.to_string()))?;
+    let mut change = Change {
+        lines: column()?,
+        ops: column()?,
+        times: column()?,
+        sizes: column()?,
+        again: column()?,
+        digests: Vec::new(),
+    };
+    change.digests = rest.to_vec();
+    // Not kept until the end: for a moment there are the bytes and entries of one manifest and the bytes of the other.
+    let to_bytes = match from {
+        [] => Some(std::mem::take(&mut change.lines)),
+        _ => change.apply(&Manifest::parse(from)?, release.manifest_size),
+    };
+    let to_bytes = to_bytes.ok_or_else(|| bad("it does not fit the manifest that it starts from".into()))?;
     let to_digest = Digest::of(&to_bytes);
     if to_digest != release.manifest {
         return Err(bad("it leads to another manifest".into()));
@@ -236,11 +302,10 @@ pub fn read_with(file: &[u8], from: &[u8], release: &Release, to: Option<&Arc<Ma
         None => Arc::new(Manifest::parse(&to_bytes)?),
     };
     drop(to_bytes);
-    drop(plain);
-    let from = if from.is_empty() {
-        None
-    } else {
-        Some(Manifest::parse(from)?)
+    drop(change);
+    let from = match from {
+        [] => None,
+        _ => Some(Manifest::parse(from)?),
     };
     let mut offsets = Vec::with_capacity(table.pieces.len());
     let mut end = 0u64;
@@ -286,7 +351,8 @@ impl Step {
             for &i in &b.targets {
                 targets = targets.saturating_add(target(i).ok_or("a bundle to no file")?.size);
             }
-            if bases > limits::BUNDLE || targets > limits::BUNDLE {
+            let most = b.most();
+            if bases > most || targets > most {
                 return Err("a bundle above the limit");
             }
         }

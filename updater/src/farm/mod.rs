@@ -8,6 +8,7 @@ mod blobs;
 mod deltas;
 mod export;
 mod gc;
+mod groups;
 mod pack;
 mod pairs;
 mod proof;

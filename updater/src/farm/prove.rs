@@ -35,6 +35,8 @@ pub struct SiteLimits {
     pub channel: u64,
     /// Plain bytes of a bundle, and of its bases.
     pub bundle: u64,
+    /// The same of one that is a patch.
+    pub group: u64,
     /// Bytes of a piece.
     pub piece: u64,
     /// Bytes of the window of a zstd frame.
@@ -55,6 +57,7 @@ impl Default for SiteLimits {
             step_plain: limits::STEP_PLAIN,
             channel: limits::CHANNEL,
             bundle: limits::BUNDLE,
+            group: limits::GROUP,
             piece: limits::PIECE,
             window: 1 << limits::WINDOW,
             memory: limits::MEMORY,
@@ -169,12 +172,9 @@ pub fn step(
     let file = tools.store.get(&name, reference.size)?;
     let file = file.ok_or_else(|| Error::NotFound(name.clone()))?;
     within("the size of a step", file.len() as u64, limits.step)?;
-    within("the window of a step", compress::window(&file), limits.window)?;
-    within(
-        "the plain size of a step",
-        compress::length(&file).doing("unpack", &name)?,
-        limits.step_plain,
-    )?;
+    let (window, plain) = step::extent(&file)?;
+    within("the window of a step", window, limits.window)?;
+    within("the plain size of a step", plain, limits.step_plain)?;
     let step = step::read(&file, from.map_or(&[], |s| s.bytes), release)?;
     drop(file);
     let mut pieces: Vec<Held> = (step.table.pieces.iter().zip(&step.offsets))
@@ -208,7 +208,11 @@ pub fn step(
         pack,
         name,
     };
-    let need = |piece: &Held| piece.n + 2 * limits.bundle + compress::UNPACK_MEMORY;
+    let need = |piece: &Held| {
+        let patches = piece.bundles.iter().filter_map(|b| b.patch);
+        let takes = patches.map(|p| 2 * limits.group + p.memory + p.scratch);
+        piece.n + takes.max().unwrap_or(2 * limits.bundle) + compress::UNPACK_MEMORY
+    };
     let prove = |piece: &Held| {
         tools.watch.check()?;
         Ok((proof.piece(piece)?, 0))
@@ -286,8 +290,12 @@ impl Proof<'_> {
         let targets: Vec<&Content> = row.targets.iter().filter_map(|i| self.target(*i)).collect();
         let sum = |contents: &[&Content]| contents.iter().map(|c| c.size).sum::<u64>();
         let (base, plain) = (sum(&bases), sum(&targets));
-        within("the size of a bundle", plain, self.limits.bundle)?;
-        within("the size of a bundle's bases", base, self.limits.bundle)?;
+        let most = match row.patch {
+            Some(_) => self.limits.group,
+            None => self.limits.bundle,
+        };
+        within("the size of a bundle", plain, most)?;
+        within("the size of a bundle's bases", base, most)?;
         let mut prefix = Vec::new();
         bases
             .iter()

@@ -2,6 +2,7 @@
 
 use super::blobs;
 use super::deltas::{self, Made};
+use super::groups::Together;
 use super::pack::Pack;
 use super::pairs::{Pair, pairs};
 use super::proof::Item;
@@ -18,13 +19,13 @@ const SMALL: u64 = 16 << 10;
 /// So do those up to this size that are packed, which are opened there, or whose change takes few bytes: digests,
 /// headers and rows of the table cost more than what they tell.
 const MEDIUM: u64 = 256 << 10;
-const FEW: u64 = 1 << 10;
+pub(super) const FEW: u64 = 1 << 10;
 /// Whole files up to this stored size travel in bundles when no delta pays: a request would cost more.
 const SMALL_STORED: u64 = 48 << 10;
 /// Plain bytes after which a bundle is full.
 const BUNDLE: u64 = 1 << 20;
 /// Bytes that a piece of its own must save over the whole file: about what it costs in the table.
-const ROW: u64 = 64;
+pub(super) const ROW: u64 = 64;
 /// How a gzip file begins, and how many times its size it has once opened, about.
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 const OPENED: u64 = 5;
@@ -71,37 +72,43 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         pack: Pack::new(store)?,
         deltas: Vec::new(),
         bundles: Vec::new(),
+        faster: Vec::new(),
     };
-    let (mut faster, mut done) = (Vec::new(), 0);
+    let (mut members, mut done) = (Vec::new(), 0);
     let take = |tried: Tried| {
-        let Tried { pair, options, plain } = tried;
         done += 1;
         watch.progress("deltas", done, large.len() as u64);
-        let sizes = options.iter().map(|(_, made)| made.measured.size);
-        let best = sizes.chain(plain.as_ref().map(|p| p.len() as u64)).min();
-        let few = best.is_some_and(|best| best <= FEW);
-        if few && maker.content(&pair).is_some_and(|c| c.size <= MEDIUM) {
-            small.push(pair);
-            return Ok(());
-        }
-        if let Some(packed) = plain {
-            // Deltas are beaten by it in bytes and in time.
-            return output.add_packed(pair.from.into_iter().collect(), &[pair], &packed, None);
-        }
-        if options.is_empty() && maker.content(&pair).is_some_and(|c| c.stored <= SMALL_STORED) {
-            small.push(pair);
-        }
-        for (profile, made) in options {
-            match profile {
-                Profile::Fast => faster.push((pair, made)),
-                profile => output.add_delta(&pair, profile, &made)?,
-            }
+        match maker.may_join(&tried) {
+            true => members.push(tried),
+            false => output.alone(&maker, tried, &mut small)?,
         }
         Ok(())
     };
     let need = |p: &Pair| maker.need(p);
     tools.jobs.run(&large, need, |p| maker.try_all(p), take)?;
+    let groups = maker.gather(members);
+    let (mut done, mut together) = (0, Vec::with_capacity(groups.len()));
+    let need = |g: &Vec<Tried>| maker.together_need(g);
+    let take = |patch| {
+        done += 1;
+        watch.progress("groups", done, groups.len() as u64);
+        together.push(patch);
+        Ok(())
+    };
+    tools.jobs.run(&groups, need, |g| maker.together(g), take)?;
+    let mut joined = Vec::new();
+    for (group, patch) in groups.into_iter().zip(together) {
+        match patch {
+            Some(patch) => joined.push(output.join(group, patch)),
+            None => group
+                .into_iter()
+                .try_for_each(|tried| output.alone(&maker, tried, &mut small))?,
+        }
+    }
     output.pack.close();
+    for (pairs, patch) in joined {
+        output.add_packed(patch.bases, &pairs, &patch.bytes, Some(patch.cost))?;
+    }
     // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
     // Those with a base were put there for what they hold, or for how little of them changes.
     let fits = |p: &Pair, c: &Content| match p.from {
@@ -126,7 +133,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     };
     tools.jobs.run(&groups, need, |g| maker.bundle(g), take)?;
     // Rarely fetched, so after everything else: the usual site reads the front of the pack in one go.
-    for (pair, made) in &faster {
+    for (pair, made) in &std::mem::take(&mut output.faster) {
         output.add_delta(pair, Profile::Fast, made)?;
     }
     for bundle in plainer {
@@ -164,10 +171,19 @@ struct Bundle {
 }
 
 /// What was made for one pair.
-struct Tried {
-    pair: Pair,
-    options: Vec<(Profile, Made)>,
-    plain: Option<Vec<u8>>,
+pub(super) struct Tried {
+    pub pair: Pair,
+    pub options: Vec<(Profile, Made)>,
+    /// As a zstd frame, where that beats the deltas.
+    pub plain: Option<Vec<u8>>,
+}
+
+impl Tried {
+    /// Bytes of the smallest option.
+    pub fn best(&self) -> Option<u64> {
+        let sizes = self.options.iter().map(|(_, made)| made.measured.size);
+        sizes.chain(self.plain.as_ref().map(|p| p.len() as u64)).min()
+    }
 }
 
 /// Every content of a manifest, from nothing.
@@ -179,17 +195,17 @@ fn fresh(to: &Manifest) -> Vec<Pair> {
 }
 
 /// Makes what goes into the pack, on any thread.
-struct Maker<'a> {
-    tools: Tools<'a>,
+pub(super) struct Maker<'a> {
+    pub tools: Tools<'a>,
     from: Option<&'a Manifest>,
-    to: &'a Manifest,
+    pub to: &'a Manifest,
 }
 
 impl Maker<'_> {
-    fn content(&self, pair: &Pair) -> Option<&Content> {
+    pub fn content(&self, pair: &Pair) -> Option<&Content> {
         self.to.entries.get(pair.to)?.content()
     }
-    fn base(&self, pair: &Pair) -> Option<&Content> {
+    pub fn base(&self, pair: &Pair) -> Option<&Content> {
         self.old(pair.from?)
     }
     fn old(&self, entry: usize) -> Option<&Content> {
@@ -307,31 +323,32 @@ impl Maker<'_> {
         both.flatten().filter(packed).map(|c| c.size * OPENED).sum()
     }
 
-    /// Packs small files with the older versions of them as prefix, and makes a patch of them.
-    fn bundle(&self, group: &[Pair]) -> Result<(Bundle, u64)> {
-        self.tools.watch.check()?;
+    /// The bases of some pairs, entries of the older manifest, and both sides' contents one after the other. A base
+    /// with which they would have more than so many bytes is left out.
+    pub fn contents(&self, group: &[Pair], most: u64) -> Result<(Vec<usize>, [Vec<u8>; 2])> {
+        let Tools { store, watch, .. } = self.tools;
+        watch.check()?;
         let (mut prefix, mut plain) = (Vec::new(), Vec::new());
         // In the order of the files that they are the bases of, so that the engine finds them there.
         let (mut bases, mut seen) = (Vec::new(), BTreeSet::new());
         for pair in group {
-            if let (Some(i), Some(old)) = (pair.from, self.base(pair))
-                && old.size <= BUNDLE
+            let fits = |o: &&Content| prefix.len() as u64 + o.size <= most;
+            if let (Some(i), Some(old)) = (pair.from, self.base(pair).filter(fits))
                 && seen.insert(i)
             {
+                blobs::copy(store, old, &mut prefix, watch)?;
                 bases.push(i);
             }
             if let Some(new) = self.content(pair) {
-                blobs::copy(self.tools.store, new, &mut plain, self.tools.watch)?;
+                blobs::copy(store, new, &mut plain, watch)?;
             }
         }
-        let mut kept = Vec::new();
-        for i in bases {
-            let fits = |o: &&Content| prefix.len() as u64 + o.size <= limits::BUNDLE;
-            if let Some(old) = self.old(i).filter(fits) {
-                blobs::copy(self.tools.store, old, &mut prefix, self.tools.watch)?;
-                kept.push(i);
-            }
-        }
+        Ok((bases, [prefix, plain]))
+    }
+
+    /// Packs small files with the older versions of them as prefix, and makes a patch of them.
+    fn bundle(&self, group: &[Pair]) -> Result<(Bundle, u64)> {
+        let (kept, [prefix, plain]) = self.contents(group, limits::BUNDLE)?;
         let packed = compress::pack(&plain, &prefix, compress::LEVEL, self.tools.watch)?;
         let patch = match kept.is_empty() {
             true => None,
@@ -347,8 +364,8 @@ impl Maker<'_> {
         Ok((bundle, holds as u64))
     }
 
-    /// The patch between small files, one after the other, where it is smaller than `packed` and sites can take it.
-    fn bundled_patch(&self, old: &[u8], new: &[u8], packed: u64) -> Result<Option<(Vec<u8>, Applying)>> {
+    /// The patch between files, one after the other, where it is smaller than `packed` and sites can take it.
+    pub fn bundled_patch(&self, old: &[u8], new: &[u8], packed: u64) -> Result<Option<(Vec<u8>, Applying)>> {
         let (patch, measured) = deltas::measured(old, new, Profile::Default, packed, self.tools.watch)?;
         let cost = Applying {
             us: measured.us,
@@ -369,9 +386,46 @@ struct Output<'a> {
     pack: Pack,
     deltas: Vec<DeltaRow>,
     bundles: Vec<BundleRow>,
+    /// Fast deltas, which come last.
+    faster: Vec<(Pair, Made)>,
 }
 
 impl Output<'_> {
+    /// Adds what was made for one pair by itself, or leaves it to the bundles of small files.
+    fn alone(&mut self, maker: &Maker, tried: Tried, small: &mut Vec<Pair>) -> Result<()> {
+        let few = tried.best().is_some_and(|best| best <= FEW);
+        let Tried { pair, options, plain } = tried;
+        let content = |fits: &dyn Fn(&Content) -> bool| maker.content(&pair).is_some_and(fits);
+        if few && content(&|c| c.size <= MEDIUM) {
+            small.push(pair);
+            return Ok(());
+        }
+        if let Some(packed) = plain {
+            // Deltas are beaten by it in bytes and in time.
+            return self.add_packed(pair.from.into_iter().collect(), &[pair], &packed, None);
+        }
+        if options.is_empty() && content(&|c| c.stored <= SMALL_STORED) {
+            small.push(pair);
+        }
+        for (profile, made) in options {
+            match profile {
+                Profile::Fast => self.faster.push((pair, made)),
+                profile => self.add_delta(&pair, profile, &made)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The pairs of a group; what of them is fast stays on offer, for sites that have more bandwidth than time.
+    fn join(&mut self, group: Vec<Tried>, patch: Together) -> (Vec<Pair>, Together) {
+        let pairs = group.iter().map(|tried| tried.pair).collect();
+        for Tried { pair, options, .. } in group {
+            let fast = options.into_iter().filter(|(p, _)| *p == Profile::Fast);
+            self.faster.extend(fast.map(|(_, made)| (pair, made)));
+        }
+        (pairs, patch)
+    }
+
     fn add_delta(&mut self, pair: &Pair, profile: Profile, made: &Made) -> Result<()> {
         let bytes = Heed::new(made.open(self.store)?, self.watch);
         let place = self.pack.add(bytes, made.measured.size, &made.measured.digest)?;

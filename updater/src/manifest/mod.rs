@@ -1,10 +1,12 @@
 //! A release as a list of paths, in the one canonical spelling whose digest is the release's name.
 
+mod change;
 mod escape;
 mod read;
 mod scan;
 mod write;
 
+pub use change::{Change, put, take};
 pub use escape::{escape, glob, unescape};
 pub use scan::{ScanOptions, file_xattrs, join, scan, xattrs};
 

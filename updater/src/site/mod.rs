@@ -8,6 +8,7 @@
 //! | activate | `deploy`, `local`, `switch`, `fixed`, `health` | link farm, verification, configuration, one rename, health check |
 //! | keep | `verify`, `gc`, `reverse` | look after what is there |
 
+mod bundle;
 mod check;
 mod config;
 mod cost;

@@ -374,8 +374,8 @@ impl Planner<'_> {
         let (apply, memory, passing) = match bundle.patch {
             Some(p) => (
                 p.us as f64 * 1e-6 * self.rates.speed,
-                p.memory.saturating_add(plain),
-                p.scratch.saturating_add(bases),
+                p.memory,
+                p.scratch.saturating_add(bases).saturating_add(plain),
             ),
             None => (
                 self.rates.unpack(plain),
@@ -408,7 +408,7 @@ impl Planner<'_> {
         let over = over("memory", uses.memory, self.memory).or(over(
             "scratch space",
             uses.passing,
-            limits::SCRATCH + limits::BUNDLE,
+            limits::SCRATCH + 2 * limits::GROUP,
         ));
         Choice {
             way,

@@ -11,7 +11,6 @@ use crate::manifest::{Content, Entry, Kind};
 use crate::step::Step;
 use crate::{Digest, Error, Result, limits, names};
 use std::fs::File;
-use std::io::{self, Write};
 
 impl Site {
     /// Rebuilds the content by one way. Several contents may come out of a bundle.
@@ -78,7 +77,7 @@ impl Site {
     }
 
     /// A file without a name for what is packed in a base, where such space is asked for.
-    fn scratch_file(&self, bytes: u64) -> Result<Option<(File, u64)>> {
+    pub(super) fn scratch_file(&self, bytes: u64) -> Result<Option<(File, u64)>> {
         match bytes {
             0 => Ok(None),
             _ => Ok(Some((self.unnamed()?, bytes.min(limits::SCRATCH)))),
@@ -116,70 +115,6 @@ impl Site {
         Ok(file)
     }
 
-    fn bundle(&self, run: &mut Run, s: usize, row: usize) -> Result<()> {
-        let ways = run.ways;
-        let step = &ways.steps[s];
-        let bundle = &step.table.bundles[row];
-        let piece = self.piece(ways, (s, bundle.piece), run.sources, run.watch)?;
-        let prefix = self.bases(run, step, &bundle.bases)?;
-        let targets: Vec<(&Entry, &Content)> = bundle
-            .targets
-            .iter()
-            .filter_map(|i| step.to.entries.get(*i))
-            .filter_map(|e| Some((e, e.content()?)))
-            .collect();
-        let total = targets.iter().map(|(_, c)| c.size).sum();
-        let mut plain = Vec::new();
-        match bundle.patch {
-            None => run.apart.unpack(run.watch, &piece, &prefix, total, &mut plain)?,
-            Some(declared) => {
-                let base = self.unnamed()?;
-                (&base)
-                    .write_all(&prefix)
-                    .doing("write", "the bases of a bundle")?;
-                drop(prefix);
-                let patching = Patching {
-                    patch: &piece,
-                    base: &base,
-                    size: total,
-                    scratch: self.scratch_file(declared.scratch)?,
-                };
-                run.apart
-                    .patch(run.watch, &patching, &mut Bounded(&mut plain, total))?;
-            }
-        }
-        let mut at = 0usize;
-        for (entry, content) in targets {
-            let end = at.saturating_add(content.size as usize);
-            let part = plain
-                .get(at..end)
-                .ok_or_else(|| Error::Damaged("a bundle is too short".into()))?;
-            at = end;
-            if run.wanted.contains(&content.digest) && !run.index.has_object(&content.digest) {
-                run.reservation.give(content.size.next_multiple_of(4096));
-                self.build(&mut run.index, entry, content, &mut |sink| {
-                    sink.write_all(part).doing("write", "an object")
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The bases of a bundle, one after the other.
-    fn bases(&self, run: &Run, step: &Step, bases: &[usize]) -> Result<Vec<u8>> {
-        let mut all = Vec::new();
-        for &i in bases {
-            let digest = base_digest(step, i)?;
-            let begin = all.len();
-            let mut file = self.open_base(&run.index, &digest)?;
-            std::io::copy(&mut file, &mut all).doing("read", "a base")?;
-            if Digest::of(&all[begin..]) != digest {
-                return Err(Error::Damaged(format!("base {}", digest.short())));
-            }
-        }
-        Ok(all)
-    }
-
     /// The whole file.
     pub(super) fn blob(&self, run: &mut Run, entry: &Entry, content: &Content) -> Result<()> {
         let path = names::blob(&content.digest);
@@ -207,25 +142,7 @@ impl Site {
     }
 }
 
-/// Takes so many bytes and no more.
-struct Bounded<'a>(&'a mut Vec<u8>, u64);
-
-impl Write for Bounded<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.0.len() + bytes.len()) as u64 > self.1 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "more bytes than a bundle has",
-            ));
-        }
-        self.0.write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn base_digest(step: &Step, i: usize) -> Result<Digest> {
+pub(super) fn base_digest(step: &Step, i: usize) -> Result<Digest> {
     let entry = step.from.as_ref().and_then(|m| m.entries.get(i));
     match entry.map(|e| &e.kind) {
         Some(Kind::File(c)) => Ok(c.digest),

@@ -16,7 +16,7 @@ fn copy(from: &Path, to: &Path) {
 /// A limit by name.
 type Field = (&'static str, fn(&mut SiteLimits) -> &mut u64);
 
-const FIELDS: [Field; 12] = [
+const FIELDS: [Field; 13] = [
     ("path", |l| &mut l.path),
     ("name", |l| &mut l.name),
     ("xattrs", |l| &mut l.xattrs),
@@ -26,6 +26,7 @@ const FIELDS: [Field; 12] = [
     ("step_plain", |l| &mut l.step_plain),
     ("channel", |l| &mut l.channel),
     ("bundle", |l| &mut l.bundle),
+    ("group", |l| &mut l.group),
     ("piece", |l| &mut l.piece),
     ("window", |l| &mut l.window),
     ("memory", |l| &mut l.memory),

@@ -1,0 +1,101 @@
+//! Files out of a bundle: a zstd frame in memory, or a patch whose both sides are files without a name.
+
+use super::Site;
+use super::fetch::Run;
+use super::rebuild::base_digest;
+use crate::apart::Patching;
+use crate::digest::Hasher;
+use crate::error::Doing;
+use crate::manifest::{Content, Entry};
+use crate::step::{BundleRow, Step};
+use crate::watch::Heed;
+use crate::{Error, Result};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+
+impl Site {
+    /// Rebuilds what is wanted of a bundle.
+    pub(super) fn bundle(&self, run: &mut Run, s: usize, row: usize) -> Result<()> {
+        let ways = run.ways;
+        let step = &ways.steps[s];
+        let bundle = &step.table.bundles[row];
+        let piece = self.piece(ways, (s, bundle.piece), run.sources, run.watch)?;
+        let entries = bundle.targets.iter().filter_map(|i| step.to.entries.get(*i));
+        let targets: Vec<(&Entry, &Content)> = entries.filter_map(|e| Some((e, e.content()?))).collect();
+        let total = targets.iter().map(|(_, c)| c.size).sum();
+        if bundle.patch.is_some() {
+            let mut made = self.patched(run, (step, bundle), &piece, total)?;
+            return self.parts(run, &targets, &mut made);
+        }
+        let (mut prefix, mut plain) = (Vec::new(), Vec::new());
+        self.bases(run, (step, bundle), &mut prefix)?;
+        run.apart.unpack(run.watch, &piece, &prefix, total, &mut plain)?;
+        self.parts(run, &targets, &mut &plain[..])
+    }
+
+    /// What a patch makes of the bases.
+    fn patched(&self, run: &mut Run, of: (&Step, &BundleRow), patch: &[u8], total: u64) -> Result<File> {
+        let (base, mut made) = (self.unnamed()?, self.unnamed()?);
+        self.bases(run, of, &mut &base)?;
+        let patching = Patching {
+            patch,
+            base: &base,
+            size: total,
+            scratch: self.scratch_file(of.1.patch.map_or(0, |p| p.scratch))?,
+        };
+        run.apart
+            .patch(run.watch, &patching, &mut Bounded(&made, total))?;
+        made.rewind().doing("read", "a bundle")?;
+        Ok(made)
+    }
+
+    /// Writes the bases of a bundle, one after the other.
+    fn bases(&self, run: &Run, (step, bundle): (&Step, &BundleRow), sink: &mut dyn Write) -> Result<()> {
+        for &i in &bundle.bases {
+            let digest = base_digest(step, i)?;
+            let mut file = Heed::new(self.open_base(&run.index, &digest)?, run.watch);
+            let mut hasher = Hasher::new(&mut *sink);
+            io::copy(&mut file, &mut hasher).doing("read", "a base")?;
+            if hasher.finish().0 != digest {
+                return Err(Error::Damaged(format!("base {}", digest.short())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes objects of the files that stand one after the other in `plain`, and are wanted.
+    fn parts(&self, run: &mut Run, targets: &[(&Entry, &Content)], plain: &mut dyn Read) -> Result<()> {
+        for (entry, content) in targets {
+            let short = || Error::Damaged("a bundle is too short".into());
+            let mut part = Heed::new(plain.take(content.size), run.watch);
+            let wanted = run.wanted.contains(&content.digest) && !run.index.has_object(&content.digest);
+            if !wanted {
+                let passed = io::copy(&mut part, &mut io::sink()).doing("read", "a bundle")?;
+                (passed == content.size).then_some(()).ok_or_else(short)?;
+                continue;
+            }
+            run.reservation.give(content.size.next_multiple_of(4096));
+            self.build(&mut run.index, entry, content, &mut |sink| {
+                let copied = io::copy(&mut part, sink).doing("write", "an object")?;
+                (copied == content.size).then_some(()).ok_or_else(short)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes so many bytes and no more.
+struct Bounded<'a>(&'a File, u64);
+
+impl Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.1.checked_sub(bytes.len() as u64);
+        self.1 =
+            left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "more bytes than a bundle has"))?;
+        self.0.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
