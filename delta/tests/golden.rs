@@ -75,6 +75,8 @@ fn golden() -> Vec<Golden> {
         "kinds/thumb",
         "kinds/riscv",
         "kinds/ppc64",
+        "kinds/loong64",
+        "kinds/mips64",
         "kinds/object",
         "kinds/go-apart",
         "kinds/unwind",

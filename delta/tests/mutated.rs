@@ -26,6 +26,8 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("Thumb", pair!("thumb")),
     ("RISC-V", pair!("riscv")),
     ("PowerPC", pair!("ppc64")),
+    ("LoongArch", pair!("loong64")),
+    ("MIPS", pair!("mips64")),
     ("an object", pair!("object")),
     ("Go, data of functions apart", pair!("go-apart")),
     ("unwind rows of ARM", pair!("unwind")),

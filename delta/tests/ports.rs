@@ -1,9 +1,14 @@
 //! Holds the decoders of the smaller ports against GNU objdump, on random words and on the code of real programs.
 //!
 //! Why objdump: the ports' own engineers keep it, it knows all of them, and it prints what addresses that are made of
-//! two instructions come to. Needs one that is built for all targets (Debian: binutils-multiarch), and skips without.
+//! two instructions come to. Needs one that is built for all targets (Debian: binutils-multiarch), for LoongArch that of
+//! LLVM (Debian: llvm-22), and skips without.
 //! `ELFDELTA_CORPORA=<folder>` adds every `<folder>/<name>/{old,new}` of these machines.
 
+#[path = "ports/loong.rs"]
+mod loong;
+#[path = "ports/mips.rs"]
+mod mips;
 #[path = "ports/ppc.rs"]
 mod ppc;
 #[path = "ports/riscv.rs"]
@@ -34,11 +39,19 @@ fn number(text: &str) -> Option<u64> {
     u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
 }
 
+/// A disassembler.
+pub enum Tool {
+    /// GNU objdump, and as what it is to read code.
+    Gnu(&'static [&'static str]),
+    /// That of LLVM: the target by the name that it lists, and the format of its object files.
+    Llvm(&'static str, &'static str),
+}
+
 /// How the oracle prints one port.
 pub struct Port {
     machine: Machine,
-    /// What it is to read code as.
-    args: &'static [&'static str],
+    /// What prints it.
+    tool: Tool,
     /// How instructions with a field begin, among random words: the bits that stay, and what becomes of the others.
     openings: (u32, &'static [u32]),
     /// The address to which an instruction leads by itself.
@@ -51,24 +64,26 @@ pub struct Port {
     seeds: &'static [&'static str],
 }
 
-const PORTS: [&Port; 2] = [&riscv::PORT, &ppc::PORT];
+const PORTS: [&Port; 4] = [&riscv::PORT, &ppc::PORT, &loong::PORT, &mips::PORT];
 
 /// Disassembles bytes; `None` without a disassembler for the port.
 fn disassembled(port: &Port, code: &[u8]) -> Option<Vec<Line>> {
     let file = std::env::temp_dir().join(format!("elfdelta-{:?}-{}", port.machine, std::process::id()));
     fs::write(&file, code).unwrap();
-    let args = ["-D", "-z", "-w", "-b", "binary"];
-    let output = Command::new("objdump")
-        .args(args)
-        .args(port.args)
-        .arg(&file)
-        .output();
+    let text = match port.tool {
+        Tool::Gnu(args) => {
+            let common = ["-D", "-z", "-w", "-b", "binary"];
+            said(Command::new("objdump").args(common).args(args).arg(&file))
+        }
+        Tool::Llvm(target, format) => llvm(target, format, &file),
+    };
     fs::remove_file(&file).unwrap();
-    let output = output.ok().filter(|o| o.status.success())?;
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = text?;
     let line = |line: &str| {
-        let mut parts = line.split('\t');
-        let at = usize::from_str_radix(parts.next()?.trim().strip_suffix(':')?, 16).ok()?;
+        // Bytes stand behind a tab, or behind a space.
+        let (at, rest) = line.split_once(':')?;
+        let mut parts = rest.trim_start().split('\t');
+        let at = usize::from_str_radix(at.trim(), 16).ok()?;
         let bytes = parts.next()?.chars().filter(|c| !c.is_whitespace()).count();
         let text = parts.collect::<Vec<_>>().join(" ");
         let (code, comment) = text.split_once('#').unwrap_or((&text, ""));
@@ -82,6 +97,40 @@ fn disassembled(port: &Port, code: &[u8]) -> Option<Vec<Line>> {
         })
     };
     Some(text.lines().filter_map(line).collect())
+}
+
+/// What a command prints, if it is there and does not fail.
+fn said(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|o| o.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// What LLVM's tools print of raw code, in the newest version at hand that knows the target.
+fn llvm(target: &str, format: &str, file: &Path) -> Option<String> {
+    let versions = ["", "-23", "-22", "-21", "-20", "-19"];
+    let knows = |version: &&&str| {
+        let listed = said(Command::new(format!("llvm-objdump{version}")).arg("--version"));
+        listed.is_some_and(|text| text.contains(target))
+    };
+    let version = versions.iter().find(knows)?;
+    let object = file.with_extension("o");
+    let args = ["-I", "binary", "-O", format, "--rename-section"];
+    let made = said(
+        Command::new(format!("llvm-objcopy{version}"))
+            .args(args)
+            .arg(".data=.text,alloc,load,readonly,code")
+            .args([file, &object]),
+    );
+    let text = made.and_then(|_| {
+        let args = ["-d", "-z"];
+        said(
+            Command::new(format!("llvm-objdump{version}"))
+                .args(args)
+                .arg(&object),
+        )
+    });
+    let _ = fs::remove_file(&object);
+    text
 }
 
 /// What differs, by the name of the instruction, with an example of each.
@@ -99,7 +148,7 @@ impl Differences {
         let machine = port.machine;
         let mut scanner = Scanner::in_place(machine);
         for line in lines {
-            let data = line.name.starts_with('.') || line.name.is_empty();
+            let data = line.name.starts_with(['.', '<']) || line.name.is_empty();
             if data || line.at + line.len > code.len() {
                 continue;
             }

@@ -33,7 +33,11 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/names-1",
     "kinds/names-2",
     "kinds/frames-1",
-    "kinds/frames-2"
+    "kinds/frames-2",
+    "kinds/loong64-1",
+    "kinds/loong64-2",
+    "kinds/mips64-1",
+    "kinds/mips64-2"
 );
 
 /// The file of a number.

@@ -11,8 +11,11 @@
 
 pub mod aarch64;
 pub mod arm;
+mod bases;
 mod bits;
 mod insn;
+pub mod loong;
+pub mod mips;
 pub mod ppc;
 pub mod riscv;
 mod scan;
@@ -48,6 +51,10 @@ pub enum Machine {
     RiscV64,
     /// PowerPC of 64 bits, little-endian.
     Ppc64,
+    /// LoongArch of 64 bits.
+    Loong64,
+    /// MIPS of 64 bits, little-endian.
+    Mips64,
 }
 
 /// The expression with `$set` standing for the type of the machine's instruction set.
@@ -82,13 +89,21 @@ macro_rules! dispatch {
                 type $set = ppc::Ppc64;
                 $result
             }
+            Machine::Loong64 => {
+                type $set = loong::Loong;
+                $result
+            }
+            Machine::Mips64 => {
+                type $set = mips::Mips64;
+                $result
+            }
         }
     };
 }
 
 impl Machine {
     /// All of them.
-    pub const ALL: [Machine; 7] = [
+    pub const ALL: [Machine; 9] = [
         Machine::X86_64,
         Machine::X86_32,
         Machine::AArch64,
@@ -96,6 +111,8 @@ impl Machine {
         Machine::Thumb,
         Machine::RiscV64,
         Machine::Ppc64,
+        Machine::Loong64,
+        Machine::Mips64,
     ];
 
     /// Picks the instruction set of an ELF file by `e_machine`, `EI_CLASS` (1 or 2) and byte order (gABI,
@@ -108,6 +125,8 @@ impl Machine {
             (40, 1, true) => Some(Machine::Arm),
             (243, 2, true) => Some(Machine::RiscV64),
             (21, 2, true) => Some(Machine::Ppc64),
+            (258, 2, true) => Some(Machine::Loong64),
+            (8, 2, true) => Some(Machine::Mips64),
             _ => None,
         }
     }

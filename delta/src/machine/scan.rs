@@ -2,6 +2,8 @@
 
 use super::aarch64::{self, Pages};
 use super::arm::Pools;
+use super::loong;
+use super::mips::{self, Globals};
 use super::ppc::{self, Toc};
 use super::riscv::{self, Pairs};
 use super::x86::GotBase;
@@ -29,6 +31,10 @@ enum Passed {
     Pairs(Pairs),
     /// The table of contents, and higher halves of addresses in registers.
     Toc(Toc),
+    /// Higher parts of addresses in registers.
+    Loong(loong::Pairs),
+    /// The global pointer, and higher halves of addresses in registers.
+    Globals(Globals),
 }
 
 impl Scanner {
@@ -41,6 +47,8 @@ impl Scanner {
             Machine::AArch64 => Passed::Pages(Pages::new()),
             Machine::RiscV64 => Passed::Pairs(Pairs::default()),
             Machine::Ppc64 => Passed::Toc(Toc::default()),
+            Machine::Loong64 => Passed::Loong(loong::Pairs::default()),
+            Machine::Mips64 => Passed::Globals(Globals::default()),
         };
         Scanner { machine, passed }
     }
@@ -81,6 +89,12 @@ impl Scanner {
             (Passed::Toc(toc), Some(field)) if ppc::is_counted(field.kind) => {
                 Some((field, toc.base(bytes, address)?))
             }
+            (Passed::Loong(pairs), Some(field)) if loong::is_low(field.kind) => {
+                Some((field, pairs.base(bytes)?))
+            }
+            (Passed::Globals(globals), Some(field)) if mips::is_counted(field.kind) => {
+                Some((field, globals.base(bytes, address)?))
+            }
             (Passed::Got(got), None) => got.field(insn, bytes, address),
             (Passed::Pools(pools), Some(field)) => Some(pools.field(field, address)),
             _ => Some((field?, address)),
@@ -97,6 +111,8 @@ impl Scanner {
             Passed::Pools(pools) => pools.step(insn, bytes, address),
             Passed::Pairs(pairs) => pairs.step(bytes, address),
             Passed::Toc(toc) => toc.step(insn, bytes, address),
+            Passed::Loong(pairs) => pairs.step(bytes, address),
+            Passed::Globals(globals) => globals.step(insn, bytes, address),
         }
     }
 }

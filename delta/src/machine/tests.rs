@@ -2,6 +2,8 @@
 
 use super::aarch64::{ADR_PAGE21, ADR21, BRANCH14, BRANCH19, BRANCH26, LIT19, LO12};
 use super::arm as a;
+use super::loong as l;
+use super::mips as m;
 use super::ppc as p;
 use super::riscv as r;
 use super::x86::{GOT_ADD32, GOT_DISP32, REL8, REL32, RIP32};
@@ -72,7 +74,7 @@ const fn home(machine: Machine, kind: FieldKind, rest: u32, reach: (u64, u64)) -
         Machine::AArch64 => (4, 0),
         Machine::Arm => (4, 8),
         Machine::Thumb => (4, 4),
-        Machine::RiscV64 | Machine::Ppc64 => (4, 0),
+        Machine::RiscV64 | Machine::Ppc64 | Machine::Loong64 | Machine::Mips64 => (4, 0),
     };
     Home {
         machine,
@@ -93,7 +95,10 @@ const fn turned(home: Home) -> Home {
 /// In 32-bit code every address is in reach.
 const EVERYWHERE: (u64, u64) = (u64::MAX, 1);
 
-const HOMES: [Home; 47] = [
+/// Bytes that a jump of MIPS stays in.
+const REGION: u64 = 1 << 28;
+
+const HOMES: [Home; 60] = [
     home(Machine::X86_64, REL8, 0x00, (127, 1)),
     home(Machine::X86_64, REL32, 0x00, (0x7fff_ffff, 1)),
     home(Machine::X86_64, RIP32, 0x00, (0x7fff_ffff, 1)),
@@ -165,6 +170,28 @@ const HOMES: [Home; 47] = [
     home(Machine::Ppc64, p::LOW16, 0x3863_0000, (0x7fff, 1)),
     home(Machine::Ppc64, p::LOW14, 0xe863_0000, (0x7ffc, 4)),
     home(Machine::Ppc64, p::LOW12, 0xf463_0001, (0x7ff0, 16)),
+    home(Machine::Loong64, l::BRANCH26, 0x5400_0000, (0x7ff_fffc, 4)),
+    home(Machine::Loong64, l::BRANCH21, 0x4000_0080, (0x3f_fffc, 4)),
+    home(Machine::Loong64, l::BRANCH16, 0x5800_0085, (0x1_fffc, 4)),
+    home(Machine::Loong64, l::NEAR20, 0x1800_0004, (0x1f_fffc, 4)),
+    Home {
+        unit: 4096,
+        ..home(Machine::Loong64, l::PAGE20, 0x1a00_0004, (0x7fff_f7ff, 1))
+    },
+    home(Machine::Loong64, l::HIGH20, 0x1c00_0004, (0x7fff_f7ff, 1)),
+    home(Machine::Loong64, l::CALL20, 0x1e00_0001, (0x1f_fffd_ffff, 1)),
+    home(Machine::Loong64, l::LOW12, 0x28c0_0084, (2047, 1)),
+    home(Machine::Loong64, l::JUMP16, 0x4c00_0021, (0x1_fffc, 4)),
+    Home {
+        ahead: 4,
+        ..home(Machine::Mips64, m::BRANCH16, 0x1082_0000, (0x1_fffc, 4))
+    },
+    Home {
+        unit: REGION,
+        ..home(Machine::Mips64, m::JUMP26, 0x0c00_0000, (REGION - 4, 4))
+    },
+    home(Machine::Mips64, m::HIGH16, 0x3c02_0000, (0x7fff_7fff, 1)),
+    home(Machine::Mips64, m::LOW16, 0xdc42_0000, (0x7fff, 1)),
 ];
 
 /// The bits of an instruction of four bytes that its field owns.
@@ -221,6 +248,17 @@ proptest! {
                 }
                 p::HIGH16 if machine == Machine::Ppc64 => {
                     place.wrapping_add(target.wrapping_sub(place).wrapping_add(0x8000) & !0xffff)
+                }
+                m::HIGH16 if machine == Machine::Mips64 => {
+                    place.wrapping_add(target.wrapping_sub(place).wrapping_add(0x8000) & !0xffff)
+                }
+                l::PAGE20 | l::HIGH20 | l::CALL20 if machine == Machine::Loong64 => {
+                    let (unit, from) = match kind {
+                        l::PAGE20 => (0x1000, place & !0xfff),
+                        l::HIGH20 => (0x1000, place),
+                        _ => (0x4_0000, place),
+                    };
+                    from.wrapping_add(target.wrapping_sub(from).wrapping_add(unit / 2) & !(unit - 1))
                 }
                 _ => target,
             };

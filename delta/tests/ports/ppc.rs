@@ -1,12 +1,12 @@
 //! PowerPC as objdump prints it, without the shorter names that it has for many instructions.
 
-use super::{Line, Port};
+use super::{Line, Port, Tool};
 use elfdelta::machine::{Flow, Machine};
 
 /// PowerPC of 64 bits, little-endian.
 pub const PORT: Port = Port {
     machine: Machine::Ppc64,
-    args: &["-m", "powerpc:common64", "-EL", "-M", "raw,power9"],
+    tool: Tool::Gnu(&["-m", "powerpc:common64", "-EL", "-M", "raw,power9"]),
     openings: (
         0x03ff_ffff,
         &[

@@ -1,12 +1,12 @@
 //! RISC-V as objdump prints it.
 
-use super::{Line, Port};
+use super::{Line, Port, Tool};
 use elfdelta::machine::{Flow, Machine};
 
 /// RISC-V of 64 bits; compressed instructions have names of their own.
 pub const PORT: Port = Port {
     machine: Machine::RiscV64,
-    args: &["-m", "riscv:rv64", "-M", "no-aliases"],
+    tool: Tool::Gnu(&["-m", "riscv:rv64", "-M", "no-aliases"]),
     openings: (0xffff_ff80, &[0x6f, 0x63, 0x17, 0x13, 0x03, 0x23, 0x67]),
     target,
     sum,

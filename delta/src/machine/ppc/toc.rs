@@ -13,6 +13,7 @@
 //! The target of an `addis` is that of the first reference through its result among the next [`AHEAD`] instructions,
 //! none of which writes the register, jumps for good, or calls.
 
+use super::super::bases::{Bases, Registers};
 use super::super::{Flow, Insn};
 use super::decode::{base_of, flow_of, kind_of, result_of, word_of};
 use super::field::value;
@@ -25,8 +26,6 @@ const TOC: u32 = 2;
 /// The address of the function, where it begins.
 const ENTRY: u32 = 12;
 
-/// Registers as bits.
-type Registers = u32;
 /// 0 and 3 to 12.
 const CALL: Registers = 0x1ff9;
 
@@ -34,8 +33,7 @@ const CALL: Registers = 0x1ff9;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toc {
     begun: bool,
-    held: Registers,
-    bases: [u64; 32],
+    bases: Bases,
 }
 
 impl Toc {
@@ -50,7 +48,7 @@ impl Toc {
         if kind_of(word) == Some(HIGH16) && register == 0 {
             return Some(0);
         }
-        (self.held >> register & 1 == 1).then(|| self.bases[register as usize])
+        self.bases.get(register)
     }
 
     /// Goes past an instruction whose fields are final.
@@ -58,8 +56,7 @@ impl Toc {
     pub fn step(&mut self, insn: &Insn, bytes: &[u8], address: u64) {
         if !self.begun {
             self.begun = true;
-            self.held = 1 << ENTRY;
-            self.bases[ENTRY as usize] = address;
+            self.bases.set(ENTRY, address);
         }
         let Some(word) = word_of(bytes) else { return };
         let kind = kind_of(word);
@@ -70,17 +67,16 @@ impl Toc {
             _ => None,
         };
         if let (Some(kind), Some(base)) = (kind, sum) {
-            self.bases[to as usize] = base.wrapping_add_signed(value(kind, word));
+            self.bases.set(to, base.wrapping_add_signed(value(kind, word)));
             // Register 0 reads as zero where addresses count from it.
-            self.held = (self.held | 1 << to) & !1;
-        } else if self.held != 0 {
-            let toc = self.held & 1 << TOC;
-            self.held &= !if insn.flow() == Flow::Call {
+            self.bases.clear(1);
+        } else if !self.bases.is_empty() {
+            let ended = if insn.flow() == Flow::Call {
                 CALL
             } else {
                 written(word)
             };
-            self.held |= toc;
+            self.bases.clear(ended & !(1 << TOC));
         }
     }
 }

@@ -12,6 +12,7 @@
 //! Jumps clear nothing. The target of an `auipc` is that of the first reference through its register among the next
 //! [`AHEAD`] instructions, none of which writes the register, jumps for good, or calls.
 
+use super::super::bases::{Bases, Registers};
 use super::super::{FieldKind, Flow};
 use super::decode::{base_of, code_of, decode, kind_of, result_of};
 use super::field::value;
@@ -20,24 +21,18 @@ use super::{HIGH20, is_low};
 /// Instructions behind an `auipc` that are looked at for the other half.
 const AHEAD: usize = 6;
 
-/// Registers as bits.
-type Registers = u32;
 /// ra, t0 to t2, a0 to a7, t3 to t6.
 const CALL: Registers = 0xf003_fce2;
 
 /// The bases that registers hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pairs {
-    held: Registers,
-    bases: [u64; 32],
-}
+pub struct Pairs(Bases);
 
 impl Pairs {
     /// The base from which the field of an instruction counts.
     #[inline]
     pub fn base(&self, bytes: &[u8]) -> Option<u64> {
-        let register = base_of(code_of(bytes)?.0);
-        (self.held >> register & 1 == 1).then(|| self.bases[register as usize])
+        self.0.get(base_of(code_of(bytes)?.0))
     }
 
     /// Goes past an instruction whose fields are final.
@@ -45,11 +40,11 @@ impl Pairs {
     pub fn step(&mut self, bytes: &[u8], address: u64) {
         let Some((code, len)) = code_of(bytes) else { return };
         if len == 4 && code & 0x7f == 0x17 {
-            let register = result_of(code);
-            self.bases[register as usize] = address.wrapping_add_signed(value(HIGH20, code));
-            self.held = (self.held | 1 << register) & !1;
-        } else if self.held != 0 {
-            self.held &= !written(code, len);
+            let base = address.wrapping_add_signed(value(HIGH20, code));
+            self.0.set(result_of(code), base);
+            self.0.clear(1);
+        } else if !self.0.is_empty() {
+            self.0.clear(written(code, len));
         }
     }
 }

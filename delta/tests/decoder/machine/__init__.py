@@ -1,9 +1,9 @@
 """Instruction sets: what of an instruction is a reference, and what its other bytes are (FORMAT.md, "Machines")."""
 
-from machine import aarch64, arm, ppc, riscv, x86
+from machine import aarch64, arm, loong, mips, ppc, riscv, x86
 
 
 def of(e_machine, is_64):
     """The instruction set of a file, or None."""
-    by_class = {243: riscv.SET, 21: ppc.SET} if is_64 else {3: x86.NARROW, 40: arm.ARM}
+    by_class = {243: riscv.SET, 21: ppc.SET, 258: loong.SET, 8: mips.SET} if is_64 else {3: x86.NARROW, 40: arm.ARM}
     return ({62: x86.WIDE, 183: aarch64.SET} | by_class).get(e_machine)
