@@ -256,3 +256,77 @@ pub fn code_steps<S: Symbols>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+    use crate::budget::Budget;
+    use crate::code::{ModelledReader, ModelledWriter};
+    use proptest::prelude::*;
+
+    /// Stretches as the reader gives them: each ends behind the one before.
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        prop::collection::vec((1u32..40, -5i32..60), 1..20).prop_map(|all| {
+            let mut end = 0;
+            let step = |(len, value)| {
+                end += len;
+                Step { end, value }
+            };
+            all.into_iter().map(step).collect()
+        })
+    }
+
+    /// Codes two tables, one after the other; each value is one above the old one.
+    fn code<S: Symbols>(
+        s: &mut S,
+        under: &Under,
+        old: Option<Expected>,
+        truth: [Option<&[Step]>; 2],
+    ) -> Result<[Vec<Step>; 2]> {
+        let mut m = StepModels::default();
+        let mut value = |i: usize, _: Option<i32>| old.map_or(0, |o| o[i].value + 1);
+        let first = code_steps(s, &mut m, under, old, &mut value, truth[0])?;
+        let second = code_steps(s, &mut m, under, None, &mut value, truth[1])?;
+        Ok([first, second])
+    }
+
+    proptest! {
+        #[test]
+        fn any_table_comes_back(
+            (old, new) in (prop::option::of(steps()), steps()),
+            as_expected: bool,
+            starts in prop::collection::btree_set(0u32..800, 0..60),
+            (kind, whole, end) in (0u32..20, any::<bool>(), prop::option::of(1u32..800)),
+        ) {
+            let expected = old.as_ref().map(|old| tidy(old.iter().map(|s| Step { value: s.value + 1, ..*s })));
+            let new = expected.filter(|_| as_expected).unwrap_or(new);
+            let starts: Vec<u32> = starts.into_iter().collect();
+            let size = new.last().map_or(0, |s| s.end);
+            let under = Under { kind, whole, starts: &starts, size, end, quantum: 1, limit: 100, before: 1 };
+            let budget = Budget::unlimited(&Silent);
+            let mut writer = ModelledWriter::default();
+            let written = code(&mut writer, &under, old.as_deref(), [Some(&new), Some(&new)]).unwrap();
+            prop_assert_eq!(&written, &[new.clone(), new]);
+            let stream = writer.finish();
+            let read = code(&mut ModelledReader::new(&stream, &budget), &under, old.as_deref(), [None, None]);
+            prop_assert_eq!(read.unwrap(), written);
+        }
+
+        #[test]
+        fn any_stream_ends_within_the_limit(
+            old in prop::option::of(steps()),
+            stream in prop::collection::vec(any::<u8>(), 0..60),
+            quantum in prop::sample::select(vec![1u32, 4]),
+        ) {
+            let under = Under {
+                kind: 2, whole: false, starts: &[4, 8, 20], size: 40, end: Some(32), quantum, limit: 30, before: 0,
+            };
+            let budget = Budget::unlimited(&Silent);
+            let read = code(&mut ModelledReader::new(&stream, &budget), &under, old.as_deref(), [None, None]);
+            for steps in read.into_iter().flatten() {
+                prop_assert!(steps.windows(2).all(|w| w[0].end < w[1].end));
+            }
+        }
+    }
+}

@@ -4,6 +4,8 @@ mod grammar;
 mod pair;
 pub mod places;
 mod spell;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 use self::grammar::Coder;
