@@ -3,7 +3,7 @@
 use super::blobs;
 use super::deltas;
 use super::pairs::Pair;
-use super::steps::{FEW, Maker, ROW, Tried};
+use super::steps::{Maker, ROW, Tried};
 use crate::step::Applying;
 use crate::{Result, limits};
 
@@ -28,9 +28,9 @@ impl Maker<'_> {
     pub fn may_join(&self, tried: &Tried) -> bool {
         let sides = [self.base(&tried.pair), self.content(&tried.pair)];
         let small = |c: Option<&crate::manifest::Content>| c.is_some_and(|c| c.size <= FILE);
-        // What zstd tells in fewer bytes than the engine stays with it, unless there is next to nothing to tell.
-        let most = if tried.plain.is_some() { FEW } else { DELTA };
-        sides.into_iter().all(small) && tried.best().is_some_and(|best| best <= most)
+        // What zstd tells in fewer bytes stays with it: it takes no time either, which a fast link would count.
+        let best = tried.best().filter(|_| tried.plain.is_none());
+        sides.into_iter().all(small) && best.is_some_and(|best| best <= DELTA)
     }
 
     /// Puts files together, neighbours by kind and name.

@@ -19,7 +19,7 @@ const SMALL: u64 = 16 << 10;
 /// So do those up to this size that are packed, which are opened there, or whose change takes few bytes: digests,
 /// headers and rows of the table cost more than what they tell.
 const MEDIUM: u64 = 256 << 10;
-pub(super) const FEW: u64 = 1 << 10;
+const FEW: u64 = 1 << 10;
 /// Whole files up to this stored size travel in bundles when no delta pays: a request would cost more.
 const SMALL_STORED: u64 = 48 << 10;
 /// Plain bytes after which a bundle is full.
