@@ -57,7 +57,8 @@ impl Site {
         };
         watch.note("the last activation was interrupted during its health check: checking again");
         let result = self.judge(&health, trial.new, trial.old, watch);
-        if !matches!(result, Err(Error::Cancelled)) && self.ready()?.is_some_and(|r| r.digest() == trial.new)
+        if matches!(result, Ok(()) | Err(Error::Unhealthy(_)))
+            && self.ready()?.is_some_and(|r| r.digest() == trial.new)
         {
             disk::remove(&self.path("state/ready"))?;
         }

@@ -138,7 +138,14 @@ impl Site {
     }
 
     /// Removes temporary files; nothing that could be gone on with. Half trees are `gc`'s, which hears a stop.
+    ///
+    /// A folder that somebody removed is there again: without what was in it, but nobody is stuck for lack of it.
     fn sweep(&self) -> Result<()> {
+        for folder in FOLDERS.map(|f| self.path(f)) {
+            if !folder.exists() {
+                disk::make_dirs_durably(&folder)?;
+            }
+        }
         for dir in ["", "state", "partial", "built"] {
             disk::sweep(&self.path(dir))?;
         }

@@ -249,8 +249,8 @@ impl Site {
         let release = manifest.header.release.clone();
         drop(manifest);
         let result = self.activate_checked(&digest, watch);
-        // Interrupted, or without a verdict, it is as good as before.
-        if !matches!(result, Err(Error::Cancelled | Error::NoVerdict(_))) {
+        // Interrupted, without a verdict or on a full disk, it is as good as before.
+        if matches!(result, Ok(_) | Err(Error::Unhealthy(_))) {
             disk::remove(&self.path("state/ready"))?;
         }
         let configuration = result?;

@@ -2,7 +2,8 @@
 
 use crate::world::{World, runs, update, write};
 use elfup::manifest::Manifest;
-use elfup::{Error, Quiet};
+use elfup::step::{self, BundleRow, Channel, DeltaRow, Piece, Release, Table};
+use elfup::{Digest, Error, Quiet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -82,6 +83,305 @@ fn hostile_manifests_are_refused() {
         Manifest::parse(format!("{newer}\n{ROOT}\n").as_bytes()),
         Err(Error::TooNew(_))
     ));
+}
+
+/// A manifest with another header, and these lines.
+fn headed(lines: &[String], from: &str, to: &str) -> Result<Manifest, Error> {
+    let header = HEADER.replace('N', &lines.len().to_string());
+    assert!(header.contains(from), "{from}");
+    let header = header.replacen(from, to, 1);
+    Manifest::parse(format!("{header}\n{}\n", lines.join("\n")).as_bytes())
+}
+
+/// Each rule by itself: the same lines without what breaks it are taken.
+#[test]
+fn every_rule_of_a_manifest_is_held_to() {
+    let with = |line: &str| vec![ROOT.to_owned(), line.to_owned()];
+    let features = |names: &str| format!(r#""features":[{names}]"#);
+    let feature = |line: &str, name: &str| headed(&with(line), r#""features":[]"#, &features(name));
+    let lines = with(DIR);
+    assert!(headed(&lines, "", "").is_ok());
+
+    // The header.
+    for (what, from, to) in [
+        ("other spelling", "\"protocol\":1", "\"protocol\": 1"),
+        ("number of entries", "\"entries\":2", "\"entries\":3"),
+        ("fewer entries", "\"entries\":2", "\"entries\":1"),
+        ("features", "\"features\":[]", "\"features\":[\"xattr\"]"),
+        ("name", "\"product\":\"p\"", "\"product\":\"../p\""),
+        ("release", "\"release\":\"r\"", "\"release\":\"\""),
+        ("first letter", "\"channel\":\"c\"", "\"channel\":\"-c\""),
+        ("too many", "\"entries\":2", "\"entries\":1048577"),
+        ("unknown field", "\"urgent\":false", "\"urgent\":false,\"zz\":1"),
+    ] {
+        let error = headed(&lines, from, to).expect_err(what);
+        assert!(matches!(error, Error::Malformed { .. }), "{what}: {error}");
+        if what == "too many" {
+            assert!(error.to_string().contains("more than"), "{error}");
+        }
+    }
+    let long = format!("\"arch\":\"{}\"", "a".repeat(65));
+    assert!(headed(&lines, "\"arch\":\"a\"", &long).is_err(), "long name");
+    let header = HEADER.replace('N', "2");
+    let unended = format!("{header}\n{}", lines.join("\n"));
+    assert!(Manifest::parse(unended.as_bytes()).is_err(), "no last line");
+    // Not even read: what comes behind the last entry that was announced.
+    let more = format!("{}\n{ROOT}\nnonsense\n", HEADER.replace('N', "1"));
+    let error = Manifest::parse(more.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("does not fit"), "{error}");
+
+    // Times.
+    let mtime = |line: &str| feature(line, "\"mtime\"");
+    let common = r#""features":["mtime"]"#;
+    assert!(mtime(r#"{"p":"d","t":"d","m":493,"w":5,"n":999999999}"#).is_ok());
+    for line in [
+        r#"{"p":"d","t":"d","m":493,"w":5,"n":1000000000}"#,
+        r#"{"p":"d","t":"d","m":493,"w":8589934593}"#,
+        r#"{"p":"d","t":"d","m":493,"w":-2147483649}"#,
+        r#"{"p":"d","t":"d","m":493,"n":1}"#,
+    ] {
+        assert!(mtime(line).is_err(), "{line}");
+        assert!(
+            headed(&with(line), r#""features":[]"#, r#""features":[]"#).is_err(),
+            "{line}"
+        );
+    }
+    let for_all = |line: &str| {
+        let header = HEADER.replace('N', "2").replace(r#""features":[]"#, common);
+        let header = header.replace("\"entries\":2", "\"entries\":2,\"mtime\":7");
+        Manifest::parse(format!("{header}\n{ROOT}\n{line}\n").as_bytes())
+    };
+    assert!(for_all(DIR).is_ok());
+    assert!(
+        for_all(r#"{"p":"d","t":"d","m":493,"w":7}"#).is_err(),
+        "its own beside one for all"
+    );
+
+    // Links.
+    let linked = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().map(|l| (*l).to_owned()).collect();
+        headed(&lines, r#""features":[]"#, &features("\"hardlink\""))
+    };
+    let (first, hard) = (file("a"), r#"{"p":"b","t":"h","l":"a"}"#);
+    assert!(linked(&[ROOT, &first, hard]).is_ok());
+    assert!(
+        linked(&[ROOT, r#"{"p":"a","t":"d","m":493}"#, hard]).is_err(),
+        "to a directory"
+    );
+    assert!(
+        linked(&[ROOT, r#"{"p":"a","t":"l","l":"x"}"#, hard]).is_err(),
+        "to a symlink"
+    );
+    assert!(linked(&[ROOT, hard, &file("c")]).is_err(), "to nothing");
+    assert!(
+        linked(&[ROOT, &file("b0"), r#"{"p":"b","t":"h","l":"b0"}"#]).is_err(),
+        "to a later file"
+    );
+    let timed = [ROOT, &first, r#"{"p":"b","t":"h","l":"a","w":5}"#].map(str::to_owned);
+    let both = features("\"hardlink\",\"mtime\"");
+    assert!(
+        headed(&timed, r#""features":[]"#, &both).is_err(),
+        "a time of a hard link"
+    );
+    let symlink = |to: &str| manifest(&[ROOT, &format!(r#"{{"p":"s","t":"l","l":"{to}"}}"#)]);
+    assert!(symlink(&"x".repeat(4095)).is_ok());
+    for to in [
+        "".to_owned(),
+        "x".repeat(4096),
+        "a%00b".to_owned(),
+        "%41".to_owned(),
+    ] {
+        assert!(symlink(&to).is_err(), "{to:.9}");
+    }
+
+    // Sizes, holes.
+    let sized = |s: u64, z: u64, d: &str| {
+        let digest = "0".repeat(64);
+        let line = format!(r#"{{"p":"f","t":"f","m":420,"s":{s},"h":"{digest}","z":{z}{d}}}"#);
+        match d {
+            "" => headed(&with(&line), r#""features":[]"#, &features("")),
+            _ => feature(&line, "\"sparse\""),
+        }
+    };
+    assert!(sized(i64::MAX as u64, i64::MAX as u64, "").is_ok());
+    assert!(sized(1 << 63, 9, "").is_err() && sized(9, 1 << 63, "").is_err());
+    assert!(sized(9, 9, r#","d":[[0,4],[4,5]]"#).is_ok());
+    for holes in [
+        "[0,10]",
+        "[9,1]",
+        "[2,0]",
+        "[0,4],[3,2]",
+        "[4,2],[0,2]",
+        "[1,18446744073709551615]",
+    ] {
+        assert!(sized(9, 9, &format!(r#","d":[{holes}]"#)).is_err(), "{holes}");
+    }
+
+    // Extended attributes.
+    let attribute = |name: &str, value: usize| {
+        let value = "00".repeat(value);
+        feature(
+            &format!(r#"{{"p":"d","t":"d","m":493,"x":{{"{name}":"{value}"}}}}"#),
+            "\"xattr\"",
+        )
+    };
+    assert!(attribute(&"x".repeat(255), (64 << 10) - 255).is_ok());
+    assert!(attribute(&"x".repeat(255), (64 << 10) - 254).is_err());
+    for name in [
+        "".to_owned(),
+        "x".repeat(256),
+        "user.%00".to_owned(),
+        "user.%41".to_owned(),
+    ] {
+        assert!(attribute(&name, 1).is_err(), "{name:.9}");
+    }
+
+    // Paths.
+    let long = |last: usize| {
+        let mut path = "d".to_owned();
+        let mut lines = vec![ROOT.to_owned(), DIR.to_owned()];
+        for _ in 0..15 {
+            path = format!("{path}/{}", "x".repeat(255));
+            lines.push(format!(r#"{{"p":"{path}","t":"d","m":493}}"#));
+        }
+        lines.push(file(&format!("{path}/{}", "y".repeat(last))));
+        headed(&lines, "\"urgent\"", "\"urgent\"")
+    };
+    assert!(long(4095 - 1 - 15 * 256 - 1).is_ok());
+    assert!(long(4095 - 1 - 15 * 256).is_err(), "above 4095 bytes");
+    assert!(manifest(&[ROOT, &file(&"x".repeat(255))]).is_ok());
+    assert!(
+        manifest(&[ROOT, &file(&"x".repeat(256))]).is_err(),
+        "a component above 255 bytes"
+    );
+}
+
+#[test]
+fn every_rule_of_a_channel_file_is_held_to() {
+    let follow = World::follow();
+    let release = |n: u64| {
+        let digest = Digest::of(b"manifest");
+        format!(
+            r#"{{"release":"r{n}","sequence":{n},"urgent":false,"published":"","manifest":"{digest}","manifest_size":1,"manifest_stored":1,"steps":[]}}"#
+        )
+    };
+    let channel = |protocol: u32, product: &str, sequences: &[u64]| {
+        let releases: Vec<String> = sequences.iter().map(|n| release(*n)).collect();
+        let releases = releases.join(",");
+        let text = format!(
+            r#"{{"protocol":{protocol},"product":"{product}","channel":"stable","arch":"x86_64","floor":0,"releases":[{releases}]}}"#
+        );
+        Channel::parse(text.as_bytes(), &follow)
+    };
+    assert!(channel(1, "demo", &[1, 2, 9]).is_ok());
+    for protocol in [0, 2] {
+        assert!(matches!(channel(protocol, "demo", &[1]), Err(Error::TooNew(_))));
+    }
+    assert!(matches!(channel(1, "other", &[1]), Err(Error::Untrusted(_))));
+    for sequences in [[2, 1], [2, 2]] {
+        let error = channel(1, "demo", &sequences).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    }
+}
+
+#[test]
+fn every_rule_of_a_step_is_held_to() {
+    let sized = |path: &str, size: u64| {
+        let digest = "0".repeat(64);
+        format!(r#"{{"p":"{path}","t":"f","m":420,"s":{size},"h":"{digest}","z":9}}"#)
+    };
+    let lines = [
+        ROOT.to_owned(),
+        sized("a", 4 << 20),
+        sized("b", 1),
+        DIR.to_owned(),
+    ];
+    let bytes = |release: &str| {
+        let header = HEADER
+            .replace('N', "4")
+            .replace("\"r\"", &format!("\"{release}\""));
+        format!("{header}\n{}\n", lines.join("\n")).into_bytes()
+    };
+    let (from, to) = (bytes("r1"), bytes("r2"));
+    let release = Release {
+        release: "r2".into(),
+        sequence: 2,
+        urgent: false,
+        published: String::new(),
+        manifest: Digest::of(&to),
+        manifest_size: to.len() as u64,
+        manifest_stored: 0,
+        steps: Vec::new(),
+    };
+    let good = || Table {
+        protocol: elfup::PROTOCOL,
+        pack: Some(Digest::of(b"pack")),
+        reference_us: 1,
+        pieces: vec![
+            Piece {
+                n: 100,
+                h: Digest::of(b""),
+            },
+            Piece {
+                n: 1 << 30,
+                h: Digest::of(b""),
+            },
+        ],
+        deltas: vec![DeltaRow {
+            from: 1,
+            to: 2,
+            piece: 0,
+            at: 10,
+            n: 90,
+            profile: elfdelta::Profile::Fast,
+            us: 1,
+            memory: 1,
+            scratch: 0,
+            encoders: Vec::new(),
+        }],
+        bundles: vec![BundleRow {
+            piece: 1,
+            bases: vec![1],
+            targets: vec![1],
+            patch: None,
+        }],
+    };
+    let read = |change: &dyn Fn(&mut Table)| {
+        let mut table = good();
+        change(&mut table);
+        step::read(&step::write(&table, &from, &to, &Quiet).unwrap(), &from, &release)
+    };
+    read(&|_| ()).unwrap();
+    type Rule = (&'static str, fn(&mut Table));
+    let rules: [Rule; 14] = [
+        ("protocol", |t| t.protocol = 2),
+        ("no pack", |t| t.pack = None),
+        ("a long piece", |t| t.pieces[1].n += 1),
+        ("endless pieces", |t| t.pieces[0].n = u64::MAX),
+        ("a delta in no piece", |t| t.deltas[0].piece = 2),
+        ("beyond its piece", |t| t.deltas[0].n = 91),
+        ("a wrapping end", |t| t.deltas[0].n = u64::MAX),
+        ("from a directory", |t| t.deltas[0].from = 3),
+        ("from nothing", |t| t.deltas[0].from = 4),
+        ("to a directory", |t| t.deltas[0].to = 0),
+        ("a bundle in no piece", |t| t.bundles[0].piece = 2),
+        ("a bundle from a directory", |t| t.bundles[0].bases = vec![0]),
+        ("large bases", |t| t.bundles[0].bases = vec![1, 2]),
+        ("large targets", |t| t.bundles[0].targets = vec![1, 2]),
+    ];
+    for (what, rule) in rules {
+        assert!(read(&rule).is_err(), "{what}");
+    }
+    // To the manifest that was signed for, and to no other; nor a long one for a short one.
+    let file = step::write(&good(), &from, &bytes("r3"), &Quiet).unwrap();
+    let error = step::read(&file, &from, &release).unwrap_err().to_string();
+    assert!(error.contains("another manifest"), "{error}");
+    let short = Release {
+        manifest_size: to.len() as u64 - 1,
+        ..release.clone()
+    };
+    let file = step::write(&good(), &from, &to, &Quiet).unwrap();
+    assert!(step::read(&file, &from, &short).is_err());
 }
 
 #[test]
@@ -169,6 +469,33 @@ fn a_symlink_planted_in_the_staging_area_is_not_followed() {
     assert_eq!(runs(&site), "r2");
     assert_eq!(fs::read(outside.join("precious")).unwrap(), b"precious");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+}
+
+/// What somebody removed of a site is had again, by what the command that misses it advises.
+#[test]
+fn a_folder_of_a_site_that_went_leaves_nobody_stuck() {
+    for folder in ["state", "objects", "partial", "built", "deployments"] {
+        let (world, site) = World::ready();
+        let dir = site.root().to_owned();
+        drop(site);
+        fs::remove_dir_all(dir.join(folder)).unwrap();
+        let site = elfup::site::Site::open(&dir).unwrap_or_else(|e| panic!("{folder}: {e}"));
+        match folder {
+            "state" => {
+                assert!(matches!(site.check(&Quiet), Err(Error::TrustState(_))));
+                let root = fs::read(world.repo().join("tuf/1.root.json")).unwrap();
+                site.recover(&root).unwrap();
+            }
+            "deployments" => {
+                assert!(matches!(update(&site), Err(Error::Damaged(_))));
+                site.repair(&Quiet).unwrap();
+            }
+            _ => {}
+        }
+        update(&site).unwrap_or_else(|e| panic!("{folder}: {e}"));
+        assert_eq!(runs(&site), "r2", "{folder}");
+        crate::world::assert_same(&world.path("two"), &dir.join("current"));
+    }
 }
 
 #[test]

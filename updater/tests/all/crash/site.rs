@@ -87,6 +87,19 @@ fn check_fetch_and_activate_survive_every_point() {
     sweep_command(&world, &["fetch"], &|_| ());
     let fetched = |site: &str| run(&["site", "--site", site, "fetch"], "before");
     sweep_command(&world, &["activate"], &fetched);
+    // What was fetched is not given up because the disk was full for a moment.
+    let dir = world.path("site");
+    let activate = ["site", "--site", dir.to_str().unwrap(), "activate"];
+    for n in 1..=5 {
+        copy(&world.path("state"), &dir);
+        super::with_fault(&activate, "fsync", "error=ENOSPC", n, "");
+        let site = open(&dir, "activate");
+        if runs(&site) == "r1" {
+            assert!(site.ready().unwrap().is_some(), "fsync {n}");
+            drop(site);
+            run(&activate, &format!("activate after ENOSPC at fsync {n}"));
+        }
+    }
 }
 
 #[test]
