@@ -1,6 +1,13 @@
 //! `elfdelta apply`: the old file by position, the patch in memory, the new file forward.
 
-use crate::{args::ApplyArgs, exit::Failure, mapped::Mapped, output::Target, progress::Bar, scratch::Folder};
+use crate::{
+    args::ApplyArgs,
+    exit::Failure,
+    mapped::Mapped,
+    output::{Target, say_json},
+    progress::Bar,
+    scratch::Folder,
+};
 use elfdelta::{Limits, Patch};
 use std::{
     fs::{self, File, Permissions},
@@ -44,10 +51,7 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
             new_bytes: patch.header().new_len,
             new_sha256: crate::inspect::hex(&patch.header().new_digest),
         };
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&summary).expect("a summary serialises")
-        );
+        return say_json(&summary);
     }
     Ok(())
 }

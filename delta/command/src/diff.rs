@@ -1,7 +1,12 @@
 //! `elfdelta diff`: both files into memory, a patch out.
 
-use crate::{args::DiffArgs, exit::Failure, output::Target, progress::Bar};
-use elfdelta::{Options, Part, Report};
+use crate::{
+    args::DiffArgs,
+    exit::Failure,
+    output::{Target, say, say_json},
+    progress::Bar,
+};
+use elfdelta::{Options, Part};
 use std::{fs, path::Path};
 
 #[derive(serde::Serialize)]
@@ -42,21 +47,13 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
             streams: &delta.report.streams,
             sections: &delta.report.sections,
         };
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&summary).expect("a summary serialises")
-        );
-    } else if args.output != Target::Stdout {
-        tell(&old, &new, &delta.report);
+        return say_json(&summary);
     }
-    Ok(())
-}
-
-fn tell(old: &[u8], new: &[u8], report: &Report) {
-    println!(
-        "old {} bytes, new {} bytes, patch {} bytes",
-        old.len(),
-        new.len(),
-        report.total
-    );
+    if args.output == Target::Stdout {
+        return Ok(());
+    }
+    let (old, new, patch) = (old.len(), new.len(), delta.report.total);
+    say(&format!(
+        "old {old} bytes, new {new} bytes, patch {patch} bytes\n"
+    ))
 }

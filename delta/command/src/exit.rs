@@ -1,7 +1,11 @@
 //! What went wrong, as one sentence and an exit code.
 
 use elfdelta::Error;
-use std::{io, path::Path, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 /// Why the command failed.
 #[derive(Debug)]
@@ -23,11 +27,12 @@ impl Failure {
 
     /// Prints the sentence to standard error and gives the code.
     pub fn tell(&self) -> ExitCode {
-        match self {
-            Failure::Engine(error) => eprintln!("elfdelta: {error}"),
-            Failure::File(path, error) => eprintln!("elfdelta: {path}: {error}"),
-            Failure::Usage(what) => eprintln!("elfdelta: {what}"),
-        }
+        // Where nobody hears it, the code is what is left.
+        let _ = match self {
+            Failure::Engine(error) => writeln!(io::stderr(), "elfdelta: {error}"),
+            Failure::File(path, error) => writeln!(io::stderr(), "elfdelta: {path}: {error}"),
+            Failure::Usage(what) => writeln!(io::stderr(), "elfdelta: {what}"),
+        };
         ExitCode::from(self.code())
     }
 

@@ -1,8 +1,16 @@
 //! `elfdelta inspect`: what a patch says of itself.
 
-use crate::{args::InspectArgs, exit::Failure, progress::Bar};
+use crate::{
+    args::InspectArgs,
+    exit::Failure,
+    output::{say, say_json},
+    progress::Bar,
+};
 use elfdelta::{Part, Patch};
-use std::fs::{self, File};
+use std::{
+    fmt::Write,
+    fs::{self, File},
+};
 
 #[derive(serde::Serialize)]
 struct Summary {
@@ -48,43 +56,51 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
         sections: report.sections,
     };
     if args.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&summary).expect("a summary serialises")
-        );
-    } else {
-        tell(&summary);
+        return say_json(&summary);
     }
-    Ok(())
+    let mut text = String::new();
+    tell(&summary, &mut text).expect("a string takes everything");
+    say(&text)
 }
 
-fn tell(summary: &Summary) {
-    println!(
+fn tell(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    writeln!(
+        text,
         "format   version {}, features {:#x}",
         summary.format_version, summary.features
-    );
-    println!("patch    {:>12} bytes", summary.patch_bytes);
-    println!(
+    )?;
+    writeln!(text, "patch    {:>12} bytes", summary.patch_bytes)?;
+    writeln!(
+        text,
         "old      {:>12} bytes  sha256 {}",
         summary.old_bytes, summary.old_sha256
-    );
-    println!(
+    )?;
+    writeln!(
+        text,
         "new      {:>12} bytes  sha256 {}",
         summary.new_bytes, summary.new_sha256
-    );
-    println!("memory   {:>12} bytes to apply", summary.apply_memory_bytes);
+    )?;
+    writeln!(text, "memory   {:>12} bytes to apply", summary.apply_memory_bytes)?;
     if let (Some(old), Some(new)) = (summary.old_inside_bytes, summary.new_inside_bytes) {
-        println!("opened   {old:>12} bytes in the old file, {new} in the new one");
-        println!("scratch  {:>12} bytes to apply", summary.apply_scratch_bytes);
+        writeln!(
+            text,
+            "opened   {old:>12} bytes in the old file, {new} in the new one"
+        )?;
+        writeln!(
+            text,
+            "scratch  {:>12} bytes to apply",
+            summary.apply_scratch_bytes
+        )?;
     }
     for encoder in &summary.encoders {
-        println!("encoder  {encoder}");
+        writeln!(text, "encoder  {encoder}")?;
     }
     for (title, parts) in [("stream", &summary.streams), ("section", &summary.sections)] {
         for part in parts {
-            println!("{title:<8} {:>12} bytes  {}", part.bytes, part.name);
+            writeln!(text, "{title:<8} {:>12} bytes  {}", part.bytes, part.name)?;
         }
     }
+    Ok(())
 }
 
 /// Lower-case hexadecimal.

@@ -6,6 +6,7 @@ mod args;
 mod diff;
 mod exit;
 mod inspect;
+mod interrupt;
 mod mapped;
 mod output;
 mod progress;
@@ -17,7 +18,9 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().action {
+    let cli = Cli::parse();
+    interrupt::listen();
+    let done = match cli.action {
         Action::Diff(args) => diff::run(&args),
         Action::Apply(args) => apply::run(&args),
         Action::Inspect(args) => inspect::run(&args),

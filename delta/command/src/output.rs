@@ -1,6 +1,6 @@
 //! Where results go: standard output as they come, or a file that appears whole or not at all.
 
-use crate::exit::Failure;
+use crate::{exit::Failure, interrupt};
 use elfdelta::Error;
 use std::{
     convert::Infallible,
@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
 };
+use tempfile::NamedTempFile;
 
 /// The value of `-o`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +38,8 @@ impl Target {
     /// Writes what `fill` produces.
     ///
     /// For a file: to a temporary file `.NAME.XXXXXX.elfdelta-tmp` in the same folder, synced, then renamed
-    /// over the name. On any error the temporary is removed and the name is as it was; only a process that is
-    /// killed leaves that one file. `permissions` are those of a file that is not there yet; a file that is
+    /// over the name. On any error or signal the temporary is removed and the name is as it was; only a process
+    /// that is killed leaves that one file. `permissions` are those of a file that is not there yet; a file that is
     /// there hands its own on.
     pub fn write(
         &self,
@@ -82,18 +83,38 @@ fn replace(
     prefix.push(".");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".elfdelta-tmp");
-    let temporary = builder.tempfile_in(folder).map_err(at)?;
-    let file = filled(temporary.as_file().try_clone().map_err(at)?, fill)?;
-    if let Some(permissions) = permissions {
-        file.set_permissions(permissions).map_err(at)?;
-    }
-    file.sync_all().map_err(at)?;
-    temporary.persist(path).map_err(|failed| at(failed.error))?;
+    let temporary = interrupt::made(|| builder.tempfile_in(folder), NamedTempFile::path).map_err(at)?;
+    let written = || -> Result<(), Failure> {
+        let file = filled(temporary.as_file().try_clone().map_err(at)?, fill)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions).map_err(at)?;
+        }
+        file.sync_all().map_err(at)
+    }();
+    interrupt::given_up(|| match written {
+        Ok(()) => temporary
+            .persist(path)
+            .map(drop)
+            .map_err(|failed| at(failed.error)),
+        Err(failed) => Err(failed),
+    })?;
     // The rename is done; a folder that cannot be opened for syncing is no reason to call the file bad.
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// Writes a report to standard output.
+pub fn say(report: &str) -> Result<(), Failure> {
+    let told = |mut out: io::StdoutLock| out.write_all(report.as_bytes()).and_then(|()| out.flush());
+    told(io::stdout().lock()).map_err(Failure::at(Path::new("standard output")))
+}
+
+/// The same for a report in JSON.
+pub fn say_json(report: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(report).expect("a report serialises");
+    say(&(text + "\n"))
 }
 
 fn filled(file: File, fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<File, Error> {

@@ -177,13 +177,27 @@ fn over_a_limit_is_5() {
 #[test]
 fn a_full_standard_output_is_1() {
     let bench = Bench::new();
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = bench
-        .command(&["apply", "old", "p", "-o", "-"])
-        .stdout(full)
-        .output()
-        .unwrap();
-    assert_eq!(code(&output), 1);
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for args in [
+        &["apply", "old", "p", "-o", "-"][..],
+        &["diff", "old", "new", "-o", "-"],
+        &["diff", "old", "new", "-o", "q"],
+        &["diff", "old", "new", "-o", "q", "--json"],
+        &["apply", "old", "p", "-o", "out", "--json"],
+        &["inspect", "p"],
+        &["inspect", "p", "--json"],
+    ] {
+        let output = bench.command(args).stdout(full()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), 1, "{args:?}: {said}");
+        assert!(
+            said.starts_with("elfdelta: ") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    // Nor is it a reason for another code that nobody hears why.
+    let mut deaf = bench.command(&["apply", "new", "p", "-o", "out"]);
+    assert_eq!(code(&deaf.stderr(full()).output().unwrap()), 3);
 }
 
 /// A small file system of its own that goes away with the test.

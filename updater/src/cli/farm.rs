@@ -1,6 +1,7 @@
 //! The commands of the farm.
 
 use super::access::AccessArgs;
+use super::say::say;
 use super::show::{bytes, json};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand};
@@ -251,7 +252,7 @@ pub fn keys(command: Keys, watch: &Terminal) -> Result<u8> {
     match command {
         Keys::Init { dir, root_keys } => {
             let made = Signer::make_keys(&dir, root_keys)?;
-            println!(
+            say!(
                 "keys {}in {}; keep root-*.key and targets.key offline",
                 if made {
                     ""
@@ -264,11 +265,11 @@ pub fn keys(command: Keys, watch: &Terminal) -> Result<u8> {
         Keys::Rotate { role, keys, repo } => {
             let store = LocalStore::new(&repo);
             keys.signer(&store, watch).rotate(&role)?;
-            println!("{role} has a new key; what it replaces is set aside as *.key.old");
+            say!("{role} has a new key; what it replaces is set aside as *.key.old");
         }
         Keys::Finish { keys, repo } => {
             keys.signer(&LocalStore::new(&repo), watch).finish()?;
-            println!("nothing is left to finish");
+            say!("nothing is left to finish");
         }
     }
     Ok(0)
@@ -284,7 +285,7 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
         } => {
             let store = LocalStore::new(&repo);
             let made = keys.signer(&store, watch).init(root_threshold)?;
-            println!(
+            say!(
                 "repository {}in {}; sites trust {}",
                 if made {
                     ""
@@ -306,7 +307,7 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
             dir,
         } => {
             let total = farm::export(&repo, &follow.get()?, since.as_deref(), &dir, watch)?;
-            println!("{} in {}", bytes(total), dir.display());
+            say!("{} in {}", bytes(total), dir.display());
         }
     }
     Ok(0)
@@ -351,9 +352,10 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
         "published"
     };
     let (entries, steps) = (published.entries, published.steps);
-    println!(
+    say!(
         "{} {what}: sequence {}, {entries} paths, {steps} steps",
-        a.release, published.sequence
+        a.release,
+        published.sequence
     );
     Ok(0)
 }
@@ -368,7 +370,7 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             keep,
         } => {
             let report = farm::gc(&repo, &keys, &follow.get()?, keep, watch)?;
-            println!(
+            say!(
                 "{} releases and {} files gone, {}",
                 report.releases,
                 report.files,
@@ -413,15 +415,19 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             json: true,
         } => return json(&farm::stats(&repo, &follow.get()?, watch)?),
         Farm::Stats { repo, follow, .. } => {
-            println!(
+            say!(
                 "{:>28}  {:>6} {:>10} {:>10} {:>8}",
-                "step", "files", "without", "with", "saved"
+                "step",
+                "files",
+                "without",
+                "with",
+                "saved"
             );
             for s in farm::stats(&repo, &follow.get()?, watch)? {
                 let with = s.deltas + s.bundles + s.whole + s.step;
                 let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
                 let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
-                println!(
+                say!(
                     "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%",
                     s.files,
                     bytes(s.without),
@@ -439,7 +445,7 @@ fn verified(report: &farm::Verified, as_json: bool, watch: &Terminal) -> Result<
         json(report)?;
     } else {
         wrong(&report.wrong);
-        println!(
+        say!(
             "{} of {} files read back, {} not right",
             report.checked,
             report.files,
@@ -456,13 +462,13 @@ fn repaired(report: &farm::Repaired, as_json: bool, watch: &Terminal) -> Result<
     } else {
         wrong(&report.left);
         let (done, left) = (report.repaired.len(), report.left.len());
-        println!("{done} files are right again, {left} are left");
+        say!("{done} files are right again, {left} are left");
     }
     Ok(if report.left.is_empty() { 0 } else { 7 })
 }
 
 fn wrong(files: &[farm::Wrong]) {
     for w in files {
-        println!("{}: {}", w.path, w.why);
+        say!("{}: {}", w.path, w.why);
     }
 }

@@ -5,11 +5,13 @@ mod apart;
 #[cfg(feature = "dbus")]
 mod bus;
 mod farm;
+mod say;
 mod show;
 mod site;
 mod terminal;
 
 use clap::{Parser, Subcommand};
+use say::tell;
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -69,7 +71,7 @@ pub fn main() -> ExitCode {
     let terminal = match Terminal::new(args.quiet, args.verbose) {
         Ok(t) => t,
         Err(e) => {
-            eprintln!("elfup: {e}");
+            tell!("elfup: {e}");
             return ExitCode::FAILURE;
         }
     };
@@ -82,11 +84,11 @@ pub fn main() -> ExitCode {
         Command::DecodeApart(_) => Ok(0),
     };
     terminal.clear();
-    match result {
+    match result.and_then(|code| say::all_said().map(|()| code)) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
-            eprintln!("elfup: {e}");
-            eprintln!("{}", e.advice());
+            tell!("elfup: {e}");
+            tell!("{}", e.advice());
             ExitCode::from(e.exit_code())
         }
     }

@@ -1,5 +1,6 @@
 //! Figures for people and for scripts.
 
+use super::say::say;
 use elfup::site::Plan;
 use elfup::{Error, Result};
 
@@ -7,7 +8,7 @@ use elfup::{Error, Result};
 pub fn json(value: &impl serde::Serialize) -> Result<u8> {
     let text =
         serde_json::to_string_pretty(value).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
-    println!("{text}");
+    say!("{text}");
     Ok(0)
 }
 
@@ -32,7 +33,7 @@ pub fn seconds(s: f64) -> String {
 /// The plan, with every option of every file if `explain`.
 pub fn plan(plan: &Plan, explain: bool) {
     let r = &plan.rates;
-    println!(
+    say!(
         "to {}: {} files missing, {} present; {} in {} requests, about {} (whole files: {})",
         plan.release,
         plan.items.len(),
@@ -42,7 +43,7 @@ pub fn plan(plan: &Plan, explain: bool) {
         seconds(plan.seconds),
         bytes(plan.whole),
     );
-    println!(
+    say!(
         "by {}/s, {} per request, {:.2} times the farm's apply time; {} of disk{}",
         bytes(r.bandwidth as u64),
         seconds(r.rtt),
@@ -58,7 +59,7 @@ pub fn plan(plan: &Plan, explain: bool) {
         return;
     }
     for item in &plan.items {
-        println!("\n{} ({})", item.path, bytes(item.size));
+        say!("\n{} ({})", item.path, bytes(item.size));
         for (i, c) in item.options.iter().enumerate() {
             let mark = if i == 0 && c.infeasible.is_none() {
                 '*'
@@ -70,7 +71,7 @@ pub fn plan(plan: &Plan, explain: bool) {
                 .infeasible
                 .as_deref()
                 .map_or(String::new(), |w| format!("  impossible: {w}"));
-            println!(
+            say!(
                 "  {mark} {:>9}  {:>10}  {} requests, apply {}, memory {}, disk {}  {}{why}",
                 seconds(c.seconds),
                 bytes(u.bytes),

@@ -4,6 +4,7 @@ mod args;
 
 pub use args::SiteArgs;
 
+use super::say::say;
 use super::show::{self, bytes, json, seconds};
 use super::terminal::Terminal;
 use args::{Command, Init, Keep};
@@ -78,9 +79,9 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
                 } else {
                     "the newest"
                 };
-                println!("{running} runs; {} is {what}{urgent}", checked.head);
+                say!("{running} runs; {} is {what}{urgent}", checked.head);
                 if checked.clock_behind > 0 {
-                    println!(
+                    say!(
                         "the clock is {} s behind signed time; the signed time is used",
                         checked.clock_behind
                     );
@@ -95,7 +96,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
         } => match site.prepare(&weigh.options(), watch)? {
             Some(planned) if as_json => return json(&planned.plan),
             Some(planned) => show::plan(&planned.plan, explain),
-            None => println!("up to date"),
+            None => say!("up to date"),
         },
         Command::Fetch { weigh, json: as_json } => {
             let options = UpdateOptions {
@@ -142,11 +143,9 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
                 json(&serde_json::json!({"differences": differences, "other_owner": unset}))?;
                 return Ok(if differences.is_empty() { 0 } else { 7 });
             }
-            differences
-                .iter()
-                .for_each(|d| println!("{}: {}", d.path, d.what));
+            differences.iter().for_each(|d| say!("{}: {}", d.path, d.what));
             if !unset.is_empty() {
-                println!(
+                say!(
                     "{} paths have another owner, as root was needed to set it",
                     unset.len()
                 );
@@ -157,14 +156,14 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
                     differences.len()
                 )));
             }
-            println!("the tree is as its release has it");
+            say!("the tree is as its release has it");
         }
         Command::Repair { json: as_json } => {
             let repaired = site.repair(watch)?;
             if as_json {
                 return json(&serde_json::json!({"repaired": repaired}));
             }
-            println!("{repaired} repaired");
+            say!("{repaired} repaired");
         }
         Command::Gc {
             forget_fetched,
@@ -174,7 +173,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             if as_json {
                 return json(&r);
             }
-            println!(
+            say!(
                 "{} deployments and {} objects gone, {}",
                 r.deployments,
                 r.objects,
@@ -192,7 +191,7 @@ fn runs(runs: &Runs, as_json: bool) -> Result<u8> {
     if as_json {
         return json(runs);
     }
-    println!("{} runs", runs.release);
+    say!("{} runs", runs.release);
     configuration(&runs.configuration);
     Ok(0)
 }
@@ -200,25 +199,26 @@ fn runs(runs: &Runs, as_json: bool) -> Result<u8> {
 /// What the administrator should look at.
 fn configuration(carried: &Carried) {
     for b in &carried.beside {
-        println!(
+        say!(
             "{} was changed here and stays; the new default is {}",
-            b.local, b.new
+            b.local,
+            b.new
         );
     }
     for left in &carried.not_kept {
-        println!("{} was not kept: {}", left.path, left.why);
+        say!("{} was not kept: {}", left.path, left.why);
     }
 }
 
 fn say(event: &Event) {
     let mark = |urgent: &bool| if *urgent { ", urgent" } else { "" };
     match event {
-        Event::UpToDate => println!("up to date"),
-        Event::Available { release, urgent } => println!("{release} is available{}", mark(urgent)),
+        Event::UpToDate => say!("up to date"),
+        Event::Available { release, urgent } => say!("{release} is available{}", mark(urgent)),
         Event::Ready { release, urgent } => {
-            println!("{release} is fetched{}; `activate` switches to it", mark(urgent));
+            say!("{release} is fetched{}; `activate` switches to it", mark(urgent));
         }
-        Event::Applied(release) => println!("{release} runs"),
+        Event::Applied(release) => say!("{release} runs"),
         // The note on standard error has told it.
         Event::Failed(_) => {}
     }
@@ -249,7 +249,7 @@ fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
         ..Config::new(a.follow.get()?, a.source)
     };
     Site::init(dir, &config, &read(&a.root)?)?;
-    println!(
+    say!(
         "site in {}; `elfup site update` fetches its first release",
         dir.display()
     );
@@ -262,16 +262,21 @@ fn told(u: &Updated, as_json: bool, watch: &Terminal) -> Result<u8> {
         return json(u);
     }
     if !u.changed {
-        println!("{} is the newest", u.to);
+        say!("{} is the newest", u.to);
         return Ok(0);
     }
     let f = &u.fetched;
-    println!("{} -> {}", u.from.as_deref().unwrap_or("nothing"), u.to);
-    println!(
+    say!("{} -> {}", u.from.as_deref().unwrap_or("nothing"), u.to);
+    say!(
         "{} copied, {} by delta, {} by two deltas, {} in bundles, {} whole; {} options failed",
-        f.copies, f.deltas, f.chains, f.bundled, f.blobs, f.failed_options
+        f.copies,
+        f.deltas,
+        f.chains,
+        f.bundled,
+        f.blobs,
+        f.failed_options
     );
-    println!(
+    say!(
         "{} in {} requests, {} of it wasted (whole files: {}); {} (predicted: {}, {})",
         bytes(u.account.bytes),
         u.account.requests,
@@ -309,19 +314,19 @@ fn status(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
         let mark = if d.current { '*' } else { ' ' };
         let previous = if d.previous { ", rollback goes here" } else { "" };
         let pinned = if d.pinned { ", pinned" } else { "" };
-        println!("{mark} {} (sequence {}{previous}{pinned})", d.release, d.sequence);
+        say!("{mark} {} (sequence {}{previous}{pinned})", d.release, d.sequence);
     }
     if deployments.is_empty() {
-        println!("nothing is deployed");
+        say!("nothing is deployed");
     }
     for b in &beside {
-        println!("{} was changed here; the release's default is {}", b.local, b.new);
+        say!("{} was changed here; the release's default is {}", b.local, b.new);
     }
     if let Some((new, old)) = trial {
-        println!("{new} is on trial; `update` repeats its health check, and goes back to {old} if it fails");
+        say!("{new} is on trial; `update` repeats its health check, and goes back to {old} if it fails");
     }
     if let Some(ready) = ready {
-        println!("{ready} is fetched; `activate` switches to it");
+        say!("{ready} is fetched; `activate` switches to it");
     }
     if let Some((release, readable)) = way_back {
         let note = if readable {
@@ -329,12 +334,12 @@ fn status(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
         } else {
             ", but this elfup cannot read it"
         };
-        println!("a reverse delta leads back to {release}{note}");
+        say!("a reverse delta leads back to {release}{note}");
     }
     match trust.expires() {
-        Some(expires) => println!("signed metadata is good until {expires}"),
-        None => println!("never checked"),
+        Some(expires) => say!("signed metadata is good until {expires}"),
+        None => say!("never checked"),
     }
-    println!("patches are applied {decoded}");
+    say!("patches are applied {decoded}");
     Ok(0)
 }

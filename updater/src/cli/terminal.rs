@@ -1,5 +1,6 @@
 //! Notes and progress on a terminal, and the wish to stop from SIGINT and SIGTERM.
 
+use super::say::{WRITING, tell};
 use elfup::{Error, Result, Watch};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -22,6 +23,7 @@ impl Terminal {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             let handle = |e| Error::io("handle signals", e);
+            signal_hook::flag::register_conditional_default(signal, WRITING.clone()).map_err(handle)?;
             signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).map_err(handle)?;
             signal_hook::flag::register(signal, stop.clone()).map_err(handle)?;
         }
@@ -53,7 +55,7 @@ impl Watch for Terminal {
     fn note(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None if !self.quiet => eprintln!("{line}"),
+            None if !self.quiet => tell!("{line}"),
             None => {}
         }
     }

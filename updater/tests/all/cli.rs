@@ -45,6 +45,91 @@ fn every_report_is_there_as_json() {
     assert_eq!(told(&["update"], 0)["to"], "r2");
 }
 
+/// A full disk behind the output, and a reader that is gone, end nothing half-way: what was done is done, and told.
+#[test]
+fn results_that_nobody_takes_are_an_error_at_the_end() {
+    let (world, site) = World::ready();
+    drop(site);
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let gone = || std::io::pipe().unwrap().1;
+    let command = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        command.args(args).current_dir(world.path(""));
+        command
+    };
+    let following = ["--product", "demo", "--arch", "x86_64"];
+    let publish = ["publish", "--repo", "repo", "--keys", "keys", "--release"];
+    let site = |args: &[&'static str]| [&["site", "--site", "site"], args].concat();
+    for args in [
+        site(&["check"]),
+        site(&["plan", "--explain"]),
+        site(&["plan", "--json"]),
+        site(&["update"]),
+        site(&["status"]),
+        site(&["verify"]),
+        site(&["rollback"]),
+        site(&["gc"]),
+        site(&["run", "--once"]),
+        vec!["keys", "init", "other"],
+        vec!["keys", "finish", "--keys", "keys", "--repo", "repo"],
+        [&publish[..], &["r2"], &following, &["--config", "etc/**", "two"]].concat(),
+        [&["repo", "export", "repo", "stick"][..], &following].concat(),
+        vec!["farm", "verify", "--repo", "repo"],
+        [&["farm", "stats", "--repo", "repo"][..], &following].concat(),
+    ] {
+        let output = command(&args).stdout(full()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {told}");
+        let error = told.lines().rev().nth(1).unwrap_or_default();
+        assert!(error.starts_with("elfup: write the result: "), "{args:?}: {told}");
+        let output = command(&args).stdout(gone()).stderr(gone()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+    // Notes that nobody hears keep nothing from being done.
+    crate::world::write(world.path("two/share/late"), "late\n");
+    let last = command(&[&publish[..], &["r3"], &following, &["two"]].concat())
+        .stderr(gone())
+        .output()
+        .unwrap();
+    assert!(last.status.success(), "{last:?}");
+    let update = command(&site(&["update"])).stderr(gone()).output().unwrap();
+    assert!(update.status.success(), "{update:?}");
+    let site = elfup::site::Site::open(&world.path("site")).unwrap();
+    assert_eq!(crate::world::runs(&site), "r3");
+}
+
+/// Nobody reads what it says, so that it waits in the middle of it: a signal ends it.
+#[test]
+fn a_signal_ends_a_command_whose_output_nobody_takes() {
+    let world = World::new();
+    for i in 0..1500 {
+        crate::world::write(world.path("one").join(format!("many/{i}")), format!("file {i}"));
+    }
+    world.publish("r1", "one").unwrap();
+    drop(world.site("site", |_| {}));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
+    command.args(["site", "--site", "site", "plan", "--json"]);
+    command
+        .current_dir(world.path(""))
+        .stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut pipe, &mut [0]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "a pipe takes it all");
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let told = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if told.elapsed().as_secs() > 20 {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it is deaf");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// Every failure is one line, and a last one that says what to do; what was tried is told when asked for.
 #[test]
 fn failures_are_told_in_two_lines() {
