@@ -8,7 +8,7 @@ mod refused;
 
 use elfdelta::packed::Codec;
 use elfdelta::packed::deflate::{Deflate, Style};
-use elfdelta::{Options, Patch, Profile, Silent};
+use elfdelta::{Method, Options, Patch, Profile, Silent};
 use sha2::{Digest, Sha256};
 use std::{fs, io::Read, path::PathBuf, process::Command};
 
@@ -89,11 +89,21 @@ fn golden() -> Vec<Golden> {
         add(&format!("{name}-fast"), &old, &new, fast);
         add(&format!("{name}-segments"), &old, &new, segments);
     }
-    // Programs behind each other, whose models go on from one to the next.
-    let kinds = ["elf/tiny", "kinds/cxx", "kinds/rust", "kinds/object"];
+    // Programs behind each other, with something between: a group, whose models go on from one to the next.
+    let kinds = [
+        "elf/tiny",
+        "kinds/cxx",
+        "kinds/rust",
+        "kinds/arm64",
+        "kinds/arm",
+        "kinds/thumb",
+        "kinds/riscv",
+        "kinds/ppc64",
+        "kinds/go",
+    ];
     let [old, new] = [1, 2].map(|n| {
         let file = |kind: &str| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap();
-        kinds.map(file).concat()
+        kinds.map(|kind| [text(512, 7), file(kind)].concat()).concat()
     });
     add("group", &old, &new, plain);
     add("group-fast", &old, &new, fast);
@@ -170,6 +180,8 @@ fn golden_patches_decode() {
     for Golden { name, old, new, .. } in golden() {
         let bytes = fs::read(path(&name)).unwrap();
         let patch = Patch::parse(&bytes).unwrap();
+        let packed = PACKED.contains(&name.as_str()) || name.starts_with("group");
+        assert_eq!(patch.header().method == Method::Packed, packed, "{name}");
         let mut made = Vec::new();
         patch
             .applier()
