@@ -331,6 +331,20 @@ fn models_go_on_from_program_to_program() {
     assert!(patch.len() * 4 < once * 5, "{} bytes for {once}", patch.len());
 }
 
+/// The lengths of these would have each taken for the other.
+#[test]
+fn programs_that_stand_in_order_are_taken_in_order() {
+    let names = ["go", "cxx"];
+    let alone: usize = names
+        .map(programs)
+        .iter()
+        .map(|[old, new]| diff(old, new).len())
+        .sum();
+    let [old, new] = [0, 1].map(|side| names.map(|name| programs(name)[side].clone()).concat());
+    let patch = diff(&old, &new);
+    assert!(patch.len() < alone, "{} bytes for {alone}", patch.len());
+}
+
 #[test]
 fn a_group_that_lies_is_damage() {
     let [old, new] = [0, 1].map(|side| {

@@ -158,8 +158,8 @@ fn stretches(job: &Job, before: &Found, after: &Found, group: &Group) -> Result<
 type Span = std::ops::Range<usize>;
 
 /// New ELF files with their bases, in order: of the same name, or else of one that differs in digits alone, the first
-/// with the first; without a name, the one of most similar length among those at about the same place. What both insides
-/// hold is nothing to tell, and no base.
+/// with the first; without a name, the one at the same place where there are as many, else the one of most similar
+/// length among those at about the same place. What both insides hold is nothing to tell, and no base.
 fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<(&'l Span, &'l Span)> {
     let contents = |found: &'l Found| {
         let all = found.leaves.iter().map(|l| &found.inside[l.range.clone()]);
@@ -171,10 +171,11 @@ fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<(&'l Span, &'l Span)> {
         .iter()
         .filter(|l| !news.contains(&before.inside[l.range.clone()]))
         .collect();
-    let new = after
+    let new: Vec<_> = after
         .leaves
         .iter()
-        .filter(|l| !olds.contains(&after.inside[l.range.clone()]));
+        .filter(|l| !olds.contains(&after.inside[l.range.clone()]))
+        .collect();
     let mut exact: HashMap<&[u8], Vec<&Span>> = HashMap::new();
     let mut near: HashMap<Vec<u8>, Vec<&Span>> = HashMap::new();
     for &leaf in old.iter().rev().filter(|leaf| !leaf.name.is_empty()) {
@@ -183,12 +184,14 @@ fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<(&'l Span, &'l Span)> {
     }
     let nameless = old.iter().filter(|leaf| leaf.name.is_empty());
     let mut nameless: Vec<_> = nameless.copied().map(Some).collect();
+    let as_many = new.iter().filter(|leaf| leaf.name.is_empty()).count() == nameless.len();
+    let around = if as_many { 0 } else { AROUND };
     let (mut pairs, mut number) = (Vec::new(), 0);
     for leaf in new {
         let base = match leaf.name.is_empty() {
             true => {
                 number += 1;
-                take_similar(&mut nameless, number - 1, leaf.range.len())
+                take_similar(&mut nameless, (number - 1, around), leaf.range.len())
             }
             false => exact
                 .get_mut(&leaf.name[..])
@@ -203,9 +206,13 @@ fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<(&'l Span, &'l Span)> {
 /// How far from its place a file without a name is looked for.
 const AROUND: usize = 64;
 
-fn take_similar<'l>(old: &mut [Option<&'l Leaf>], place: usize, len: usize) -> Option<&'l Span> {
-    let end = old.len().min(place + AROUND + 1);
-    let around = place.saturating_sub(AROUND).min(end)..end;
+fn take_similar<'l>(
+    old: &mut [Option<&'l Leaf>],
+    (place, around): (usize, usize),
+    len: usize,
+) -> Option<&'l Span> {
+    let end = old.len().min(place + around + 1);
+    let around = place.saturating_sub(around).min(end)..end;
     let unlike = |i: &usize| old[*i].map(|leaf| (leaf.range.len().abs_diff(len), i.abs_diff(place)));
     let best = around.filter(|i| old[*i].is_some()).min_by_key(unlike)?;
     old[best].take().map(|leaf| &leaf.range)
