@@ -140,3 +140,114 @@ impl Envelope {
         T::deserialize(&self.signed).map_err(|e| Error::malformed("metadata", format!("{}: {e}", self.role)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::roles::KeyValue;
+    use super::*;
+    use crate::digest::hex;
+    use ed25519_dalek::{Signer, SigningKey};
+
+    const SIGNED: &str = r#"{"_type":"targets","spec_version":"1.0.31","version":1}"#;
+
+    fn secret(n: u8) -> SigningKey {
+        SigningKey::from_bytes(&[n; 32])
+    }
+
+    fn public(n: u8) -> Key {
+        Key {
+            keytype: "ed25519".into(),
+            scheme: "ed25519".into(),
+            keyval: KeyValue {
+                public: hex(secret(n).verifying_key().as_bytes()),
+            },
+        }
+    }
+
+    /// Metadata that these keys have signed, each under an id.
+    fn envelope(signed: &str, signers: &[(&str, u8)]) -> Result<Envelope> {
+        let message = canonical(&serde_json::from_str(signed).unwrap()).unwrap_or_default();
+        let signatures: Vec<String> = signers
+            .iter()
+            .map(|(id, n)| {
+                let signature = hex(&secret(*n).sign(&message).to_bytes());
+                format!(r#"{{"keyid":"{id}","sig":"{signature}"}}"#)
+            })
+            .collect();
+        let text = format!(r#"{{"signed":{signed},"signatures":[{}]}}"#, signatures.join(","));
+        Envelope::parse(text.as_bytes(), "targets")
+    }
+
+    fn role(ids: &[&str], threshold: u64) -> RoleKeys {
+        RoleKeys {
+            keyids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            threshold,
+        }
+    }
+
+    fn keys() -> BTreeMap<String, Key> {
+        [("a", 1), ("b", 2), ("c", 3), ("again", 1)]
+            .map(|(id, n)| (id.to_owned(), public(n)))
+            .into()
+    }
+
+    #[test]
+    fn only_enough_keys_of_the_role_itself_count() {
+        let accepted = |signers: &[(&str, u8)], role: &RoleKeys| {
+            envelope(SIGNED, signers)
+                .unwrap()
+                .verify::<Value>(&keys(), role)
+                .is_ok()
+        };
+        let two = role(&["a", "b"], 2);
+        assert!(accepted(&[("a", 1), ("b", 2)], &two));
+        assert!(accepted(&[("x", 9), ("a", 1), ("c", 3), ("b", 2)], &two));
+        assert!(!accepted(&[("a", 1)], &two), "one of two");
+        assert!(!accepted(&[("a", 1), ("c", 3)], &two), "one of another role");
+        assert!(!accepted(&[("a", 1), ("b", 9)], &two), "under a stranger's id");
+        let twice = role(&["a", "again"], 2);
+        assert!(
+            !accepted(&[("a", 1), ("again", 1)], &twice),
+            "one key by two names"
+        );
+        for threshold in [0, u64::MAX] {
+            assert!(!accepted(&[("a", 1)], &role(&["a"], threshold)), "{threshold}");
+        }
+        assert!(!accepted(&[], &role(&["a"], 0)), "nobody");
+        assert!(
+            !accepted(&[("x", 9)], &role(&["x"], 1)),
+            "a key that is not there"
+        );
+    }
+
+    #[test]
+    fn other_kinds_of_keys_sign_nothing() {
+        let signed = envelope(SIGNED, &[("a", 1)]).unwrap();
+        let changed = |change: fn(&mut Key)| {
+            let mut keys = keys();
+            keys.get_mut("a").into_iter().for_each(change);
+            signed.verify::<Value>(&keys, &role(&["a"], 1)).is_ok()
+        };
+        assert!(changed(|_| ()));
+        assert!(!changed(|k| k.keytype = "rsa".into()));
+        assert!(!changed(|k| k.scheme = "ed25519ph".into()));
+        assert!(!changed(|k| k.keyval.public.truncate(62)));
+    }
+
+    #[test]
+    fn what_is_not_metadata_of_the_kind_is_refused() {
+        assert!(envelope(SIGNED, &[]).is_ok());
+        for (from, to) in [
+            ("targets", "snapshot"),
+            ("1.0.31", "2.0.0"),
+            ("1.0.31", "10.0"),
+            ("\"version\":1", "\"version\":1.5"),
+        ] {
+            assert!(envelope(&SIGNED.replace(from, to), &[]).is_err(), "{to}");
+        }
+        assert!(
+            envelope(SIGNED, &[("a", 1), ("a", 1)]).is_err(),
+            "a key signs twice"
+        );
+    }
+}
