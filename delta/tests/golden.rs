@@ -82,6 +82,7 @@ fn golden() -> Vec<Golden> {
         "kinds/unwind",
         "kinds/names",
         "kinds/frames",
+        "kinds/linked",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
         let name = kind.split('/').next_back().unwrap();

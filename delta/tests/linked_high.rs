@@ -65,3 +65,17 @@ fn a_program_linked_high_is_read_as_one() {
         }
     }
 }
+
+/// Words that hold addresses move with what they lead to, in a program without relocations: pointers, distances from
+/// where they stand, and low halves, some hundred of them, cost next to nothing.
+#[test]
+fn words_without_relocations_move_with_what_they_lead_to() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/kinds");
+    let [old, new] = [1, 2].map(|n| fs::read(folder.join(format!("linked-{n}"))).unwrap());
+    let delta = elfdelta::diff(&old, &new, &Options::default(), &Silent).unwrap();
+    let mut made = Vec::new();
+    let patch = Patch::parse(&delta.bytes).unwrap();
+    patch.applier().apply(&old, &mut made).unwrap();
+    assert!(made == new);
+    assert!(delta.bytes.len() < 250, "{} bytes", delta.bytes.len());
+}

@@ -37,7 +37,9 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/loong64-1",
     "kinds/loong64-2",
     "kinds/mips64-1",
-    "kinds/mips64-2"
+    "kinds/mips64-2",
+    "kinds/linked-1",
+    "kinds/linked-2"
 );
 
 /// The file of a number.

@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod bytes;
+pub mod covers;
 pub mod names;
 pub mod plan;
 pub mod tokens;

@@ -1,22 +1,17 @@
 //! Puts the matchers together: everything that the encoder decides before the first symbol is written.
 
 use super::align::Aligner;
-use super::bytes::ByteIndex;
+use super::covers::{Side, Sides};
 use super::tokens::Tokens;
 use super::{names, units};
-use crate::data::Cover;
-use crate::elf::{Region, RegionKind};
 use crate::error::{Error, Result};
 use crate::file_view::FileView;
 use crate::layout::{NewUnit, OldImage};
 use crate::pipeline::{Plan, data_regions};
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, UnwindFit, go, index, jumps, relocations, symbols};
+use crate::tables::{Choices, Table, UnwindFit, go, index, relocations, symbols};
 use crate::text::PlanRun;
 use crate::{Options, Progress, threads};
-
-/// Rounds of matching Go's data, each with words renewed by the covers of the one before.
-const GO_ROUNDS: usize = 2;
 
 /// Plans the patch from one ELF file to another; `None` where the new file is not modelled like the old one.
 pub fn plan<'a>(
@@ -88,7 +83,13 @@ pub fn plan<'a>(
     drop(aligner);
     let map = code_map(old, &new, &layout, &runs, (&old_tokens, &new_tokens));
     drop((old_tokens, new_tokens));
-    let covers = cover(old, old_bytes, &new, bytes, &regions, map);
+    let old_regions = data_regions(old, old, &Choices::default()).unwrap_or_default();
+    let sides = Sides {
+        old: Side::of(old, old_bytes, &old_regions),
+        new: Side::of(&new, bytes, &regions),
+        relocated: choices.sections(Table::Relocations).next().is_some(),
+    };
+    let covers = sides.covers(map);
     Ok(Some(Plan {
         file,
         bytes,
@@ -117,7 +118,10 @@ fn code_map(
         let (Some(from), Some(to)) = (old.code.addr(at), new.code.addr(unit.at)) else {
             continue;
         };
-        map.add(from, to, if unit.whole { unit.size } else { 1 });
+        map.add_start(from, to);
+        if unit.whole {
+            map.add(from, to, unit.size);
+        }
         for run in &runs[index] {
             let old_at = old_tokens.at[old_tokens.of(run.unit as usize).start + run.old as usize];
             let first = new_tokens.of(index).start + run.new as usize;
@@ -132,104 +136,4 @@ fn code_map(
         }
     }
     map
-}
-
-/// Covers of the regions that are not code. Words that hold addresses are compared by where they point, so
-/// the sections without such words come first.
-fn cover(
-    old: &OldImage,
-    old_bytes: &[u8],
-    new: &OldImage,
-    bytes: &[u8],
-    regions: &[(Region, u32)],
-    mut map: AddressMap,
-) -> Vec<Cover> {
-    let old_data = data_regions(old, old, &Choices::default()).unwrap_or_default();
-    let old_slots = relocations::slots_of(old.machine, &old.elf, old_bytes);
-    let new_slots = relocations::slots_of(new.machine, &new.elf, bytes);
-    let pointed = |image: &OldImage, slots: &[(u32, u32)], region: &Region| {
-        let RegionKind::Section(i) = region.kind else {
-            return false;
-        };
-        let s = &image.elf.sections[i];
-        let first = slots.partition_point(|slot| u64::from(slot.0) < s.addr);
-        s.is_loaded()
-            && slots
-                .get(first)
-                .is_some_and(|slot| u64::from(slot.0) - s.addr < s.size)
-    };
-    let range = |r: &Region| r.offset as usize..(r.offset + r.len) as usize;
-
-    let (with, without): (Vec<_>, Vec<_>) = old_data
-        .iter()
-        .map(|r| &r.0)
-        .partition(|r| pointed(old, &old_slots, r));
-    let mut covers = Vec::new();
-    let find = |index: &ByteIndex, new_bytes: &[u8], with_words: bool, covers: &mut Vec<Cover>| {
-        for (region, hint) in regions
-            .iter()
-            .filter(|r| pointed(new, &new_slots, &r.0) == with_words)
-        {
-            covers.extend(index.covers(new_bytes, range(region), Some(*hint as usize)));
-        }
-    };
-    // Jump tables are made from the code, and routines from the index: to the matcher they are zero.
-    let blank = |image: &OldImage, bytes: &[u8]| {
-        let mut blanked = bytes.to_vec();
-        let jumps = jumps::ranges(image.machine, &image.code, &image.addresses, bytes);
-        let named = index::personalities(&image.elf, &image.addresses, bytes);
-        for (at, len) in jumps.into_iter().chain(named) {
-            blanked[at as usize..][..len as usize].fill(0);
-        }
-        blanked
-    };
-    let (old_blanked, blanked) = (blank(old, old_bytes), blank(new, bytes));
-    let (old_bytes, bytes) = (&old_blanked[..], &blanked[..]);
-    let plain: Vec<_> = without.iter().map(&range).collect();
-    find(&ByteIndex::new(old_bytes, &plain), bytes, false, &mut covers);
-    let learn = |map: &mut AddressMap, covers: &[Cover]| {
-        for cover in covers {
-            if let (Some(from), Some(to)) =
-                (old.addresses.addr(cover.old_at), new.addresses.addr(cover.new_at))
-            {
-                map.add(from, to, cover.len);
-            }
-        }
-    };
-    if crate::elf::go::section(&new.elf).is_some() {
-        // Go's offsets move with what they point to; once that is known, matching finds the rest.
-        for _ in 0..GO_ROUNDS {
-            let mut so_far = map.clone();
-            learn(&mut so_far, &covers);
-            so_far.settle();
-            let renewed = go::words::renewed(old, new, &covers, &so_far, (old_bytes, bytes));
-            covers.clear();
-            find(&ByteIndex::new(&renewed, &plain), bytes, false, &mut covers);
-        }
-    }
-    learn(&mut map, &covers);
-    map.settle();
-    let label = |image: &OldImage, labelled: &mut [u8], slots: &[(u32, u32)], to: &dyn Fn(u32) -> u32| {
-        for &(addr, target) in slots {
-            if let Some(word) = image
-                .addresses
-                .offset(addr)
-                .and_then(|at| labelled.get_mut(at as usize..at as usize + 8))
-            {
-                word.copy_from_slice(&(u64::from(to(target)) | 0xe1 << 56).to_le_bytes());
-            }
-        }
-    };
-    let (mut old_labelled, mut new_labelled) = (old_blanked, blanked);
-    label(old, &mut old_labelled, &old_slots, &|t| map.guess(t));
-    label(new, &mut new_labelled, &new_slots, &|t| t);
-    let words: Vec<_> = with.iter().map(range).collect();
-    find(
-        &ByteIndex::new(&old_labelled, &words),
-        &new_labelled,
-        true,
-        &mut covers,
-    );
-    covers.sort_unstable_by_key(|c| c.new_at);
-    covers
 }

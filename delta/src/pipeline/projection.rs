@@ -27,7 +27,7 @@ pub fn of<'b>(
     let mut map = AddressMap::default();
     let mut held = account.held();
     let spans = body.len() + layout.units.len() + covers.list.len() + facts.new.elf.sections.len();
-    held.set(AddressMap::memory_of(spans) * 3 / 2)?;
+    held.set(AddressMap::memory_of(spans) * 3)?;
     let place = |at: u32| layout.code.addr(at).unwrap_or(0);
     CodePass::cover_map(facts.old_code(), &layout.units, body, place, &mut map);
     cover_map(facts, &covers.list, &mut map);

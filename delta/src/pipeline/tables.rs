@@ -6,7 +6,7 @@ use crate::Stage;
 use crate::budget::Held;
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
-use crate::tables::{Made, Table, World, go, index, relocations, symbols};
+use crate::tables::{Made, Table, World, go, index, relocations, symbols, words};
 
 /// All sections that are made, and the memory of them.
 pub struct Finished<'b> {
@@ -54,6 +54,9 @@ pub fn rest<'b, S: Symbols>(
     held.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     relocations::code(stage.get(Stream::Pointers), &mut world, &mut made)?;
     stage.spent_on(&names(&[Table::Relocations]), &[Stream::Pointers]);
+    held.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
+    words::code(stage.get(Stream::Pointers), &mut world, &mut made)?;
+    stage.spent_on("(words of data)", &[Stream::Pointers]);
     held.set(made.memory() + world.targets.memory() + BYTE_MODELS)?;
     symbols::code(stage.get(Stream::Symbols), &world, &mut made)?;
     let tables = [Table::Symbols, Table::Names, Table::Hash, Table::Versions];

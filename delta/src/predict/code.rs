@@ -266,7 +266,7 @@ impl<'a> CodePass<'a> {
         for unit in units.iter().filter(|u| u.source > 0) {
             let source = old.map.units[unit.source as usize - 1];
             if let Some(addr) = old.map.addr(source.at) {
-                map.add(addr, place(unit.at), 1);
+                map.add_start(addr, place(unit.at));
             }
         }
         map.reserve(body.len());

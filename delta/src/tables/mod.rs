@@ -15,6 +15,7 @@ pub mod names;
 mod order;
 pub mod relocations;
 pub mod symbols;
+pub mod words;
 
 pub use frames::{Unwind, UnwindFit};
 

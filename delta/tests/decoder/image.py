@@ -13,11 +13,12 @@ from models import M32, M64
 from predict import Projection
 from tables import symbols
 from tables.go import functions
-from tables.go.words import Words
+from tables.go.words import Words as GoWords
 from tables.index import Index
 from tables.jumps import Jumps
 from tables.relocations import Relocations
 from tables.unwind import Unwind
+from tables.words import Words
 from targets import CodeModels, Targets
 
 LONGEST_PART, SHIFTS = 1 << 20, 8
@@ -201,7 +202,7 @@ class Image:
         for unit in self.units:
             addr = None if unit.source is None else old.code.addr(old.code.units[unit.source].at)
             if addr is not None:
-                spans.append((addr, self.code.addr(unit.at), 1))
+                spans.append((addr, self.code.addr(unit.at), 0))
         for run in (run for body in bodies for run in body.runs):
             addr = old.code.addr(run.old_at)
             if addr is not None:
@@ -243,8 +244,9 @@ class Image:
         Index(self).code(self.streams.unwind, self.made)
         if self.functions:
             self.functions.finish(self.streams.go, self.made)
-        Words(self).code(self.streams.go, self.made)
+        GoWords(self).code(self.streams.go, self.made)
         Relocations(self).code(self.streams.pointers, self.made)
+        Words(self).code(self.streams.pointers, self.made)
         symbols.code(self.streams.symbols, self, self.made)
 
     def file(self):

@@ -1,36 +1,44 @@
 """What old addresses are in the new file: the static projection, the learned map, labels (FORMAT.md, "Prediction")."""
 
 from bisect import bisect_left, bisect_right
+from heapq import heappop, heappush
 
 from machine.insn import JUMP, RETURN, TRAP
 from models import M32
 
-BACK = 6
 LEADERS, LABELLED, OTHERS, ANY = range(4)
 
 
 class Projection:
-    """The static projection: spans of old address, new address, length."""
+    """The static projection: spans of old address, new address, length; 0 is the first address of a unit."""
 
     def __init__(self, spans):
-        self.spans = sorted((s for s in spans if s[2] > 0), key=lambda s: s[0])
-        self.starts = [s[0] for s in self.spans]
+        # Of the spans that reach an address the start of a unit counts, then the longest, then what begins first.
+        cuts = sorted({at for old, _, size in spans for at in (old, old + max(size, 1))})
+        spans, reach, following = sorted(spans), [], 0
+        self.starts, self.spans = [], []
+        for at, end in zip(cuts, cuts[1:]):
+            while following < len(spans) and spans[following][0] <= at:
+                old, new, size = spans[following]
+                heappush(reach, (-(size or 1 << 32), old, new, old + max(size, 1)))
+                following += 1
+            while reach and reach[0][3] <= at:
+                heappop(reach)
+            if reach:
+                _, old, new, _ = reach[0]
+                self.starts.append(at)
+                self.spans.append((at, new + at - old & M32, end - at))
+
+    def nearest(self, old):
+        return self.spans[max(bisect_right(self.starts, old) - 1, 0)]
 
     def project(self, old):
-        after, best = bisect_right(self.starts, old), None
-        for start, new, size in reversed(self.spans[max(after - BACK, 0) : after]):
-            if old - start < size and (best is None or best[0] == start):
-                best = (start, new)
-            elif best:
-                break
-        return None if best is None else best[1] + old - best[0] & M32
+        start, new, size = self.nearest(old) if self.spans else (0, 0, 0)
+        return new + old - start & M32 if 0 <= old - start < size else None
 
     def loose(self, old):
         """The same, or else the distance from the nearest span before it."""
-        found = self.project(old)
-        if found is not None or not self.spans:
-            return old if found is None else found
-        start, new, _ = self.spans[max(bisect_right(self.starts, old) - 1, 0)]
+        start, new, _ = self.nearest(old) if self.spans else (0, 0, 0)
         return new + old - start & M32
 
 
