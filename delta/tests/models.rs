@@ -106,9 +106,20 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// Prints one `symbols!` block.
-fn table(block: &str, out: &mut String) {
-    let (_, title) = without_comments(&block[..block.find("struct").unwrap()]);
+/// A kind with the value of the constant that its width names, if it names one of the file's.
+fn with_value(kind: &str, file: &str) -> String {
+    let width = kind.strip_prefix("tree(").and_then(|rest| rest.strip_suffix(')'));
+    let begun = width.map(|name| format!("\nconst {name}: u32 = "));
+    let found = begun.and_then(|begun| file.split_once(&begun)?.1.split_once(';'));
+    found.map_or(kind.into(), |(value, _)| format!("tree({value})"))
+}
+
+/// Prints one `symbols!` block of a file.
+fn table(block: &str, file: &str, out: &mut String) {
+    let head = block
+        .lines()
+        .take_while(|line| line.trim().is_empty() || line.trim().starts_with("///"));
+    let (_, title) = without_comments(&head.collect::<Vec<_>>().join("\n"));
     writeln!(out, "{}\n", wrapped(&title).join("\n")).unwrap();
     let mut models = bracketed(&block[block.find('{').unwrap()..]);
     while let Some(open) = models.find('{') {
@@ -128,7 +139,7 @@ fn table(block: &str, out: &mut String) {
                 None => format!("2^{bits} counters"),
                 Some((bits, fewer)) => format!("2^{bits} counters (2^{fewer} of a small model)"),
             };
-            let kind = kind.trim();
+            let kind = with_value(kind.trim(), file);
             writeln!(out, "- **{name}**: {kind}; model {model}, {bits}, limit {limit}").unwrap();
             for line in wrapped(&about) {
                 writeln!(out, "  {line}").unwrap();
@@ -156,7 +167,7 @@ fn printed() -> String {
         };
         for (at, _) in text.match_indices("\nsymbols! {") {
             begin(&mut out);
-            table(bracketed(&text[at + "\nsymbols! ".len()..]), &mut out);
+            table(bracketed(&text[at + "\nsymbols! ".len()..]), &text, &mut out);
         }
         for (at, mark) in text.match_indices("// symbols: ") {
             begin(&mut out);
