@@ -52,7 +52,9 @@ impl Bench {
         self.0.path().join(name)
     }
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elfdelta"));
+        // Whoever runs the tests may have signals ignored, as `nohup` does.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_elfdelta")]);
         command.args(args).current_dir(self.0.path());
         command
             .stdin(Stdio::null())
