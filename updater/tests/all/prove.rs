@@ -43,6 +43,14 @@ fn every_limit_of_sites_is_proven_before_signing() {
         b"yes",
         rustix::fs::XattrFlags::empty(),
     );
+    // Programs that change alike travel as a group.
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/kinds");
+    for kind in ["cxx", "names", "rust", "linked"] {
+        for (tree, n) in [("one", 1), ("two", 2)] {
+            let program = std::fs::read(seeds.join(format!("{kind}-{n}"))).unwrap();
+            write(world.path(tree).join("bin").join(kind), program);
+        }
+    }
     world.publish("r1", "one").unwrap();
     let (base, repo) = (world.path("base-repo"), world.repo());
     copy(&repo, &base);
