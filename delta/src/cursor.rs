@@ -58,6 +58,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A signed number as one that is small near zero: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
+#[inline]
+pub fn fold(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+/// The signed number of a folded one.
+#[inline]
+pub fn unfold(folded: u64) -> i64 {
+    (folded >> 1) as i64 ^ -((folded & 1) as i64)
+}
+
 /// Appends a LEB128 number.
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {

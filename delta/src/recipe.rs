@@ -3,7 +3,7 @@
 //! Phase two walks it forward with a small buffer, so the new file is never held in memory.
 
 use crate::budget::Held;
-use crate::cursor::{Cursor, put_varint};
+use crate::cursor::{Cursor, fold, put_varint, unfold};
 use crate::error::Result;
 use crate::file_view::FileView;
 
@@ -168,7 +168,7 @@ impl Recipe {
         self.old_end = self.copy.old_at + len;
         let ops = self.room(patches.len());
         put_varint(ops, u64::from(len) << 1 | 1);
-        put_varint(ops, ((away << 1) ^ (away >> 63)) as u64);
+        put_varint(ops, fold(away));
         put_varint(ops, patches.len() as u64);
         ops.extend_from_slice(&patches);
         self.done();
@@ -225,7 +225,7 @@ impl Recipe {
             }
             let len = op >> 1;
             let away = ops.varint()?;
-            let old_at = (*old_end).wrapping_add_signed((away >> 1) as i64 ^ -((away & 1) as i64));
+            let old_at = (*old_end).wrapping_add_signed(unfold(away));
             *old_end = old_at.wrapping_add(len);
             let patches_len = ops.varint()? as usize;
             let mut patches = Cursor::new(ops.take(patches_len)?);

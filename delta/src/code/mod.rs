@@ -14,6 +14,7 @@ mod range;
 mod states;
 mod streams;
 
+use crate::cursor::{fold, unfold};
 pub use crate::hashing::{digest, hash};
 pub use any::{StreamReader, StreamWriter};
 pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
@@ -57,8 +58,7 @@ pub trait Symbols {
 
     /// A signed number; near zero is cheap.
     fn signed<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: i64) -> i64 {
-        let folded = self.number(model, contexts, ((value << 1) ^ (value >> 63)) as u64);
-        (folded >> 1) as i64 ^ -((folded & 1) as i64)
+        unfold(self.number(model, contexts, fold(value)))
     }
     /// A byte.
     fn byte<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u8) -> u8 {

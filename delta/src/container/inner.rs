@@ -1,7 +1,7 @@
 //! Patches inside a packed patch, one for a stretch of the inside: no digests, no declared memory of their own.
 
 use super::{Header, Method, Packing, Patch, SEGMENTS, bodies, directory, write_streams};
-use crate::cursor::{Cursor, put_varint};
+use crate::cursor::{Cursor, fold, put_varint, unfold};
 use crate::{Error, error::Result};
 use std::ops::Range;
 
@@ -92,14 +92,8 @@ fn len(cursor: &mut Cursor) -> Result<u64> {
     Some(cursor.varint()?).filter(|&len| len > 0).ok_or(empty)
 }
 
-/// A number that may be below zero, as it is written: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...
-fn unfold(n: u64) -> i64 {
-    (n >> 1) as i64 ^ -((n & 1) as i64)
-}
-
 fn put_signed(out: &mut Vec<u8>, from: u64, to: u64) {
-    let n = to.wrapping_sub(from) as i64;
-    put_varint(out, ((n << 1) ^ (n >> 63)) as u64);
+    put_varint(out, fold(to.wrapping_sub(from) as i64));
 }
 
 /// Writes stretches, one behind the other.

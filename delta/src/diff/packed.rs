@@ -24,18 +24,24 @@ pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
         return Ok(None);
     }
     let (before, after) = (opened(before, old), opened(after, new));
-    let together = together(job, &before, &after)?;
-    let made = seal(job, (&before, &after), &together)?;
+    let pairs = pairs(&before, &after);
+    let together = together(job, (&before, &after), &pairs)?;
+    let made = seal(job, (&before, &after), &pairs, &together)?;
     if made.is_some() || together.members.is_empty() {
         return Ok(made);
     }
     // One of them may defeat a model: each for itself is held against its file.
-    seal(job, (&before, &after), &Group::default())
+    seal(job, (&before, &after), &pairs, &Group::default())
 }
 
 /// The patch that tells the ELF files of a group together, and each of the others for itself.
-fn seal(job: &Job, (before, after): (&Found, &Found), group: &Group) -> Result<Option<Sealed>> {
-    let Some(stretches) = stretches(job, before, after, group)? else {
+fn seal(
+    job: &Job,
+    (before, after): (&Found, &Found),
+    pairs: &[Pair],
+    group: &Group,
+) -> Result<Option<Sealed>> {
+    let Some(stretches) = stretches(job, (before, after), pairs, group)? else {
         return Ok(None);
     };
     let mut plans = Vec::new();
@@ -94,11 +100,11 @@ struct Group {
 }
 
 /// Tells the ELF files of two insides together; none where there are no two of them.
-fn together(job: &Job, before: &Found, after: &Found) -> Result<Group> {
-    let mut pairs = pairs(before, after);
-    pairs.retain(|(leaf, base)| leaf.len().max(base.len()) <= MEMBER);
+fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Result<Group> {
+    let small = |(leaf, base): &&Pair| leaf.len().max(base.len()) <= MEMBER;
+    let small = || pairs.iter().filter(small);
     let mut group = Group::default();
-    if pairs.len() < 2 {
+    if small().count() < 2 {
         return Ok(group);
     }
     let account = Budget::unlimited(job.progress);
@@ -107,7 +113,7 @@ fn together(job: &Job, before: &Found, after: &Found) -> Result<Group> {
         account: &account,
     };
     account.keep(true);
-    for (leaf, base) in pairs {
+    for &(leaf, base) in small() {
         job.go_on(Stage::Match)?;
         let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
         match Job::new(old, new, job.options, job.progress).image(&mut io)? {
@@ -125,9 +131,14 @@ fn together(job: &Job, before: &Found, after: &Found) -> Result<Group> {
 
 /// The new inside in terms of the old one: ELF files that have a base and are told as such stand out, everything else
 /// is one stretch.
-fn stretches(job: &Job, before: &Found, after: &Found, group: &Group) -> Result<Option<Vec<u8>>> {
+fn stretches(
+    job: &Job,
+    (before, after): (&Found, &Found),
+    pairs: &[Pair],
+    group: &Group,
+) -> Result<Option<Vec<u8>>> {
     let (mut rest, mut apart, mut at) = (Vec::new(), Vec::new(), 0);
-    for (leaf, base) in pairs(before, after) {
+    for &(leaf, base) in pairs {
         let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
         let mut patch = None;
         if group.members.binary_search(&leaf.start).is_err() {
@@ -156,11 +167,13 @@ fn stretches(job: &Job, before: &Found, after: &Found, group: &Group) -> Result<
 }
 
 type Span = std::ops::Range<usize>;
+/// A new ELF file and its base.
+type Pair<'l> = (&'l Span, &'l Span);
 
 /// New ELF files with their bases, in order: of the same name, or else of one that differs in digits alone, the first
 /// with the first; without a name, the one at the same place where there are as many, else the one of most similar
 /// length among those at about the same place. What both insides hold is nothing to tell, and no base.
-fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<(&'l Span, &'l Span)> {
+fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<Pair<'l>> {
     let contents = |found: &'l Found| {
         let all = found.leaves.iter().map(|l| &found.inside[l.range.clone()]);
         all.collect::<HashSet<_>>()

@@ -37,6 +37,12 @@ pub fn word(insn: &[u8], at: u8) -> Option<u32> {
     rest.first_chunk().map(|b| u32::from_le_bytes(*b))
 }
 
+/// The first four bytes as a word.
+#[inline(always)]
+pub fn word_of(bytes: &[u8]) -> Option<u32> {
+    word(bytes, 0)
+}
+
 /// Replaces the bits under `mask` of the word at `at`; false if it isn't inside `insn`.
 #[inline(always)]
 pub fn put(insn: &mut [u8], at: u8, mask: u32, value: u32) -> bool {

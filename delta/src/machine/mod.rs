@@ -22,6 +22,7 @@ mod scan;
 mod set;
 #[cfg(test)]
 mod tests;
+mod words;
 pub mod x86;
 
 pub use insn::{ABSENT, Field, FieldKind, Flow, Insn};

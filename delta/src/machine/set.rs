@@ -32,6 +32,9 @@ impl Use {
 
 /// One instruction set. `kind` is always one of its own list; of another, `read` gives 0 and `write` false.
 ///
+/// What has a default is so in sets whose instructions are words, told highest byte first: the opcode and registers
+/// stand before constants.
+///
 /// Everything here decides bytes of patches: a change is a change of the format.
 pub(super) trait InstructionSet {
     /// Number of field kinds in its list, at most [`FieldKind::MOST`].
@@ -57,7 +60,10 @@ pub(super) trait InstructionSet {
     /// What a kind is used for.
     fn uses(kind: FieldKind) -> Use;
     /// Cuts an address to the width of the machine.
-    fn address(value: u64) -> u64;
+    #[inline]
+    fn address(value: u64) -> u64 {
+        value
+    }
     /// As [`super::Machine::read`].
     fn read(kind: FieldKind, insn: &[u8], at: u8, len: u8, address: u64) -> u64;
     /// As [`super::Machine::write`].
@@ -72,13 +78,25 @@ pub(super) trait InstructionSet {
         !ones[at & 15]
     }
     /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit.
-    fn place(n: usize, room: usize) -> usize;
+    #[inline]
+    fn place(n: usize, room: usize) -> usize {
+        if room >= 4 && n < 4 { 3 - n } else { n }
+    }
     /// Length of what is told where no instruction is; 0 if there always is one.
-    fn stray(room: usize) -> usize;
+    #[inline]
+    fn stray(room: usize) -> usize {
+        if room < 4 { room } else { 0 }
+    }
     /// The part of an instruction that the `n`-th byte told is, known before it.
-    fn part(insn: &Insn, n: usize) -> u32;
+    #[inline]
+    fn part(_insn: &Insn, n: usize) -> u32 {
+        n as u32 & 3
+    }
     /// The byte of another instruction, of shape `shape`, that is the same part as byte `at` of `insn`.
-    fn counterpart(other: &[u8], shape: &Insn, part: u32, at: usize, insn: &Insn) -> Option<u8>;
+    #[inline]
+    fn counterpart(other: &[u8], _shape: &Insn, _part: u32, at: usize, _insn: &Insn) -> Option<u8> {
+        other.get(at).copied()
+    }
     /// The opcode of an instruction, registers and operands left out.
     fn opcode(masked: &[u8], insn: &Insn) -> u32;
     /// The register that an instruction seems to write, plus one; a memory operand's base is told apart.
@@ -92,7 +110,30 @@ pub(super) trait InstructionSet {
     /// Hash of an instruction without its longer operands.
     fn head(insn: &Insn, bytes: &[u8]) -> u32;
     /// Hash of an instruction without its operands.
-    fn look(insn: &Insn, bytes: &[u8]) -> u32;
+    fn look(insn: &Insn, bytes: &[u8]) -> u32 {
+        Self::head(insn, bytes)
+    }
+}
+
+/// [`InstructionSet::part`] of sets with short and long instructions: a byte of the one or of the other.
+pub(super) fn part_by_length(insn: &Insn, n: usize) -> u32 {
+    match (n, insn.len()) {
+        (0, _) => 0,
+        (n, 4) => 3 + (n as u32 & 3),
+        (n, _) => n as u32 & 3,
+    }
+}
+
+/// [`InstructionSet::counterpart`] of such sets.
+pub(super) fn counterpart_by_length(
+    other: &[u8],
+    shape: &Insn,
+    part: u32,
+    at: usize,
+    insn: &Insn,
+) -> Option<u8> {
+    let alike = part == 0 || shape.len() == insn.len();
+    other.get(at).copied().filter(|_| alike)
 }
 
 /// Holds a set's list of kinds to what an [`Insn`] has room for, when the library is compiled.

@@ -1,7 +1,7 @@
 //! All code of the new file before its references are known, held compactly.
 
 use super::Run;
-use crate::cursor::{Cursor, put_varint};
+use crate::cursor::{Cursor, fold, put_varint, unfold};
 
 /// All code of the new file, references blanked: what is in no `same` run is in `literals`, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl TextBody {
         let (new_at, old_at) = self.before.ends();
         let old = i64::from(run.old_at) - i64::from(old_at);
         put_varint(&mut self.packed, u64::from(run.new_at.wrapping_sub(new_at)));
-        put_varint(&mut self.packed, ((old << 1) ^ (old >> 63)) as u64);
+        put_varint(&mut self.packed, fold(old));
         put_varint(&mut self.packed, u64::from(run.len) << 1 | u64::from(run.same));
         self.before = run;
         self.count += 1;
@@ -104,7 +104,7 @@ impl TextBody {
             let new = packed.varint().ok()? as u32;
             let old = packed.varint().ok()?;
             let len = packed.varint().ok()?;
-            let old = (old >> 1) as i64 ^ -((old & 1) as i64);
+            let old = unfold(old);
             before = Run {
                 new_at: new_at.wrapping_add(new),
                 old_at: (i64::from(old_at) + old) as u32,

@@ -3,30 +3,8 @@
 //! Every instruction is a little-endian word. The patterns are those of the Arm ARM, section C4.1 ("A64
 //! instruction set encoding"): data processing with an immediate, branches, loads and stores.
 
-use super::super::{Field, FieldKind, Flow, Insn, Shape};
+use super::super::{FieldKind, Flow};
 use super::{ADR_PAGE21, ADR21, BRANCH14, BRANCH19, BRANCH26, LIT19, LO12};
-
-/// Decodes one instruction. Whole words are always known: unallocated ones have no field.
-#[inline]
-pub fn decode(bytes: &[u8]) -> Insn {
-    let Some(word) = word_of(bytes) else {
-        return Insn::raw(bytes.len().min(4) as u8);
-    };
-    let field = kind_of(word).map(|kind| Field { kind, at: 0 });
-    let shape = Shape {
-        field,
-        flow: flow_of(word),
-        known: true,
-        ..Shape::raw(4)
-    };
-    shape.pack()
-}
-
-/// The first four bytes as a word.
-#[inline]
-pub fn word_of(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|b| u32::from_le_bytes(*b))
-}
 
 /// The reference field that a word holds, by its top byte first.
 #[inline]
@@ -60,7 +38,7 @@ pub fn base_of(word: u32) -> u8 {
 
 /// Where control goes.
 #[inline]
-fn flow_of(word: u32) -> Flow {
+pub fn flow_of(word: u32) -> Flow {
     match word >> 24 {
         0x14..=0x17 => Flow::Jump,
         0x94..=0x97 => Flow::Call,
@@ -81,8 +59,12 @@ fn flow_of(word: u32) -> Flow {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Machine;
+    use super::super::super::{Insn, Machine};
     use super::*;
+
+    fn decode(bytes: &[u8]) -> Insn {
+        Machine::AArch64.decode(bytes)
+    }
 
     /// Words with their assembly, field, flow, and the target when they stand at 0x40_0000.
     const VECTORS: &[(u32, &str, Option<FieldKind>, Flow, u64)] = &[

@@ -9,10 +9,10 @@ mod role;
 
 pub use pages::{LowPart, Pages};
 
-use super::bits::put;
+use super::bits::{put, word_of};
 use super::set::{InstructionSet, Use, fits};
-use super::{Field, FieldKind, Insn};
-use decode::{base_of, word_of};
+use super::{Field, FieldKind, Insn, words};
+use decode::base_of;
 
 /// `b` and `bl`: 26 bits, in words.
 pub const BRANCH26: FieldKind = FieldKind::new(3);
@@ -53,7 +53,7 @@ impl InstructionSet for AArch64 {
 
     #[inline(always)]
     fn decode(bytes: &[u8]) -> Insn {
-        decode::decode(bytes)
+        words::decode(bytes, decode::kind_of, decode::flow_of)
     }
 
     #[inline]
@@ -70,11 +70,6 @@ impl InstructionSet for AArch64 {
             },
             _ => Use::BRANCH,
         }
-    }
-
-    #[inline]
-    fn address(value: u64) -> u64 {
-        value
     }
 
     #[inline]
@@ -98,29 +93,6 @@ impl InstructionSet for AArch64 {
             return 0;
         }
         field::word_mask(field.kind).to_le_bytes()[at]
-    }
-
-    /// Words are told highest byte first: the opcode, then the fields in the order in which they lie.
-    #[inline]
-    fn place(n: usize, room: usize) -> usize {
-        if room >= 4 && n < 4 { 3 - n } else { n }
-    }
-
-    /// What is left behind the last word.
-    #[inline]
-    fn stray(room: usize) -> usize {
-        if room < 4 { room } else { 0 }
-    }
-
-    /// The bytes of a word, highest first.
-    #[inline]
-    fn part(_: &Insn, n: usize) -> u32 {
-        n as u32 & 3
-    }
-
-    #[inline]
-    fn counterpart(other: &[u8], _: &Insn, _: u32, at: usize, _: &Insn) -> Option<u8> {
-        other.get(at).copied()
     }
 
     #[inline]

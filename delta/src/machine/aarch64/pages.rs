@@ -14,7 +14,8 @@
 //! where a function does.
 
 use super::super::Machine;
-use super::decode::{base_of, kind_of, word_of};
+use super::super::bits::word_of;
+use super::decode::{base_of, kind_of};
 use super::{ADR_PAGE21, LO12};
 
 /// Registers as bits; bit 31, the zero register or the stack pointer, is never tracked.

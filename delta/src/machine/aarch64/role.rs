@@ -1,11 +1,12 @@
 //! What AArch64 instructions do to the frame, and what they look like without their operands.
 
 use super::super::NOP;
+use super::super::bits::word_of;
 use crate::hashing::hash;
 
 /// As [`super::InstructionSet::role`].
 pub fn role(bytes: &[u8]) -> u8 {
-    let Some(word) = bytes.first_chunk().map(|b| u32::from_le_bytes(*b)) else {
+    let Some(word) = word_of(bytes) else {
         return 0;
     };
     let (to, from) = (word & 31, word >> 5 & 31);
@@ -33,13 +34,13 @@ pub fn role(bytes: &[u8]) -> u8 {
 
 /// As [`super::InstructionSet::head`].
 pub fn head(bytes: &[u8]) -> u32 {
-    let word = bytes.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+    let word = word_of(bytes).unwrap_or(0);
     let registers = word >> 25 & 7 == 5;
     hash(6, word & if registers { 0xffff_03ff } else { 0xffc0_03ff })
 }
 
 /// Hash of a word without its registers' and immediates' lower bits; 0 for less than a word.
 pub fn look(bytes: &[u8]) -> u32 {
-    let word = bytes.first_chunk().map(|b| u32::from_le_bytes(*b));
+    let word = word_of(bytes);
     word.map_or(0, |word| hash(6, word & 0xffc0_001f))
 }

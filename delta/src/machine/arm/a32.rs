@@ -1,19 +1,14 @@
 //! The ARM instruction set: words, each with a condition.
 
+use super::super::bits::word_of;
 use super::super::set::{InstructionSet, Use};
-use super::super::{Field, FieldKind, Flow, Insn, Shape};
+use super::super::{Field, FieldKind, Flow, Insn, words};
 use super::field;
 use super::{ADR8, BRANCH24, EXCHANGE25, KINDS, LIT8, LIT12, LIT44, RELATIVE, data, uses};
 use crate::hashing::hash;
 
 /// The ARM instruction set.
 pub struct Arm;
-
-/// The first four bytes as a word.
-#[inline]
-pub fn word_of(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|b| u32::from_le_bytes(*b))
-}
 
 /// The reference field that a word holds. The bits of the field itself do not count.
 fn kind_of(word: u32) -> Option<FieldKind> {
@@ -83,16 +78,7 @@ impl InstructionSet for Arm {
     /// Out of line, as the decoders of other machines share the place where it is called.
     #[inline(never)]
     fn decode(bytes: &[u8]) -> Insn {
-        let Some(word) = word_of(bytes) else {
-            return Insn::raw(bytes.len().min(4) as u8);
-        };
-        let shape = Shape {
-            field: kind_of(word).map(|kind| Field { kind, at: 0 }),
-            flow: flow_of(word),
-            known: true,
-            ..Shape::raw(4)
-        };
-        shape.pack()
+        words::decode(bytes, kind_of, flow_of)
     }
 
     fn data(class: u8) -> Option<Insn> {
@@ -117,23 +103,6 @@ impl InstructionSet for Arm {
 
     fn blank(kind: FieldKind, insn: &mut [u8], at: u8) {
         field::blank(kind, insn, at);
-    }
-
-    /// Words are told highest byte first: condition and opcode, then the registers.
-    fn place(n: usize, room: usize) -> usize {
-        if room >= 4 && n < 4 { 3 - n } else { n }
-    }
-
-    fn stray(room: usize) -> usize {
-        if room < 4 { room } else { 0 }
-    }
-
-    fn part(_: &Insn, n: usize) -> u32 {
-        n as u32 & 3
-    }
-
-    fn counterpart(other: &[u8], _: &Insn, _: u32, at: usize, _: &Insn) -> Option<u8> {
-        other.get(at).copied()
     }
 
     /// Condition, opcode and flags.
@@ -162,10 +131,6 @@ impl InstructionSet for Arm {
     }
 
     fn head(_: &Insn, bytes: &[u8]) -> u32 {
-        hash(6, word_of(bytes).unwrap_or(0) >> 20)
-    }
-
-    fn look(_: &Insn, bytes: &[u8]) -> u32 {
         hash(6, word_of(bytes).unwrap_or(0) >> 20)
     }
 }

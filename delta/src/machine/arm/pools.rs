@@ -13,8 +13,8 @@
 //! 4. `bl` and `blx` end what r0 to r3, r12 and r14 hold; `mov` of a register hands it on; any other instruction ends
 //!    what its first register held.
 
+use super::super::bits::word_of;
 use super::super::{Field, Insn};
-use super::a32::word_of;
 use super::thumb::code_of;
 use super::{ADDRESS, DISTANCE, class, data};
 

@@ -3,7 +3,7 @@
 //! Instructions are one or two little-endian halfwords; two are read here as one word with the first one high, as
 //! the manual prints them.
 
-use super::super::set::{InstructionSet, Use};
+use super::super::set::{InstructionSet, Use, counterpart_by_length, part_by_length};
 use super::super::{Field, FieldKind, Flow, Insn, Shape};
 use super::field;
 use super::{
@@ -146,16 +146,11 @@ impl InstructionSet for Thumb {
 
     /// Byte of a short, or of a long instruction.
     fn part(insn: &Insn, n: usize) -> u32 {
-        match (n, insn.len()) {
-            (0, _) => 0,
-            (n, 4) => 3 + (n as u32 & 3),
-            (n, _) => n as u32 & 3,
-        }
+        part_by_length(insn, n)
     }
 
     fn counterpart(other: &[u8], shape: &Insn, part: u32, at: usize, insn: &Insn) -> Option<u8> {
-        let alike = part == 0 || shape.len() == insn.len();
-        other.get(at).copied().filter(|_| alike)
+        counterpart_by_length(other, shape, part, at, insn)
     }
 
     /// The higher byte of a short instruction; most of the first halfword of a long one.
@@ -202,10 +197,6 @@ impl InstructionSet for Thumb {
     }
 
     fn head(insn: &Insn, bytes: &[u8]) -> u32 {
-        hash(7, Thumb::opcode(bytes, insn))
-    }
-
-    fn look(insn: &Insn, bytes: &[u8]) -> u32 {
         hash(7, Thumb::opcode(bytes, insn))
     }
 }

@@ -1,13 +1,7 @@
 //! Finds the flow and the reference field of one LoongArch instruction, each a little-endian word.
 
-use super::super::{Field, FieldKind, Flow, Insn, Shape};
+use super::super::{FieldKind, Flow};
 use super::{BRANCH16, BRANCH21, BRANCH26, CALL20, HIGH20, JUMP16, LOW12, NEAR20, PAGE20};
-
-/// The first four bytes as a word.
-#[inline]
-pub fn word_of(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|b| u32::from_le_bytes(*b))
-}
 
 /// The register that most instructions write, or store.
 #[inline]
@@ -19,20 +13,6 @@ pub fn result_of(word: u32) -> u32 {
 #[inline]
 pub fn base_of(word: u32) -> u32 {
     word >> 5 & 31
-}
-
-/// Decodes one instruction. Whole words are always known.
-pub fn decode(bytes: &[u8]) -> Insn {
-    let Some(word) = word_of(bytes) else {
-        return Insn::raw(bytes.len().min(4) as u8);
-    };
-    let shape = Shape {
-        field: kind_of(word).map(|kind| Field { kind, at: 0 }),
-        flow: flow_of(word),
-        known: true,
-        ..Shape::raw(4)
-    };
-    shape.pack()
 }
 
 /// The reference field that a word may have.

@@ -14,7 +14,7 @@ pub use pairs::Pairs;
 
 use super::bits::put;
 use super::set::{InstructionSet, Use, fits};
-use super::{Field, FieldKind, Insn};
+use super::{Field, FieldKind, Insn, words};
 
 /// `b` and `bl`: 26 bits, in words.
 pub const BRANCH26: FieldKind = FieldKind::new(0);
@@ -56,7 +56,7 @@ impl InstructionSet for Loong {
     /// Out of line, as the decoders of other machines share the place where it is called.
     #[inline(never)]
     fn decode(bytes: &[u8]) -> Insn {
-        decode::decode(bytes)
+        words::decode(bytes, decode::kind_of, decode::flow_of)
     }
 
     fn uses(kind: FieldKind) -> Use {
@@ -68,10 +68,6 @@ impl InstructionSet for Loong {
             NEAR20 => Use::DATA,
             _ => Use::BRANCH,
         }
-    }
-
-    fn address(value: u64) -> u64 {
-        value
     }
 
     fn read(kind: FieldKind, insn: &[u8], at: u8, _: u8, address: u64) -> u64 {
@@ -91,18 +87,6 @@ impl InstructionSet for Loong {
         if room >= 4 && n < 4 { (n + 3) & 3 } else { n }
     }
 
-    fn stray(room: usize) -> usize {
-        if room < 4 { room } else { 0 }
-    }
-
-    fn part(_: &Insn, n: usize) -> u32 {
-        n as u32 & 3
-    }
-
-    fn counterpart(other: &[u8], _: &Insn, _: u32, at: usize, _: &Insn) -> Option<u8> {
-        other.get(at).copied()
-    }
-
     fn opcode(masked: &[u8], _: &Insn) -> u32 {
         role::opcode(masked)
     }
@@ -120,10 +104,6 @@ impl InstructionSet for Loong {
     }
 
     fn head(_: &Insn, bytes: &[u8]) -> u32 {
-        role::head(bytes)
-    }
-
-    fn look(_: &Insn, bytes: &[u8]) -> u32 {
         role::head(bytes)
     }
 }

@@ -10,16 +10,16 @@
 //!    as listed in [`written`].
 //!
 //! Jumps clear nothing. The target of a higher part is that of the first reference through its register among the
-//! next [`AHEAD`] instructions, none of which writes the register, jumps for good, or calls.
+//! next few instructions, none of which writes the register, jumps for good, or calls.
 
 use super::super::Flow;
 use super::super::bases::{Bases, Registers};
-use super::decode::{base_of, flow_of, kind_of, result_of, word_of};
+use super::super::bits::word_of;
+use super::super::words::low_part as low_part_of;
+use super::decode::{base_of, flow_of, kind_of, result_of};
 use super::field::{origin, value};
 use super::{CALL20, HIGH20, PAGE20, is_low};
 
-/// Instructions behind a higher part that are looked at for the other.
-const AHEAD: usize = 6;
 /// ra, a0 to a7, t0 to t8.
 const CALL: Registers = 0x001f_fff2;
 
@@ -55,20 +55,13 @@ pub fn low_part(high: u32, rest: &[u8]) -> i64 {
     if register == 0 {
         return 0;
     }
-    for bytes in rest.chunks_exact(4).take(AHEAD) {
-        let Some(word) = word_of(bytes) else { break };
-        let kind = kind_of(word).filter(|&kind| is_low(kind));
-        if let Some(kind) = kind
-            && base_of(word) == register
-        {
-            return value(kind, word);
-        }
-        let goes_on = matches!(flow_of(word), Flow::Next | Flow::CondJump);
-        if written(word) >> register & 1 == 1 || !goes_on {
-            break;
-        }
-    }
-    0
+    let completes = |word| {
+        let kind = kind_of(word).filter(|&kind| is_low(kind) && base_of(word) == register)?;
+        Some(value(kind, word))
+    };
+    low_part_of(rest, completes, flow_of, |word| {
+        written(word) >> register & 1 == 1
+    })
 }
 
 /// The registers that an instruction may write; generous for those of floating-point numbers.

@@ -10,17 +10,17 @@
 //! 3. Register 28 keeps its base whatever else writes it: code saves it and loads it again. Of others, calls end what
 //!    1 to 15, 24, 25 and 31 hold, and any other instruction what it may write, as listed in [`written`].
 //!
-//! The target of a `lui` is that of the first reference through its register among the next [`AHEAD`] instructions,
+//! The target of a `lui` is that of the first reference through its register among the next few instructions,
 //! none of which writes the register (28 aside), jumps for good, or calls.
 
 use super::super::bases::{Bases, Registers};
+use super::super::bits::word_of;
+use super::super::words::low_part as low_part_of;
 use super::super::{Flow, Insn};
-use super::decode::{base_of, flow_of, kind_of, result_of, word_of};
+use super::decode::{base_of, flow_of, kind_of, result_of};
 use super::field::value;
 use super::{HIGH16, LOW16};
 
-/// Instructions behind a `lui` that are looked at for the other half.
-const AHEAD: usize = 6;
 /// The global pointer.
 const GLOBAL: u32 = 28;
 /// at, v0, v1, a0 to a7, t0 to t3, t8, t9, ra.
@@ -77,18 +77,12 @@ pub fn low_part(high: u32, rest: &[u8]) -> i64 {
     if register == 0 {
         return 0;
     }
-    for bytes in rest.chunks_exact(4).take(AHEAD) {
-        let Some(word) = word_of(bytes) else { break };
-        if kind_of(word) == Some(LOW16) && base_of(word) == register {
-            return value(LOW16, word);
-        }
-        let goes_on = matches!(flow_of(word), Flow::Next | Flow::CondJump);
-        let ended = written(word) >> register & 1 == 1 && register != GLOBAL;
-        if ended || !goes_on {
-            break;
-        }
-    }
-    0
+    let completes = |word| {
+        let is_low = kind_of(word) == Some(LOW16) && base_of(word) == register;
+        is_low.then(|| value(LOW16, word))
+    };
+    let ends = |word| written(word) >> register & 1 == 1 && register != GLOBAL;
+    low_part_of(rest, completes, flow_of, ends)
 }
 
 /// The registers that an instruction may write.

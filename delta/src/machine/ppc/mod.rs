@@ -14,9 +14,9 @@ mod toc;
 
 pub use toc::Toc;
 
-use super::bits::put;
+use super::bits::{put, word_of};
 use super::set::{InstructionSet, Use, fits};
-use super::{Field, FieldKind, Insn};
+use super::{Field, FieldKind, Insn, words};
 
 /// `b` and `bl`: 24 bits, in words.
 pub const BRANCH24: FieldKind = FieldKind::new(0);
@@ -52,7 +52,7 @@ impl InstructionSet for Ppc64 {
     /// Out of line, as the decoders of other machines share the place where it is called.
     #[inline(never)]
     fn decode(bytes: &[u8]) -> Insn {
-        decode::decode(bytes)
+        words::decode(bytes, decode::kind_of, decode::flow_of)
     }
 
     fn uses(kind: FieldKind) -> Use {
@@ -63,10 +63,6 @@ impl InstructionSet for Ppc64 {
                 ..Use::DATA
             },
         }
-    }
-
-    fn address(value: u64) -> u64 {
-        value
     }
 
     fn read(kind: FieldKind, insn: &[u8], at: u8, _: u8, address: u64) -> u64 {
@@ -81,33 +77,16 @@ impl InstructionSet for Ppc64 {
         put(insn, at, field::mask(kind), 0);
     }
 
-    /// Highest byte first: opcode and registers stand before constants.
-    fn place(n: usize, room: usize) -> usize {
-        if room >= 4 && n < 4 { 3 - n } else { n }
-    }
-
-    fn stray(room: usize) -> usize {
-        if room < 4 { room } else { 0 }
-    }
-
-    fn part(_: &Insn, n: usize) -> u32 {
-        n as u32 & 3
-    }
-
-    fn counterpart(other: &[u8], _: &Insn, _: u32, at: usize, _: &Insn) -> Option<u8> {
-        other.get(at).copied()
-    }
-
     fn opcode(masked: &[u8], _: &Insn) -> u32 {
         role::opcode(masked)
     }
 
     fn written(masked: &[u8], _: &Insn) -> u32 {
-        decode::word_of(masked).map_or(0, |word| 1 + decode::result_of(word))
+        word_of(masked).map_or(0, |word| 1 + decode::result_of(word))
     }
 
     fn site(bytes: &[u8], _: Field) -> u32 {
-        decode::word_of(bytes).map_or(0, |word| word >> 26)
+        word_of(bytes).map_or(0, |word| word >> 26)
     }
 
     fn role(_: &Insn, bytes: &[u8]) -> u8 {
@@ -115,10 +94,6 @@ impl InstructionSet for Ppc64 {
     }
 
     fn head(_: &Insn, bytes: &[u8]) -> u32 {
-        role::head(bytes)
-    }
-
-    fn look(_: &Insn, bytes: &[u8]) -> u32 {
         role::head(bytes)
     }
 }

@@ -1,7 +1,8 @@
 //! What PowerPC instructions do to the frame, and what they look like without their operands.
 
 use super::super::NOP;
-use super::decode::{base_of, result_of, word_of};
+use super::super::bits::word_of;
+use super::decode::{base_of, result_of};
 use crate::hashing::hash;
 
 const STACK_POINTER: u32 = 1;

@@ -10,17 +10,17 @@
 //!    and 3 to 12 hold, and any other instruction what it may write, as listed in [`written`].
 //! 4. Any other load or store through a base is a reference.
 //!
-//! The target of an `addis` is that of the first reference through its result among the next [`AHEAD`] instructions,
+//! The target of an `addis` is that of the first reference through its result among the next few instructions,
 //! none of which writes the register, jumps for good, or calls.
 
 use super::super::bases::{Bases, Registers};
+use super::super::bits::word_of;
+use super::super::words::low_part as low_part_of;
 use super::super::{Flow, Insn};
-use super::decode::{base_of, flow_of, kind_of, result_of, word_of};
+use super::decode::{base_of, flow_of, kind_of, result_of};
 use super::field::value;
 use super::{HIGH16, LOW16, is_counted};
 
-/// Instructions behind an `addis` that are looked at for the other half.
-const AHEAD: usize = 6;
 /// The table of contents.
 const TOC: u32 = 2;
 /// The address of the function, where it begins.
@@ -84,20 +84,13 @@ impl Toc {
 /// What the other half adds to an `addis`, by what stands behind it; 0 where none is found.
 pub fn low_part(high: u32, rest: &[u8]) -> i64 {
     let register = result_of(high);
-    for bytes in rest.chunks_exact(4).take(AHEAD) {
-        let Some(word) = word_of(bytes) else { break };
-        let kind = kind_of(word).filter(|&kind| is_counted(kind) && kind != HIGH16);
-        if let Some(kind) = kind
-            && base_of(word) == register
-        {
-            return value(kind, word);
-        }
-        let goes_on = matches!(flow_of(word), Flow::Next | Flow::CondJump);
-        if written(word) >> register & 1 == 1 || !goes_on {
-            break;
-        }
-    }
-    0
+    let completes = |word| {
+        let kind = kind_of(word).filter(|&kind| is_counted(kind) && kind != HIGH16)?;
+        (base_of(word) == register).then(|| value(kind, word))
+    };
+    low_part_of(rest, completes, flow_of, |word| {
+        written(word) >> register & 1 == 1
+    })
 }
 
 /// The registers that an instruction may write; generous for the rarer ones.

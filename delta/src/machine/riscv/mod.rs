@@ -16,7 +16,7 @@ mod role;
 
 pub use pairs::Pairs;
 
-use super::set::{InstructionSet, Use, fits};
+use super::set::{InstructionSet, Use, counterpart_by_length, fits, part_by_length};
 use super::{Field, FieldKind, Insn};
 use decode::code_of;
 
@@ -69,10 +69,6 @@ impl InstructionSet for RiscV {
         }
     }
 
-    fn address(value: u64) -> u64 {
-        value
-    }
-
     fn read(kind: FieldKind, insn: &[u8], at: u8, _: u8, address: u64) -> u64 {
         field::read(kind, insn, at, address)
     }
@@ -90,22 +86,13 @@ impl InstructionSet for RiscV {
         n
     }
 
-    fn stray(room: usize) -> usize {
-        if room < 4 { room } else { 0 }
-    }
-
     /// Byte of a short, or of a long instruction.
     fn part(insn: &Insn, n: usize) -> u32 {
-        match (n, insn.len()) {
-            (0, _) => 0,
-            (n, 4) => 3 + (n as u32 & 3),
-            (n, _) => n as u32 & 3,
-        }
+        part_by_length(insn, n)
     }
 
     fn counterpart(other: &[u8], shape: &Insn, part: u32, at: usize, insn: &Insn) -> Option<u8> {
-        let alike = part == 0 || shape.len() == insn.len();
-        other.get(at).copied().filter(|_| alike)
+        counterpart_by_length(other, shape, part, at, insn)
     }
 
     /// Opcode and function, by length.
@@ -134,10 +121,6 @@ impl InstructionSet for RiscV {
     }
 
     fn head(_: &Insn, bytes: &[u8]) -> u32 {
-        role::head(bytes)
-    }
-
-    fn look(_: &Insn, bytes: &[u8]) -> u32 {
         role::head(bytes)
     }
 }

@@ -4,6 +4,7 @@ use super::builder::Frame;
 use super::names::Names;
 use super::reader::{GoTable, NONE};
 use crate::code::{Symbols, hash, symbols};
+use crate::cursor::{fold, unfold};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
 
@@ -197,18 +198,13 @@ pub fn code_frame<S: Symbols>(
             cursor = cursor.saturating_add(skip.min(1 << 24) as usize);
         } else {
             let true_index = is(index).and_then(|w| order.binary_search(&w).ok());
-            let away = true_index.map_or(0, |i| {
-                let d = i as i64 - last;
-                1 + (d << 1 ^ d >> 63) as u64
-            });
-            let away = m.value(s, away);
-            let word = if away == 0 {
-                NONE
-            } else {
-                let d = ((away - 1) >> 1) as i64 ^ -(((away - 1) & 1) as i64);
-                last = last.saturating_add(d);
+            let away = true_index.map_or(0, |i| 1 + fold(i as i64 - last));
+            let word = if let Some(folded) = m.value(s, away).checked_sub(1) {
+                last = last.saturating_add(unfold(folded));
                 let i = usize::try_from(last).ok().filter(|&i| i < order.len());
                 order[i.ok_or(Error::DamagedPatch("Go's file lists make no sense"))?]
+            } else {
+                NONE
             };
             frame.units.push(word);
             if way == REPLACE {

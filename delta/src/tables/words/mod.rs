@@ -95,10 +95,9 @@ impl<'w> Sides<'w> {
         project: impl Fn(u32) -> u32,
     ) -> [Option<Candidate>; 3] {
         Form::ALL.map(|form| {
-            let (size, was) = (self.old.size(form), read(bytes, self.old.size(form))?);
+            let was = read(bytes, self.old.size(form))?;
             let old_target = self.old.target(form, was, places.0)?;
             let word = self.new.word(form, project(old_target), places.1)?;
-            debug_assert_eq!(size, self.new.size(form));
             Some(Candidate {
                 old_target,
                 word,
@@ -142,6 +141,12 @@ impl Stretch {
         })
     }
 
+    /// Reads its old bytes.
+    fn read(&self, world: &World, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.resize(self.len as usize, 0);
+        world.old.file.read(u64::from(self.old_at), bytes)
+    }
+
     fn places(&self, at: usize) -> (Option<u32>, Option<u32>) {
         let behind = |place: Option<u32>| place.map(|p| p.wrapping_add(at as u32));
         (behind(self.places.0), behind(self.places.1))
@@ -174,8 +179,7 @@ pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result
         world
             .account
             .fits(u64::from(stretch.len) + made.known.memory() - held)?;
-        bytes.resize(stretch.len as usize, 0);
-        world.old.file.read(u64::from(stretch.old_at), &mut bytes)?;
+        stretch.read(world, &mut bytes)?;
         pass.stretch(s, world, &stretch, &bytes, made)?;
     }
     Ok(())
@@ -196,13 +200,7 @@ impl Pass<'_> {
     fn pays(&self, world: &World, truth: &[u8]) -> bool {
         let (mut asked, mut right, mut bytes) = (0u64, 0u64, Vec::new());
         for stretch in world.covers.iter().filter_map(|c| Stretch::of(world, c)) {
-            bytes.resize(stretch.len as usize, 0);
-            if world
-                .old
-                .file
-                .read(u64::from(stretch.old_at), &mut bytes)
-                .is_err()
-            {
+            if stretch.read(world, &mut bytes).is_err() {
                 return false;
             }
             for at in (0..bytes.len()).step_by(4) {

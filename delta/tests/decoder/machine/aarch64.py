@@ -3,7 +3,7 @@
 The patterns are those of the Arm ARM, section C4.1; they and the rules of the pairing are in FORMAT.md."""
 
 from machine.insn import BRANCH, CALL, COND_JUMP, DATA, JUMP, NEXT, NOP, RETURN, TRAP
-from machine.insn import Field, Insn, Scanner, Use, signed, word
+from machine.insn import Field, Scanner, Use, Words, signed, without, word
 from models import M64, hash
 
 BRANCH26, BRANCH19, BRANCH14, LIT19, ADR21, ADR_PAGE21, LO12 = range(3, 10)
@@ -123,20 +123,12 @@ class Pages(Scanner):
             self.pages.pop(31, None)
         elif self.pages:
             ended = written(w)
-            self.pages = {register: page for register, page in self.pages.items() if not ended >> register & 1}
+            self.pages = without(self.pages, ended)
 
 
-class AArch64:
-    smallest, relative, pad, has_data, modes, window, has_context, lead_in = 4, 1027, 0xCC, False, False, 16, True, 16
-
-    def in_mode(self, other):
-        return self
-
-    def decode(self, code):
-        w = word(code)
-        if w is None:
-            return Insn(min(len(code), 4))
-        return Insn(4, kind_of(w), 0, flow_of(w), True)
+class AArch64(Words):
+    relative, pad, lead_in = 1027, 0xCC, 16
+    masks, kind_of, flow_of = MASKS, staticmethod(kind_of), staticmethod(flow_of)
 
     def scanner(self):
         return Pages(self)
@@ -145,9 +137,6 @@ class AArch64:
 
     def uses(self, kind):
         return {ADR21: DATA, LO12: Use(direct=False, data=True), ADR_PAGE21: Use(direct=False)}.get(kind, BRANCH)
-
-    def address(self, value):
-        return value
 
     def read(self, kind, code, at, size, origin):
         w = word(code)
@@ -182,25 +171,9 @@ class AArch64:
         w = w & ~MASKS[kind] | bits & MASKS[kind]
         code[at : at + 4] = w.to_bytes(4, "little")
 
-    def blank(self, field, code, at=0):
-        w = word(code, at) & ~MASKS[field.kind]
-        code[at : at + 4] = w.to_bytes(4, "little")
-
     def hidden_bits(self, field, at):
         # Told highest byte first, a word's base register is not known before its immediate.
         return 0 if field.kind == LO12 or at >= 4 else MASKS[field.kind] >> 8 * at & 0xFF
-
-    def place(self, n, room):
-        return 3 - n if room >= 4 and n < 4 else n
-
-    def stray(self, room):
-        return room if room < 4 else 0
-
-    def part(self, insn, n):
-        return n & 3
-
-    def counterpart(self, other, shape, part, at, insn):
-        return other[at] if at < len(other) else None
 
     def opcode(self, masked, insn):
         return masked[3] if len(masked) > 3 else 0

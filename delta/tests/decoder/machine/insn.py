@@ -74,3 +74,67 @@ def signed(value, bits):
     """The low bits of a value as a signed number."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> bits - 1 else value
+
+
+class Words:
+    """What sets have in common whose instructions are little-endian words, told highest byte first: the opcode and
+    registers stand before constants. `masks` says where the field of a kind lies."""
+
+    smallest, pad, has_data, modes, window, has_context, masks = 4, 0, False, False, 16, True, {}
+
+    def in_mode(self, other):
+        return self
+
+    def decode(self, code):
+        w = word(code)
+        return Insn(min(len(code), 4)) if w is None else Insn(4, self.kind_of(w), 0, self.flow_of(w), True)
+
+    def address(self, value):
+        return value
+
+    @staticmethod
+    def store(code, at, mask, value):
+        code[at : at + 4] = (word(code, at) & ~mask | value & mask).to_bytes(4, "little")
+
+    def blank(self, field, code, at=0):
+        self.store(code, at, self.masks[field.kind], 0)
+
+    def hidden_bits(self, field, at):
+        return self.masks[field.kind] >> 8 * at & 0xFF if at < 4 else 0
+
+    def place(self, n, room):
+        return 3 - n if room >= 4 and n < 4 else n
+
+    def stray(self, room):
+        return room if room < 4 else 0
+
+    def part(self, insn, n):
+        return n & 3
+
+    def counterpart(self, other, shape, part, at, insn):
+        return other[at] if at < len(other) else None
+
+    def look(self, insn, code):
+        return self.head(insn, code)
+
+
+# Instructions behind a higher part of an address that are looked at for the other.
+AHEAD = 6
+
+
+def low_part(rest, completes, flow_of, ends):
+    """What is added to a higher part by the first of the next few instructions that completes it; 0 where one before
+    that ends its register, jumps for good, or calls."""
+    for at in range(0, min(len(rest) // 4, AHEAD) * 4, 4):
+        w = word(rest, at)
+        low = completes(w)
+        if low is not None:
+            return low
+        if ends(w) or flow_of(w) not in (NEXT, COND_JUMP):
+            break
+    return 0
+
+
+def without(bases, ended):
+    """What registers still hold when those in a mask hold nothing any more."""
+    return {register: base for register, base in bases.items() if not ended >> register & 1}

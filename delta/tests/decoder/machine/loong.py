@@ -3,7 +3,9 @@
 The patterns are those of the LoongArch reference manual, volume 1; they and the rules of the pairing are in FORMAT.md."""
 
 from machine.insn import BRANCH, CALL, COND_JUMP, DATA, JUMP, NEXT, NOP, RETURN, TRAP
-from machine.insn import Field, Insn, Scanner, Use, signed, word
+from machine.insn import Field, Scanner, Use, Words
+from machine.insn import low_part as words_low_part
+from machine.insn import signed, without, word
 from models import M64, hash
 
 BRANCH26, BRANCH21, BRANCH16, NEAR20, PAGE20, HIGH20, CALL20, LOW12, JUMP16 = range(9)
@@ -16,7 +18,6 @@ BY_SIX = {0x14: BRANCH26, 0x15: BRANCH26, 0x10: BRANCH21, 0x11: BRANCH21, 0x12: 
 BY_SIX |= {top: BRANCH16 for top in range(0x16, 0x1C)}
 BY_SEVEN = {0x0C: NEAR20, 0x0D: PAGE20, 0x0E: HIGH20, 0x0F: CALL20}
 HIGHER, LOW = (PAGE20, HIGH20, CALL20), (LOW12, JUMP16)
-AHEAD = 6
 # ra, a0 to a7, t0 to t8.
 CALLED = 0x001FFFF2
 
@@ -79,14 +80,14 @@ def written(w):
 def low_part(high, rest):
     """What the other part adds, by what stands behind; 0 where none is found."""
     register = high & 31
-    for at in range(0, min(len(rest) // 4, AHEAD) * 4 if register else 0, 4):
-        w = word(rest, at)
+    if register == 0:
+        return 0
+
+    def completes(w):
         kind = kind_of(w)
-        if kind in LOW and base_of(w) == register:
-            return value_of(kind, w)
-        if written(w) >> register & 1 or flow_of(w) not in (NEXT, COND_JUMP):
-            break
-    return 0
+        return value_of(kind, w) if kind in LOW and base_of(w) == register else None
+
+    return words_low_part(rest, completes, flow_of, lambda w: written(w) >> register & 1)
 
 
 class Pairs(Scanner):
@@ -111,19 +112,13 @@ class Pairs(Scanner):
             self.bases[w & 31] = start(kind, address) + value_of(kind, w) & M64
         elif self.bases:
             ended = written(w)
-            self.bases = {register: base for register, base in self.bases.items() if not ended >> register & 1}
+            self.bases = without(self.bases, ended)
 
 
-class Loong:
+class Loong(Words):
     # The window holds what is looked at behind a higher part.
-    relative, pad, has_data, modes, window, has_context, lead_in = 3, 0, False, False, 32, True, 16
-
-    def in_mode(self, other):
-        return self
-
-    def decode(self, code):
-        w = word(code)
-        return Insn(min(len(code), 4)) if w is None else Insn(4, kind_of(w), 0, flow_of(w), True)
+    relative, window, lead_in = 3, 32, 16
+    masks, kind_of, flow_of = MASKS, staticmethod(kind_of), staticmethod(flow_of)
 
     def scanner(self):
         return Pairs(self)
@@ -134,9 +129,6 @@ class Loong:
         if kind in HIGHER or kind in LOW:
             return Use(direct=False, data=True)
         return DATA if kind == NEAR20 else BRANCH
-
-    def address(self, value):
-        return value
 
     def read(self, kind, code, at, size, origin):
         w = word(code, at)
@@ -158,27 +150,8 @@ class Loong:
         if signed(value, width) == value:
             self.store(code, at, MASKS[kind], place_of(kind, value))
 
-    @staticmethod
-    def store(code, at, mask, value):
-        code[at : at + 4] = (word(code, at) & ~mask | value & mask).to_bytes(4, "little")
-
-    def blank(self, field, code, at=0):
-        self.store(code, at, MASKS[field.kind], 0)
-
-    def hidden_bits(self, field, at):
-        return MASKS[field.kind] >> 8 * at & 0xFF if at < 4 else 0
-
     def place(self, n, room):
         return n + 3 & 3 if room >= 4 and n < 4 else n
-
-    def stray(self, room):
-        return room if room < 4 else 0
-
-    def part(self, insn, n):
-        return n & 3
-
-    def counterpart(self, other, shape, part, at, insn):
-        return other[at] if at < len(other) else None
 
     def opcode(self, masked, insn):
         _, b1, b2, b3 = ([*masked, 0, 0, 0, 0])[:4]
@@ -210,8 +183,6 @@ class Loong:
 
     def head(self, insn, code):
         return hash(hash(6, self.opcode(code, None)), code[0] & 31 if len(code) else 0)
-
-    look = head
 
 
 SET = Loong()

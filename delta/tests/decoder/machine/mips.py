@@ -2,7 +2,9 @@
 
 The opcodes are those of the MIPS64 manual, volume II-A, appendix A; they and the rules of the bases are in FORMAT.md."""
 
-from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, NOP, RETURN, TRAP, Field, Insn, Scanner, Use, signed, word
+from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, NOP, RETURN, TRAP, Field, Scanner, Use, Words
+from machine.insn import low_part as words_low_part
+from machine.insn import signed, without, word
 from models import M64, hash
 
 JUMP26, BRANCH16, HIGH16, LOW16 = range(4)
@@ -10,7 +12,7 @@ MASKS = {JUMP26: 0x03FFFFFF, BRANCH16: 0xFFFF, HIGH16: 0xFFFF, LOW16: 0xFFFF}
 KINDS = {2: JUMP26, 3: JUMP26, 15: HIGH16}
 KINDS |= {opcode: BRANCH16 for opcode in (4, 5, 6, 7, 20, 21, 22, 23)}
 KINDS |= {opcode: LOW16 for opcode in (9, 25, *range(32, 38), 39, 40, 41, 43, 49, 53, 55, 57, 61, 63)}
-AHEAD, GLOBAL = 6, 28
+GLOBAL = 28
 # at, v0, v1, a0 to a7, t0 to t3, t8, t9, ra.
 CALLED = 0x8300FFFE
 
@@ -74,14 +76,13 @@ def written(w):
 def low_part(high, rest):
     """What the other half adds to a `lui`, by what stands behind it; 0 where none is found."""
     register = result_of(high)
-    for at in range(0, min(len(rest) // 4, AHEAD) * 4 if register else 0, 4):
-        w = word(rest, at)
-        if kind_of(w) == LOW16 and base_of(w) == register:
-            return value_of(LOW16, w)
-        ended = written(w) >> register & 1 and register != GLOBAL
-        if ended or flow_of(w) not in (NEXT, COND_JUMP):
-            break
-    return 0
+    if register == 0:
+        return 0
+
+    def completes(w):
+        return value_of(LOW16, w) if kind_of(w) == LOW16 and base_of(w) == register else None
+
+    return words_low_part(rest, completes, flow_of, lambda w: written(w) >> register & 1 and register != GLOBAL)
 
 
 class Globals(Scanner):
@@ -116,19 +117,13 @@ class Globals(Scanner):
                 self.bases[to] = base + value_of(kind, w) & M64
             return
         ended = (CALLED if insn.flow == CALL else written(w)) & ~(1 << GLOBAL)
-        self.bases = {register: base for register, base in self.bases.items() if not ended >> register & 1}
+        self.bases = without(self.bases, ended)
 
 
-class Mips64:
+class Mips64(Words):
     # The window holds what is looked at behind a `lui`.
-    relative, pad, has_data, modes, window, has_context, lead_in = 3, 0, False, False, 32, True, 1 << 64
-
-    def in_mode(self, other):
-        return self
-
-    def decode(self, code):
-        w = word(code)
-        return Insn(min(len(code), 4)) if w is None else Insn(4, kind_of(w), 0, flow_of(w), True)
+    relative, window, lead_in = 3, 32, 1 << 64
+    masks, kind_of, flow_of = MASKS, staticmethod(kind_of), staticmethod(flow_of)
 
     def scanner(self):
         return Globals(self)
@@ -137,9 +132,6 @@ class Mips64:
 
     def uses(self, kind):
         return Use(direct=False, data=True) if kind in (HIGH16, LOW16) else BRANCH
-
-    def address(self, value):
-        return value
 
     def read(self, kind, code, at, size, origin):
         w = word(code, at)
@@ -162,28 +154,6 @@ class Mips64:
         fits = 0 <= away < 1 << 26 if kind == JUMP26 else signed(away, 16) == away
         if fits:
             self.store(code, at, MASKS[kind], away)
-
-    @staticmethod
-    def store(code, at, mask, value):
-        code[at : at + 4] = (word(code, at) & ~mask | value & mask).to_bytes(4, "little")
-
-    def blank(self, field, code, at=0):
-        self.store(code, at, MASKS[field.kind], 0)
-
-    def hidden_bits(self, field, at):
-        return MASKS[field.kind] >> 8 * at & 0xFF if at < 4 else 0
-
-    def place(self, n, room):
-        return 3 - n if room >= 4 and n < 4 else n
-
-    def stray(self, room):
-        return room if room < 4 else 0
-
-    def part(self, insn, n):
-        return n & 3
-
-    def counterpart(self, other, shape, part, at, insn):
-        return other[at] if at < len(other) else None
 
     def opcode(self, masked, insn):
         b0, _, b2, b3 = ([*masked, 0, 0, 0, 0])[:4]
@@ -213,8 +183,6 @@ class Mips64:
     def head(self, insn, code):
         w = word(code)
         return 0 if w is None else hash(6, w & (0xFC00F83F if w >> 26 in (0, 17, 28, 31) else 0xFC1F0000))
-
-    look = head
 
 
 SET = Mips64()

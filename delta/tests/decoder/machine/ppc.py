@@ -2,7 +2,9 @@
 
 The opcodes are those of the Power ISA 3.1, appendix F; they and the rules of the bases are in FORMAT.md."""
 
-from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, NOP, RETURN, TRAP, Field, Insn, Scanner, Use, signed, word
+from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, NOP, RETURN, TRAP, Field, Scanner, Use, Words
+from machine.insn import low_part as words_low_part
+from machine.insn import signed, without, word
 from models import M64, hash
 
 BRANCH24, BRANCH14, HIGH16, LOW16, LOW14, LOW12 = range(6)
@@ -11,7 +13,7 @@ KINDS = {18: BRANCH24, 16: BRANCH14, 15: HIGH16, 14: LOW16, 57: LOW14, 58: LOW14
 KINDS |= {opcode: LOW16 for opcode in range(32, 56)}
 COUNTED = (HIGH16, LOW16, LOW14, LOW12)
 EXTENDED = (4, 19, 31, 59, 60, 63)
-AHEAD, TOC, ENTRY = 6, 2, 12
+TOC, ENTRY = 2, 12
 # 0 and 3 to 12.
 CALLED = 0x1FF9
 
@@ -22,6 +24,10 @@ def result_of(w):
 
 def base_of(w):
     return w >> 16 & 31
+
+
+def kind_of(w):
+    return KINDS.get(w >> 26)
 
 
 def flow_of(w):
@@ -62,14 +68,12 @@ def written(w):
 def low_part(high, rest):
     """What the other half adds to an `addis`, by what stands behind it; 0 where none is found."""
     register = result_of(high)
-    for at in range(0, min(len(rest) // 4, AHEAD) * 4, 4):
-        w = word(rest[at : at + 4])
-        kind = KINDS.get(w >> 26)
-        if kind in (LOW16, LOW14, LOW12) and base_of(w) == register:
-            return value_of(kind, w)
-        if written(w) >> register & 1 or flow_of(w) not in (NEXT, COND_JUMP):
-            break
-    return 0
+
+    def completes(w):
+        kind = kind_of(w)
+        return value_of(kind, w) if kind in (LOW16, LOW14, LOW12) and base_of(w) == register else None
+
+    return words_low_part(rest, completes, flow_of, lambda w: written(w) >> register & 1)
 
 
 class Toc(Scanner):
@@ -99,7 +103,7 @@ class Toc(Scanner):
         if len(code) < 4:
             return
         w = word(code)
-        kind, to, base = KINDS.get(w >> 26), result_of(w), None
+        kind, to, base = kind_of(w), result_of(w), None
         if kind == HIGH16 or w >> 26 == 14 and to == TOC:
             base = self.base(w, address)
         if base is not None:
@@ -107,21 +111,13 @@ class Toc(Scanner):
             self.bases.pop(0, None)
             return
         ended = (CALLED if insn.flow == CALL else written(w)) & ~(1 << TOC)
-        self.bases = {register: base for register, base in self.bases.items() if not ended >> register & 1}
+        self.bases = without(self.bases, ended)
 
 
-class Ppc64:
+class Ppc64(Words):
     # The window holds what is looked at behind an `addis`.
-    relative, pad, has_data, modes, window, has_context, lead_in = 22, 0, False, False, 32, True, 1 << 64
-
-    def in_mode(self, other):
-        return self
-
-    def decode(self, code):
-        if len(code) < 4:
-            return Insn(len(code))
-        w = word(code)
-        return Insn(4, KINDS.get(w >> 26), 0, flow_of(w), True)
+    relative, window, lead_in = 22, 32, 1 << 64
+    masks, kind_of, flow_of = MASKS, staticmethod(kind_of), staticmethod(flow_of)
 
     def scanner(self):
         return Toc(self)
@@ -130,9 +126,6 @@ class Ppc64:
 
     def uses(self, kind):
         return Use(direct=False, data=True) if kind in COUNTED else BRANCH
-
-    def address(self, value):
-        return value
 
     def read(self, kind, code, at, size, origin):
         w = word(code[at:])
@@ -151,28 +144,6 @@ class Ppc64:
         width, unit = (26, 3) if kind == BRANCH24 else (16, 0xFFFF & ~mask)
         if value & unit == 0 and signed(value, width) == value:
             self.store(code, at, mask, value)
-
-    @staticmethod
-    def store(code, at, mask, value):
-        code[at : at + 4] = (word(code[at:]) & ~mask | value & mask).to_bytes(4, "little")
-
-    def blank(self, field, code, at=0):
-        self.store(code, at, MASKS[field.kind], 0)
-
-    def hidden_bits(self, field, at):
-        return MASKS[field.kind] >> 8 * at & 0xFF if at < 4 else 0
-
-    def place(self, n, room):
-        return 3 - n if room >= 4 and n < 4 else n
-
-    def stray(self, room):
-        return room if room < 4 else 0
-
-    def part(self, insn, n):
-        return n & 3
-
-    def counterpart(self, other, shape, part, at, insn):
-        return other[at] if at < len(other) else None
 
     def opcode(self, masked, insn):
         b0, b1, _, b3 = ([*masked, 0, 0, 0, 0])[:4]
@@ -211,8 +182,6 @@ class Ppc64:
             return 0
         w = word(code)
         return hash(6, w & (0xFFE007FF if w >> 26 in EXTENDED else 0xFFE00000))
-
-    look = head
 
 
 SET = Ppc64()

@@ -3,7 +3,8 @@
 The patterns are those of the RISC-V manual, volume I, chapters 2, 16 and 24; they and the rules of the pairing are in
 FORMAT.md."""
 
-from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, NOP, RETURN, TRAP, Field, Insn, Scanner, Use, signed
+from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, NOP, RETURN, TRAP
+from machine.insn import AHEAD, Field, Insn, Scanner, Use, Words, signed, without
 from models import M64, hash
 
 JUMP20, BRANCH12, JUMP11, BRANCH8, HIGH20, LOW12, STORE12 = range(7)
@@ -19,7 +20,6 @@ RUNS = {
 }
 WIDTHS = {JUMP20: 21, BRANCH12: 13, JUMP11: 12, BRANCH8: 9, HIGH20: 32, LOW12: 12, STORE12: 12}
 SHORT, LOW, LINKS = (JUMP11, BRANCH8), (LOW12, STORE12), (1, 5)
-AHEAD = 6
 # ra, t0 to t2, a0 to a7, t3 to t6.
 CALLED = 0xF003FCE2
 
@@ -149,15 +149,12 @@ class Pairs(Scanner):
             self.bases.pop(0, None)
         elif self.bases:
             ended = written(c, size)
-            self.bases = {register: base for register, base in self.bases.items() if not ended >> register & 1}
+            self.bases = without(self.bases, ended)
 
 
-class RiscV:
+class RiscV(Words):
     # The window holds what is looked at behind an `auipc`.
-    smallest, relative, pad, has_data, modes, window, has_context, lead_in = 2, 3, 0, False, False, 32, True, 16
-
-    def in_mode(self, other):
-        return self
+    smallest, relative, window, lead_in = 2, 3, 32, 16
 
     def decode(self, code):
         found = code_of(code)
@@ -172,9 +169,6 @@ class RiscV:
 
     def uses(self, kind):
         return Use(direct=False, data=True) if kind in (HIGH20, LOW12, STORE12) else BRANCH
-
-    def address(self, value):
-        return value
 
     def read(self, kind, code, at, size, origin):
         c = int.from_bytes(code[at : at + (2 if kind in SHORT else 4)], "little")
@@ -212,9 +206,6 @@ class RiscV:
 
     def place(self, n, room):
         return n
-
-    def stray(self, room):
-        return room if room < 4 else 0
 
     def part(self, insn, n):
         if n == 0:
@@ -267,8 +258,6 @@ class RiscV:
             return 0
         c, size = found
         return hash(6, c & 0x7FFF) if size == 4 else hash(7, c & 0xEF83)
-
-    look = head
 
 
 SET = RiscV()
