@@ -120,6 +120,16 @@ mod tests {
         put("new/text", b"three!");
         put("old/lib/6.1.0-1/a.ko", b"four");
         put("new/lib/6.1.0-2/a.ko", b"four!!");
+        // Of names that differ in digits alone the same one counts, then the one in the most similar place.
+        put("old/lib/6.1.0-1/cp85.ko", b"eight five");
+        put("old/lib/6.1.0-1/cp5.ko", b"five");
+        put("new/lib/6.1.0-2/cp5.ko", b"was five..");
+        put("new/lib/6.1.0-2/cp85.ko", b"not 5");
+        put("old/a/x/y/1.so", b"place");
+        put("old/a/z/y/1.so", b"place 2");
+        put("old/a/z/w/1.so", b"no 3");
+        put("new/b/z/y/2.so", b"at place");
+        put("new/b/z/w/1.so", b"1");
         put("new/fresh", b"nothing like it");
         let trees = read(&folder.path().join("old"), &folder.path().join("new")).unwrap();
         let found: Vec<_> = trees
@@ -143,8 +153,12 @@ mod tests {
             found,
             [
                 ("fresh", None),
+                ("lib/6.1.0-2/cp5.ko", base("old/lib/6.1.0-1/cp5.ko")),
+                ("b/z/y/2.so", base("old/a/z/y/1.so")),
                 ("lib/6.1.0-2/a.ko", base("old/lib/6.1.0-1/a.ko")),
                 ("text", base("old/text")),
+                ("lib/6.1.0-2/cp85.ko", base("old/lib/6.1.0-1/cp85.ko")),
+                ("b/z/w/1.so", base("old/a/z/w/1.so")),
             ]
         );
     }

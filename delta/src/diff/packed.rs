@@ -99,34 +99,48 @@ struct Group {
     bodies: Vec<Body>,
 }
 
+/// Times that telling a group begins anew without a file that defeated a model.
+const AGAIN: usize = 8;
+
 /// Tells the ELF files of two insides together; none where there are no two of them.
 fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Result<Group> {
     let small = |(leaf, base): &&Pair| leaf.len().max(base.len()) <= MEMBER;
-    let small = || pairs.iter().filter(small);
-    let mut group = Group::default();
-    if small().count() < 2 {
-        return Ok(group);
-    }
-    let account = Budget::unlimited(job.progress);
-    let mut io = Io {
-        streams: super::writers(job.options.profile, 1)?,
-        account: &account,
-    };
-    account.keep(true);
-    for &(leaf, base) in small() {
-        job.go_on(Stage::Match)?;
-        let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
-        match Job::new(old, new, job.options, job.progress).image(&mut io)? {
-            Told::Image => group.members.push(leaf.start),
-            Told::Nothing => {}
-            Told::Half => return Ok(Group::default()),
+    let mut all: Vec<Pair> = pairs.iter().filter(small).copied().collect();
+    for _ in 0..AGAIN {
+        if all.len() < 2 {
+            break;
         }
+        let account = Budget::unlimited(job.progress);
+        let mut io = Io {
+            streams: super::writers(job.options.profile, 1)?,
+            account: &account,
+        };
+        account.keep(true);
+        let (mut members, mut defeated) = (Vec::new(), None);
+        for (number, &(leaf, base)) in all.iter().enumerate() {
+            job.go_on(Stage::Match)?;
+            let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
+            match Job::new(old, new, job.options, job.progress).image(&mut io)? {
+                Told::Image => members.push(leaf.start),
+                Told::Nothing => {}
+                // The streams hold half of it.
+                Told::Half => defeated = Some(number),
+            }
+            if defeated.is_some() {
+                break;
+            }
+        }
+        if let Some(number) = defeated {
+            all.remove(number);
+            continue;
+        }
+        if members.len() < 2 {
+            break;
+        }
+        let (_, bodies) = super::finish(&job.header, Method::Packed, io.streams)?;
+        return Ok(Group { members, bodies });
     }
-    if group.members.len() < 2 {
-        return Ok(Group::default());
-    }
-    let (_, bodies) = super::finish(&job.header, Method::Packed, io.streams)?;
-    Ok(Group { bodies, ..group })
+    Ok(Group::default())
 }
 
 /// The new inside in terms of the old one: ELF files that have a base and are told as such stand out, everything else

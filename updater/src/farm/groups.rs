@@ -80,7 +80,7 @@ impl Maker<'_> {
         if pairs.len() < 2 {
             return Ok((None, 0));
         }
-        let (bases, [old, new]) = self.contents(&pairs, limits::GROUP)?;
+        let (bases, [old, new]) = self.contents(&pairs, limits::GROUP, true)?;
         let patch = self.bundled_patch(&old, &new, alone)?;
         let patch = patch.map(|(bytes, cost)| Together { bases, bytes, cost });
         let holds = patch.as_ref().map_or(0, |p| p.bytes.len() as u64);

@@ -4,6 +4,7 @@ use super::blobs;
 use super::steps::Tools;
 use crate::manifest::{Content, Entry, Manifest};
 use crate::{Digest, Result};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Write};
 
@@ -25,8 +26,8 @@ const MOST_SKETCHED: usize = 1 << 14;
 /// Old files that are remembered for a feature.
 const MOST_HOLDERS: usize = 64;
 
-/// Pairs every content that `old` lacks with a base: the same path, else a name that differs only in digits,
-/// else the most similar content.
+/// Pairs every content that `old` lacks with a base: the same path, else one that differs only in digits, else such a
+/// name elsewhere, else the most similar content.
 pub fn pairs(old: &Manifest, new: &Manifest, tools: Tools) -> Result<Vec<Pair>> {
     let mut pairs = by_name(old, new);
     if pairs
@@ -43,8 +44,10 @@ pub fn by_name(old: &Manifest, new: &Manifest) -> Vec<Pair> {
     let known: HashSet<Digest> = old.files().map(|(_, c)| c.digest).collect();
     let mut done: HashSet<Digest> = HashSet::new();
     let mut by_name: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    let mut by_path: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
     for (i, e) in old.entries.iter().enumerate().filter(|(_, e)| base(e)) {
-        by_name.entry(plain_name(&e.path)).or_default().push(i);
+        by_name.entry(plain(name(&e.path))).or_default().push(i);
+        by_path.entry(plain(&e.path)).or_default().push(i);
     }
     let mut pairs = Vec::new();
     for (to, entry) in new.entries.iter().enumerate() {
@@ -55,12 +58,12 @@ pub fn by_name(old: &Manifest, new: &Manifest) -> Vec<Pair> {
         let same = old.entries.binary_search_by(|e| e.path.cmp(&entry.path)).ok();
         let same = same.filter(|&i| base(&old.entries[i]));
         let near = || {
-            let candidates = by_name.get(&plain_name(&entry.path))?;
-            let size = |i: &usize| old.entries[*i].content().map_or(0, |c| c.size);
+            let paths = by_path.get(&plain(&entry.path));
+            let candidates = paths.or_else(|| by_name.get(&plain(name(&entry.path))))?;
             candidates
                 .iter()
                 .copied()
-                .min_by_key(|i| size(i).abs_diff(content.size))
+                .min_by_key(|&i| unlike(&old.entries[i], entry))
         };
         pairs.push(Pair {
             from: same.or_else(near),
@@ -80,9 +83,24 @@ fn sketched(entry: &Entry) -> bool {
         .is_some_and(|c| (2048..=MAX_SKETCHED).contains(&c.size))
 }
 
-/// The last component with runs of digits made one `#`: `libx.so.1.23` and `libx.so.1.24` agree.
-fn plain_name(path: &[u8]) -> Vec<u8> {
-    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+/// How little an older file that differs in digits resembles a newer one: by its name, by how few of the components
+/// before that agree, by its size.
+fn unlike(old: &Entry, new: &Entry) -> (bool, Reverse<usize>, u64) {
+    let components = |e: &'_ Entry| e.path.rsplit(|b| *b == b'/').map(plain).collect::<Vec<_>>();
+    let size = |e: &Entry| e.content().map_or(0, |c| c.size);
+    let (before, after) = (components(old), components(new));
+    let agree = before.iter().zip(&after).take_while(|(b, a)| b == a).count();
+    let renamed = name(&old.path) != name(&new.path);
+    (renamed, Reverse(agree), size(old).abs_diff(size(new)))
+}
+
+/// The last component of a path.
+fn name(path: &[u8]) -> &[u8] {
+    path.rsplit(|b| *b == b'/').next().unwrap_or_default()
+}
+
+/// The same with runs of digits made one `#`: `libx.so.1.23` and `libx.so.1.24` agree.
+fn plain(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     for &b in name {
         match b {

@@ -324,8 +324,9 @@ impl Maker<'_> {
     }
 
     /// The bases of some pairs, entries of the older manifest, and both sides' contents one after the other. A base
-    /// with which they would have more than so many bytes is left out.
-    pub fn contents(&self, group: &[Pair], most: u64) -> Result<(Vec<usize>, [Vec<u8>; 2])> {
+    /// with which they would have more than so many bytes is left out, as is one that is there, unless `each` file
+    /// is to stand opposite its own.
+    pub fn contents(&self, group: &[Pair], most: u64, each: bool) -> Result<(Vec<usize>, [Vec<u8>; 2])> {
         let Tools { store, watch, .. } = self.tools;
         watch.check()?;
         let (mut prefix, mut plain) = (Vec::new(), Vec::new());
@@ -334,7 +335,7 @@ impl Maker<'_> {
         for pair in group {
             let fits = |o: &&Content| prefix.len() as u64 + o.size <= most;
             if let (Some(i), Some(old)) = (pair.from, self.base(pair).filter(fits))
-                && seen.insert(i)
+                && (seen.insert(i) || each)
             {
                 blobs::copy(store, old, &mut prefix, watch)?;
                 bases.push(i);
@@ -348,7 +349,7 @@ impl Maker<'_> {
 
     /// Packs small files with the older versions of them as prefix, and makes a patch of them.
     fn bundle(&self, group: &[Pair]) -> Result<(Bundle, u64)> {
-        let (kept, [prefix, plain]) = self.contents(group, limits::BUNDLE)?;
+        let (kept, [prefix, plain]) = self.contents(group, limits::BUNDLE, false)?;
         let packed = compress::pack(&plain, &prefix, compress::LEVEL, self.tools.watch)?;
         let patch = match kept.is_empty() {
             true => None,

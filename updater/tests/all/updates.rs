@@ -389,6 +389,32 @@ fn small_packed_files_travel_opened() {
     assert_same(&world.path("second"), &poor.root().join("current"));
 }
 
+/// Two of them have one base, which stands opposite each.
+#[test]
+fn programs_of_one_base_travel_in_a_group() {
+    let world = World::new();
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/kinds");
+    for kind in ["cxx", "names", "rust", "linked"] {
+        let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
+        let mut like = new.clone();
+        like[9] ^= 1;
+        let folder = world.path("second/lib/1.1");
+        write(world.path("first/lib/1.0").join(format!("{kind}1")), old);
+        write(folder.join(format!("{kind}1")), new);
+        write(folder.join(format!("{kind}2")), like);
+    }
+    world.publish("r1", "first").unwrap();
+    let site = world.site("site", |c| c.objective = Objective::Bytes);
+    update(&site).unwrap();
+    world.publish("r2", "second").unwrap();
+    let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
+    for item in &planned.plan.items {
+        assert_eq!(item.options[0].what, "delta of 8 files together", "{}", item.path);
+    }
+    assert_eq!(update(&site).unwrap().fetched.failed_options, 0);
+    assert_same(&world.path("second"), &site.root().join("current"));
+}
+
 #[test]
 fn gc_keeps_pins_and_frees_the_rest() {
     let (world, site) = World::ready();
