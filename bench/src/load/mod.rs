@@ -60,7 +60,7 @@ pub fn run(args: &Load) -> Result<(), String> {
     let mut rows: Vec<Row> = Vec::new();
     for case in chosen {
         let work = match &args.work {
-            Some(folder) => tempfile::tempdir_in(folder),
+            Some(folder) => std::fs::create_dir_all(folder).and_then(|()| tempfile::tempdir_in(folder)),
             None => tempfile::tempdir(),
         };
         let work = work.map_err(crate::text)?;
