@@ -61,6 +61,12 @@ pub enum Error {
     /// Another process works on the same site or repository.
     #[error("{0} is in use by another elfup")]
     Busy(String),
+    /// Another elfup has published meanwhile what this run began from.
+    #[error("another elfup was first: {0}; nothing of this run was published")]
+    Overtaken(String),
+    /// The bucket of a repository did not answer, or not as asked.
+    #[error("{0}")]
+    Unreachable(String),
     /// Something needs root.
     #[error("{0}")]
     Privilege(String),
@@ -108,6 +114,19 @@ pub enum Error {
 #[error("cancelled")]
 pub(crate) struct Stopped;
 
+/// Carries [`Error::Unreachable`] in the same way: what cannot be read now is not damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unreached(pub String);
+
+impl Unreached {
+    /// What an [`io::Error`] carries, if it does.
+    pub fn of(e: &io::Error) -> Option<Error> {
+        let unreached = e.get_ref()?.downcast_ref::<Unreached>()?;
+        Some(Error::Unreachable(unreached.0.clone()))
+    }
+}
+
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -119,11 +138,11 @@ impl Error {
             Error::Untrusted(_) | Error::TrustState(_) | Error::Malformed { .. } => 3,
             Error::TooNew(_) | Error::BelowFloor(_) => 3,
             Error::Stale(..) => 4,
-            Error::Network(_) | Error::Portal(_) | Error::OutOfOptions { .. } => 5,
+            Error::Network(_) | Error::Portal(_) | Error::Unreachable(_) | Error::OutOfOptions { .. } => 5,
             Error::NoSpace { .. } => 6,
             Error::Damaged(_) | Error::DamagedRepository(_) => 7,
             Error::Unhealthy(_) => 8,
-            Error::Busy(_) => 9,
+            Error::Busy(_) | Error::Overtaken(_) => 9,
             Error::NoVerdict(_) => 11,
             Error::Cancelled => 130,
             Error::Io { .. } | Error::Unkept { .. } | Error::Privilege(_) => 1,
@@ -160,6 +179,10 @@ impl Error {
                 "make room (`elfup site gc` removes what is not kept), then run the same command again"
             }
             Error::Busy(_) => "wait until the other one has ended, then run the same command again",
+            Error::Overtaken(_) => "run the same command again: it goes on with what is done",
+            Error::Unreachable(_) => {
+                "look at the network and at the AWS_* variables (endpoint, region, credentials), then run the same command again: it goes on where it stopped"
+            }
             Error::Unkept { .. } => "make it readable or remove it, then run the same command again",
             Error::Privilege(_) => "run as root, or make the site with `--unprivileged`",
             Error::Damaged(_) => "run `elfup site repair`",
@@ -181,6 +204,9 @@ impl Error {
         let (what, source): (String, io::Error) = (what.into(), source.into());
         if source.get_ref().is_some_and(|e| e.is::<Stopped>()) {
             return Error::Cancelled;
+        }
+        if let Some(e) = Unreached::of(&source) {
+            return e;
         }
         Error::Io { what, source }
     }

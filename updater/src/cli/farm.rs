@@ -9,7 +9,7 @@ use elfup::Result;
 use elfup::farm::{self, Publish};
 use elfup::manifest::ScanOptions;
 use elfup::names::Follow;
-use elfup::store::LocalStore;
+use elfup::store::{self, Store};
 use elfup::trust::{Lifetimes, Signer};
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub enum Keys {
         role: String,
         #[command(flatten)]
         keys: KeyArgs,
-        /// Repository.
+        /// Repository: a directory, or s3://BUCKET/PREFIX.
         #[arg(long)]
         repo: PathBuf,
     },
@@ -40,7 +40,7 @@ pub enum Keys {
     Finish {
         #[command(flatten)]
         keys: KeyArgs,
-        /// Repository.
+        /// Repository: a directory, or s3://BUCKET/PREFIX.
         #[arg(long)]
         repo: PathBuf,
     },
@@ -58,7 +58,7 @@ pub struct KeyArgs {
 }
 
 impl KeyArgs {
-    fn signer<'a>(&self, store: &'a LocalStore, watch: &'a Terminal) -> Signer<'a> {
+    fn signer<'a>(&self, store: &'a dyn Store, watch: &'a Terminal) -> Signer<'a> {
         let signer = Signer::new(store, &self.keys, Lifetimes::default());
         signer.offline(&self.offline).heeding(watch)
     }
@@ -122,7 +122,7 @@ impl FollowArgs {
 /// Arguments of `publish`.
 #[derive(Args)]
 pub struct PublishArgs {
-    /// Repository.
+    /// Repository: a directory, or s3://BUCKET/PREFIX.
     #[arg(long)]
     repo: PathBuf,
     /// Directory with the release, snapshot and timestamp keys.
@@ -184,7 +184,7 @@ fn owner(text: &str) -> std::result::Result<(u32, u32), String> {
 pub enum Farm {
     /// Drop old releases and every file that no release needs.
     Gc {
-        /// Repository.
+        /// Repository: a directory, or s3://BUCKET/PREFIX.
         #[arg(long)]
         repo: PathBuf,
         /// Key directory.
@@ -198,7 +198,7 @@ pub enum Farm {
     },
     /// Read back everything that signed metadata leads to; exit code 7 if something is not right.
     Verify {
-        /// Repository.
+        /// Repository: a directory, or s3://BUCKET/PREFIX.
         #[arg(long)]
         repo: PathBuf,
         /// Read only about so many percent of the files, others each time.
@@ -216,7 +216,7 @@ pub enum Farm {
     },
     /// Replace what `verify` finds wrong by what mirrors or trees have; exit code 7 if something is left.
     Repair {
-        /// Repository.
+        /// Repository: a directory, or s3://BUCKET/PREFIX.
         #[arg(long)]
         repo: PathBuf,
         /// A tree with files of releases; may be given several times.
@@ -236,7 +236,7 @@ pub enum Farm {
     },
     /// What deltas save, step by step.
     Stats {
-        /// Repository.
+        /// Repository: a directory, or s3://BUCKET/PREFIX.
         #[arg(long)]
         repo: PathBuf,
         #[command(flatten)]
@@ -263,12 +263,12 @@ pub fn keys(command: Keys, watch: &Terminal) -> Result<u8> {
             );
         }
         Keys::Rotate { role, keys, repo } => {
-            let store = LocalStore::new(&repo);
-            keys.signer(&store, watch).rotate(&role)?;
+            let store = store::open(&repo, watch)?;
+            keys.signer(&*store, watch).rotate(&role)?;
             say!("{role} has a new key; what it replaces is set aside as *.key.old");
         }
         Keys::Finish { keys, repo } => {
-            keys.signer(&LocalStore::new(&repo), watch).finish()?;
+            keys.signer(&*store::open(&repo, watch)?, watch).finish()?;
             say!("nothing is left to finish");
         }
     }
@@ -283,8 +283,8 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
             keys,
             root_threshold,
         } => {
-            let store = LocalStore::new(&repo);
-            let made = keys.signer(&store, watch).init(root_threshold)?;
+            let store = store::open(&repo, watch)?;
+            let made = keys.signer(&*store, watch).init(root_threshold)?;
             say!(
                 "repository {}in {}; sites trust {}",
                 if made {
@@ -297,8 +297,8 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
             );
         }
         Repo::Refresh { repo, keys } => {
-            let store = LocalStore::new(&repo);
-            keys.signer(&store, watch).renew()?;
+            let store = store::open(&repo, watch)?;
+            keys.signer(&*store, watch).renew()?;
         }
         Repo::Export {
             repo,
@@ -306,7 +306,13 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
             since,
             dir,
         } => {
-            let total = farm::export(&repo, &follow.get()?, since.as_deref(), &dir, watch)?;
+            let total = farm::export(
+                &*store::open(&repo, watch)?,
+                &follow.get()?,
+                since.as_deref(),
+                &dir,
+                watch,
+            )?;
             say!("{} in {}", bytes(total), dir.display());
         }
     }
@@ -315,9 +321,10 @@ pub fn repo(command: Repo, watch: &Terminal) -> Result<u8> {
 
 /// `elfup publish`.
 pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
+    let store = store::open(&a.repo, watch)?;
     let published = farm::publish(
+        &*store,
         &Publish {
-            repo: a.repo,
             keys: a.keys,
             follow: a.follow.get()?,
             release: a.release.clone(),
@@ -369,7 +376,7 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             follow,
             keep,
         } => {
-            let report = farm::gc(&repo, &keys, &follow.get()?, keep, watch)?;
+            let report = farm::gc(&*store::open(&repo, watch)?, &keys, &follow.get()?, keep, watch)?;
             say!(
                 "{} releases and {} files gone, {}",
                 report.releases,
@@ -385,12 +392,15 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             json,
         } => {
             let options = farm::Verify {
-                repo,
                 sample,
                 resume,
                 threads,
             };
-            return verified(&farm::verify(&options, watch)?, json, watch);
+            return verified(
+                &farm::verify(&*store::open(&repo, watch)?, &options, watch)?,
+                json,
+                watch,
+            );
         }
         Farm::Repair {
             repo,
@@ -401,19 +411,22 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             json,
         } => {
             let options = farm::Repair {
-                repo,
                 trees: tree,
                 sources: from,
                 access: access.get()?,
                 threads,
             };
-            return repaired(&farm::repair(&options, watch)?, json, watch);
+            return repaired(
+                &farm::repair(&*store::open(&repo, watch)?, &options, watch)?,
+                json,
+                watch,
+            );
         }
         Farm::Stats {
             repo,
             follow,
             json: true,
-        } => return json(&farm::stats(&repo, &follow.get()?, watch)?),
+        } => return json(&farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)?),
         Farm::Stats { repo, follow, .. } => {
             say!(
                 "{:>28}  {:>6} {:>10} {:>10} {:>8}",
@@ -423,7 +436,7 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
                 "with",
                 "saved"
             );
-            for s in farm::stats(&repo, &follow.get()?, watch)? {
+            for s in farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)? {
                 let with = s.deltas + s.bundles + s.whole + s.step;
                 let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
                 let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);

@@ -26,18 +26,18 @@ const METADATA: u64 = 64 << 20;
 /// Without `since` everything that an empty site needs. The stick is a repository like any other; what is wrong on it
 /// is replaced, and what was written is read back. Returns its bytes.
 pub fn export(
-    repo: &Path,
+    from_store: &dyn Store,
     follow: &Follow,
     since: Option<&str>,
     to: &Path,
     watch: &dyn Watch,
 ) -> Result<u64> {
-    let (from_store, to_store) = (LocalStore::new(repo), LocalStore::new(to));
+    let to_store = LocalStore::new(to);
     // Read first: what it leads to stays, also while a publish goes on.
     let stamp = from_store.get(TIMESTAMP, METADATA)?;
-    let stamp = stamp.ok_or_else(|| Error::NotFound(format!("a repository in {}", repo.display())))?;
-    Signer::all_signed(&from_store)?;
-    let channel = load_channel(&from_store, follow)?;
+    let stamp = stamp.ok_or_else(|| Error::NotFound(format!("a repository in {}", from_store.name())))?;
+    Signer::all_signed(from_store)?;
+    let channel = load_channel(from_store, follow)?;
     let head = channel
         .head()
         .ok_or_else(|| Error::NotFound("a release in the channel".into()))?;
@@ -45,13 +45,13 @@ pub fn export(
         let release = channel.find(id);
         release.ok_or_else(|| Error::NotFound(format!("release {id}")))
     };
-    let mut files = needed(&from_store, &channel, head, since.map(find).transpose()?)?;
+    let mut files = needed(from_store, &channel, head, since.map(find).transpose()?)?;
     let target = follow.target();
-    if let Some(digest) = Signer::signed(&from_store, &target)? {
+    if let Some(digest) = Signer::signed(from_store, &target)? {
         let item = Item::channel(&target, &digest);
         files.insert(item.path.clone(), item);
     }
-    bring(&files, &from_store, &to_store, to, watch)?;
+    bring(&files, from_store, &to_store, to, watch)?;
     let mut total = 0;
     for path in files.keys() {
         total += to_store.size(path)?.unwrap_or(0);
@@ -115,7 +115,7 @@ fn needed(
 /// can do nothing about a wrong byte.
 fn bring(
     files: &BTreeMap<String, Item>,
-    from: &LocalStore,
+    from: &dyn Store,
     to: &LocalStore,
     stick: &Path,
     watch: &dyn Watch,
@@ -130,9 +130,9 @@ fn bring(
         watch.progress("copied", done as u64, lacking.len() as u64);
         watch.check()?;
         let path = &item.path;
-        let file = from.open(path)?;
-        let file = file.ok_or_else(|| Error::DamagedRepository(path.clone()))?;
-        let mut file = Heed::new(file, watch);
+        let stream = from.stream(path)?;
+        let stream = stream.ok_or_else(|| Error::DamagedRepository(path.clone()))?;
+        let mut file = Heed::new(stream.bytes, watch);
         to.remove(path)?;
         to.write(path, &mut |sink| {
             io::copy(&mut file, sink).map(drop).doing("copy", path)

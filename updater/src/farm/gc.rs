@@ -1,13 +1,12 @@
 //! Drops old releases from a channel, and files that no channel names any more.
 
 use super::proof::{self, Proven};
-use super::publish::{commit, load_channel, load_manifest};
+use super::publish::{begin_channel, commit, load_channel, load_manifest};
 use super::steps;
-use crate::disk::Lock;
 use crate::jobs::Jobs;
 use crate::manifest::Manifest;
 use crate::names::{self, Follow};
-use crate::store::{LocalStore, Store};
+use crate::store::Store;
 use crate::trust::{Lifetimes, Signer};
 use crate::{Result, Watch};
 use std::collections::BTreeSet;
@@ -27,12 +26,16 @@ pub struct GcReport {
 /// Keeps the newest `keep` releases of a channel, then removes what no release of any channel needs.
 ///
 /// Metadata is signed before files go, so a reader of the new state never misses one; a reader of the old state may.
-pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Watch) -> Result<GcReport> {
-    let local = LocalStore::new(repo);
-    let store: &dyn Store = &local;
-    let _lock = Lock::take(&repo.join("work/lock"))?;
+pub fn gc(
+    store: &dyn Store,
+    keys: &Path,
+    follow: &Follow,
+    keep: usize,
+    watch: &dyn Watch,
+) -> Result<GcReport> {
+    let lock = store.lock(watch)?;
     let mut report = GcReport::default();
-    let mut channel = load_channel(store, follow)?;
+    let (was, mut channel) = begin_channel(store, follow)?;
     let drop = channel.releases.len().saturating_sub(keep.max(1));
     if drop > 0 {
         let gone: BTreeSet<_> = channel.releases.drain(..drop).map(|r| r.manifest).collect();
@@ -43,7 +46,8 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
         }
         let jobs = Jobs::new(0, super::JOBS_MEMORY);
         Proven::default().require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
-        commit((store, watch), keys, Lifetimes::default(), &channel)?;
+        let signer = Signer::new(store, keys, Lifetimes::default()).heeding(watch);
+        commit(store, signer, &*lock, was, &channel)?;
         report.releases = drop as u64;
     }
     let needed = needed(store, watch)?;
@@ -54,6 +58,7 @@ pub fn gc(repo: &Path, keys: &Path, follow: &Follow, keep: usize, watch: &dyn Wa
             if !kept {
                 report.bytes += store.size(&path)?.unwrap_or_default();
                 report.files += 1;
+                lock.still()?;
                 store.remove(&path)?;
             }
         }

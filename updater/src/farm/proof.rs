@@ -3,16 +3,16 @@
 use super::publish::load_manifest;
 use super::steps;
 use crate::digest::Hasher;
+use crate::error::Unreached;
 use crate::jobs::Jobs;
 use crate::manifest::Manifest;
 use crate::names;
 use crate::step::Channel;
-use crate::store::Store;
+use crate::store::{Store, Stream};
 use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch, compress};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::{self, Read};
 
 /// One file that metadata refers to.
@@ -78,11 +78,14 @@ impl Item {
 
     /// What is wrong with the stored file, if anything.
     pub fn check(&self, store: &dyn Store, watch: &dyn Watch) -> Result<Option<String>> {
-        let Some(file) = store.open(&self.path)? else {
+        let Some(file) = store.stream(&self.path)? else {
             return Ok(Some("missing".into()));
         };
         let judged = self.judge(file, watch);
         watch.check()?;
+        if let Some(e) = judged.as_ref().err().and_then(Unreached::of) {
+            return Err(e);
+        }
         Ok(judged.err().map(|e| e.to_string()))
     }
 
@@ -96,16 +99,16 @@ impl Item {
     }
 
     /// Fails, with the reason, unless these are the right bytes. Reads forward from where the file is.
-    pub fn judge(&self, file: File, watch: &dyn Watch) -> io::Result<()> {
+    pub fn judge(&self, file: Stream, watch: &dyn Watch) -> io::Result<()> {
         let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let length = file.metadata()?.len();
+        let Stream { length, bytes } = file;
         if let Some(expected) = self.length.filter(|l| *l != length) {
             return Err(wrong(format!("{length} bytes long instead of {expected}")));
         }
         let mut hasher = Hasher::new(Heed::new(io::sink(), watch));
         match self.plain {
-            Some(plain) => compress::unpack_to(file, &[], plain, &mut hasher)?,
-            None => drop(io::copy(&mut file.take(length), &mut hasher)?),
+            Some(plain) => compress::unpack_to(bytes, &[], plain, &mut hasher)?,
+            None => drop(io::copy(&mut bytes.take(length), &mut hasher)?),
         }
         match hasher.finish().0 == self.digest {
             true => Ok(()),

@@ -4,11 +4,10 @@ use super::blobs;
 use super::proof::{self, Item, Proven};
 use super::prove::{self, SiteLimits};
 use super::steps::{self, Side, Tools};
-use crate::disk::Lock;
 use crate::manifest::{Entry, Header, Kind, Manifest, ScanOptions, join, scan};
 use crate::names::{self, Follow};
 use crate::step::{Channel, Release};
-use crate::store::{LocalStore, Store};
+use crate::store::{Hold, Store};
 use crate::trust::{Lifetimes, Signer};
 use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress, speed};
 use std::path::{Path, PathBuf};
@@ -16,8 +15,6 @@ use std::path::{Path, PathBuf};
 /// What to publish, and how.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Directory of the repository.
-    pub repo: PathBuf,
     /// Directory with the release, snapshot and timestamp keys.
     pub keys: PathBuf,
     /// Product, channel, architecture.
@@ -70,17 +67,16 @@ const LIMIT: u64 = 64 << 20;
 pub const JOBS_MEMORY: u64 = 512 << 20;
 
 /// Publishes a release. Killed and run again with the same arguments, it completes with the work already done.
-pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
+///
+/// Of two at once one waits for the other or says so, and whatever it was that let both begin, only one is signed.
+pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Published> {
     names::check(&o.release)?;
-    let local = LocalStore::new(&o.repo);
-    let store: &dyn Store = &local;
     if store.size("tuf/timestamp.json")?.is_none() {
-        return Err(Error::NotFound(format!("a repository in {}", o.repo.display())));
+        return Err(Error::NotFound(format!("a repository in {}", store.name())));
     }
-    crate::disk::make_dirs(&o.repo.join("work"))?;
-    let _lock = Lock::take(&o.repo.join("work/lock"))?;
+    let lock = store.lock(watch)?;
     Signer::new(store, &o.keys, o.lifetimes).heeding(watch).ready()?;
-    let mut channel = load_channel(store, &o.follow)?;
+    let (was, mut channel) = begin_channel(store, &o.follow)?;
     let jobs = Jobs::new(o.threads, o.memory);
     let mut entries = scan(&o.tree, &o.scan, &jobs, watch)?;
     // Everything that the new channel file will name again is read back; what this run writes, before it signs.
@@ -159,7 +155,8 @@ pub fn publish(o: &Publish, watch: &dyn Watch) -> Result<Published> {
     store.flush()?;
     proven.require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
     watch.check()?;
-    commit((store, watch), &o.keys, o.lifetimes, &channel)?;
+    let signer = Signer::new(store, &o.keys, o.lifetimes).heeding(watch);
+    commit(store, signer, &*lock, was, &channel)?;
     published.declared = jobs.declared();
     Ok(published)
 }
@@ -214,31 +211,39 @@ fn set_floor(o: &Publish, channel: &mut Channel, sequence: u64) -> Result<()> {
     Ok(())
 }
 
-/// Stores a channel file and signs it.
+/// Stores a channel file and signs it, in the place of the one that this run began from.
 pub(super) fn commit(
-    (store, watch): (&dyn Store, &dyn Watch),
-    keys: &Path,
-    lifetimes: Lifetimes,
+    store: &dyn Store,
+    signer: Signer,
+    lock: &dyn Hold,
+    was: Option<Digest>,
     channel: &Channel,
 ) -> Result<()> {
     let text =
         serde_json::to_vec(channel).map_err(|e| Error::io("encode channel", std::io::Error::from(e)))?;
     let (digest, target) = (Digest::of(&text), channel.follow.target());
     store.put(&names::target_file(&target, &digest), &text)?;
-    let signer = Signer::new(store, keys, lifetimes).heeding(watch);
+    lock.still()?;
+    let signer = signer.expecting(&target, was);
     signer.release(&[(target, text.len() as u64, digest)])
 }
 
 /// The channel file that the repository's own metadata names; empty if it names none.
 pub(super) fn load_channel(store: &dyn Store, follow: &Follow) -> Result<Channel> {
+    Ok(begin_channel(store, follow)?.1)
+}
+
+/// The same, with the digest that metadata has.
+pub(super) fn begin_channel(store: &dyn Store, follow: &Follow) -> Result<(Option<Digest>, Channel)> {
     let target = follow.target();
     let Some(digest) = Signer::signed(store, &target)? else {
-        return Ok(Channel {
+        let empty = Channel {
             protocol: PROTOCOL,
             follow: follow.clone(),
             floor: 0,
             releases: Vec::new(),
-        });
+        };
+        return Ok((None, empty));
     };
     let name = names::target_file(&target, &digest);
     let bytes = store
@@ -247,7 +252,7 @@ pub(super) fn load_channel(store: &dyn Store, follow: &Follow) -> Result<Channel
     if Digest::of(&bytes) != digest {
         return Err(Error::DamagedRepository(name));
     }
-    Channel::parse(&bytes, follow)
+    Ok((Some(digest), Channel::parse(&bytes, follow)?))
 }
 
 /// A release's manifest, checked.

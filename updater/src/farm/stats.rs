@@ -4,10 +4,9 @@ use super::publish::{load_channel, load_manifest};
 use super::steps;
 use crate::names::Follow;
 use crate::step::BundleRow;
-use crate::store::LocalStore;
+use crate::store::Store;
 use crate::{Error, Result, Watch};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// The account of one step.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -33,20 +32,19 @@ pub struct StepStats {
 }
 
 /// Reads all steps of a channel.
-pub fn stats(repo: &Path, follow: &Follow, watch: &dyn Watch) -> Result<Vec<StepStats>> {
-    let store = LocalStore::new(repo);
-    let channel = load_channel(&store, follow)?;
+pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Vec<StepStats>> {
+    let channel = load_channel(store, follow)?;
     let mut all = Vec::new();
     for release in &channel.releases {
         for step in &release.steps {
             watch.check()?;
             let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
             let from_bytes = match (from, step.from) {
-                (Some(r), _) => load_manifest(&store, r)?,
+                (Some(r), _) => load_manifest(store, r)?,
                 (None, None) => Vec::new(),
                 (None, Some(d)) => return Err(Error::NotFound(format!("manifest {d}"))),
             };
-            let read = steps::load(&store, step, &from_bytes, release)?;
+            let read = steps::load(store, step, &from_bytes, release)?;
             let mut known = BTreeSet::new();
             known.extend(read.from.iter().flat_map(|m| m.files().map(|(_, c)| c.digest)));
             let mut by_step = BTreeSet::new();

@@ -3,13 +3,12 @@
 use super::blobs;
 use super::proof::{Item, Wrong, check_all, of_channel};
 use super::publish::load_channel;
-use crate::disk::Lock;
 use crate::error::Doing;
 use crate::jobs::Jobs;
 use crate::manifest::{ScanOptions, join, scan};
 use crate::names::Follow;
 use crate::source::{self, Access, Sources, Span};
-use crate::store::{LocalStore, Store};
+use crate::store::{Store, Stream};
 use crate::trust::{Fetch, Signer};
 use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch};
@@ -23,8 +22,6 @@ use std::time::{Duration, Instant};
 /// What `verify` reads.
 #[derive(Clone, Debug)]
 pub struct Verify {
-    /// Repository.
-    pub repo: PathBuf,
     /// Percentage of the files that is read, another choice each time.
     pub sample: u8,
     /// Go on where an interrupted run stopped.
@@ -54,10 +51,9 @@ const CHUNK: usize = 256;
 const SAVE_AFTER: Duration = Duration::from_secs(2);
 
 /// Reads everything that signed metadata leads to, or a sample, and tells what is not right.
-pub fn verify(o: &Verify, watch: &dyn Watch) -> Result<Verified> {
-    let store = LocalStore::new(&o.repo);
+pub fn verify(store: &dyn Store, o: &Verify, watch: &dyn Watch) -> Result<Verified> {
     let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
-    let (items, wrong) = everything(&store, watch)?;
+    let (items, wrong) = everything(store, watch)?;
     let mut report = Verified {
         wrong,
         ..Verified::default()
@@ -81,7 +77,7 @@ pub fn verify(o: &Verify, watch: &dyn Watch) -> Result<Verified> {
     let mut saved = Instant::now();
     for chunk in todo.chunks(CHUNK) {
         let mut found = Vec::new();
-        let checked = check_all(&store, chunk, &jobs, watch, |w| {
+        let checked = check_all(store, chunk, &jobs, watch, |w| {
             found.push(w);
             Ok(())
         });
@@ -133,8 +129,6 @@ fn everything(store: &dyn Store, watch: &dyn Watch) -> Result<(BTreeMap<String, 
 /// Where `repair` takes right bytes from.
 #[derive(Clone, Debug)]
 pub struct Repair {
-    /// Repository.
-    pub repo: PathBuf,
     /// Trees that hold files of releases.
     pub trees: Vec<PathBuf>,
     /// Mirrors: directories or `http://` addresses.
@@ -155,9 +149,8 @@ pub struct Repaired {
 }
 
 /// Replaces what `verify` finds wrong by what mirrors and trees have, each byte checked first.
-pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
-    let store = LocalStore::new(&o.repo);
-    let _lock = Lock::take(&o.repo.join("work/lock"))?;
+pub fn repair(store: &dyn Store, o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
+    let _lock = store.lock(watch)?;
     let sources = source::open(&o.sources, &o.access)?;
     let sources = Mirrors {
         sources: &sources,
@@ -165,13 +158,13 @@ pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
     };
     let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
     let mut report = Repaired::default();
-    repair_metadata(&store, &sources, &mut report, watch)?;
+    repair_metadata(store, &sources, &mut report, watch)?;
     // A manifest that is right again leads to files that were not looked at before.
     loop {
-        let (items, metadata) = everything(&store, watch)?;
+        let (items, metadata) = everything(store, watch)?;
         report.left = metadata;
         let all: Vec<&Item> = items.values().collect();
-        check_all(&store, &all, &jobs, watch, |w| {
+        check_all(store, &all, &jobs, watch, |w| {
             report.left.push(w);
             Ok(())
         })?;
@@ -180,7 +173,7 @@ pub fn repair(o: &Repair, watch: &dyn Watch) -> Result<Repaired> {
         let mut done = 0;
         for item in wanted {
             watch.check()?;
-            if from_sources(&store, &sources, item, watch)? || from_tree(&store, &trees, item, watch)? {
+            if from_sources(store, &sources, item, watch)? || from_tree(store, &trees, item, watch)? {
                 watch.note(&format!("{} is right again", item.path));
                 report.repaired.push(item.path.clone());
                 done += 1;
@@ -281,7 +274,7 @@ fn from_tree(
 fn put_right(store: &dyn Store, item: &Item, mut scratch: std::fs::File, watch: &dyn Watch) -> Result<bool> {
     scratch.rewind().doing("read", "a scratch file")?;
     let copy = scratch.try_clone().doing("read", "a scratch file")?;
-    let judged = item.judge(copy, watch);
+    let judged = Stream::of(copy).and_then(|copy| item.judge(copy, watch));
     watch.check()?;
     if judged.is_err() {
         return Ok(false);

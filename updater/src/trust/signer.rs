@@ -9,6 +9,7 @@ use super::roles::{
 };
 use crate::clock::{self, Seconds};
 use crate::disk::{self, Lock};
+use crate::store::Held;
 use crate::store::Store;
 use crate::{Digest, Error, Quiet, Result, Watch};
 use serde::Serialize;
@@ -48,10 +49,14 @@ pub struct Signer<'a> {
     pub(super) dirs: Vec<PathBuf>,
     pub(super) lifetimes: Lifetimes,
     watch: &'a dyn Watch,
+    /// A target, and the digest that it must have until it is signed anew.
+    expected: Option<(String, Option<Digest>)>,
 }
 
 /// A root that is decided but perhaps not yet where sites see it.
 const NEXT_ROOT: &str = "work/next.root.json";
+/// How often a release is signed anew because another signed something else at the same moment.
+const TRIES: u32 = 5;
 /// In a key directory: not all of its keys are made yet.
 const UNFINISHED: &str = "unfinished";
 /// Roles whose keys the root names.
@@ -70,7 +75,7 @@ pub(super) struct Anew {
 pub(super) struct Begun {
     pub ring: Ring,
     pub now: Published,
-    pub _lock: Lock,
+    pub _lock: Held,
 }
 
 impl<'a> Signer<'a> {
@@ -81,12 +86,19 @@ impl<'a> Signer<'a> {
             dirs: vec![keys.to_owned()],
             lifetimes,
             watch: &Quiet,
+            expected: None,
         }
     }
 
     /// Ends, while it waits for another that signs, when this says so.
     pub fn heeding(mut self, watch: &'a dyn Watch) -> Self {
         self.watch = watch;
+        self
+    }
+
+    /// Signs only in the place of what has this digest, or of nothing: what another has signed meanwhile is not lost.
+    pub fn expecting(mut self, target: &str, digest: Option<Digest>) -> Self {
+        self.expected = Some((target.to_owned(), digest));
         self
     }
 
@@ -204,8 +216,28 @@ impl<'a> Signer<'a> {
     }
 
     /// Signs new contents of channel files: target path, length, digest. The last step of a publish.
+    ///
+    /// Where nobody can be kept from signing, it begins anew on what another signed meanwhile.
     pub fn release(&self, changed: &[(String, u64, Digest)]) -> Result<()> {
+        for _ in 0..TRIES {
+            match self.try_release(changed) {
+                Err(Error::Busy(_)) => self.watch.check()?,
+                done => return done,
+            }
+        }
+        self.try_release(changed)
+    }
+
+    fn try_release(&self, changed: &[(String, u64, Digest)]) -> Result<()> {
         let mut begun = self.begin()?;
+        if let Some((target, digest)) = &self.expected {
+            let now = begun.now.release.targets.get(target);
+            if now.and_then(|t| t.hashes.sha256) != *digest {
+                return Err(Error::Overtaken(format!(
+                    "{target} has changed since this run began"
+                )));
+            }
+        }
         for (path, length, digest) in changed {
             let target = Target {
                 length: *length,
@@ -274,7 +306,7 @@ impl<'a> Signer<'a> {
             let root = now.root()?;
             if next_root(&bytes, Some(root)).is_some_and(|n| n.common.version == root.common.version + 1) {
                 let version = root.common.version + 1;
-                self.store.replace(&format!("tuf/{version}.root.json"), &bytes)?;
+                self.store.create(&format!("tuf/{version}.root.json"), &bytes)?;
                 now = read(self.store)?;
             }
             self.store.remove(NEXT_ROOT)?;
@@ -309,20 +341,20 @@ impl<'a> Signer<'a> {
         let signers = Signers::find(&now, anew, roots, ring)?;
         let mut meta = now.snapshot.meta;
         if anew.targets {
-            let version = now.targets.common.version + 1;
+            let version = self.free("targets", now.targets.common.version)?;
             now.targets.common = Common::new("targets", version, self.until(self.lifetimes.targets));
             let bytes = self.put("targets", version, &now.targets, &signers.targets)?;
             meta.insert("targets.json".into(), Meta::of(version, &bytes));
         }
         if anew.release {
-            let version = now.release.common.version + 1;
+            let version = self.free("release", now.release.common.version)?;
             now.release.common = Common::new("targets", version, self.until(self.lifetimes.release));
             let bytes = self.put("release", version, &now.release, &signers.release)?;
             meta.insert("release.json".into(), Meta::of(version, &bytes));
         }
         let mut named = now.timestamp.meta;
         if anew.targets || anew.release || anew.snapshot {
-            let version = now.snapshot.common.version + 1;
+            let version = self.free("snapshot", now.snapshot.common.version)?;
             let bytes = self.put_snapshot(version, meta, &signers.snapshot)?;
             named.insert("snapshot.json".into(), Meta::of(version, &bytes));
         }
@@ -335,7 +367,7 @@ impl<'a> Signer<'a> {
         let bytes = seal(root, signers)?;
         self.store.replace(NEXT_ROOT, &bytes)?;
         self.store
-            .replace(&format!("tuf/{}.root.json", root.common.version), &bytes)?;
+            .create(&format!("tuf/{}.root.json", root.common.version), &bytes)?;
         self.store.remove(NEXT_ROOT)
     }
 
@@ -353,11 +385,21 @@ impl<'a> Signer<'a> {
         self.store.replace(TIMESTAMP, &seal(&timestamp, keys)?)
     }
 
-    /// Writes a numbered metadata file. A leftover of a killed run, which no timestamp names, is replaced.
+    /// A version that no file has. A leftover, which no timestamp names, may be of a killed run or of one that signs
+    /// at this moment: it stays as it is.
+    fn free(&self, role: &str, signed: u64) -> Result<u64> {
+        let newest = versions(self.store, role)?.last().copied();
+        Ok(newest.unwrap_or_default().max(signed) + 1)
+    }
+
+    /// Writes a numbered metadata file; of the first versions those that a killed run left are replaced.
     fn put(&self, role: &str, version: u64, data: &impl Serialize, keys: &[&KeyPair]) -> Result<Vec<u8>> {
         let bytes = seal(data, keys)?;
-        self.store
-            .replace(&format!("tuf/{version}.{role}.json"), &bytes)?;
+        let path = format!("tuf/{version}.{role}.json");
+        match version {
+            1 => self.store.replace(&path, &bytes)?,
+            _ => self.store.create(&path, &bytes)?,
+        }
         Ok(bytes)
     }
 

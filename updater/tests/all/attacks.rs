@@ -116,7 +116,7 @@ fn freeze_is_stale_and_never_up_to_date() {
     let world = World::new();
     let mut first = world.publishing("r1", "one");
     first.lifetimes.timestamp = 1;
-    publish(&first, &Quiet).unwrap();
+    publish(&world.store(), &first, &Quiet).unwrap();
     let site = world.site("site", |_| {});
     update(&site).unwrap();
     let mut second = world.publishing("r2", "two");
@@ -124,7 +124,7 @@ fn freeze_is_stale_and_never_up_to_date() {
         timestamp: 0,
         ..Lifetimes::default()
     };
-    publish(&second, &Quiet).unwrap();
+    publish(&world.store(), &second, &Quiet).unwrap();
     let error = site.check(&Quiet).unwrap_err();
     assert!(
         matches!(error, Error::Stale(..)) && error.exit_code() == 4,
@@ -177,7 +177,7 @@ fn wrong_product_channel_or_architecture() {
     let other = elfup::names::Follow::new("other", "stable", "x86_64").unwrap();
     let mut foreign = world.publishing("z1", "two");
     foreign.follow = other.clone();
-    publish(&foreign, &Quiet).unwrap();
+    publish(&world.store(), &foreign, &Quiet).unwrap();
     // A thief with the release key signs the other product's file under our name.
     let dir = "channels/other/stable";
     let file = store.list(dir).unwrap().pop().unwrap();
@@ -239,11 +239,11 @@ fn key_compromise_and_rotation() {
     write(world.path("two/bin/ls"), "evil");
     let mut evil = world.publishing("r3", "two");
     evil.keys = world.path("stolen");
-    let refusal = publish(&evil, &Quiet).unwrap_err().to_string();
+    let refusal = publish(&world.store(), &evil, &Quiet).unwrap_err().to_string();
     assert!(refusal.contains("nothing was signed"), "{refusal}");
-    evil.repo = world.path("stolen-repo");
-    publish(&evil, &Quiet).unwrap();
-    for entry in fs::read_dir(evil.repo.join("tuf")).unwrap() {
+    let stolen = world.path("stolen-repo");
+    publish(&LocalStore::new(&stolen), &evil, &Quiet).unwrap();
+    for entry in fs::read_dir(stolen.join("tuf")).unwrap() {
         let path = entry.unwrap().path();
         if !path.to_str().unwrap().ends_with("root.json") {
             fs::copy(&path, world.repo().join("tuf").join(path.file_name().unwrap())).unwrap();

@@ -128,7 +128,7 @@ fn a_release_is_announced_and_applied_on_request() {
     write(world.path("two/share/fix"), "fix");
     let mut urgent = world.publishing("r3", "two");
     urgent.urgent = true;
-    publish(&urgent, &Quiet).unwrap();
+    publish(&world.store(), &urgent, &Quiet).unwrap();
     proxy.call_method("Check", &()).unwrap();
     let said: (String, bool) = signals.next().unwrap().body().deserialize().unwrap();
     assert_eq!(said, ("r3".into(), true));

@@ -343,7 +343,7 @@ fn patterns_deep_in_a_tree_and_local_directories() {
     }
     let mut first = world.publishing("r1", "one");
     first.config = vec!["**/*.conf".into()];
-    publish(&first, &Quiet).unwrap();
+    publish(&world.store(), &first, &Quiet).unwrap();
     let site = world.site("site", |_| {});
     update(&site).unwrap();
     let current = world.path("site/current");
@@ -351,7 +351,7 @@ fn patterns_deep_in_a_tree_and_local_directories() {
     write(current.join("opt/local/deep/not.txt"), "not\n");
     let mut second = world.publishing("r2", "two");
     second.config = vec!["**/*.conf".into()];
-    publish(&second, &Quiet).unwrap();
+    publish(&world.store(), &second, &Quiet).unwrap();
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
     assert_eq!(read(current.join("opt/local/deep/mine.conf")), "mine\n");

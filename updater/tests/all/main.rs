@@ -3,6 +3,8 @@
 mod access;
 mod apart;
 mod attacks;
+#[cfg(feature = "s3")]
+mod bucket;
 #[cfg(feature = "dbus")]
 mod bus;
 mod cli;
@@ -24,4 +26,6 @@ mod times;
 mod torn;
 mod units;
 mod updates;
+#[cfg(feature = "s3")]
+mod weed;
 mod world;

@@ -65,7 +65,7 @@ fn every_limit_of_sites_is_proven_before_signing() {
         let mut asked = world.publishing("r2", "two");
         *field(&mut asked.sites) = 0;
         let mut refused = 0;
-        while let Err(e) = publish(&asked, &Quiet) {
+        while let Err(e) = publish(&world.store(), &asked, &Quiet) {
             let text = e.to_string();
             assert_eq!(e.exit_code(), 2, "{text}");
             let told = text.split(" is ").nth(1).and_then(|t| t.split(',').next());

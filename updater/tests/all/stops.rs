@@ -209,7 +209,7 @@ fn a_way_back_is_made_and_gone_in_pieces() {
     // Whole: a delta of so large a file is not what this is about.
     let mut second = world.publishing("r2", "two");
     second.last = 0;
-    publish(&second, &Quiet).unwrap();
+    publish(&world.store(), &second, &Quiet).unwrap();
     let options = UpdateOptions {
         fetch_only: true,
         ..UpdateOptions::default()
@@ -229,15 +229,16 @@ fn a_way_back_is_made_and_gone_in_pieces() {
 type FarmCase = (&'static str, fn(&World, &dyn Watch) -> Result<()>);
 
 const FARM: [FarmCase; 7] = [
-    ("publish", |w, watch| publish(&thorough(w), watch).map(drop)),
+    ("publish", |w, watch| {
+        publish(&w.store(), &thorough(w), watch).map(drop)
+    }),
     ("verify", |w, watch| {
         let options = farm::Verify {
-            repo: w.repo(),
             sample: 100,
             resume: false,
             threads: 1,
         };
-        farm::verify(&options, watch).map(drop)
+        farm::verify(&w.store(), &options, watch).map(drop)
     }),
     ("repair from a tree", |w, watch| {
         repair(w, vec![w.path("one")], Vec::new(), watch)
@@ -247,13 +248,13 @@ const FARM: [FarmCase; 7] = [
         repair(w, Vec::new(), vec![mirror], watch)
     }),
     ("stats", |w, watch| {
-        farm::stats(&w.repo(), &World::follow(), watch).map(drop)
+        farm::stats(&w.store(), &World::follow(), watch).map(drop)
     }),
     ("export", |w, watch| {
-        farm::export(&w.repo(), &World::follow(), None, &w.path("stick"), watch).map(drop)
+        farm::export(&w.store(), &World::follow(), None, &w.path("stick"), watch).map(drop)
     }),
     ("gc", |w, watch| {
-        farm::gc(&w.repo(), &w.path("keys"), &World::follow(), 1, watch).map(drop)
+        farm::gc(&w.store(), &w.path("keys"), &World::follow(), 1, watch).map(drop)
     }),
 ];
 
@@ -266,13 +267,12 @@ fn thorough(w: &World) -> farm::Publish {
 
 fn repair(w: &World, trees: Vec<std::path::PathBuf>, sources: Vec<String>, watch: &dyn Watch) -> Result<()> {
     let options = farm::Repair {
-        repo: w.repo(),
         trees,
         sources,
         access: elfup::source::Access::default(),
         threads: 1,
     };
-    let repaired = farm::repair(&options, watch)?;
+    let repaired = farm::repair(&w.store(), &options, watch)?;
     assert!(repaired.left.is_empty(), "{repaired:?}");
     Ok(())
 }

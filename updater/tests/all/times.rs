@@ -150,7 +150,7 @@ fn one_time_for_the_whole_release() {
     for (release, tree) in [("r1", "one"), ("r2", "two")] {
         let mut one = world.publishing(release, tree);
         one.scan.mtime = Some(1_500_000_000);
-        publish(&one, &Quiet).unwrap();
+        publish(&world.store(), &one, &Quiet).unwrap();
     }
     let site = world.site("site", |_| {});
     update(&site).unwrap();
@@ -164,7 +164,10 @@ fn one_time_for_the_whole_release() {
     }
     let mut far = world.publishing("r3", "two");
     far.scan.mtime = Some(i64::MAX);
-    assert!(matches!(publish(&far, &Quiet), Err(Error::Usage(_))));
+    assert!(matches!(
+        publish(&world.store(), &far, &Quiet),
+        Err(Error::Usage(_))
+    ));
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn times_cost_few_bytes_of_a_step() {
         }
         let mut first = world.publishing("r1", "one");
         first.scan.mtime = mtime;
-        publish(&first, &Quiet).unwrap();
+        publish(&world.store(), &first, &Quiet).unwrap();
         for i in (0..1000u32).filter(|_| again) {
             let path = world.path("one").join(format!("d{}/f{i}", i % 10));
             touch(
@@ -224,10 +227,10 @@ fn times_cost_few_bytes_of_a_step() {
         write(world.path("one/d1/new"), "new");
         let mut second = world.publishing("r2", "one");
         second.scan.mtime = mtime;
-        publish(&second, &Quiet).unwrap();
+        publish(&world.store(), &second, &Quiet).unwrap();
         let site = world.site("site", |_| {});
         update(&site).unwrap();
-        let stats = elfup::farm::stats(&world.repo(), &World::follow(), &Quiet).unwrap();
+        let stats = elfup::farm::stats(&world.store(), &World::follow(), &Quiet).unwrap();
         stats
             .iter()
             .find(|s| s.from.as_deref() == Some("r1"))

@@ -22,9 +22,8 @@ fn turn_a_bit(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-fn verifying(world: &World) -> Verify {
+fn verifying() -> Verify {
     Verify {
-        repo: world.repo(),
         sample: 100,
         resume: false,
         threads: 1,
@@ -32,13 +31,12 @@ fn verifying(world: &World) -> Verify {
 }
 
 fn wrong(world: &World) -> Vec<String> {
-    let found = verify(&verifying(world), &Quiet).unwrap().wrong;
+    let found = verify(&world.store(), &verifying(), &Quiet).unwrap().wrong;
     found.into_iter().map(|w| w.path).collect()
 }
 
 fn repairing(world: &World, trees: &[&str], sources: &[&str]) -> Repair {
     Repair {
-        repo: world.repo(),
         trees: trees.iter().map(|t| world.path(t)).collect(),
         sources: sources
             .iter()
@@ -114,7 +112,7 @@ fn a_turned_bit_anywhere_is_never_signed_over() {
                     stamp,
                     "{path}"
                 );
-                let report = repair(&repairing(&world, &[], &["mirror"]), &Quiet).unwrap();
+                let report = repair(&world.store(), &repairing(&world, &[], &["mirror"]), &Quiet).unwrap();
                 assert_eq!(report.repaired, std::slice::from_ref(&path));
                 assert!(report.left.is_empty(), "{path}: {:?}", report.left);
                 assert_eq!(
@@ -142,9 +140,14 @@ fn repair_takes_whole_files_from_trees_and_only_right_bytes_from_mirrors() {
     copy(&world.repo(), &world.path("bad-mirror"));
     let bad = wrong(&world).len();
     assert_eq!(bad, 5);
-    let report = repair(&repairing(&world, &[], &["bad-mirror"]), &Quiet).unwrap();
+    let report = repair(&world.store(), &repairing(&world, &[], &["bad-mirror"]), &Quiet).unwrap();
     assert_eq!((report.repaired.len(), report.left.len()), (0, bad));
-    let report = repair(&repairing(&world, &["one", "two"], &["bad-mirror"]), &Quiet).unwrap();
+    let report = repair(
+        &world.store(),
+        &repairing(&world, &["one", "two"], &["bad-mirror"]),
+        &Quiet,
+    )
+    .unwrap();
     assert_eq!((report.repaired.len(), report.left.len()), (bad, 0));
     world.publish("r3", "three").unwrap();
     let site = world.site("site", |_| {});
@@ -208,33 +211,33 @@ fn verifying_goes_on_where_it_was_stopped_and_takes_samples() -> Result<()> {
         write(world.path("one").join(format!("many/{i}")), format!("file {i}"));
     }
     world.publish("r1", "one")?;
-    let all = verify(&verifying(&world), &Quiet)?;
+    let all = verify(&world.store(), &verifying(), &Quiet)?;
     assert_eq!(all.checked, all.files);
     let store = LocalStore::new(&world.repo());
     let first = store.list("blobs")?.remove(0);
     turn_a_bit(&world.repo().join(&first));
-    let stopped = verify(&verifying(&world), &Impatient(AtomicU64::new(0)));
+    let stopped = verify(&world.store(), &verifying(), &Impatient(AtomicU64::new(0)));
     assert!(matches!(stopped, Err(Error::Cancelled)));
     // What was read before is not read again, and what was found is still told.
     fs::remove_file(world.repo().join(&first)).unwrap();
     let resumed = Verify {
         resume: true,
-        ..verifying(&world)
+        ..verifying()
     };
-    let rest = verify(&resumed, &Quiet)?;
+    let rest = verify(&world.store(), &resumed, &Quiet)?;
     assert_eq!((rest.checked, rest.wrong.len()), (rest.files, 1));
     assert!(rest.wrong[0].why != "missing", "{:?}", rest.wrong);
     let sample = Verify {
         sample: 10,
-        ..verifying(&world)
+        ..verifying()
     };
-    let sample = verify(&sample, &Quiet)?;
+    let sample = verify(&world.store(), &sample, &Quiet)?;
     assert!((10..250).contains(&sample.checked), "{}", sample.checked);
     Ok(())
 }
 
 fn exported(world: &World, stick: &Path) -> Result<u64> {
-    export(&world.repo(), &World::follow(), None, stick, &Quiet)
+    export(&world.store(), &World::follow(), None, stick, &Quiet)
 }
 
 /// What a stick carries is read back: nothing wrong in the repository is handed on, nothing wrong on it stays.
@@ -281,7 +284,8 @@ fn a_turned_bit_is_neither_copied_to_a_stick_nor_left_there() {
                 );
                 assert!(!stick.join("tuf/timestamp.json").exists(), "{path}");
                 if !path.ends_with("timestamp.json") {
-                    let report = repair(&repairing(&world, &[], &["mirror"]), &Quiet).unwrap();
+                    let report =
+                        repair(&world.store(), &repairing(&world, &[], &["mirror"]), &Quiet).unwrap();
                     assert!(report.left.is_empty(), "{path}: {:?}", report.left);
                 }
             } else {

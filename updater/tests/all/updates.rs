@@ -53,7 +53,11 @@ fn a_publish_that_is_run_again_changes_nothing() {
     let world = World::new();
     world.publish("r1", "one").unwrap();
     let before = fs::read(world.repo().join("tuf/timestamp.json")).unwrap();
-    assert!(publish(&world.publishing("r1", "one"), &Quiet).unwrap().already);
+    assert!(
+        publish(&world.store(), &world.publishing("r1", "one"), &Quiet)
+            .unwrap()
+            .already
+    );
     assert_eq!(fs::read(world.repo().join("tuf/timestamp.json")).unwrap(), before);
     assert!(matches!(world.publish("r1", "two"), Err(Error::Usage(_))));
 }
@@ -153,7 +157,7 @@ fn a_large_file_that_packs_well_spoils_no_step() {
     let first = update(&site).unwrap();
     assert!(first.fetched.bundled > 50, "the step is read: {first:?}");
     world.publish("r2", "two").unwrap();
-    assert_eq!(stats(&world.repo(), &World::follow(), &Quiet).unwrap().len(), 4);
+    assert_eq!(stats(&world.store(), &World::follow(), &Quiet).unwrap().len(), 4);
     update(&site).unwrap();
     assert_same(&world.path("two"), &world.path("site/current"));
 }
@@ -227,7 +231,7 @@ fn downgrades_stop_at_the_floor() {
     write(world.path("two/share/third"), "third");
     let mut third = world.publishing("r3", "two");
     third.floor = Some("r2".into());
-    publish(&third, &Quiet).unwrap();
+    publish(&world.store(), &third, &Quiet).unwrap();
     update(&site).unwrap();
     assert_eq!(runs(&site), "r3");
     // By the network: nothing but the running release is on the disk.
@@ -252,7 +256,7 @@ fn a_release_on_the_disk_needs_no_repository() {
     write(world.path("two/share/third"), "third");
     let mut third = world.publishing("r3", "two");
     third.floor = Some("r2".into());
-    publish(&third, &Quiet).unwrap();
+    publish(&world.store(), &third, &Quiet).unwrap();
     update(&site).unwrap();
     fs::rename(world.repo(), world.path("away")).unwrap();
     site.update(&to("r2", false), &Quiet).unwrap();
@@ -272,9 +276,9 @@ fn a_release_on_the_disk_needs_no_repository() {
 fn a_stick_with_the_needed_part_is_enough() {
     let (world, site) = World::ready();
     let stick = world.path("stick");
-    let bytes = export(&world.repo(), &World::follow(), Some("r1"), &stick, &Quiet).unwrap();
+    let bytes = export(&world.store(), &World::follow(), Some("r1"), &stick, &Quiet).unwrap();
     let whole = export(
-        &world.repo(),
+        &world.store(),
         &World::follow(),
         None,
         &world.path("whole"),
@@ -308,7 +312,7 @@ fn chains_where_no_direct_step_is_published() {
     write(world.path("two/bin/ls"), data);
     let mut third = world.publishing("r3", "two");
     third.last = 1;
-    publish(&third, &Quiet).unwrap();
+    publish(&world.store(), &third, &Quiet).unwrap();
     let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     assert_eq!(planned.ways.steps.len(), 2, "two steps through r2");
     update(&site).unwrap();
@@ -351,7 +355,7 @@ fn small_packed_files_travel_opened() {
     update(&site).unwrap();
     update(&poor).unwrap();
     world.publish("r2", "second").unwrap();
-    let stats = stats(&world.repo(), &World::follow(), &Quiet).unwrap();
+    let stats = stats(&world.store(), &World::follow(), &Quiet).unwrap();
     let step = stats.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
     assert!(
         step.without > 100_000 && step.step + step.bundles < 8000,
@@ -443,11 +447,11 @@ fn gc_keeps_pins_and_frees_the_rest() {
 #[test]
 fn the_farm_drops_old_releases_whole() {
     let (world, site) = World::ready();
-    let before = stats(&world.repo(), &World::follow(), &Quiet).unwrap();
+    let before = stats(&world.store(), &World::follow(), &Quiet).unwrap();
     assert_eq!(before.len(), 4);
     let step = before.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
     assert!(step.deltas + step.bundles + step.step < step.without, "{step:?}");
-    let report = gc(&world.repo(), &world.path("keys"), &World::follow(), 1, &Quiet).unwrap();
+    let report = gc(&world.store(), &world.path("keys"), &World::follow(), 1, &Quiet).unwrap();
     assert!(report.releases == 1 && report.files > 0, "{report:?}");
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
@@ -496,7 +500,7 @@ fn unprivileged_sites_record_what_they_cannot_set() {
     let world = World::new();
     let mut first = world.publishing("r1", "one");
     first.scan.owner = Some((4242, 4242));
-    publish(&first, &Quiet).unwrap();
+    publish(&world.store(), &first, &Quiet).unwrap();
     let root = fs::metadata(world.path("one")).unwrap().uid() == 0;
     let site = world.site("site", |_| {});
     match update(&site) {
@@ -536,7 +540,7 @@ fn the_daemon_goes_as_far_as_its_policy() {
     write(world.path("two/share/fix"), "fix");
     let mut urgent = world.publishing("r3", "two");
     urgent.urgent = true;
-    publish(&urgent, &Quiet).unwrap();
+    publish(&world.store(), &urgent, &Quiet).unwrap();
     // A later release that is not urgent does not hide it.
     write(world.path("two/share/more"), "more");
     world.publish("r4", "two").unwrap();

@@ -4,6 +4,7 @@ use elfup::farm::{Publish, publish};
 use elfup::manifest::ScanOptions;
 use elfup::names::Follow;
 use elfup::site::{Config, Site, UpdateOptions, Updated};
+use elfup::store::LocalStore;
 use elfup::trust::{Lifetimes, Signer};
 use elfup::{Quiet, Result};
 use std::fs;
@@ -22,8 +23,7 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
         };
         Signer::make_keys(&world.path("keys"), 1).unwrap();
-        let store = elfup::store::LocalStore::new(&world.repo());
-        Signer::new(&store, &world.path("keys"), Lifetimes::default())
+        Signer::new(&world.store(), &world.path("keys"), Lifetimes::default())
             .init(1)
             .unwrap();
         first_tree(&world.path("one"));
@@ -48,13 +48,16 @@ impl World {
         self.path("repo")
     }
 
+    pub fn store(&self) -> LocalStore {
+        LocalStore::new(&self.repo())
+    }
+
     pub fn follow() -> Follow {
         Follow::new("demo", "stable", "x86_64").unwrap()
     }
 
     pub fn publishing(&self, release: &str, tree: &str) -> Publish {
         Publish {
-            repo: self.repo(),
             keys: self.path("keys"),
             follow: World::follow(),
             release: release.into(),
@@ -73,7 +76,7 @@ impl World {
     }
 
     pub fn publish(&self, release: &str, tree: &str) -> Result<()> {
-        publish(&self.publishing(release, tree), &Quiet).map(drop)
+        publish(&self.store(), &self.publishing(release, tree), &Quiet).map(drop)
     }
 
     pub fn site(&self, name: &str, change: impl FnOnce(&mut Config)) -> Site {

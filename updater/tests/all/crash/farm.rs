@@ -4,6 +4,7 @@ use super::{copy, keys::again, small, strace_works, sweep};
 use crate::world::{World, runs, update, write};
 use elfup::Quiet;
 use elfup::farm::{Verify, verify};
+use elfup::store::LocalStore;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -14,12 +15,11 @@ fn text(world: &World, name: &str) -> String {
 
 fn is_whole(repo: &Path, at: &str) {
     let options = Verify {
-        repo: repo.to_owned(),
         sample: 100,
         resume: false,
         threads: 1,
     };
-    let found = verify(&options, &Quiet).unwrap_or_else(|e| panic!("{at}: {e}"));
+    let found = verify(&LocalStore::new(repo), &options, &Quiet).unwrap_or_else(|e| panic!("{at}: {e}"));
     assert!(found.wrong.is_empty(), "{at}: {:?}", found.wrong);
 }
 

@@ -203,8 +203,9 @@ fn keys_and_repositories_begin_at_every_point() {
         clean("site");
         let site = elfup::site::Site::init(&world.path("site"), &config, &root).unwrap();
         let mut publishing = world.publishing("r1", "one");
-        (publishing.repo, publishing.keys) = (repo.clone().into(), keys.clone().into());
-        elfup::farm::publish(&publishing, &elfup::Quiet).unwrap_or_else(|e| panic!("{at}: {e}"));
+        publishing.keys = keys.clone().into();
+        let store = elfup::store::LocalStore::new(repo.as_ref());
+        elfup::farm::publish(&store, &publishing, &elfup::Quiet).unwrap_or_else(|e| panic!("{at}: {e}"));
         update(&site).unwrap_or_else(|e| panic!("{at}: {e}"));
     };
     sweep(&init_keys, &|| clean("new"), &|at| {

@@ -264,11 +264,8 @@ fn lost_data_of_publish() {
         let saved = world.path("saved");
         copy(&world.repo(), &saved);
         let repo = disk.mount.join("repo");
-        let publishing = || {
-            let mut publishing = world.publishing("r2", "two");
-            publishing.repo = repo.clone();
-            publishing
-        };
+        let publishing = || world.publishing("r2", "two");
+        let store = elfup::store::LocalStore::new(&repo);
         let reader = || -> Result<String, String> {
             let dir = world.path("reader");
             let _ = fs::remove_dir_all(&dir);
@@ -281,7 +278,7 @@ fn lost_data_of_publish() {
             if !(seen == "r2" || seen == "r1" && !ended) {
                 return Err(format!("a reader sees {seen:?}"));
             }
-            elfup::farm::publish(&publishing(), &Quiet).map_err(|e| format!("again: {e}"))?;
+            elfup::farm::publish(&store, &publishing(), &Quiet).map_err(|e| format!("again: {e}"))?;
             match reader()?.as_str() {
                 "r2" => Ok(()),
                 other => Err(format!("after: a reader sees {other:?}")),

@@ -1,47 +1,15 @@
-//! Where a repository's files lie: a small trait, and the local directory that implements it.
+//! A repository in a local directory.
 
+use super::{Fill, Held, Store, Stream};
 use crate::disk::{self, Lock, Sync};
 use crate::error::Doing;
 use crate::{Error, Result, Watch};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-/// Delivers the bytes of a file.
-pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
-
-/// A repository's files by relative path. A file is there whole or not at all, also after a power cut.
-pub trait Store: std::marker::Sync {
-    /// Writes a file whose name implies its content, as `fill` delivers it; does nothing if it exists. Tells its
-    /// length. Durable after [`Store::flush`].
-    fn write(&self, path: &str, fill: Fill) -> Result<u64>;
-    /// The same for a file in memory.
-    fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        let fill = &mut |sink: &mut dyn Write| sink.write_all(bytes).doing("write", path);
-        self.write(path, fill).map(drop)
-    }
-    /// A file without a name, for what gets its name at the end.
-    fn scratch(&self) -> Result<File>;
-    /// Writes or replaces a file, durably, after everything that was put before.
-    fn replace(&self, path: &str, bytes: &[u8]) -> Result<()>;
-    /// Makes everything that was put durable and visible.
-    fn flush(&self) -> Result<()>;
-    /// A file to be read forward; `None` if it does not exist.
-    fn open(&self, path: &str) -> Result<Option<File>>;
-    /// The whole file; `None` if it does not exist. One of more than `limit` bytes is not what was stored.
-    fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>>;
-    /// Length in bytes; `None` if it does not exist.
-    fn size(&self, path: &str) -> Result<Option<u64>>;
-    /// Paths below a directory.
-    fn list(&self, dir: &str) -> Result<Vec<String>>;
-    /// Removes a file.
-    fn remove(&self, path: &str) -> Result<()>;
-    /// Keeps others from signing until dropped; waits a little for one that does.
-    fn lock_signing(&self, watch: &dyn Watch) -> Result<Lock>;
-}
 
 /// A repository in a local directory.
 ///
@@ -113,6 +81,9 @@ impl LocalStore {
 }
 
 impl Store for LocalStore {
+    fn name(&self) -> String {
+        self.root.display().to_string()
+    }
     fn write(&self, path: &str, fill: Fill) -> Result<u64> {
         if let Some(length) = self.size(path)? {
             return Ok(length);
@@ -146,6 +117,14 @@ impl Store for LocalStore {
         self.make_dir(&full)?;
         disk::replace(&full, bytes, 0o644, Sync::Store)
     }
+    fn create(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        match self.get(path, bytes.len() as u64) {
+            Ok(None) => self.replace(path, bytes),
+            Ok(Some(found)) if found == bytes => Ok(()),
+            Ok(Some(_)) | Err(Error::DamagedRepository(_)) => Err(Error::Busy(path.to_owned())),
+            Err(e) => Err(e),
+        }
+    }
     fn flush(&self) -> Result<()> {
         self.flush_list(&mut self.waiting())
     }
@@ -160,6 +139,10 @@ impl Store for LocalStore {
             None => open(&self.root.join(path)),
             found => Ok(found),
         }
+    }
+    fn stream(&self, path: &str) -> Result<Option<Stream<'_>>> {
+        let file = self.open(path)?;
+        file.map(|file| Stream::of(file).doing("read", path)).transpose()
     }
     fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let read = |full: &Path| {
@@ -209,10 +192,15 @@ impl Store for LocalStore {
     fn remove(&self, path: &str) -> Result<()> {
         disk::remove(&self.root.join(path))
     }
-    fn lock_signing(&self, watch: &dyn Watch) -> Result<Lock> {
+    fn lock(&self, _watch: &dyn Watch) -> Result<Held> {
+        let work = self.root.join("work");
+        disk::make_dirs(&work)?;
+        Ok(Box::new(Lock::take(&work.join("lock"))?))
+    }
+    fn lock_signing(&self, watch: &dyn Watch) -> Result<Held> {
         let work = self.root.join("work");
         disk::make_dirs_durably(&work)?;
-        Lock::wait(&work.join("signing"), SIGNING, watch)
+        Ok(Box::new(Lock::wait(&work.join("signing"), SIGNING, watch)?))
     }
 }
 

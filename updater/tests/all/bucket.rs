@@ -1,0 +1,236 @@
+//! A repository in a bucket of a real S3 server: everything that a farm does, two farms at once, and a bad server.
+
+use crate::weed::{Fault, Weed, ends, repo};
+use crate::world::{World, runs, update};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Keys and trees of a world, and a repository in a prefix.
+struct Farm {
+    world: World,
+    repo: String,
+}
+
+impl Farm {
+    fn new(weed: &Weed, prefix: &str) -> Farm {
+        let farm = Farm {
+            world: World::new(),
+            repo: repo(prefix),
+        };
+        let keys = farm.text("keys");
+        ends(weed.elfup(&["repo", "init", &farm.repo, "--keys", &keys]), 0);
+        farm
+    }
+    fn text(&self, name: &str) -> String {
+        self.world.path(name).to_str().unwrap().to_owned()
+    }
+    /// Arguments of `publish`.
+    fn publishing(&self, release: &str, tree: &str) -> Vec<String> {
+        let fixed = [
+            "publish",
+            "--repo",
+            &self.repo,
+            "--product",
+            "demo",
+            "--arch",
+            "x86_64",
+        ];
+        let mut all: Vec<String> = fixed.iter().map(ToString::to_string).collect();
+        all.extend(["--keys", &self.text("keys"), "--release", release].map(String::from));
+        all.extend(["--config", "etc/**", &self.text(tree)].map(String::from));
+        all
+    }
+    fn publish(&self, weed: &Weed, release: &str, tree: &str) {
+        let arguments = self.publishing(release, tree);
+        ends(weed.elfup(&strs(&arguments)), 0);
+    }
+    fn farm(&self, command: &str) -> Vec<String> {
+        let all = ["farm", command, "--repo", &self.repo];
+        all.iter().map(ToString::to_string).collect()
+    }
+    /// Every file of it is right, and its newest release is this.
+    fn is_whole(&self, weed: &Weed, release: &str) {
+        let said = ends(weed.elfup(&strs(&self.farm("verify"))), 0);
+        assert!(said.contains(" 0 not right"), "{said}");
+        let stick = self.text("stick");
+        let _ = std::fs::remove_dir_all(&stick);
+        let follow = ["--product", "demo", "--arch", "x86_64"];
+        let mut export = vec!["repo", "export", &self.repo, &stick];
+        export.extend(follow);
+        ends(weed.elfup(&export), 0);
+        // Sites start from the root of this repository, not of the world's own.
+        let root = std::fs::read(self.world.path("stick/tuf/1.root.json")).unwrap();
+        crate::world::write(self.world.repo().join("tuf/1.root.json"), root);
+        let _ = std::fs::remove_dir_all(self.text("reader"));
+        let site = self.world.site("reader", |c| c.sources = vec![stick.clone()]);
+        update(&site).unwrap();
+        assert_eq!(runs(&site), release);
+    }
+}
+
+fn strs(all: &[String]) -> Vec<&str> {
+    all.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_farm_in_a_bucket_does_what_one_in_a_folder_does() {
+    let Some(weed) = Weed::start() else { return };
+    let farm = Farm::new(&weed, "deep/er");
+    farm.publish(&weed, "r1", "one");
+    let again = ends(weed.elfup(&strs(&farm.publishing("r1", "one"))), 0);
+    assert!(again.contains("was published before"), "{again}");
+    // Larger than a part of an upload.
+    crate::world::write(
+        farm.world.path("two/share/huge"),
+        crate::world::noise(3, 20 << 20),
+    );
+    farm.publish(&weed, "r2", "two");
+    let keys = farm.text("keys");
+    ends(weed.elfup(&["repo", "refresh", &farm.repo, "--keys", &keys]), 0);
+    for role in ["timestamp", "release", "root"] {
+        ends(
+            weed.elfup(&["keys", "rotate", role, "--repo", &farm.repo, "--keys", &keys]),
+            0,
+        );
+    }
+    let mut stats = farm.farm("stats");
+    stats.extend(["--product", "demo", "--arch", "x86_64"].map(String::from));
+    let stats = ends(weed.elfup(&strs(&stats)), 0);
+    assert!(stats.contains("r1 -> r2"), "{stats}");
+    farm.is_whole(&weed, "r2");
+
+    // A site of the bucket itself, by http.
+    let site = farm
+        .world
+        .site("site", |c| c.sources = vec![weed.http("deep/er")]);
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+
+    // What vanishes is found, never signed over, and comes back from a tree.
+    let lost = std::fs::read(farm.world.path("two/share/new.bin")).unwrap();
+    let blob = elfup::names::blob(&elfup::Digest::of(&lost));
+    weed.lose("deep/er", &blob);
+    let said = ends(weed.elfup(&strs(&farm.farm("verify"))), 7);
+    assert!(said.contains(&blob), "{said}");
+    ends(weed.elfup(&strs(&farm.publishing("r3", "one"))), 7);
+    let mut repair = farm.farm("repair");
+    repair.extend(["--tree".to_owned(), farm.text("two")]);
+    ends(weed.elfup(&strs(&repair)), 0);
+    farm.publish(&weed, "r3", "one");
+    let mut gc = farm.farm("gc");
+    gc.extend(
+        [
+            "--product",
+            "demo",
+            "--arch",
+            "x86_64",
+            "--keep",
+            "1",
+            "--keys",
+            &keys,
+        ]
+        .map(String::from),
+    );
+    let said = ends(weed.elfup(&strs(&gc)), 0);
+    assert!(said.contains("2 releases"), "{said}");
+    farm.is_whole(&weed, "r3");
+}
+
+fn started(mut command: Command) -> Child {
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let done = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+/// Waits until somebody has the lock of a prefix.
+fn locked(weed: &Weed, prefix: &str) {
+    let begin = Instant::now();
+    let there = || {
+        let url = weed.http(&format!("{prefix}/work/lock"));
+        let port_and_path = url.strip_prefix("http://127.0.0.1:").unwrap();
+        let (port, path) = port_and_path.split_once('/').unwrap();
+        crate::weed::request(port.parse().unwrap(), &format!("GET /{path}"))
+            .is_some_and(|a| a.contains(" 200 "))
+    };
+    while !there() {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn of_two_publishers_one_wins_and_the_other_says_so() {
+    let Some(weed) = Weed::start() else { return };
+    let farm = Farm::new(&weed, "p");
+    farm.publish(&weed, "r1", "one");
+    let relay = weed.relay(Fault::Slow(100));
+
+    // The first one is slow but alive: the second goes away at once.
+    let (first, second) = (farm.publishing("r2", "two"), farm.publishing("r3", "one"));
+    let slow = started(relay.elfup(&strs(&first)));
+    locked(&weed, "p");
+    let said = ends(weed.elfup(&strs(&second)), 9);
+    assert!(said.contains("in use"), "{said}");
+    // Stopped, it gives the lock back.
+    signal(&slow, "-TERM");
+    let output = slow.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+
+    // The first one hangs until its lease has run out, and wakes up when the second has signed.
+    let hanging = started(relay.elfup(&strs(&first)));
+    locked(&weed, "p");
+    signal(&hanging, "-STOP");
+    farm.publish(&weed, "r3", "one");
+    signal(&hanging, "-CONT");
+    let output = hanging.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(9), "{said}");
+    assert!(said.contains("another elfup was first"), "{said}");
+    farm.publish(&weed, "r4", "two");
+    farm.is_whole(&weed, "r4");
+}
+
+#[test]
+fn refusals_lost_answers_and_broken_connections_are_outlasted() {
+    let Some(weed) = Weed::start() else { return };
+    let farm = Farm::new(&weed, "q");
+    let relay = weed.relay(Fault::Many);
+    let publish = |release: &str, tree: &str| {
+        let arguments = farm.publishing(release, tree);
+        ends(relay.elfup(&strs(&arguments)), 0);
+    };
+    publish("r1", "one");
+    publish("r2", "two");
+    let faults: Vec<u64> = relay.faults.iter().map(|n| n.load(Ordering::Relaxed)).collect();
+    assert!(faults.iter().all(|n| *n > 3), "{faults:?}");
+    farm.is_whole(&weed, "r2");
+
+    // Nobody there, and wrong credentials: said in one line, and nothing is taken for damage.
+    let nowhere = |arguments: &[String]| {
+        let mut command = weed.elfup(&strs(arguments));
+        command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        command
+    };
+    let said = ends(nowhere(&farm.farm("verify")), 5);
+    assert!(
+        said.lines().count() <= 3 && said.contains("s3://farm/q"),
+        "{said}"
+    );
+    let mut wrong = weed.elfup(&strs(&farm.farm("verify")));
+    wrong.env("AWS_SECRET_ACCESS_KEY", "guess");
+    let said = ends(wrong, 5);
+    assert!(said.contains("SignatureDoesNotMatch"), "{said}");
+    farm.is_whole(&weed, "r2");
+}
