@@ -239,8 +239,8 @@ impl Site {
         };
         let digest = manifest.digest();
         if let Err(e) = self.deploy(&manifest, &digest, watch) {
-            if matches!(e, Error::Damaged(_)) {
-                self.drop_damaged(&manifest, watch)?;
+            // While all objects are whole it waits on: a tree that can't be read may be a fault of the moment.
+            if matches!(e, Error::Damaged(_)) && !self.has_whole(&manifest, watch)? {
                 disk::remove(&self.path("state/ready"))?;
             }
             return Err(e);
@@ -260,6 +260,15 @@ impl Site {
             release,
             configuration,
         })
+    }
+
+    /// Whether all objects of a release are here and as they should be; those that are not are removed.
+    fn has_whole(&self, manifest: &Manifest, watch: &dyn Watch) -> Result<bool> {
+        if self.drop_damaged(manifest, watch)? > 0 {
+            return Ok(false);
+        }
+        let index = self.index(watch)?;
+        Ok(manifest.files().all(|(e, c)| index.has_exact(&Name::of(e, c))))
     }
 
     /// Removes the release's objects that are not what they should be, so that they are fetched again.

@@ -242,7 +242,8 @@ impl Copier<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let xattrs = match rustix::fs::openat(here.dir, here.name, flags, Mode::empty()) {
             Ok(fd) => file_xattrs(&File::from(fd), Path::new(here.name))?,
-            Err(_) => Xattrs::new(),
+            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Xattrs::new(),
+            Err(e) => return Err(e).doing("open", here.name),
         };
         set_attributes(tree.dir(here.path)?, &here.attributes(xattrs), self.unprivileged)
     }

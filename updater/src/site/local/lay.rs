@@ -11,6 +11,7 @@ use crate::{Digest, Result};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -31,12 +32,8 @@ impl Carry<'_> {
     }
 
     fn holds(&self, here: &Here, content: &Content) -> Result<bool> {
-        let file = match here.open() {
-            Ok(file) => file,
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::ACCESS | Errno::PERM) => {
-                return Ok(false);
-            }
-            Err(e) => return Err(e).doing("open", OsStr::from_bytes(here.path)),
+        let Some(file) = opened(here)? else {
+            return Ok(false);
         };
         let bounded = std::io::Read::take(&file, content.size.saturating_add(1));
         let found = Digest::of_reader(Heed::new(bounded, self.copier.watch));
@@ -44,24 +41,24 @@ impl Carry<'_> {
     }
 
     /// Whether mode, owner and attributes are as shipped.
-    pub(super) fn dressed_as(&self, here: &Here, entry: Option<&Entry>) -> bool {
-        let Some(entry) = entry else { return false };
+    pub(super) fn dressed_as(&self, here: &Here, entry: Option<&Entry>) -> Result<bool> {
+        let Some(entry) = entry else { return Ok(false) };
         let mode = here.stat.st_mode & 0o7777;
         if self.copier.unprivileged {
-            return mode == entry.mode || mode == entry.mode & 0o1777;
+            return Ok(mode == entry.mode || mode == entry.mode & 0o1777);
         }
-        let xattrs = here
-            .open()
-            .ok()
-            .and_then(|f| file_xattrs(&f, here.name.as_ref()).ok());
-        mode == entry.mode
-            && (here.stat.st_uid, here.stat.st_gid) == (entry.uid, entry.gid)
-            && xattrs.is_none_or(|x| x == entry.xattrs)
+        if mode != entry.mode || (here.stat.st_uid, here.stat.st_gid) != (entry.uid, entry.gid) {
+            return Ok(false);
+        }
+        Ok(match opened(here)? {
+            Some(file) => file_xattrs(&file, here.name.as_ref())? == entry.xattrs,
+            None => true,
+        })
     }
 
     /// Gives the default the attributes that were set here.
     pub(super) fn dress(&mut self, here: &Here) -> Result<()> {
-        let Ok(source) = here.open() else {
+        let Some(source) = opened(here)? else {
             return Ok(());
         };
         let entry = here.attributes(file_xattrs(&source, here.name.as_ref())?);
@@ -78,7 +75,7 @@ impl Carry<'_> {
         let (dir, name) = self.to.parent(path)?;
         if let Some(there) = look(dir.as_fd(), name, path)? {
             let same = self.is(&there, entry)?;
-            if same && (self.dressed_as(&there, Some(entry)) || there.kind() == FileType::Symlink) {
+            if same && (self.dressed_as(&there, Some(entry))? || there.kind() == FileType::Symlink) {
                 return Ok(());
             }
             if !(same && there.kind() == FileType::Directory) {
@@ -103,5 +100,17 @@ impl Carry<'_> {
             }
             Kind::Hard(_) => Ok(()),
         }
+    }
+}
+
+/// Opens an entry to read it; `None` if it may not be read, or is no file any more. Another fault, as of the disk, is
+/// none of the entry: what stands there is not given up for it.
+fn opened(here: &Here) -> Result<Option<File>> {
+    match here.open() {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::ACCESS | Errno::PERM) => {
+            Ok(None)
+        }
+        Err(e) => Err(e).doing("open", OsStr::from_bytes(here.path)),
     }
 }

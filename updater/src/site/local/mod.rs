@@ -15,7 +15,7 @@ use copy::{Copied, Copier};
 use rustix::fs::FileType;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
-use walk::{Here, gone, look, remove, walk};
+use walk::{Here, gone, look, remove, stands, walk};
 
 /// Suffix of a release's new default beside a file that was changed here.
 pub(super) const BESIDE: &[u8] = b".elfup-new";
@@ -185,7 +185,9 @@ impl Site {
         let mut all = Vec::new();
         for local in memory.ancestors.into_keys() {
             let new = unescape(&local).map(|path| [&path, BESIDE].concat());
-            if let Some(new) = new.filter(|path| tree.stat(path).is_ok()) {
+            if let Some(new) = new
+                && stands(&tree, &new)?
+            {
                 let new = escape(&new);
                 all.push(Beside { local, new });
             }
@@ -308,7 +310,7 @@ impl Carry<'_> {
                     self.kept_beside(here, base, next)?;
                 } else if !self.parents(here.path)? {
                     return Ok(false);
-                } else if comes && self.dressed_as(here, base) {
+                } else if comes && self.dressed_as(here, base)? {
                     self.lay(here.path, next)?;
                 } else {
                     self.made(here)?;
@@ -355,7 +357,7 @@ impl Carry<'_> {
         self.lay(here.path, Some(next))?;
         if here.kind() == FileType::RegularFile
             && next.content().is_some()
-            && !self.dressed_as(here, Some(base))
+            && !self.dressed_as(here, Some(base))?
         {
             self.dress(here)?;
         }
@@ -378,7 +380,7 @@ impl Carry<'_> {
             return Ok(());
         };
         let beside = [path, BESIDE].concat();
-        let held = self.from.stat(&beside).is_ok();
+        let held = stands(&self.from, &beside)?;
         let remembered = self.memory.ancestors.get(&escape(path)).filter(|_| held);
         let ancestor = remembered
             .cloned()
@@ -414,10 +416,8 @@ impl Carry<'_> {
                 continue;
             }
             self.copier.watch.check()?;
-            match self.from.stat(&entry.path) {
-                Ok(_) => continue,
-                Err(e) if gone(&e) => {}
-                Err(e) => return Err(e),
+            if stands(&self.from, &entry.path)? {
+                continue;
             }
             let Some(entry) = shipped(next, &entry.path).map(|e| (&entry.path, e)) else {
                 continue;
@@ -430,7 +430,7 @@ impl Carry<'_> {
             } else if base.is_none() || self.restore {
                 self.lay(path, Some(next))?;
             } else {
-                if self.to.stat(path).is_ok() {
+                if stands(&self.to, path)? {
                     remove(&self.to, path, self.copier.watch)?;
                     self.changed = true;
                 }

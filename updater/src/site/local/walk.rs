@@ -78,6 +78,15 @@ pub fn gone(e: &Error) -> bool {
         .is_some_and(|code| gone.iter().any(|e| e.raw_os_error() == code))
 }
 
+/// Whether something has a path of a tree.
+pub fn stands(tree: &Beneath, path: &[u8]) -> Result<bool> {
+    match tree.stat(path) {
+        Ok(_) => Ok(true),
+        Err(e) if gone(&e) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Visits everything below a tree, parents first. `visit` says whether to go into a directory.
 ///
 /// An entry may be visited more than once while its directory changes. What cannot be listed is told to `closed`.
