@@ -2,7 +2,7 @@
 //! wrong tree.
 
 use crate::world::{World, runs, update};
-use elfup::manifest::Manifest;
+use elfup::manifest::{Change, Manifest, take};
 use elfup::names::Follow;
 use elfup::site::Site;
 use elfup::step::{self, BundleRow, Channel, DeltaRow, Piece, Release, Table};
@@ -381,17 +381,41 @@ fn step_of(input: &[u8]) -> elfup::Result<step::Step> {
     }
 }
 
+/// The manifest that an input of the fuzz target `change` makes of the one that it is held against.
+fn change_of(input: &[u8]) -> elfup::Result<Manifest> {
+    let from = Manifest::parse(include_bytes!("../../../fuzz/seeds/manifest/packages"))?;
+    let mut rest = input;
+    let mut column = || {
+        let len = take(&mut rest).expect("a length") as usize;
+        let (column, behind) = rest.split_at(len);
+        rest = behind;
+        column.to_vec()
+    };
+    let mut change = Change {
+        lines: column(),
+        ops: column(),
+        times: column(),
+        sizes: column(),
+        again: column(),
+        digests: Vec::new(),
+    };
+    change.digests = rest.to_vec();
+    let bytes = change.apply(&from, 1 << 16);
+    Manifest::parse(&bytes.ok_or_else(|| elfup::Error::NotFound("a change that fits".into()))?)
+}
+
 /// Each input of fuzzing that is there to be refused is, and they reach as many reasons as there are.
 #[test]
 fn seeds_of_fuzzing_are_refused_for_every_reason() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
-    for (kind, least) in [("manifest", 24), ("step", 13), ("channel", 5)] {
+    for (kind, least) in [("manifest", 24), ("step", 13), ("change", 1), ("channel", 5)] {
         let mut reasons = BTreeSet::new();
         for entry in fs::read_dir(seeds.join(kind)).unwrap().flatten() {
             let bytes = fs::read(entry.path()).unwrap();
             let read = match kind {
                 "manifest" => Manifest::parse(&bytes).map(drop),
                 "step" => step_of(&bytes).map(drop),
+                "change" => change_of(&bytes).map(drop),
                 _ => Channel::parse(&bytes, &World::follow()).map(drop),
             };
             let name = entry.file_name().into_string().unwrap();
