@@ -150,6 +150,20 @@ impl Error {
         }
     }
 
+    /// Whether the same may succeed later, with nothing changed by anybody here.
+    pub fn passes(&self) -> bool {
+        match self {
+            Error::Unreachable(_) | Error::Network(_) | Error::Busy(_) | Error::Cancelled => true,
+            Error::Io { source, .. } => {
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory
+                )
+            }
+            _ => false,
+        }
+    }
+
     /// What to do next, in one line.
     pub fn advice(&self) -> &'static str {
         match self {

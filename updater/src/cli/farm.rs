@@ -234,6 +234,10 @@ pub enum Farm {
         #[arg(long)]
         json: bool,
     },
+    /// Write the delta jobs of a release to the repository, for workers on other machines.
+    Plan(super::work::PlanArgs),
+    /// Make a share of a plan's jobs, without keys. Exit codes: 0, 75 (try again), 1.
+    Work(super::work::WorkArgs),
     /// What deltas save, step by step.
     Stats {
         /// Repository: a directory, or s3://BUCKET/PREFIX.
@@ -370,6 +374,8 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
 /// `elfup farm`.
 pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
     match command {
+        Farm::Plan(a) => return super::work::plan(a, watch),
+        Farm::Work(a) => return super::work::work(a, watch),
         Farm::Gc {
             repo,
             keys,

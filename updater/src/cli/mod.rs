@@ -9,6 +9,7 @@ mod say;
 mod show;
 mod site;
 mod terminal;
+mod work;
 
 use clap::{Parser, Subcommand};
 use say::tell;
@@ -40,7 +41,8 @@ const EXIT_CODES: &str = "Exit codes:
   3  refused: not trusted, malformed,  9  in use by another elfup
      too new, or below the floor      10  check: an update is available
   4  stale: signed metadata expired   11  health command gave no verdict; went back
-  5  no source could deliver         130  cancelled; run again to go on";
+  5  no source could deliver         130  cancelled; run again to go on
+ `farm work`: 0, 75 (the same may succeed later), 1";
 
 #[derive(Subcommand)]
 enum Command {

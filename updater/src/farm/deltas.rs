@@ -8,6 +8,7 @@ use crate::{Digest, Error, Result, Watch, limits};
 use elfdelta::{Limits, Options, Patch, Profile};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub struct Measured {
     pub encoders: Vec<String>,
     /// SHA-256 of the delta.
     pub digest: Digest,
+    /// CPU time of making it and of trying it, microseconds.
+    #[serde(default)]
+    pub made_us: u64,
 }
 
 impl Measured {
@@ -65,6 +69,8 @@ impl Made {
 
 /// Memory that a delta may take at a site: more than sites allow by themselves, as one may say so, but no more than that.
 const MOST: u64 = 512 << 20;
+/// Most bytes of a note.
+const NOTE: u64 = 4096;
 /// Bytes that a delta must save over the whole file: about what it costs in the step's table.
 const ROW: u64 = 64;
 
@@ -73,6 +79,73 @@ const ROW: u64 = 64;
 const MEMORY_PER_BYTE: u64 = 10;
 const MEMORY_ALWAYS: u64 = 24 << 20;
 
+/// Apply times below this (microseconds) are too short for a second, faster delta to gain.
+pub const SLOW: u64 = 20_000;
+
+/// Where finished jobs lie.
+const DONE: &str = "work/deltas";
+
+/// All deltas that are worth to be offered between two files, the usual one first.
+pub fn options(
+    store: &dyn Store,
+    old: &Content,
+    new: &Content,
+    watch: &dyn Watch,
+) -> Result<Vec<(Profile, Made)>> {
+    let make = |profile| make(store, old, new, profile, watch);
+    let mut made = Vec::new();
+    let usual = make(Profile::Default)?;
+    let slow = usual.as_ref().is_none_or(|m| m.measured.us >= SLOW);
+    if slow
+        && let Some(fast) = make(Profile::Fast)?
+        && usual
+            .as_ref()
+            .is_none_or(|m| fast.measured.us * 2 < m.measured.us)
+    {
+        made.push((Profile::Fast, fast));
+    }
+    if let Some(usual) = usual {
+        made.insert(0, (Profile::Default, usual));
+    }
+    Ok(made)
+}
+
+/// Whether all jobs for two files are done, by their notes.
+pub fn finished(store: &dyn Store, old: &Content, new: &Content) -> Result<bool> {
+    let noted = |profile| -> Result<Option<Measured>> {
+        let name = name(&old.digest, &new.digest, profile);
+        let note = store.get(&format!("{name}.json"), NOTE)?;
+        let Some(measured) = note.and_then(|bytes| Measured::parse(&bytes)) else {
+            return Ok(None);
+        };
+        let there = || store.size(&format!("{name}.delta"));
+        let whole = !measured.pays || there()? == Some(measured.size);
+        Ok(whole.then_some(measured))
+    };
+    Ok(match noted(Profile::Default)? {
+        None => false,
+        Some(usual) if usual.pays && usual.us < SLOW => true,
+        Some(_) => noted(Profile::Fast)?.is_some(),
+    })
+}
+
+/// A note for each file that some usual delta leads to.
+pub fn by_target(store: &dyn Store) -> Result<BTreeMap<Digest, String>> {
+    let target = |path: String| {
+        let name = path.rsplit('/').next()?.strip_suffix(".json")?;
+        let mut parts = name.splitn(4, '-').skip(1);
+        let (digest, profile) = (Digest::parse(parts.next()?)?, parts.next()?);
+        (profile == "default").then_some((digest, path))
+    };
+    Ok(store.list(DONE)?.into_iter().filter_map(target).collect())
+}
+
+/// CPU time of making what a note is about, microseconds; 0 if it does not say.
+pub fn cost(store: &dyn Store, note: &str) -> Result<u64> {
+    let bytes = store.get(note, NOTE)?;
+    Ok(bytes.and_then(|b| Measured::parse(&b)).map_or(0, |m| m.made_us))
+}
+
 fn name(old: &Digest, new: &Digest, profile: Profile) -> String {
     let format = elfdelta::FORMAT_ID;
     let profile = match profile {
@@ -80,7 +153,7 @@ fn name(old: &Digest, new: &Digest, profile: Profile) -> String {
         Profile::Default => "default",
         Profile::Max => "max",
     };
-    format!("work/deltas/{old}-{new}-{profile}-{format}")
+    format!("{DONE}/{old}-{new}-{profile}-{format}")
 }
 
 /// Does the job, or finds it done. `None`: the delta does not pay.
@@ -93,7 +166,7 @@ pub fn make(
 ) -> Result<Option<Made>> {
     let name = name(&old.digest, &new.digest, profile);
     let (note, body) = (format!("{name}.json"), format!("{name}.delta"));
-    let found = store.get(&note, 4096)?.and_then(|bytes| Measured::parse(&bytes));
+    let found = store.get(&note, NOTE)?.and_then(|bytes| Measured::parse(&bytes));
     if found.as_ref().is_some_and(|m| !m.pays) {
         return Ok(None);
     }
@@ -125,8 +198,10 @@ pub fn measured(
     watch: &dyn Watch,
 ) -> Result<(Vec<u8>, Measured)> {
     let options = Options::default().profile(profile).threads(1).memory(MOST);
+    let begin = thread_cpu();
     let delta = elfdelta::diff(base, target, &options, &ForEngine(watch))?.bytes;
-    let measured = measure(&delta, base, target, whole, watch)?;
+    let mut measured = measure(&delta, base, target, whole, watch)?;
+    measured.made_us = thread_cpu().saturating_sub(begin).as_micros() as u64;
     Ok((delta, measured))
 }
 
@@ -144,7 +219,9 @@ fn still_good(
     let delta = store.get(body, measured.size)?.unwrap_or_default();
     let applied = measure(&delta, base, target, u64::MAX, watch);
     watch.check()?;
-    Ok(Digest::of(&delta) == measured.digest && applied.is_ok())
+    // A worker may have noted something else than is true of it, or of another delta.
+    let told = |m: &Measured| (m.digest, m.memory, m.scratch, m.encoders.clone());
+    Ok(applied.is_ok_and(|found| told(&found) == told(measured)))
 }
 
 /// CPU time that this thread has taken so far.
@@ -191,6 +268,7 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64, watch: &dyn Wat
         scratch: packing.map_or(0, |p| p.scratch),
         encoders: packing.map_or(Vec::new(), |p| p.encoders.clone()),
         digest: Digest::of(delta),
+        made_us: 0,
     })
 }
 

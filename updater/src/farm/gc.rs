@@ -1,5 +1,6 @@
 //! Drops old releases from a channel, and files that no channel names any more.
 
+use super::plan::Plan;
 use super::proof::{self, Proven};
 use super::publish::{begin_channel, commit, load_channel, load_manifest};
 use super::steps;
@@ -50,8 +51,18 @@ pub fn gc(
         commit(store, signer, &*lock, was, &channel)?;
         report.releases = drop as u64;
     }
-    let needed = needed(store, watch)?;
-    for dir in ["blobs", "packs", "steps", "manifests", "channels", "work/deltas"] {
+    let mut needed = needed(store, watch)?;
+    needed.append(&mut Plan::needed(store)?);
+    store.sweep("work/deltas")?;
+    for dir in [
+        "blobs",
+        "packs",
+        "steps",
+        "manifests",
+        "channels",
+        "work/deltas",
+        "work/claims",
+    ] {
         for path in store.list(dir)? {
             watch.check()?;
             let kept = needed.contains(&path) || dir == "work/deltas" && current_job(&path, &needed);

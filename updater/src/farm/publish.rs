@@ -1,6 +1,7 @@
 //! Publishing one release: everything it needs is stored first, the signed timestamp last.
 
 use super::blobs;
+use super::plan::Plan;
 use super::proof::{self, Item, Proven};
 use super::prove::{self, SiteLimits};
 use super::steps::{self, Side, Tools};
@@ -116,6 +117,7 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
     };
     if let Some(old) = old {
         if old.manifest == digest {
+            Plan::drop(store, &o.follow, &o.release)?;
             return Ok(published);
         }
         let release = &o.release;
@@ -157,6 +159,7 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
     watch.check()?;
     let signer = Signer::new(store, &o.keys, o.lifetimes).heeding(watch);
     commit(store, signer, &*lock, was, &channel)?;
+    Plan::drop(store, &o.follow, &o.release)?;
     published.declared = jobs.declared();
     Ok(published)
 }
@@ -175,7 +178,7 @@ fn make_steps(
     prove::step(tools, &o.sites, &first, None, release)?;
     release.steps.push(first);
     let mut made = 0;
-    for index in chosen(channel, o)? {
+    for index in chosen(channel, o.last, &o.from)? {
         let earlier = &channel.releases[index];
         let note = format!("steps between {} and {}", earlier.release, o.release);
         tools.watch.note(&note);
@@ -270,10 +273,10 @@ pub(super) fn load_manifest(store: &dyn Store, release: &Release) -> Result<Vec<
 }
 
 /// The earlier releases that get steps.
-fn chosen(channel: &Channel, o: &Publish) -> Result<Vec<usize>> {
+pub(super) fn chosen(channel: &Channel, last: usize, from: &[String]) -> Result<Vec<usize>> {
     let n = channel.releases.len();
-    let mut chosen: Vec<usize> = (n.saturating_sub(o.last)..n).collect();
-    for name in &o.from {
+    let mut chosen: Vec<usize> = (n.saturating_sub(last)..n).collect();
+    for name in from {
         let found = channel.releases.iter().position(|r| r.release == *name);
         chosen.push(found.ok_or_else(|| Error::NotFound(format!("release {name}")))?);
     }
@@ -285,7 +288,7 @@ fn chosen(channel: &Channel, o: &Publish) -> Result<Vec<usize>> {
 /// Stores every content once, and notes in the entries how long it is there.
 ///
 /// A blob that no release of the channel names may be of a killed run: it is read back, and made anew if it is wrong.
-fn store_blobs(
+pub(super) fn store_blobs(
     (store, jobs, watch): (&dyn Store, &Jobs, &dyn Watch),
     tree: &Path,
     entries: &mut [Entry],

@@ -1,10 +1,11 @@
 //! Builds one step: the deltas and bundles between two manifests, their pack and their table.
 
 use super::blobs;
-use super::deltas::{self, Made};
+use super::deltas::{self, Made, SLOW};
 use super::groups::Together;
 use super::pack::Pack;
 use super::pairs::{Pair, pairs};
+use super::plan::Job;
 use super::proof::Item;
 use crate::manifest::{Content, Manifest};
 use crate::step::{self, Applying, BundleRow, DeltaRow, Release, StepRef, Table};
@@ -29,8 +30,6 @@ pub(super) const ROW: u64 = 64;
 /// How a gzip file begins, and how many times its size it has once opened, about.
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 const OPENED: u64 = 5;
-/// Apply times below this (microseconds) are too short for a second, faster delta to gain.
-const SLOW: u64 = 20_000;
 
 /// One manifest with its bytes.
 pub struct Side<'a> {
@@ -51,6 +50,20 @@ pub struct Tools<'a> {
     pub reference_us: u64,
     /// Hears of progress.
     pub watch: &'a dyn Watch,
+}
+
+/// The deltas that making the step will try.
+pub fn jobs(tools: Tools, from: &Manifest, to: &Manifest) -> Result<Vec<Job>> {
+    let maker = Maker {
+        tools,
+        from: Some(from),
+        to,
+    };
+    let tried = pairs(from, to, tools)?
+        .into_iter()
+        .filter(|p| maker.delta_first(p));
+    let job = |p: Pair| Some(Job::of(maker.base(&p)?, maker.content(&p)?, maker.need(&p)));
+    Ok(tried.filter_map(job).collect())
 }
 
 /// Makes the step and stores pack and step file.
@@ -245,22 +258,7 @@ impl Maker<'_> {
         let (Some(old), Some(new)) = (self.base(pair), self.content(pair)) else {
             return Ok(Vec::new());
         };
-        let make = |profile| deltas::make(self.tools.store, old, new, profile, self.tools.watch);
-        let mut made = Vec::new();
-        let usual = make(Profile::Default)?;
-        let slow = usual.as_ref().is_none_or(|m| m.measured.us >= SLOW);
-        if slow
-            && let Some(fast) = make(Profile::Fast)?
-            && usual
-                .as_ref()
-                .is_none_or(|m| fast.measured.us * 2 < m.measured.us)
-        {
-            made.push((Profile::Fast, fast));
-        }
-        if let Some(usual) = usual {
-            made.insert(0, (Profile::Default, usual));
-        }
-        Ok(made)
+        deltas::options(self.tools.store, old, new, self.tools.watch)
     }
 
     /// One file as a bundle of its own, zstd with the old file as prefix, where that beats the engine's delta.

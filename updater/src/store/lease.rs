@@ -34,10 +34,10 @@ struct Shared {
 
 impl Lease {
     /// Takes the lock; fails with [`Error::Busy`] if somebody alive has it.
-    pub fn take(remote: &Arc<Remote>, path: &str, watch: &dyn Watch) -> Result<Lease> {
-        let token = token()?;
+    pub fn take(remote: &Arc<Remote>, path: &str, patient: bool, watch: &dyn Watch) -> Result<Lease> {
+        let token = crate::digest::random()?;
         let began = Instant::now();
-        let version = remote.wait(watch, obtain(remote, path, &token, watch))??;
+        let version = remote.wait(watch, obtain(remote, path, &token, patient, watch))??;
         let shared = Arc::new(Shared {
             remote: Arc::clone(remote),
             path: path.to_owned(),
@@ -85,16 +85,14 @@ impl Drop for Lease {
     }
 }
 
-/// Bytes that nobody else has.
-fn token() -> Result<String> {
-    let mut bytes = [0; 16];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Error::io("get random bytes", e))?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
-}
-
 /// Waits until the lock is free or given up; tells the version of what was written.
-async fn obtain(remote: &Remote, path: &str, token: &str, watch: &dyn Watch) -> Result<String> {
+async fn obtain(
+    remote: &Remote,
+    path: &str,
+    token: &str,
+    patient: bool,
+    watch: &dyn Watch,
+) -> Result<String> {
     let text = format!("{token} 0\n");
     let mut expect = Expect::Nothing;
     loop {
@@ -105,9 +103,12 @@ async fn obtain(remote: &Remote, path: &str, token: &str, watch: &dyn Watch) -> 
             expect = Expect::Nothing;
             continue;
         };
+        if !patient {
+            return Err(Error::Busy(remote.name.clone()));
+        }
         let begin = Instant::now();
         watch.note(&format!(
-            "{} is locked; looking whether its holder lives",
+            "{}/{path} is held; looking whether its holder lives",
             remote.name
         ));
         expect = loop {

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// temporary names until one sync covers them all, and are renamed after it.
 pub struct LocalStore {
     root: PathBuf,
+    /// What temporary names begin with, where others write to the same directories.
+    tag: String,
     waiting: Mutex<Waiting>,
 }
 
@@ -27,6 +29,8 @@ struct Waiting {
 
 /// A killed publish loses at most the work of this long.
 const FLUSH_AFTER: Duration = Duration::from_secs(5);
+/// Nothing is written for longer than this.
+const LEFT: Duration = Duration::from_secs(86_400);
 /// Signing takes milliseconds; whoever waits longer than this waits for something else.
 const SIGNING: Duration = Duration::from_secs(10);
 
@@ -35,11 +39,19 @@ impl LocalStore {
     pub fn new(root: &Path) -> LocalStore {
         LocalStore {
             root: root.to_owned(),
+            tag: String::new(),
             waiting: Mutex::new(Waiting {
                 files: BTreeMap::new(),
                 since: Instant::now(),
             }),
         }
+    }
+
+    /// The same for one of several that write at the same time: nobody else has its temporary names.
+    pub fn shared(root: &Path) -> Result<LocalStore> {
+        let mut store = LocalStore::new(root);
+        store.tag = crate::digest::random()?;
+        Ok(store)
     }
 
     /// The directory.
@@ -90,7 +102,11 @@ impl Store for LocalStore {
         }
         let full = self.root.join(path);
         self.make_dir(&full)?;
-        let temporary = disk::beside(&full);
+        let temporary = disk::beside(&full.with_file_name(format!(
+            "{}{}",
+            self.tag,
+            full.file_name().unwrap_or_default().to_string_lossy()
+        )));
         disk::remove(&temporary)?;
         let written = write_new(&temporary, fill).inspect_err(|_| {
             let _ = fs::remove_file(&temporary);
@@ -192,10 +208,20 @@ impl Store for LocalStore {
     fn remove(&self, path: &str) -> Result<()> {
         disk::remove(&self.root.join(path))
     }
-    fn lock(&self, _watch: &dyn Watch) -> Result<Held> {
-        let work = self.root.join("work");
-        disk::make_dirs(&work)?;
-        Ok(Box::new(Lock::take(&work.join("lock"))?))
+    fn hold(&self, path: &str, _patient: bool, _watch: &dyn Watch) -> Result<Held> {
+        let full = self.root.join(path);
+        disk::make_dirs(disk::parent(&full))?;
+        Ok(Box::new(Lock::take(&full)?))
+    }
+    fn sweep(&self, dir: &str) -> Result<()> {
+        for entry in disk::list(&self.root.join(dir))? {
+            let unnamed = entry.file_name().as_encoded_bytes().starts_with(b".tmp-");
+            let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+            if unnamed && age().is_some_and(|age| age > LEFT) {
+                disk::remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
     fn lock_signing(&self, watch: &dyn Watch) -> Result<Held> {
         let work = self.root.join("work");

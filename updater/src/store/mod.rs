@@ -58,8 +58,17 @@ pub trait Store: std::marker::Sync {
     fn list(&self, dir: &str) -> Result<Vec<String>>;
     /// Removes a file.
     fn remove(&self, path: &str) -> Result<()>;
+    /// Holds what a path stands for until dropped; fails with [`crate::Error::Busy`] if another does. Where a killed
+    /// holder cannot be told from a living one at once, `patient` waits until it can.
+    fn hold(&self, path: &str, patient: bool, watch: &dyn Watch) -> Result<Held>;
     /// Keeps other publishers and collectors away until dropped; fails with [`crate::Error::Busy`] if there is one.
-    fn lock(&self, watch: &dyn Watch) -> Result<Held>;
+    fn lock(&self, watch: &dyn Watch) -> Result<Held> {
+        self.hold("work/lock", true, watch)
+    }
+    /// Removes from a directory what killed runs left a day ago or more, and never gave a name.
+    fn sweep(&self, _dir: &str) -> Result<()> {
+        Ok(())
+    }
     /// Keeps others from signing until dropped; waits a little for one that does.
     fn lock_signing(&self, watch: &dyn Watch) -> Result<Held>;
 }
@@ -99,6 +108,19 @@ impl Stream<'static> {
 ///
 /// Whatever waits for a bucket ends when `watch` says so.
 pub fn open<'a>(repo: &Path, watch: &'a dyn Watch) -> Result<Box<dyn Store + 'a>> {
+    open_by(repo, watch, |repo| Ok(LocalStore::new(repo)))
+}
+
+/// The same for one of several workers.
+pub fn open_shared<'a>(repo: &Path, watch: &'a dyn Watch) -> Result<Box<dyn Store + 'a>> {
+    open_by(repo, watch, LocalStore::shared)
+}
+
+fn open_by<'a>(
+    repo: &Path,
+    watch: &'a dyn Watch,
+    local: impl Fn(&Path) -> Result<LocalStore>,
+) -> Result<Box<dyn Store + 'a>> {
     match repo.to_str().filter(|name| name.starts_with("s3://")) {
         #[cfg(feature = "s3")]
         Some(name) => Ok(Box::new(S3Store::open(name, watch)?)),
@@ -108,6 +130,6 @@ pub fn open<'a>(repo: &Path, watch: &'a dyn Watch) -> Result<Box<dyn Store + 'a>
             let why = "this elfup was built without `s3`; build it with that feature";
             Err(crate::Error::Usage(why.into()))
         }
-        None => Ok(Box::new(LocalStore::new(repo))),
+        None => Ok(Box::new(local(repo)?)),
     }
 }

@@ -263,8 +263,8 @@ impl Store for S3Store<'_> {
         self.see(path, None);
         Ok(())
     }
-    fn lock(&self, watch: &dyn Watch) -> Result<Held> {
-        Ok(Box::new(Lease::take(&self.remote, "work/lock", watch)?))
+    fn hold(&self, path: &str, patient: bool, watch: &dyn Watch) -> Result<Held> {
+        Ok(Box::new(Lease::take(&self.remote, path, patient, watch)?))
     }
     fn lock_signing(&self, _watch: &dyn Watch) -> Result<Held> {
         Ok(Box::new(Nothing))

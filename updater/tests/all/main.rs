@@ -18,6 +18,8 @@ mod mutated;
 mod prove;
 mod rogue;
 mod server;
+#[cfg(feature = "s3")]
+mod slurm;
 mod sources;
 mod stops;
 mod thief;
@@ -26,6 +28,6 @@ mod times;
 mod torn;
 mod units;
 mod updates;
-#[cfg(feature = "s3")]
 mod weed;
+mod workers;
 mod world;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -86,6 +87,26 @@ impl Weed {
         format!("http://127.0.0.1:{}/buckets/{BUCKET}/{prefix}", self.filer)
     }
 
+    /// Copies a prefix to a directory, as any web client would.
+    pub fn copy(&self, prefix: &str, to: &Path) {
+        let mut todo = vec![format!("/buckets/{BUCKET}/{prefix}/")];
+        while let Some(dir) = todo.pop() {
+            let listed = fetch(self.filer, &format!("{dir}?limit=100000"));
+            let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+            for entry in listed["Entries"].as_array().into_iter().flatten() {
+                let path = entry["FullPath"].as_str().unwrap();
+                if entry["Mode"].as_u64().unwrap() >> 31 & 1 == 1 {
+                    todo.push(format!("{path}/"));
+                    continue;
+                }
+                let name = path
+                    .strip_prefix(&format!("/buckets/{BUCKET}/{prefix}/"))
+                    .unwrap();
+                crate::world::write(to.join(name), fetch(self.filer, path));
+            }
+        }
+    }
+
     /// Makes a file of a prefix vanish, as no farm would.
     pub fn lose(&self, prefix: &str, path: &str) {
         let done = request(self.filer, &format!("DELETE /buckets/{BUCKET}/{prefix}/{path}")).unwrap();
@@ -118,6 +139,11 @@ pub fn repo(prefix: &str) -> String {
 fn elfup(port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
     command.args(arguments);
+    reaching(port, command)
+}
+
+/// A command with what it takes to reach a server.
+fn reaching(port: u16, mut command: Command) -> Command {
     command
         .env("AWS_ACCESS_KEY_ID", "key")
         .env("AWS_SECRET_ACCESS_KEY", "secret");
@@ -140,6 +166,18 @@ fn free(n: usize) -> Vec<u16> {
         .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
     all.iter().map(|l| l.local_addr().unwrap().port()).collect()
+}
+
+/// The body of an answer.
+fn fetch(port: u16, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!("GET {path} HTTP/1.0\r\nAccept: application/json\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.0 200"), "{path}");
+    let body = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    answer.split_off(body + 4)
 }
 
 /// The head of an answer.
@@ -167,6 +205,8 @@ pub struct Relay {
     pub port: u16,
     /// Requests that were answered wrongly, by kind: refused, answer of a put lost, broken off.
     pub faults: Arc<[AtomicU64; 3]>,
+    /// While set, every connection is dropped.
+    pub cut: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -177,11 +217,16 @@ impl Relay {
         let port = listener.local_addr().unwrap().port();
         let (stop, faults) = (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU64; 3]>::default());
         let (ended, counts) = (Arc::clone(&stop), Arc::clone(&faults));
+        let cut = Arc::new(AtomicBool::new(false));
+        let is_cut = Arc::clone(&cut);
         let thread = std::thread::spawn(move || {
             let number = Arc::new(AtomicU64::new(0));
             for client in listener.incoming().flatten() {
                 if ended.load(Ordering::Relaxed) {
                     return;
+                }
+                if is_cut.load(Ordering::Relaxed) {
+                    continue;
                 }
                 let (counts, number) = (Arc::clone(&counts), Arc::clone(&number));
                 std::thread::spawn(move || drop(pass(client, server, fault, &number, &counts)));
@@ -190,6 +235,7 @@ impl Relay {
         Relay {
             port,
             faults,
+            cut,
             stop,
             thread: Some(thread),
         }
@@ -197,6 +243,11 @@ impl Relay {
 
     pub fn elfup(&self, arguments: &[&str]) -> Command {
         elfup(self.port, arguments)
+    }
+
+    /// Another command with what it takes to reach the bucket.
+    pub fn with(&self, command: Command) -> Command {
+        reaching(self.port, command)
     }
 }
 

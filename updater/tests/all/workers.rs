@@ -1,0 +1,266 @@
+//! Workers in processes of their own make a plan's jobs; what is published then is what one machine makes.
+
+use crate::weed::{Weed, ends, repo};
+use crate::world::{World, noise, write};
+use elfup::Digest;
+use elfup::store::{LocalStore, Store};
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+/// Programs that change, enough of them for two workers.
+pub fn trees(world: &World) {
+    for (tree, change) in [("one", 0), ("two", 1)] {
+        for n in 0..12_u64 {
+            let mut bytes = noise(n, 60_000 + 4_000 * n as usize);
+            for at in (1000..bytes.len()).step_by(7001) {
+                bytes[at] ^= change;
+            }
+            // What is too much for a group travels as a delta of its own.
+            if change == 1 && n % 2 == 0 {
+                bytes.splice(10_000..10_000, noise(100 + n, 70_000));
+            }
+            write(world.path(tree).join(format!("lib/part{n}")), bytes);
+        }
+    }
+}
+
+/// What a repository holds, but signatures; of what was measured only that it was.
+pub fn content(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for dir in ["blobs", "packs", "manifests"] {
+        for path in store.list(dir).unwrap() {
+            let bytes = store.get(&path, 1 << 30).unwrap().unwrap();
+            all.insert(path, bytes);
+        }
+    }
+    let channels = store.list("channels").unwrap();
+    let newest = |path: &String| {
+        let bytes = store.get(path, 1 << 30).unwrap().unwrap();
+        elfup::step::Channel::parse(&bytes, &World::follow()).unwrap()
+    };
+    let channel = channels
+        .iter()
+        .map(newest)
+        .max_by_key(|c| c.releases.len())
+        .unwrap();
+    let manifest = |digest: &Digest, size: u64| {
+        let packed = store
+            .get(&elfup::names::manifest(digest), 1 << 30)
+            .unwrap()
+            .unwrap();
+        let mut bytes = Vec::with_capacity(size as usize);
+        std::io::Read::read_to_end(&mut zstd::Decoder::new(&packed[..]).unwrap(), &mut bytes).unwrap();
+        bytes
+    };
+    for release in &channel.releases {
+        for step in &release.steps {
+            let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
+            let from = from.map_or(Vec::new(), |r| manifest(&r.manifest, r.manifest_size));
+            let file = store
+                .get(&elfup::names::step(&step.digest), 1 << 30)
+                .unwrap()
+                .unwrap();
+            let mut table = elfup::step::read(&file, &from, release).unwrap().table;
+            table.reference_us = 0;
+            table.deltas.iter_mut().for_each(|row| row.us = 0);
+            table
+                .bundles
+                .iter_mut()
+                .filter_map(|row| row.patch.as_mut())
+                .for_each(|p| p.us = 0);
+            let name = format!("{:?} -> {}", step.from, release.release);
+            all.insert(name, serde_json::to_vec(&table).unwrap());
+        }
+    }
+    all
+}
+
+/// Arguments of `farm plan` or `farm work` for the second release.
+pub fn on(repo: &str, command: &str, more: &[&str]) -> Vec<String> {
+    let fixed = [
+        "farm",
+        command,
+        "--repo",
+        repo,
+        "--product",
+        "demo",
+        "--arch",
+        "x86_64",
+        "--release",
+        "r2",
+    ];
+    fixed.iter().chain(more).map(ToString::to_string).collect()
+}
+
+fn elfup(arguments: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
+    command.args(arguments);
+    command
+}
+
+/// Notes and deltas of finished jobs.
+fn results(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+    let all = store.list("work/deltas").unwrap();
+    let read = |path: String| {
+        let bytes = store.get(&path, 1 << 30).unwrap().unwrap();
+        (path, bytes)
+    };
+    all.into_iter().map(read).collect()
+}
+
+/// One machine's repository, and one with the first release alone.
+pub fn two_worlds() -> (World, BTreeMap<String, Vec<u8>>) {
+    let world = World::new();
+    trees(&world);
+    world.publish("r1", "one").unwrap();
+    let saved = world.path("saved");
+    let done = Command::new("cp")
+        .arg("-a")
+        .arg(world.repo())
+        .arg(&saved)
+        .status()
+        .unwrap();
+    assert!(done.success());
+    world.publish("r2", "two").unwrap();
+    let alone = content(&world.store());
+    fs::remove_dir_all(world.repo()).unwrap();
+    fs::rename(saved, world.repo()).unwrap();
+    (world, alone)
+}
+
+fn path(world: &World, name: &str) -> String {
+    world.path(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn two_workers_one_of_them_killed_make_what_one_machine_makes() {
+    let (world, alone) = two_worlds();
+    let repo = path(&world, "repo");
+    let said = ends(elfup(&on(&repo, "work", &["--shard", "0/2"])), 1);
+    assert!(said.contains("plan"), "{said}");
+    let planned = ends(elfup(&on(&repo, "plan", &[&path(&world, "two")])), 0);
+    assert!(planned.contains(" jobs"), "{planned}");
+    // Killed as soon as it has made something.
+    let mut first = elfup(&on(&repo, "work", &["--shard", "0/2", "--threads", "1"]));
+    let mut first = first.stdout(Stdio::null()).spawn().unwrap();
+    let made = || {
+        elfup::disk::list(&world.repo().join("work/deltas"))
+            .unwrap()
+            .len()
+    };
+    let before = results(&world.store()).len();
+    while made() <= before && first.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let other = ends(elfup(&on(&repo, "work", &["--shard", "1/2"])), 0);
+    assert!(other.contains("made"), "{other}");
+    // Told by the environment of an array job.
+    let mut again = elfup(&on(&repo, "work", &[]));
+    again
+        .env("SLURM_ARRAY_TASK_ID", "3")
+        .env("SLURM_ARRAY_TASK_MIN", "3")
+        .env("SLURM_ARRAY_TASK_COUNT", "2");
+    ends(again, 0);
+    let nothing = ends(elfup(&on(&repo, "work", &["--steal"])), 0);
+    assert!(nothing.contains(" 0 made"), "{nothing}");
+    let made = results(&world.store());
+    assert!(made.len() > before + 10, "{}", made.len());
+    world.publish("r2", "two").unwrap();
+    assert_eq!(results(&world.store()), made);
+    assert_eq!(content(&world.store()), alone);
+    let plan = world.store().list("work/plans").unwrap();
+    assert_eq!(plan, Vec::<String>::new());
+}
+
+/// Whoever may write to the store may write a wrong result: it is made anew, not signed.
+#[test]
+fn what_a_worker_says_is_not_believed() {
+    let (world, alone) = two_worlds();
+    let repo = path(&world, "repo");
+    ends(elfup(&on(&repo, "plan", &[&path(&world, "two")])), 0);
+    ends(elfup(&on(&repo, "work", &["--steal"])), 0);
+    let all = results(&world.store());
+    let notes: Vec<&String> = all.keys().filter(|path| path.ends_with(".json")).collect();
+    let other = notes
+        .iter()
+        .find(|n| all.contains_key(&n.replace(".json", ".delta")))
+        .unwrap();
+    let other = all[&other.replace(".json", ".delta")].clone();
+    for (number, note) in notes.iter().enumerate() {
+        let mut text: serde_json::Value =
+            serde_json::from_slice(all[*note].split(|b| *b == b'\n').next().unwrap()).unwrap();
+        let delta = note.replace(".json", ".delta");
+        match number % 3 {
+            0 => text["memory"] = 1.into(),
+            1 => text["encoders"] = vec!["none 1"].into(),
+            _ if all.contains_key(&delta) => {
+                text["digest"] = Digest::of(&other).to_string().into();
+                text["size"] = other.len().into();
+                fs::write(world.repo().join(&delta), &other).unwrap();
+            }
+            _ => {}
+        }
+        let mut bytes = serde_json::to_vec(&text).unwrap();
+        bytes.push(b'\n');
+        let digest = Digest::of(&bytes);
+        bytes.extend_from_slice(format!("{digest}\n").as_bytes());
+        fs::write(world.repo().join(note), bytes).unwrap();
+    }
+    world.publish("r2", "two").unwrap();
+    assert_eq!(content(&world.store()), alone);
+    let site = world.site("site", |_| {});
+    crate::world::update(&site).unwrap();
+    assert_eq!(crate::world::runs(&site), "r2");
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn workers_share_a_bucket() {
+    let Some(weed) = Weed::start() else { return };
+    let (world, alone) = two_worlds();
+    let (repo, keys) = (repo("w"), path(&world, "keys"));
+    ends(weed.elfup(&["repo", "init", &repo, "--keys", &keys]), 0);
+    let publish = |release: &str, tree: &str| {
+        let tree = path(&world, tree);
+        let all = [
+            "publish",
+            "--repo",
+            &repo,
+            "--keys",
+            &keys,
+            "--product",
+            "demo",
+            "--arch",
+            "x86_64",
+        ];
+        let more = ["--config", "etc/**", "--release", release, &tree];
+        ends(weed.elfup(&[&all[..], &more[..]].concat()), 0);
+    };
+    let run = |command: &str, more: &[&str]| {
+        let all = on(&repo, command, more);
+        weed.elfup(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    publish("r1", "one");
+    ends(run("plan", &[&path(&world, "two")]), 0);
+    // Nobody there: try again.
+    let mut nowhere = run("work", &["--shard", "0/2"]);
+    nowhere.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    ends(nowhere, 75);
+    let spawn = || {
+        run("work", &["--steal", "--threads", "1"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let workers = [spawn(), spawn()];
+    for worker in workers {
+        let output = worker.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    publish("r2", "two");
+    weed.copy("w", &world.path("copy"));
+    assert_eq!(content(&LocalStore::new(&world.path("copy"))), alone);
+}
