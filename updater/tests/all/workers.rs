@@ -210,6 +210,26 @@ fn what_a_worker_says_is_not_believed() {
         fs::write(world.repo().join(note), bytes).unwrap();
     }
     world.publish("r2", "two").unwrap();
+    // Every result that is on offer says again what is true of it.
+    let told = |note: &[u8]| {
+        let line = note.split(|b| *b == b'\n').next().unwrap();
+        let mut told: serde_json::Value = serde_json::from_slice(line).unwrap();
+        for measured in ["us", "made_us"] {
+            told.as_object_mut().unwrap().remove(measured);
+        }
+        told
+    };
+    let after = results(&world.store());
+    let offered: Vec<&String> = notes
+        .into_iter()
+        .filter(|n| told(&all[*n])["pays"] == true)
+        .collect();
+    assert!(offered.len() > 5, "{offered:?}");
+    for note in offered {
+        assert_eq!(told(&after[note]), told(&all[note]), "{note}");
+        let delta = note.replace(".json", ".delta");
+        assert!(after[&delta] == all[&delta], "{delta}");
+    }
     assert_eq!(content(&world.store()), alone);
     let site = world.site("site", |_| {});
     crate::world::update(&site).unwrap();
