@@ -83,6 +83,8 @@ fn golden() -> Vec<Golden> {
         "kinds/names",
         "kinds/frames",
         "kinds/linked",
+        "kinds/types",
+        "kinds/split",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
         let name = kind.split('/').next_back().unwrap();
@@ -101,6 +103,9 @@ fn golden() -> Vec<Golden> {
         "kinds/riscv",
         "kinds/ppc64",
         "kinds/go",
+        "kinds/types",
+        "kinds/split",
+        "kinds/split",
     ];
     let [old, new] = [1, 2].map(|n| {
         let file = |kind: &str| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap();

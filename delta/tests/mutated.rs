@@ -33,6 +33,8 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("unwind rows of ARM", pair!("unwind")),
     ("mangled names", pair!("names")),
     ("records of frames", pair!("frames")),
+    ("types of BTF", pair!("types")),
+    ("types of BTF that extend others", pair!("split")),
 ];
 
 const LIMITS: Limits = Limits::new()

@@ -39,7 +39,11 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/mips64-1",
     "kinds/mips64-2",
     "kinds/linked-1",
-    "kinds/linked-2"
+    "kinds/linked-2",
+    "kinds/types-1",
+    "kinds/types-2",
+    "kinds/split-1",
+    "kinds/split-2"
 );
 
 /// The file of a number.

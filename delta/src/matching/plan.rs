@@ -9,7 +9,7 @@ use crate::file_view::FileView;
 use crate::layout::{NewUnit, OldImage};
 use crate::pipeline::{Plan, data_regions};
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, UnwindFit, go, index, relocations, symbols};
+use crate::tables::{Choices, Table, UnwindFit, btf, go, index, relocations, symbols};
 use crate::text::PlanRun;
 use crate::{Options, Progress, threads};
 
@@ -40,6 +40,7 @@ pub fn plan<'a>(
     let choices = Choices::new(&new.elf, |section, table| match table {
         Table::Functions => go::fits(new.machine, &new.elf, bytes),
         Table::Index => index::fits(&new.elf, section, bytes),
+        Table::Btf => btf::fits(&new.elf, section, bytes),
         Table::Relocations => relocations::fits(new.machine, &new.elf, section, bytes),
         Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
             symbols::fits(&new.elf, bytes, table, section)

@@ -6,7 +6,7 @@ use crate::Stage;
 use crate::budget::Held;
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
-use crate::tables::{Made, Table, World, go, index, relocations, symbols, words};
+use crate::tables::{Made, Table, World, btf, go, index, relocations, symbols, words};
 
 /// All sections that are made, and the memory of them.
 pub struct Finished<'b> {
@@ -61,6 +61,9 @@ pub fn rest<'b, S: Symbols>(
     symbols::code(stage.get(Stream::Symbols), &world, &mut made)?;
     let tables = [Table::Symbols, Table::Names, Table::Hash, Table::Versions];
     stage.spent_on(&names(&tables), &[Stream::Symbols]);
+    held.set(made.memory() + BYTE_MODELS)?;
+    btf::code(stage.get(Stream::Symbols), &world, &mut made)?;
+    stage.spent_on(&names(&[Table::Btf]), &[Stream::Symbols]);
     held.set(made.memory() + BYTE_MODELS)?;
     Ok(Finished { made, held })
 }

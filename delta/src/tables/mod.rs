@@ -3,6 +3,7 @@
 //! A table is modelled only where the encoder found that its model reproduces it; the choice is sent. What a
 //! table makes is the recipe of its section.
 
+pub mod btf;
 mod exceptions;
 mod frame_index;
 mod frames;
@@ -59,6 +60,8 @@ pub enum Table {
     Functions,
     /// `.ARM.exidx`.
     Index,
+    /// `.BTF`, types of a kernel.
+    Btf,
 }
 
 /// The model that a section of the new file could have, going by its header and name.
@@ -83,6 +86,7 @@ pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
         (b".eh_frame", Table::Frames),
         (b".eh_frame_hdr", Table::FrameIndex),
         (b".gcc_except_table", Table::Exceptions),
+        (b".BTF", Table::Btf),
     ];
     by_name
         .iter()

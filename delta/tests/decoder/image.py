@@ -11,7 +11,7 @@ from elf import Addresses, Elf, NoElf
 from kept import Kept
 from models import M32, M64
 from predict import Projection
-from tables import symbols
+from tables import btf, symbols
 from tables.go import functions
 from tables.go.words import Words as GoWords
 from tables.index import Index
@@ -248,6 +248,7 @@ class Image:
         Relocations(self).code(self.streams.pointers, self.made)
         Words(self).code(self.streams.pointers, self.made)
         symbols.code(self.streams.symbols, self, self.made)
+        btf.code(self.streams.symbols, self, self.made)
 
     def file(self):
         """All regions in file order."""

@@ -5,7 +5,7 @@ from container import Damaged
 from elf import ALLOC, DYNSYM, EXIDX, GNU_HASH, HASH, REL, RELA, STRTAB, SYMTAB, VERSYM
 
 # Kinds of table, by number.
-RELOCATIONS, FRAMES, FRAME_INDEX, EXCEPTIONS, SYMBOLS, NAMES, HASHES, VERSIONS, FUNCTIONS, INDEX = range(10)
+RELOCATIONS, FRAMES, FRAME_INDEX, EXCEPTIONS, SYMBOLS, NAMES, HASHES, VERSIONS, FUNCTIONS, INDEX, BTF = range(11)
 PREDICTOR = 1
 ARM = 40
 
@@ -34,7 +34,7 @@ def candidate(elf, index):
         return INDEX
     if gotable.section(elf) == index:
         return FUNCTIONS
-    names = {b".eh_frame": FRAMES, b".eh_frame_hdr": FRAME_INDEX, b".gcc_except_table": EXCEPTIONS}
+    names = {b".eh_frame": FRAMES, b".eh_frame_hdr": FRAME_INDEX, b".gcc_except_table": EXCEPTIONS, b".BTF": BTF}
     return names.get(s.name)
 
 
