@@ -2,7 +2,7 @@
 
 use elfdelta::elf::Elf;
 use elfdelta::file_view::FileView;
-use elfdelta::tables::{Table, candidate, symbols};
+use elfdelta::tables::{Table, Tables, symbols};
 use elfdelta::{Limits, Options, Patch, Silent, diff};
 use proptest::prelude::*;
 
@@ -139,7 +139,7 @@ fn real_tables_are_reproduced() {
             continue;
         };
         for section in 0..elf.sections.len() {
-            let table = candidate(&elf, section);
+            let table = Tables::candidate(&elf, section);
             if let Some(table @ (Table::Symbols | Table::Names | Table::Versions)) = table {
                 assert!(symbols::fits(&elf, &bytes, table, section), "{path} {section}");
             }

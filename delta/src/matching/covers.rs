@@ -9,7 +9,7 @@ use crate::elf::{Region, RegionKind, go as go_elf};
 use crate::layout::OldImage;
 use crate::predict::AddressMap;
 use crate::tables::words::{self, Labelled};
-use crate::tables::{go, index, jumps, relocations};
+use crate::tables::{Image, Tables, go, relocations};
 use std::ops::Range;
 
 /// Rounds of matching words that relocations do not tell, each by the covers of the one before.
@@ -30,10 +30,7 @@ impl<'f> Side<'f> {
     /// Of a file with these bytes and regions of data.
     pub fn of(image: &'f OldImage<'f>, bytes: &[u8], regions: &'f [(Region, u32)]) -> Self {
         let mut blanked = bytes.to_vec();
-        // Jump tables are made from the code, and routines from the index.
-        let jumps = jumps::ranges(image.machine, &image.code, &image.addresses, bytes);
-        let named = index::personalities(&image.elf, &image.addresses, bytes);
-        for (at, len) in jumps.into_iter().chain(named) {
+        for (at, len) in Tables::makes(Image { image, bytes }) {
             blanked[at as usize..][..len as usize].fill(0);
         }
         Side {

@@ -9,7 +9,7 @@ use crate::file_view::FileView;
 use crate::layout::{NewUnit, OldImage};
 use crate::pipeline::{Plan, data_regions};
 use crate::predict::AddressMap;
-use crate::tables::{Choices, Table, UnwindFit, btf, go, index, relocations, symbols};
+use crate::tables::{Choices, Image, Table, Tables};
 use crate::text::PlanRun;
 use crate::{Options, Progress, threads};
 
@@ -36,17 +36,7 @@ pub fn plan<'a>(
             Ok(())
         }
     };
-    let unwind = UnwindFit::new(&new.elf, &new.code, bytes);
-    let choices = Choices::new(&new.elf, |section, table| match table {
-        Table::Functions => go::fits(new.machine, &new.elf, bytes),
-        Table::Index => index::fits(&new.elf, section, bytes),
-        Table::Btf => btf::fits(&new.elf, section, bytes),
-        Table::Relocations => relocations::fits(new.machine, &new.elf, section, bytes),
-        Table::Symbols | Table::Names | Table::Hash | Table::Versions => {
-            symbols::fits(&new.elf, bytes, table, section)
-        }
-        Table::Frames | Table::FrameIndex | Table::Exceptions => unwind.holds(section, table),
-    });
+    let choices = Tables::fitting(Image { image: &new, bytes });
     let regions = data_regions(old, &new, &choices);
     let Some(regions) = regions else { return Ok(None) };
 

@@ -4,11 +4,12 @@ use super::covers::Covers;
 use super::plan::covers_of;
 use super::regions::place;
 use super::tables::Finished;
-use super::{BYTE_MODELS, Facts, Io};
+use super::{Facts, Io};
 use crate::code::{Stream, Symbols};
 use crate::data::{ByteCoder, Piece};
 use crate::elf::RegionKind;
 use crate::recipe::{Recipe, Scripts};
+use crate::tables::BYTE_MODELS;
 use crate::{Error, error::Result};
 
 /// Codes the bytes of the generic regions and puts every region's recipe in its place.

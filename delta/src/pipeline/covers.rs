@@ -17,7 +17,7 @@ pub struct Covers<'b> {
 
 /// Codes the covers of every generic region.
 pub fn code<'b, S: Symbols>(io: &mut Io<'b, S>, facts: &Facts) -> Result<Covers<'b>> {
-    let mut stage = io.stage(&[Stream::Covers]);
+    let mut stage = io.stage([Stream::Covers]);
     let mut coder = CoverCoder::new(facts.old.file.len() as u32, stage.account());
     let mut held = stage.account().held();
     let hints = hints(facts.old, &facts.new.pairs, &facts.new.regions);

@@ -13,8 +13,11 @@ pub struct Io<'b, S> {
 
 impl<'b, S: Symbols> Io<'b, S> {
     /// Begins a stage behind which nothing more is told in `closes`.
-    pub fn stage(&mut self, closes: &'static [Stream]) -> Stage<'_, 'b, S> {
-        Stage { io: self, closes }
+    pub fn stage(&mut self, closes: impl Into<Vec<Stream>>) -> Stage<'_, 'b, S> {
+        Stage {
+            io: self,
+            closes: closes.into(),
+        }
     }
 }
 
@@ -22,7 +25,7 @@ impl<'b, S: Symbols> Io<'b, S> {
 /// what it made holds its own memory.
 pub struct Stage<'i, 'b, S: Symbols> {
     io: &'i mut Io<'b, S>,
-    closes: &'static [Stream],
+    closes: Vec<Stream>,
 }
 
 impl<'b, S: Symbols> Stage<'_, 'b, S> {

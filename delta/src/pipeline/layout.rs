@@ -41,7 +41,7 @@ pub fn code<'b, S: Symbols>(
     new: &NewFile,
     plan: Option<&Plan>,
 ) -> Result<Layout<'b>> {
-    let mut stage = io.stage(&[]);
+    let mut stage = io.stage([]);
     let mut code = code_sections(&new.elf, &new.addresses);
     let mut units: Vec<NewUnit> = Vec::new();
     let mut coder = LayoutCoder::new(&old.code, old.machine.has_modes(), stage.account());

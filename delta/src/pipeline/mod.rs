@@ -17,7 +17,6 @@ mod tables;
 
 pub use generic::code_file;
 pub use io::Io;
-use order::BYTE_MODELS;
 pub use order::{Facts, code_image};
 pub use plan::Plan;
 pub use regions::data_regions;

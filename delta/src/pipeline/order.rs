@@ -14,8 +14,6 @@ use crate::tables::World;
 
 /// Memory of the models of each step but those that count their own, in bytes.
 const SMALL_MODELS: u64 = 3 << 20;
-/// Memory of the models of bytes, and of the tables that are coded before them one by one.
-pub const BYTE_MODELS: u64 = 8 << 20;
 
 /// What is known of both files once the layout is.
 #[derive(Clone, Copy)]
@@ -56,7 +54,7 @@ pub fn code_image<'b, S: Symbols>(
     let targets = Targets::new(facts.old_code(), &map.map, &starts);
     let mut world = facts.world(&covers, targets, io.account);
     let units = references::code(io, &facts, &mut world, text)?;
-    let finished = tables::rest(io, &facts, world, units)?;
+    let finished = tables::rest(io, world, units)?;
     drop(map);
     bytes::code(io, &facts, &covers, finished)
 }

@@ -10,55 +10,41 @@ use crate::error::Result;
 use crate::layout::CodeSection;
 use crate::predict::{CodePass, NewCode, TargetModels};
 use crate::recipe::Recipe;
-use crate::tables::{Made, Unwind, World, go, jumps};
+use crate::tables::{Made, Tables, World};
 
 /// What the units left behind: recipes of code, and tables that are told up to their last unit.
-pub struct Units<'b> {
+pub struct Units<'b, 'w> {
     /// Recipes and known bytes.
     pub made: Made,
-    /// Unwind and exception tables.
-    pub unwind: Unwind,
-    /// Go's function table, where it is modelled.
-    pub functions: Option<go::Functions>,
+    /// The tables.
+    pub tables: Tables<'w>,
     /// The memory of all that.
     pub held: Held<'b>,
-}
-
-impl Units<'_> {
-    /// Bytes of memory that Go's function table holds.
-    pub fn go_memory(&self) -> u64 {
-        self.functions.as_ref().map_or(0, |f| f.memory())
-    }
 }
 
 /// What goes from unit to unit.
 struct Pass<'p> {
     code: CodePass<'p>,
     targets: Lent<'p, TargetModels>,
-    jumps: Lent<'p, jumps::JumpModels>,
 }
 
 /// Codes the references of all units.
-pub fn code<'b, S: Symbols>(
+pub fn code<'b, 'w, S: Symbols>(
     io: &mut Io<'b, S>,
     facts: &Facts,
-    world: &mut World,
+    world: &mut World<'w>,
     text: Text,
-) -> Result<Units<'b>> {
+) -> Result<Units<'b, 'w>> {
     let mut units = Units {
         made: Made::default(),
-        unwind: Unwind::start(&mut io.streams, world)?,
-        functions: None,
+        tables: Tables::start(&mut io.streams, world)?,
         held: io.account.held(),
     };
     io.account.stage(Stage::References, facts.new.len);
-    units.functions = go::Functions::begin(io.streams.get(Stream::Go), world)?;
     let mut pass = Pass {
         code: CodePass::new(facts.old_code(), &text.body),
         targets: io.account.lend(),
-        jumps: io.account.lend(),
     };
-    pass.jumps.turn();
     for section in &facts.layout.code.sections {
         let recipe = units.section(io, facts, world, &mut pass, section)?;
         let name = facts.new.elf.sections[section.section].shown();
@@ -66,19 +52,22 @@ pub fn code<'b, S: Symbols>(
         units.made.sections.push((section.section, recipe));
     }
     drop(pass);
+    let mut closes = Tables::streams(true);
+    closes.extend([Stream::Layout, Stream::Targets]);
+    let mut stage = io.stage(closes);
+    units.tables.code_ends(stage.streams(), world, &mut units.made)?;
     drop(text);
-    let mut stage = io.stage(&[Stream::Layout, Stream::Targets, Stream::Jumps]);
-    stage.spent_on("(jump tables)", &[Stream::Jumps]);
+    drop(stage);
     Ok(units)
 }
 
-impl Units<'_> {
+impl<'w> Units<'_, 'w> {
     /// Codes the units of one section and the padding between them.
     fn section<S: Symbols>(
         &mut self,
         io: &mut Io<S>,
         facts: &Facts,
-        world: &mut World,
+        world: &mut World<'w>,
         pass: &mut Pass,
         section: &CodeSection,
     ) -> Result<Recipe> {
@@ -111,7 +100,7 @@ impl Units<'_> {
         &mut self,
         io: &mut Io<S>,
         facts: &Facts,
-        world: &mut World,
+        world: &mut World<'w>,
         pass: &mut Pass,
         index: u32,
         recipe: &mut Recipe,
@@ -127,17 +116,12 @@ impl Units<'_> {
         let (s, m) = (streams.get(Stream::Targets), &mut pass.targets);
         pass.code.unit(s, m, &mut world.targets, new, recipe)?;
         let mut view = pass.code.view(unit, new.addr);
-        let s = streams.get(Stream::Jumps);
-        jumps::unit(s, &mut pass.jumps, world, &mut view, &mut self.made)?;
-        if let Some(functions) = &mut self.functions {
-            functions.unit(streams.get(Stream::Go), world.targets.map(), &mut view)?;
-        }
-        self.unwind.unit(streams, world, &mut view, index)?;
-        let tables = self.made.memory() + self.unwind.memory() + self.go_memory();
+        let (tables, made) = (&mut self.tables, &mut self.made);
+        tables.unit(streams, world, &mut view, index, made)?;
+        let tables = self.made.memory() + self.tables.memory();
         let code = recipe.memory() + pass.code.memory() + world.targets.memory();
         self.held.set(pass.targets.memory() + tables + code)?;
-        io.account
-            .go_on(1 + self.functions.as_mut().map_or(0, |f| f.work()))?;
+        io.account.go_on(1 + self.tables.work())?;
         io.account.at(u64::from(unit.at));
         Ok(())
     }

@@ -31,7 +31,7 @@ pub fn code<S: Symbols>(io: &mut Io<S>, old: &OldImage, len: u64, plan: Option<&
     if len > u64::from(u32::MAX) {
         return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
     }
-    let mut stage = io.stage(&[]);
+    let mut stage = io.stage([]);
     let account = stage.account();
     let s = stage.get(Stream::Skeleton);
     let empty = Parts::default();

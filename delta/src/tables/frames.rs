@@ -17,12 +17,13 @@ mod tests;
 use super::exceptions::{ExceptionTable, Exceptions};
 use super::frame_index;
 use super::landmarks::Landmarks;
-use super::{Made, Table, World};
+use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Budget, Keep};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
+use crate::elf::Elf;
 use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
-pub use fit::UnwindFit;
+use fit::UnwindFit;
 use programs::Programs;
 use read::{FrameTable, Kind, NONE};
 use rows::Row;
@@ -142,7 +143,7 @@ symbols! {
 /// Codes the unwind tables of a file.
 #[derive(Debug, Default)]
 pub struct Unwind {
-    section: Option<usize>,
+    section: usize,
     old: FrameTable,
     truth: Option<FrameTable>,
     kinds: Vec<Kind>,
@@ -192,9 +193,31 @@ fn pointers(table: &FrameTable) -> impl Iterator<Item = (u32, u32)> + '_ {
     })
 }
 
-impl Unwind {
-    /// Before the first unit: reads the old tables and codes the CIEs.
-    pub fn start<S: Symbols>(streams: &mut Streams<S>, world: &mut World) -> Result<Unwind> {
+impl<'w> TableModel<'w> for Unwind {
+    const STREAMS: &'static [(Stream, Spent)] = &[
+        (
+            Stream::Unwind,
+            Spent::Sections(&[Table::Frames, Table::FrameIndex]),
+        ),
+        (Stream::Exceptions, Spent::Sections(&[Table::Exceptions])),
+    ];
+
+    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
+        match elf.sections[section].name.as_slice() {
+            b".eh_frame" => Some(Table::Frames),
+            b".eh_frame_hdr" => Some(Table::FrameIndex),
+            b".gcc_except_table" => Some(Table::Exceptions),
+            _ => None,
+        }
+    }
+
+    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+        let fit = UnwindFit::new(&new.image.elf, &new.image.code, new.bytes);
+        move |section, table| fit.holds(section, table)
+    }
+
+    /// Reads the old tables and codes the CIEs.
+    fn start<S: Symbols>(streams: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Unwind>> {
         let mut unwind = Unwind::default();
         let first = |table| world.choices.sections(table).next();
         let tables = (
@@ -204,13 +227,13 @@ impl Unwind {
         );
         let section = match tables {
             (Some(section), ..) => section,
-            (None, None, None) => return Ok(unwind),
+            (None, None, None) => return Ok(None),
             _ => return Err(Error::DamagedPatch("it has unwind tables without frames")),
         };
         unwind.exchange(world.account);
         let header = &world.elf.sections[section];
         (unwind.len, unwind.addr) = (header.size as u32, header.addr as u32);
-        unwind.section = Some(section);
+        unwind.section = section;
         if let Some(old) = world.pairs[section] {
             let addr = world.old.elf.sections[old].addr as u32;
             let old_is_64 = world.old.elf.is_64;
@@ -235,27 +258,18 @@ impl Unwind {
             unwind.exceptions = Some((section, Exceptions::new(world, section, old, truth)));
         }
         unwind.code_kinds(streams.get(Stream::Unwind), world)?;
-        Ok(unwind)
-    }
-
-    /// Exchanges the models with those that the account keeps: at the start, and at the end.
-    fn exchange(&mut self, account: &Budget) {
-        std::mem::swap(&mut self.m, &mut account.lend());
-        std::mem::swap(&mut self.pointers, &mut account.lend());
-        self.programs.exchange(account);
+        Ok(Some(unwind))
     }
 
     /// Codes the FDE of a unit and its exception table.
-    pub fn unit<S: Symbols>(
+    fn unit<S: Symbols>(
         &mut self,
         streams: &mut Streams<S>,
-        world: &mut World,
+        world: &mut World<'w>,
         view: &mut UnitView,
         unit: u32,
+        _made: &mut Made,
     ) -> Result<()> {
-        if self.section.is_none() {
-            return Ok(());
-        }
         let damaged = || Error::DamagedPatch("a frame record makes no sense");
         let (s, exceptions_stream) = streams.two(Stream::Unwind, Stream::Exceptions);
         self.landmarks.clear();
@@ -331,6 +345,57 @@ impl Unwind {
             kind,
         });
         Ok(())
+    }
+
+    /// Puts the sections together.
+    fn finish<S: Symbols>(
+        mut self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        let section = self.section;
+        let mut places = Vec::new();
+        let rows = self.code_rows(streams.get(Stream::Unwind))?;
+        if let Some((section, exceptions)) = self.exceptions.take() {
+            let owners = rows.iter().filter_map(|row| match row {
+                Row::Fde(item) => Some(&self.entries[*item as usize]),
+                _ => None,
+            });
+            let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
+            let addr = world.elf.sections[section].addr as u32;
+            let (bytes, found) =
+                exceptions.finish(streams.get(Stream::Exceptions), world.account, addr, &order)?;
+            made.section(world, section, bytes)?;
+            places = found;
+        }
+        self.old = FrameTable::default();
+        let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
+        made.exceptions = places;
+        let addr = self.addr;
+        self.exchange(world.account);
+        drop((self, rows));
+        if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
+            let header = &world.elf.sections[index];
+            let table = frame_index::build(&bytes, addr, header.addr as u32, header.size as usize);
+            made.section(world, index, table)?;
+        }
+        made.section(world, section, bytes)
+    }
+
+    /// Bytes of memory held.
+    fn memory(&self) -> u64 {
+        let exceptions = self.exceptions.as_ref().map_or(0, |(_, e)| e.memory());
+        (self.entries.len() * size_of::<Entry>() + self.bytes.len()) as u64 + self.old.memory() + exceptions
+    }
+}
+
+impl Unwind {
+    /// Exchanges the models with those that the account keeps: at the start, and at the end.
+    fn exchange(&mut self, account: &Budget) {
+        std::mem::swap(&mut self.m, &mut account.lend());
+        std::mem::swap(&mut self.pointers, &mut account.lend());
+        self.programs.exchange(account);
     }
 
     /// What the pointer of a unit's FDE is, on the writing side.
@@ -430,49 +495,5 @@ impl Unwind {
         // Only how it is aligned carries over to the next.
         self.last_padding = u32::from(!(total + padding).is_multiple_of(8)) | u32::from(padding >= 8) << 1;
         Ok(padding)
-    }
-
-    /// Puts the sections together.
-    pub fn finish<S: Symbols>(
-        mut self,
-        streams: &mut Streams<S>,
-        world: &World,
-        made: &mut Made,
-    ) -> Result<()> {
-        let Some(section) = self.section else {
-            return Ok(());
-        };
-        let mut places = Vec::new();
-        let rows = self.code_rows(streams.get(Stream::Unwind))?;
-        if let Some((section, exceptions)) = self.exceptions.take() {
-            let owners = rows.iter().filter_map(|row| match row {
-                Row::Fde(item) => Some(&self.entries[*item as usize]),
-                _ => None,
-            });
-            let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
-            let addr = world.elf.sections[section].addr as u32;
-            let (bytes, found) =
-                exceptions.finish(streams.get(Stream::Exceptions), world.account, addr, &order)?;
-            made.section(world, section, bytes)?;
-            places = found;
-        }
-        self.old = FrameTable::default();
-        let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
-        made.exceptions = places;
-        let addr = self.addr;
-        self.exchange(world.account);
-        drop((self, rows));
-        if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
-            let header = &world.elf.sections[index];
-            let table = frame_index::build(&bytes, addr, header.addr as u32, header.size as usize);
-            made.section(world, index, table)?;
-        }
-        made.section(world, section, bytes)
-    }
-
-    /// Bytes of memory held.
-    pub fn memory(&self) -> u64 {
-        let exceptions = self.exceptions.as_ref().map_or(0, |(_, e)| e.memory());
-        (self.entries.len() * size_of::<Entry>() + self.bytes.len()) as u64 + self.old.memory() + exceptions
     }
 }

@@ -4,8 +4,8 @@
 //! `.ARM.extab` is. An entry that has the highest bit clear begins with its personality routine. All are distances of
 //! 31 bits from where they stand. Source: Exception Handling ABI for the Arm Architecture, sections 5 and 6.
 
-use super::{Made, Table, World};
-use crate::code::{Symbols, hash, symbols};
+use super::{Image, Made, Spent, Table, TableModel, World};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::elf::address::{Addresses, Range};
 use crate::predict::{Guess, Locals, Site, TargetModels};
@@ -29,7 +29,7 @@ const PERSONALITY: u32 = 45;
 const AHEAD: usize = 64;
 
 /// Whether a section is such a table.
-pub fn is_one(elf: &Elf, section: usize) -> bool {
+fn is_one(elf: &Elf, section: usize) -> bool {
     let s = &elf.sections[section];
     elf.machine == EM_ARM && s.kind == SHT_ARM_EXIDX && s.is_loaded() && s.size.is_multiple_of(ROW as u64)
 }
@@ -101,9 +101,7 @@ fn rows(bytes: &[u8], addr: u32) -> Vec<Row> {
 }
 
 /// Whether the model reproduces a table: no distance to a function has the bit that none uses.
-pub fn fits(elf: &Elf, section: usize, file: &[u8]) -> bool {
-    let s = &elf.sections[section];
-    let bytes = &file[s.offset as usize..(s.offset + s.size) as usize];
+fn fits(bytes: &[u8]) -> bool {
     bytes
         .chunks_exact(ROW)
         .all(|row| word(row, 0).is_some_and(|w| w & INLINE == 0))
@@ -114,8 +112,8 @@ fn personality(addr: u32, read: impl Fn(u32) -> Option<u32>) -> Option<u32> {
     read(addr).filter(|w| w & INLINE == 0).map(|w| target(w, addr))
 }
 
-/// File offsets of the words that name personality routines, for the matcher, which compares the rest.
-pub fn personalities(elf: &Elf, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
+/// File offsets of the words that name personality routines, with their length.
+fn personalities(elf: &Elf, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
     let read = |addr: u32| word(bytes, addresses.offset(addr)? as usize);
     let tables = (0..elf.sections.len()).filter(|&i| is_one(elf, i) && elf.sections[i].in_file());
     let mut found = Vec::new();
@@ -180,16 +178,44 @@ impl Default for Models {
     }
 }
 
-/// Codes all such tables, and the personality routines of the entries that they lead to.
-pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
-    let choices = world.choices;
-    let m = Models::default();
-    let mut pass = Pass { s, m, world, made };
-    for table in choices.sections(Table::Index) {
-        let bytes = pass.rows(table)?;
-        pass.made.section(pass.world, table, bytes)?;
+/// All such tables of a file, and the personality routines of the entries that they lead to.
+#[derive(Debug)]
+pub struct Index;
+
+impl<'w> TableModel<'w> for Index {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Unwind, Spent::Sections(&[Table::Index]))];
+
+    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
+        is_one(elf, section).then_some(Table::Index)
     }
-    Ok(())
+
+    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+        move |section, _| fits(new.section(section))
+    }
+
+    fn makes(of: Image<'_>) -> Vec<(u32, u32)> {
+        personalities(&of.image.elf, &of.image.addresses, of.bytes)
+    }
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Index>> {
+        Ok(world.choices.sections(Table::Index).next().map(|_| Index))
+    }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        let choices = world.choices;
+        let (s, m) = (streams.get(Stream::Unwind), Models::default());
+        let mut pass = Pass { s, m, world, made };
+        for table in choices.sections(Table::Index) {
+            let bytes = pass.rows(table)?;
+            pass.made.section(pass.world, table, bytes)?;
+        }
+        Ok(())
+    }
 }
 
 /// One way through the tables.

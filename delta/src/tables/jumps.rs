@@ -4,9 +4,9 @@
 //! So a table is found through its function, old and new one are paired through the `lea` in the covered code,
 //! and each entry is an instruction start of the function.
 
-use super::{Made, World};
-use crate::budget::Keep;
-use crate::code::{Symbols, hash, symbols};
+use super::{Image, Made, Spent, TableModel, World};
+use crate::budget::{Keep, Lent};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::address::Addresses;
 use crate::layout::CodeMap;
 use crate::machine::{Machine, Scanner};
@@ -41,7 +41,7 @@ symbols! {
 }
 
 /// Models of the jump stream.
-pub struct JumpModels {
+struct JumpModels {
     own: TableModels,
     targets: TargetModels,
     done: HashSet<u32>,
@@ -54,13 +54,6 @@ impl Default for JumpModels {
             targets: TargetModels::small(),
             done: HashSet::new(),
         }
-    }
-}
-
-impl JumpModels {
-    /// Another file begins.
-    pub fn turn(&mut self) {
-        self.done.clear();
     }
 }
 
@@ -106,8 +99,44 @@ fn limit(addresses: &Addresses, base: u32, others: &[u32]) -> Option<u32> {
     Some(next.map_or(end, |&o| o.min(end)))
 }
 
+/// The jump tables of a file.
+pub struct Jumps<'w> {
+    m: Lent<'w, JumpModels>,
+}
+
+impl<'w> TableModel<'w> for Jumps<'w> {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Jumps, Spent::Parts("(jump tables)"))];
+    const WITH_CODE: bool = true;
+
+    fn makes(of: Image<'_>) -> Vec<(u32, u32)> {
+        let image = of.image;
+        ranges(image.machine, &image.code, &image.addresses, of.bytes)
+    }
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Jumps<'w>>> {
+        let mut m: Lent<JumpModels> = world.account.lend();
+        m.done.clear();
+        Ok(Some(Jumps { m }))
+    }
+
+    fn unit<S: Symbols>(
+        &mut self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        view: &mut UnitView,
+        _index: u32,
+        made: &mut Made,
+    ) -> Result<()> {
+        unit(streams.get(Stream::Jumps), &mut self.m, world, view, made)
+    }
+
+    fn finish<S: Symbols>(self, _: &mut Streams<S>, _: &mut World<'w>, _: &mut Made) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Codes the tables of one unit, after its references.
-pub fn unit<S: Symbols>(
+fn unit<S: Symbols>(
     s: &mut S,
     m: &mut JumpModels,
     world: &mut World,
@@ -222,8 +251,8 @@ pub fn unit<S: Symbols>(
     Ok(())
 }
 
-/// File ranges of the jump tables of a whole file, for the matcher, which compares the rest.
-pub fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
+/// File ranges of the jump tables of a whole file.
+fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
     let mut found = Vec::new();
     let (mut bases, mut origins, mut table) = (Vec::new(), Vec::new(), Vec::new());
     for unit in &code.units {

@@ -4,6 +4,7 @@
 //! table makes is the recipe of its section.
 
 pub mod btf;
+mod choices;
 mod exceptions;
 mod frame_index;
 mod frames;
@@ -12,152 +13,71 @@ pub mod hash;
 pub mod index;
 pub mod jumps;
 mod landmarks;
+mod model;
 pub mod names;
 mod order;
 pub mod relocations;
 pub mod symbols;
 pub mod words;
 
-pub use frames::{Unwind, UnwindFit};
+pub use choices::Choices;
+pub use model::{BYTE_MODELS, Image};
 
-use crate::budget::Budget;
-use crate::code::{Symbols, symbols};
+use self::frames::Unwind;
+use self::model::{Spent, TableModel, account, tables};
+use crate::budget::{Budget, Held};
+use crate::code::{Stream, Streams, Symbols};
 use crate::data::{Cover, Known};
 use crate::elf::{Elf, address::Addresses};
+use crate::error::Result;
 use crate::layout::{CodeMap, NewUnit, OldImage};
-use crate::predict::Targets;
+use crate::predict::{Targets, UnitView};
 use crate::recipe::Recipe;
-use crate::{Error, error::Result};
 
 /// Bytes of an old section read at a time.
 const CHUNK: usize = 1 << 16;
 
 const SHF_ALLOC: u64 = 2;
 
-/// The one predictor that each kind of table has so far; a later one takes the next number.
-const PREDICTOR: u64 = 1;
-
-/// The models there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Table {
-    /// Relocations of a loaded file.
-    Relocations,
-    /// `.eh_frame`.
-    Frames,
-    /// `.eh_frame_hdr`.
-    FrameIndex,
-    /// `.gcc_except_table`.
-    Exceptions,
-    /// A symbol table.
-    Symbols,
-    /// The names of a symbol table.
-    Names,
-    /// `.gnu.hash` or `.hash`.
-    Hash,
-    /// `.gnu.version`.
-    Versions,
-    /// Go's function table, `.gopclntab`.
-    Functions,
-    /// `.ARM.exidx`.
-    Index,
-    /// `.BTF`, types of a kernel.
-    Btf,
-}
-
-/// The model that a section of the new file could have, going by its header and name.
-pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
-    let s = &elf.sections[section];
-    if !s.in_file() {
-        return None;
-    }
-    if relocations::Form::of(elf, s).is_some() {
-        return Some(Table::Relocations);
-    }
-    if let Some(table) = symbols::candidate(elf, section) {
-        return Some(table);
-    }
-    if index::is_one(elf, section) {
-        return Some(Table::Index);
-    }
-    if crate::elf::go::section(elf) == Some(section) {
-        return Some(Table::Functions);
-    }
-    let by_name: &[(&[u8], Table)] = &[
-        (b".eh_frame", Table::Frames),
-        (b".eh_frame_hdr", Table::FrameIndex),
-        (b".gcc_except_table", Table::Exceptions),
-        (b".BTF", Table::Btf),
+tables! {
+    <'w>
+    jumps: jumps::Jumps<'w> [];
+    unwind: Unwind [
+        /// `.eh_frame`.
+        Frames = 1,
+        /// `.eh_frame_hdr`.
+        FrameIndex = 2,
+        /// `.gcc_except_table`.
+        Exceptions = 3
     ];
-    by_name
-        .iter()
-        .find(|(name, _)| s.name == *name)
-        .map(|(_, table)| *table)
-}
-
-/// The sections that are modelled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Choices {
-    chosen: Vec<Option<Table>>,
-}
-
-symbols! {
-    /// Models of the choice.
-    struct ChoiceModels {
-        predictor(6, 255) {
-            /// The predictor of a candidate, 0 for none; `table` counts the kinds of table as they are listed above.
-            predictor: number by(table: Table) [table as u32];
-        }
-    }
-}
-
-impl Choices {
-    /// All candidates, for which `fits` says yes.
-    pub fn new(elf: &Elf, mut fits: impl FnMut(usize, Table) -> bool) -> Choices {
-        let pick = |i| candidate(elf, i).filter(|&t| fits(i, t));
-        Choices {
-            chosen: (0..elf.sections.len()).map(pick).collect(),
-        }
-    }
-
-    /// The model of a section.
-    pub fn of(&self, section: usize) -> Option<Table> {
-        self.chosen.get(section).copied().flatten()
-    }
-
-    /// The sections with a model.
-    pub fn sections(&self, table: Table) -> impl Iterator<Item = usize> + '_ {
-        (0..self.chosen.len()).filter(move |&i| self.chosen[i] == Some(table))
-    }
-
-    /// The names of the sections with these models, for reports.
-    pub fn shown(&self, tables: &[Table], elf: &Elf) -> String {
-        let among = |&i: &usize| self.chosen[i].is_some_and(|t| tables.contains(&t));
-        let names = (0..self.chosen.len())
-            .filter(among)
-            .map(|i| elf.sections[i].shown());
-        names.collect::<Vec<_>>().join(" ")
-    }
-
-    /// Sends the choice: for each candidate the number of its predictor, 0 for none.
-    pub fn code<S: Symbols>(
-        s: &mut S,
-        account: &Budget,
-        elf: &Elf,
-        truth: Option<&Choices>,
-    ) -> Result<Choices> {
-        let mut models = account.lend::<ChoiceModels>();
-        let mut unknown = None;
-        let choices = Choices::new(elf, |i, table| {
-            let known = truth.and_then(|c| c.of(i)).map_or(0, |_| PREDICTOR);
-            let predictor = models.predictor(s, table, known);
-            if predictor > PREDICTOR {
-                unknown = Some(predictor);
-            }
-            predictor == PREDICTOR
-        });
-        let refused = |n| Error::Unsupported(format!("predictor {n} of a table"));
-        unknown.map_or(Ok(choices), |n| Err(refused(n)))
-    }
+    index: index::Index [
+        /// `.ARM.exidx`.
+        Index = 9
+    ];
+    functions: go::Functions [
+        /// Go's function table, `.gopclntab`.
+        Functions = 8
+    ];
+    go_words: go::words::GoWords [];
+    relocations: relocations::Relocations [
+        /// Relocations of a loaded file.
+        Relocations = 0
+    ];
+    words: words::Words [];
+    symbols: symbols::SymbolTables [
+        /// A symbol table.
+        Symbols = 4,
+        /// The names of a symbol table.
+        Names = 5,
+        /// `.gnu.hash` or `.hash`.
+        Hash = 6,
+        /// `.gnu.version`.
+        Versions = 7
+    ];
+    types: btf::Types [
+        /// `.BTF`, types of a kernel.
+        Btf = 10
+    ];
 }
 
 /// What every table may use of the two files.

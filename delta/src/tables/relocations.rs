@@ -6,12 +6,10 @@
 
 mod rows;
 
-pub use rows::Form;
-
-use self::rows::{Row, slots, split, word, word_in};
-use super::{Made, SHF_ALLOC, Table, World};
+use self::rows::{Form, Row, slots, split, word, word_in};
+use super::{BYTE_MODELS, Image, Made, SHF_ALLOC, Spent, Table, TableModel, World};
 use crate::budget::Keep;
-use crate::code::{Symbols, hash, symbols};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::machine::Machine;
 use crate::predict::{Guess, Locals, Site, TargetModels};
@@ -42,7 +40,7 @@ fn slot_sections(world_elf: &Elf) -> Vec<(u32, u32, u32)> {
 }
 
 /// Whether the model reproduces a table of a new file: the rows that fold stand in words that are told.
-pub fn fits(machine: Machine, elf: &Elf, table: usize, file: &[u8]) -> bool {
+fn fits(machine: Machine, elf: &Elf, table: usize, file: &[u8]) -> bool {
     let Some(form) = Form::of(elf, &elf.sections[table]) else {
         return false;
     };
@@ -171,13 +169,41 @@ impl Keep for Models {
     }
 }
 
+/// The folded words and all relocation tables of a file.
+#[derive(Debug)]
+pub struct Relocations;
+
+impl<'w> TableModel<'w> for Relocations {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Pointers, Spent::Sections(&[Table::Relocations]))];
+    const MODELS: u64 = BYTE_MODELS;
+
+    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
+        Form::of(elf, &elf.sections[section]).map(|_| Table::Relocations)
+    }
+
+    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+        move |section, _| fits(new.image.machine, &new.image.elf, section, new.bytes)
+    }
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Relocations>> {
+        let mut tables = world.choices.sections(Table::Relocations);
+        Ok(tables.next().map(|_| Relocations))
+    }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        code(streams.get(Stream::Pointers), world, made)
+    }
+}
+
 /// Codes the folded words and all relocation tables that are modelled.
-pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
+fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
     let choices = world.choices;
     let tables: Vec<usize> = choices.sections(Table::Relocations).collect();
-    if tables.is_empty() {
-        return Ok(());
-    }
     let mut m = world.account.lend::<Models>();
     let slots = code_slots(s, &mut m, world, made)?;
     let mut left = slots.as_slice();

@@ -7,17 +7,42 @@ mod pair;
 mod parse;
 
 use self::parse::{HEAD, Parsed, Role, Shape, header};
-use super::{Made, Table, World};
+use super::{BYTE_MODELS, Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Held, Keep, Lent};
-use crate::code::{Symbols, hash, symbols};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::{Error, error::Result};
 use std::collections::BTreeMap;
 
-/// Whether the model reproduces a section of a file.
-pub fn fits(elf: &Elf, section: usize, bytes: &[u8]) -> bool {
-    let s = &elf.sections[section];
-    Parsed::of(&bytes[s.offset as usize..(s.offset + s.size) as usize]).is_some()
+/// The types of a file.
+#[derive(Debug)]
+pub struct Types;
+
+impl<'w> TableModel<'w> for Types {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Symbols, Spent::Sections(&[Table::Btf]))];
+    const MODELS: u64 = BYTE_MODELS;
+    const REFERS: bool = false;
+
+    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
+        (elf.sections[section].name == b".BTF").then_some(Table::Btf)
+    }
+
+    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+        move |section, _| Parsed::of(new.section(section)).is_some()
+    }
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Types>> {
+        Ok(world.choices.sections(Table::Btf).next().map(|_| Types))
+    }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        code(streams.get(Stream::Symbols), world, made)
+    }
 }
 
 const DAMAGED: Error = Error::DamagedPatch("types of BTF that do not fit together");
@@ -110,7 +135,7 @@ impl Keep for Learned {
 }
 
 /// Codes all sections of BTF.
-pub fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
+fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
     for section in world.choices.sections(Table::Btf) {
         let old = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].size);
         let mut held = world.account.held();

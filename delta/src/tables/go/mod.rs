@@ -22,8 +22,8 @@ use self::lines::Lines;
 use self::models::Models;
 use self::names::Names;
 use self::reader::GoTable;
-use super::{Made, Table, World};
-use crate::code::Symbols;
+use super::{Image, Made, Spent, Table, TableModel, World};
+use crate::code::{Stream, Streams, Symbols};
 use crate::elf::Elf;
 use crate::machine::Machine;
 use crate::predict::{AddressMap, UnitView};
@@ -31,7 +31,7 @@ use crate::{Error, error::Result};
 use std::collections::HashMap;
 
 /// Whether the model gives a new table back.
-pub fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
+fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
     let read = |i: usize| {
         let s = &elf.sections[i];
         bytes
@@ -105,7 +105,7 @@ fn base(elf: &Elf, name: &[u8]) -> u32 {
 
 impl Functions {
     /// At the first unit, where the table is modelled.
-    pub fn begin<S: Symbols>(s: &mut S, world: &World) -> Result<Option<Functions>> {
+    fn begin<S: Symbols>(s: &mut S, world: &World) -> Result<Option<Functions>> {
         let Some(section) = world.choices.sections(Table::Functions).next() else {
             return Ok(None);
         };
@@ -193,20 +193,6 @@ impl Functions {
         Ok(Some(functions))
     }
 
-    /// Bytes of memory held.
-    pub fn memory(&self) -> u64 {
-        const MAPPED: usize = 24;
-        let mapped = self.places.len() + self.name_places.len() + self.masks.len() + self.elsewhere.len();
-        let named = self.first_lines.len() * 3;
-        let old = self.old.as_ref().map_or(0, |o| o.memory());
-        old + self.builder.memory() + ((mapped + named) * MAPPED) as u64 + self.names.memory()
-    }
-
-    /// Work done since this was asked last: old tables are read once for each function that names them.
-    pub fn work(&mut self) -> u64 {
-        std::mem::take(&mut self.work)
-    }
-
     /// Tells all names at once, where the inline trees that hold most of them stand in another section.
     fn all_names<S: Symbols>(&mut self, s: &mut S) -> Result<()> {
         let part = |t: &GoTable| (t.head.names, t.head.units);
@@ -261,9 +247,33 @@ impl Functions {
         }
         Ok(())
     }
+}
+
+impl<'w> TableModel<'w> for Functions {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Go, Spent::Sections(&[Table::Functions]))];
+
+    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
+        (crate::elf::go::section(elf) == Some(section)).then_some(Table::Functions)
+    }
+
+    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+        move |_, _| fits(new.image.machine, &new.image.elf, new.bytes)
+    }
+
+    fn start<S: Symbols>(streams: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Functions>> {
+        Functions::begin(streams.get(Stream::Go), world)
+    }
 
     /// Tells what begins at a finished unit.
-    pub fn unit<S: Symbols>(&mut self, s: &mut S, map: &AddressMap, view: &mut UnitView) -> Result<()> {
+    fn unit<S: Symbols>(
+        &mut self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        view: &mut UnitView,
+        _index: u32,
+        _made: &mut Made,
+    ) -> Result<()> {
+        let (s, map) = (streams.get(Stream::Go), world.targets.map());
         let entry = view.addr.wrapping_sub(self.bases.text.1);
         if entry >= self.code_len {
             return Ok(());
@@ -278,7 +288,13 @@ impl Functions {
     }
 
     /// Tells what is left and hands the section over.
-    pub fn finish<S: Symbols>(mut self, s: &mut S, world: &World, made: &mut Made) -> Result<()> {
+    fn finish<S: Symbols>(
+        mut self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        let s = streams.get(Stream::Go);
         self.extras(s, world.targets.map(), u32::MAX)?;
         let end = self.known.as_ref().map_or(0, |k| i64::from(k.end));
         let end = self.m.own.end(s, end - i64::from(self.end));
@@ -293,5 +309,19 @@ impl Functions {
             return Err(damaged());
         }
         made.section(world, self.section, bytes)
+    }
+
+    /// Bytes of memory held.
+    fn memory(&self) -> u64 {
+        const MAPPED: usize = 24;
+        let mapped = self.places.len() + self.name_places.len() + self.masks.len() + self.elsewhere.len();
+        let named = self.first_lines.len() * 3;
+        let old = self.old.as_ref().map_or(0, |o| o.memory());
+        old + self.builder.memory() + ((mapped + named) * MAPPED) as u64 + self.names.memory()
+    }
+
+    /// Work done since this was asked last: old tables are read once for each function that names them.
+    fn work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
     }
 }

@@ -6,13 +6,13 @@
 
 use super::reader::{address, pointer_of};
 use super::{Bases, base};
-use crate::code::{Symbols, hash, symbols};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::data::Cover;
 use crate::elf::Elf;
 use crate::error::Result;
 use crate::layout::OldImage;
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
-use crate::tables::{Made, Table, World};
+use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use std::collections::HashMap;
 
 /// Kind of site that target prediction tells apart.
@@ -209,11 +209,30 @@ fn class(old: u32, data: Option<u32>, text: Option<u32>) -> u32 {
     }
 }
 
-/// Tells the words of all generic sections of a Go file that stand under covers.
-pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
-    if crate::elf::go::section(world.elf).is_none() {
-        return Ok(());
+/// The words of a Go file.
+#[derive(Debug)]
+pub struct GoWords;
+
+impl<'w> TableModel<'w> for GoWords {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Go, Spent::Parts("(words of Go's data)"))];
+    const MODELS: u64 = BYTE_MODELS;
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<GoWords>> {
+        Ok(crate::elf::go::section(world.elf).map(|_| GoWords))
     }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        code(streams.get(Stream::Go), world, made)
+    }
+}
+
+/// Tells the words of all generic sections of a Go file that stand under covers.
+fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
     let words = Words {
         pointers: world.choices.sections(Table::Relocations).next().is_none(),
         ..Words::of(&world.old.elf, world.elf)

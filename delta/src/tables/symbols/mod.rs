@@ -10,8 +10,8 @@ mod row;
 mod versions;
 
 use self::row::Row;
-use super::{Made, Table, World, hash, names};
-use crate::code::Symbols;
+use super::{BYTE_MODELS, Image, Made, Spent, Table, TableModel, World, hash, names};
+use crate::code::{Stream, Streams, Symbols};
 use crate::elf::{Elf, Section};
 use crate::error::Result;
 
@@ -60,17 +60,6 @@ fn is_symbols(section: &Section) -> bool {
     matches!(section.kind, SHT_SYMTAB | SHT_DYNSYM) && section.in_file()
 }
 
-/// The table that a section of symbols, or one that hangs on them, may have.
-pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
-    match elf.sections[section].kind {
-        SHT_SYMTAB | SHT_DYNSYM => Some(Table::Symbols),
-        SHT_STRTAB if section != elf.names => Some(Table::Names),
-        SHT_HASH | SHT_GNU_HASH => Some(Table::Hash),
-        SHT_GNU_VERSYM => Some(Table::Versions),
-        _ => None,
-    }
-}
-
 /// The string table of a symbol table.
 fn names_of(elf: &Elf, section: usize) -> Option<usize> {
     let link = elf.sections[section].link as usize;
@@ -107,8 +96,47 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
     }
 }
 
+/// All symbol tables of a file, with what hangs on them.
+#[derive(Debug)]
+pub struct SymbolTables;
+
+impl<'w> TableModel<'w> for SymbolTables {
+    const STREAMS: &'static [(Stream, Spent)] = &[(
+        Stream::Symbols,
+        Spent::Sections(&[Table::Symbols, Table::Names, Table::Hash, Table::Versions]),
+    )];
+    const MODELS: u64 = BYTE_MODELS;
+
+    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
+        match elf.sections[section].kind {
+            SHT_SYMTAB | SHT_DYNSYM => Some(Table::Symbols),
+            SHT_STRTAB if section != elf.names => Some(Table::Names),
+            SHT_HASH | SHT_GNU_HASH => Some(Table::Hash),
+            SHT_GNU_VERSYM => Some(Table::Versions),
+            _ => None,
+        }
+    }
+
+    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+        move |section, table| fits(&new.image.elf, new.bytes, table, section)
+    }
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<SymbolTables>> {
+        Ok(world.choices.sections(Table::Names).next().map(|_| SymbolTables))
+    }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        code(streams.get(Stream::Symbols), world, made)
+    }
+}
+
 /// Codes all symbol tables with what hangs on them; keeps their recipes in `made`.
-pub fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
+fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
     let mut models = world.account.lend::<grammar::Models>();
     let mut ground = None;
     for strings in world.choices.sections(Table::Names) {

@@ -10,8 +10,8 @@ mod label;
 pub use label::{Labelled, labelled};
 
 use self::form::{Form, Side, read};
-use super::{Made, Table, World};
-use crate::code::{Symbols, hash, symbols};
+use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::data::Cover;
 use crate::elf::{Elf, go};
 use crate::predict::{Guess, Locals, Site, TargetModels};
@@ -153,12 +153,31 @@ impl Stretch {
     }
 }
 
-/// Tells the words that stand under covers.
-pub fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
-    let relocated = world.choices.sections(Table::Relocations).next().is_some();
-    if !applies(world.elf, relocated) {
-        return Ok(());
+/// The words of a file.
+#[derive(Debug)]
+pub struct Words;
+
+impl<'w> TableModel<'w> for Words {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Pointers, Spent::Parts("(words of data)"))];
+    const MODELS: u64 = BYTE_MODELS;
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Words>> {
+        let relocated = world.choices.sections(Table::Relocations).next().is_some();
+        Ok(applies(world.elf, relocated).then_some(Words))
     }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        code(streams.get(Stream::Pointers), world, made)
+    }
+}
+
+/// Tells the words that stand under covers.
+fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
     let mut pass = Pass {
         sides: Sides::of(world),
         m: WordModels::default(),
