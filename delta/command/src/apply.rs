@@ -11,6 +11,7 @@ use crate::{
 use elfdelta::{Limits, Patch};
 use std::{
     fs::{self, File, Permissions},
+    io::Read,
     os::unix::fs::PermissionsExt,
 };
 
@@ -30,7 +31,7 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
         .scratch(args.max_scratch)
         .threads(args.threads);
     let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
-    let patch = Patch::parse(&bytes)?;
+    let patch = Patch::parse(&bytes).map_err(|error| swapped(args, &bytes).unwrap_or(error.into()))?;
     let applier = patch.applier().limits(limits);
     let old = File::open(&args.old).map_err(Failure::at(&args.old))?;
     let mode = old
@@ -54,4 +55,18 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
         return say_json(&summary);
     }
     Ok(())
+}
+
+/// What is wrong if the file in the patch's place is none: the two may be swapped.
+fn swapped(args: &ApplyArgs, patch: &[u8]) -> Option<Failure> {
+    if Patch::begins(patch) {
+        return None;
+    }
+    let mut start = [0; 8];
+    let old = File::open(&args.old).and_then(|mut old| old.read_exact(&mut start));
+    let what = match old.is_ok() && Patch::begins(&start) {
+        true => "OLD is a patch, and PATCH is none: elfdelta apply OLD PATCH -o NEW",
+        false => "PATCH is no patch of elfdelta: elfdelta apply OLD PATCH -o NEW",
+    };
+    Some(Failure::NoPatch(what))
 }

@@ -38,6 +38,14 @@ pub enum Action {
     /// the old file at hand, per section.
     #[command(after_help = EXIT_CODES)]
     Inspect(InspectArgs),
+    /// Print a script by which a shell completes this command, such as
+    /// `elfdelta completions bash > /etc/bash_completion.d/elfdelta`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write this manual as pages for man, such as `elfdelta man /usr/local/share/man/man1`.
+    Man(ManArgs),
 }
 
 #[derive(Args)]
@@ -109,6 +117,12 @@ pub struct InspectArgs {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct ManArgs {
+    /// The folder for the pages; made if it is not there.
+    pub folder: PathBuf,
 }
 
 /// The value of `--symbols`.

@@ -14,6 +14,8 @@ pub enum Failure {
     Engine(Error),
     /// Reading or writing a file failed.
     File(String, io::Error),
+    /// What should be a patch is none.
+    NoPatch(&'static str),
     /// The arguments contradict each other.
     Usage(&'static str),
 }
@@ -31,7 +33,7 @@ impl Failure {
         let _ = match self {
             Failure::Engine(error) => writeln!(io::stderr(), "elfdelta: {error}"),
             Failure::File(path, error) => writeln!(io::stderr(), "elfdelta: {path}: {error}"),
-            Failure::Usage(what) => writeln!(io::stderr(), "elfdelta: {what}"),
+            Failure::Usage(what) | Failure::NoPatch(what) => writeln!(io::stderr(), "elfdelta: {what}"),
         };
         ExitCode::from(self.code())
     }
@@ -39,6 +41,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
+            Failure::NoPatch(_) => 4,
             Failure::Engine(error) => error.code(),
             Failure::File(..) => 1,
         }

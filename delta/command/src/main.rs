@@ -7,6 +7,7 @@ mod diff;
 mod exit;
 mod inspect;
 mod interrupt;
+mod manual;
 mod mapped;
 mod output;
 mod progress;
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
         Action::Diff(args) => diff::run(&args),
         Action::Apply(args) => apply::run(&args),
         Action::Inspect(args) => inspect::run(&args),
+        Action::Completions { shell } => manual::completions(shell),
+        Action::Man(args) => manual::man(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -167,6 +167,45 @@ fn a_damaged_patch_is_4() {
     bench.fails(&["apply", "old", "cut", "-o", "out"], 4);
 }
 
+/// Swapped arguments are told as such.
+#[test]
+fn what_is_no_patch_is_told_by_argument() {
+    let bench = Bench::new();
+    let says = |args: &[&str], what: &str| {
+        let output = bench.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(code(&output), 4, "{said}");
+        assert!(said.contains(what) && said.lines().count() == 1, "{said}");
+    };
+    says(&["apply", "p", "old", "-o", "out"], "OLD is a patch");
+    says(&["apply", "old", "new", "-o", "out"], "PATCH is no patch");
+    says(&["apply", "no", "new", "-o", "out"], "PATCH is no patch");
+}
+
+/// Every part of the command has its page, and shells learn of each.
+#[test]
+fn shells_and_manuals_know_the_command() {
+    let bench = Bench::new();
+    assert_eq!(code(&bench.run(&["man", "deep/pages"])), 0);
+    for page in [
+        "elfdelta.1",
+        "elfdelta-diff.1",
+        "elfdelta-apply.1",
+        "elfdelta-inspect.1",
+    ] {
+        let page = fs::read_to_string(bench.path("deep/pages").join(page)).unwrap();
+        assert!(page.contains("Exit codes"), "{page}");
+    }
+    fs::write(bench.path("taken"), b"").unwrap();
+    assert_eq!(code(&bench.run(&["man", "taken"])), 1);
+    for shell in ["bash", "zsh", "fish"] {
+        let output = bench.run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(script.contains("max-scratch"), "{script}");
+    }
+    assert_eq!(code(&bench.run(&["completions", "other"])), 2);
+}
+
 #[test]
 fn over_a_limit_is_5() {
     let bench = Bench::new();

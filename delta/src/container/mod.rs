@@ -99,6 +99,11 @@ fn bodies<'a>(cursor: &mut Cursor<'a>, rows: Vec<Row>) -> Result<Vec<Stream<'a>>
 }
 
 impl<'a> Patch<'a> {
+    /// Whether bytes begin as a patch does, of whatever version.
+    pub fn begins(bytes: &[u8]) -> bool {
+        bytes.starts_with(&header::MAGIC)
+    }
+
     /// Parses header and directory; refuses what is damaged or too new.
     pub fn parse(bytes: &'a [u8]) -> Result<Patch<'a>> {
         let mut cursor = Cursor::new(bytes);

@@ -5,6 +5,7 @@ mod apart;
 #[cfg(feature = "dbus")]
 mod bus;
 mod farm;
+mod manual;
 mod say;
 mod show;
 mod site;
@@ -59,6 +60,17 @@ enum Command {
     Farm(farm::Farm),
     /// Keep one machine's tree up to date.
     Site(site::SiteArgs),
+    /// Print a script by which a shell completes this command, such as
+    /// `elfup completions bash > /etc/bash_completion.d/elfup`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write this manual as pages for man, such as `elfup man /usr/local/share/man/man1`.
+    Man {
+        /// The folder for the pages; made if it is not there.
+        folder: std::path::PathBuf,
+    },
     /// Decode for another elfup, over the socket that is standard input.
     #[command(hide = true)]
     DecodeApart(apart::Args),
@@ -83,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Publish(c) => farm::publish(c, &terminal),
         Command::Farm(c) => farm::farm(c, &terminal),
         Command::Site(c) => site::run(c, &terminal),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::man(&folder),
         Command::DecodeApart(_) => Ok(0),
     };
     terminal.clear();

@@ -196,3 +196,32 @@ fn failures_are_told_in_two_lines() {
     std::fs::write(at.join("state/trust"), "x").unwrap();
     two_lines(&failed(3, &["update"]), "recover");
 }
+
+/// Every part of the command has its page, and shells learn of each.
+#[test]
+fn shells_and_manuals_know_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_elfup"))
+            .args(args)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run(&["man", "deep/pages"]).0, Some(0));
+    for page in [
+        "elfup.1",
+        "elfup-publish.1",
+        "elfup-site-update.1",
+        "elfup-keys-rotate.1",
+    ] {
+        let page = folder.path().join("deep/pages").join(page);
+        assert!(page.exists(), "{page:?}");
+    }
+    std::fs::write(folder.path().join("taken"), b"").unwrap();
+    assert_eq!(run(&["man", "taken"]).0, Some(1));
+    let (code, script) = run(&["completions", "bash"]);
+    assert!(code == Some(0) && script.contains("rollback"), "{script}");
+    assert_eq!(run(&["completions", "other"]).0, Some(2));
+}
