@@ -139,7 +139,7 @@ class Image:
         skeleton = Skeleton(streams.skeleton, self.kept.grammar("pipeline/skeleton.rs"), old, size)
         self.elf, self.addresses, self.regions = skeleton.elf, skeleton.addresses, skeleton.regions
         self.pairs = pair(old.elf, self.elf)
-        self.choices = tables.Choices(streams.skeleton, self.kept.grammar("tables/mod.rs"), self.elf)
+        self.choices = tables.Choices(streams.skeleton, self.kept.grammar("tables/choices.rs"), self.elf)
         self.code = layout.Layout(streams.layout, self).code
         self.units = self.code.units
         bodies = self.text()
