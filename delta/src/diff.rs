@@ -1,6 +1,7 @@
 //! Old and new file in, patch out.
 
 mod packed;
+mod pairs;
 
 use crate::apply::{Run, WHOLE_MEMORY};
 use crate::budget::Budget;

@@ -1,12 +1,12 @@
 //! The way of packed files: both opened, their insides compared, the new one closed.
 
+use super::pairs::{Pair, Span, pairs};
 use super::{Job, Sealed, Told, WAYS, Way};
 use crate::budget::Budget;
 use crate::container::{self, Body, Coding, INSIDES, Method, PACKED, PLANS, Packing, Stretches};
-use crate::packed::{Found, Leaf, Op, Plan, Side, look};
+use crate::packed::{Found, Op, Plan, Side, look};
 use crate::pipeline::Io;
 use crate::{Limits, Patch, Stage, error::Result};
-use std::collections::{HashMap, HashSet};
 
 /// An inside of the old file up to this size is held in memory, a larger one in scratch space.
 const SMALL: usize = 4 << 20;
@@ -178,75 +178,6 @@ fn stretches(
         stretches.add((place(base), place(leaf)), own.as_ref());
     }
     Ok(Some(stretches.bytes))
-}
-
-type Span = std::ops::Range<usize>;
-/// A new ELF file and its base.
-type Pair<'l> = (&'l Span, &'l Span);
-
-/// New ELF files with their bases, in order: of the same name, or else of one that differs in digits alone, the first
-/// with the first; without a name, the one at the same place where there are as many, else the one of most similar
-/// length among those at about the same place. What both insides hold is nothing to tell, and no base.
-fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<Pair<'l>> {
-    let contents = |found: &'l Found| {
-        let all = found.leaves.iter().map(|l| &found.inside[l.range.clone()]);
-        all.collect::<HashSet<_>>()
-    };
-    let (olds, news) = (contents(before), contents(after));
-    let old: Vec<_> = before
-        .leaves
-        .iter()
-        .filter(|l| !news.contains(&before.inside[l.range.clone()]))
-        .collect();
-    let new: Vec<_> = after
-        .leaves
-        .iter()
-        .filter(|l| !olds.contains(&after.inside[l.range.clone()]))
-        .collect();
-    let mut exact: HashMap<&[u8], Vec<&Span>> = HashMap::new();
-    let mut near: HashMap<Vec<u8>, Vec<&Span>> = HashMap::new();
-    for &leaf in old.iter().rev().filter(|leaf| !leaf.name.is_empty()) {
-        exact.entry(&leaf.name).or_default().push(&leaf.range);
-        near.entry(plain_name(&leaf.name)).or_default().push(&leaf.range);
-    }
-    let nameless = old.iter().filter(|leaf| leaf.name.is_empty());
-    let mut nameless: Vec<_> = nameless.copied().map(Some).collect();
-    let as_many = new.iter().filter(|leaf| leaf.name.is_empty()).count() == nameless.len();
-    let around = if as_many { 0 } else { AROUND };
-    let (mut pairs, mut number) = (Vec::new(), 0);
-    for leaf in new {
-        let base = match leaf.name.is_empty() {
-            true => {
-                number += 1;
-                take_similar(&mut nameless, (number - 1, around), leaf.range.len())
-            }
-            false => exact
-                .get_mut(&leaf.name[..])
-                .and_then(Vec::pop)
-                .or_else(|| near.get_mut(&plain_name(&leaf.name)).and_then(Vec::pop)),
-        };
-        pairs.extend(base.map(|base| (&leaf.range, base)));
-    }
-    pairs
-}
-
-/// How far from its place a file without a name is looked for.
-const AROUND: usize = 64;
-
-fn take_similar<'l>(
-    old: &mut [Option<&'l Leaf>],
-    (place, around): (usize, usize),
-    len: usize,
-) -> Option<&'l Span> {
-    let end = old.len().min(place + around + 1);
-    let around = place.saturating_sub(around).min(end)..end;
-    let unlike = |i: &usize| old[*i].map(|leaf| (leaf.range.len().abs_diff(len), i.abs_diff(place)));
-    let best = around.filter(|i| old[*i].is_some()).min_by_key(unlike)?;
-    old[best].take().map(|leaf| &leaf.range)
-}
-
-fn plain_name(name: &[u8]) -> Vec<u8> {
-    name.iter().copied().filter(|b| !b.is_ascii_digit()).collect()
 }
 
 /// A file that nothing was found in is its own inside.
