@@ -206,6 +206,46 @@ fn shells_and_manuals_know_the_command() {
     assert_eq!(code(&bench.run(&["completions", "other"])), 2);
 }
 
+/// On a terminal of 30 columns, as `script` gives one.
+#[test]
+fn progress_keeps_to_one_line_and_tells_no_bytes_of_nothing() {
+    let bench = Bench::new();
+    let big: Vec<u8> = (0..2_000_000u32)
+        .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
+        .collect();
+    fs::write(bench.path("old"), &big).unwrap();
+    fs::write(
+        bench.path("new"),
+        [&big[..3_000_000], b"!", &big[3_000_000..]].concat(),
+    )
+    .unwrap();
+    let mut script = Command::new("script");
+    let elfdelta = env!("CARGO_BIN_EXE_elfdelta");
+    script.args([
+        "-qec",
+        &format!("stty rows 24 cols 30; {elfdelta} diff old new -o q --profile fast"),
+    ]);
+    script
+        .arg("/dev/null")
+        .current_dir(bench.0.path())
+        .stdin(Stdio::null());
+    let Ok(output) = script.output() else {
+        return eprintln!("skipped: script is not installed");
+    };
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(code(&output), 0, "{shown}");
+    let mut bars = 0;
+    for part in shown
+        .split(['\r', '\n', '\u{1b}'])
+        .filter(|part| !part.contains(" bytes, patch "))
+    {
+        assert!(!part.contains("0 B/0 B"), "{shown:?}");
+        bars += usize::from(part.contains("iB/"));
+        assert!(part.chars().count() <= 34, "{part:?}");
+    }
+    assert!(bars > 0, "{shown:?}");
+}
+
 #[test]
 fn over_a_limit_is_5() {
     let bench = Bench::new();
