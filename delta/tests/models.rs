@@ -19,14 +19,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
-/// All source files, by name.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// All source files of a language, by name.
+fn sources(folder: &Path, language: &str, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         match path.is_dir() {
-            true => sources(&path, found),
-            false if path.extension().is_some_and(|e| e == "rs") => found.push(path),
+            true => sources(&path, language, found),
+            false if path.extension().is_some_and(|e| e == language) => found.push(path),
             false => {}
         }
     }
@@ -155,7 +155,7 @@ fn table(block: &str, file: &str, out: &mut String) {
 /// The document, from the source.
 fn printed() -> String {
     let (root, mut files, mut out) = (root(), Vec::new(), HEAD.to_string());
-    sources(&root.join("src"), &mut files);
+    sources(&root.join("src"), "rs", &mut files);
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.strip_prefix(root.join("src")).unwrap().display().to_string();
@@ -189,7 +189,7 @@ fn printed() -> String {
 #[test]
 fn all_models_are_declared() {
     let (root, mut files) = (root().join("src"), Vec::new());
-    sources(&root, &mut files);
+    sources(&root, "rs", &mut files);
     for path in files.iter().filter(|path| !path.starts_with(root.join("code"))) {
         let text = fs::read_to_string(path).unwrap();
         for (k, line) in text.lines().enumerate() {
@@ -213,4 +213,24 @@ fn the_list_is_what_the_source_declares() {
             committed.display()
         );
     }
+}
+
+/// The decoder in Python finds models by the name of the file that declares them.
+#[test]
+fn the_second_decoder_names_files_that_declare_symbols() {
+    let list = fs::read_to_string(root().join("FORMAT-models.md")).unwrap();
+    let (mut files, mut named) = (Vec::new(), 0);
+    sources(&root().join("tests/decoder"), "py", &mut files);
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        for file in text
+            .split('"')
+            .filter(|word| word.ends_with(".rs") && !word.contains('{'))
+        {
+            let there = list.contains(&format!("\n## {file}\n"));
+            assert!(there, "{}: {file} declares no symbols", path.display());
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
 }

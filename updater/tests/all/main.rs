@@ -15,6 +15,7 @@ mod fixed;
 mod health;
 mod hostile;
 mod mutated;
+mod operating;
 mod prove;
 mod rogue;
 mod server;
