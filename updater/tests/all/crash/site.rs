@@ -4,7 +4,8 @@ use super::{ELFUP, copy, small, strace_works, sweep};
 use crate::world::{World, runs, update, write};
 use elfup::site::{Config, Health, Site, UpdateOptions};
 use elfup::{Error, Quiet};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -100,6 +101,43 @@ fn check_fetch_and_activate_survive_every_point() {
             run(&activate, &format!("activate after ENOSPC at fsync {n}"));
         }
     }
+}
+
+/// What the administrator set is there in whatever tree runs, though a file or folder could not be opened for a moment.
+#[test]
+fn configuration_outlasts_a_disk_that_does_not_open() {
+    if !strace_works() {
+        return;
+    }
+    let world = small();
+    write(world.path("two/etc/c.conf"), "as it comes now\n");
+    world.publish("r1", "one").unwrap();
+    update(&world.site("base", |_| {})).unwrap();
+    world.publish("r2", "two").unwrap();
+    let (base, dir) = (world.path("base"), world.path("site"));
+    let set = Permissions::from_mode(0o600);
+    fs::set_permissions(base.join("current/etc/c.conf"), set).unwrap();
+    let site = dir.to_str().unwrap();
+    run(&["site", "--site", base.to_str().unwrap(), "fetch"], "before");
+    let activate = ["site", "--site", site, "activate"];
+    let mut n = 1;
+    loop {
+        copy(&base, &dir);
+        let ended = super::with_fault(&activate, "openat", "error=EIO", n, "").is_none();
+        let at = format!("EIO at openat {n}");
+        if runs(&open(&dir, &at)) == "r1" {
+            run(&activate, &at);
+        }
+        let file = dir.join("current/etc/c.conf");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "as it comes now\n", "{at}");
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{at}");
+        if ended {
+            break;
+        }
+        n += if super::whole() { 1 } else { 13 };
+    }
+    assert!(n > 100, "{n} points");
 }
 
 #[test]
