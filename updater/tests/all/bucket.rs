@@ -157,14 +157,7 @@ fn signal(child: &Child, name: &str) {
 /// Waits until somebody has the lock of a prefix.
 fn locked(weed: &Weed, prefix: &str) {
     let begin = Instant::now();
-    let there = || {
-        let url = weed.http(&format!("{prefix}/work/lock"));
-        let port_and_path = url.strip_prefix("http://127.0.0.1:").unwrap();
-        let (port, path) = port_and_path.split_once('/').unwrap();
-        crate::weed::request(port.parse().unwrap(), &format!("GET /{path}"))
-            .is_some_and(|a| a.contains(" 200 "))
-    };
-    while !there() {
+    while !weed.has(prefix, "work/lock") {
         assert!(begin.elapsed() < Duration::from_secs(60));
         sleep(Duration::from_millis(20));
     }
@@ -224,10 +217,7 @@ fn refusals_lost_answers_and_broken_connections_are_outlasted() {
         command
     };
     let said = ends(nowhere(&farm.farm("verify")), 5);
-    assert!(
-        said.lines().count() <= 3 && said.contains("s3://farm/q"),
-        "{said}"
-    );
+    assert!(said.lines().count() <= 3 && said.contains(&repo("q")), "{said}");
     let mut wrong = weed.elfup(&strs(&farm.farm("verify")));
     wrong.env("AWS_SECRET_ACCESS_KEY", "guess");
     let said = ends(wrong, 5);

@@ -107,9 +107,19 @@ impl Weed {
         }
     }
 
+    /// What the server says of a file of a prefix.
+    fn ask(&self, method: &str, prefix: &str, path: &str) -> Option<String> {
+        request(self.filer, &format!("{method} /buckets/{BUCKET}/{prefix}/{path}"))
+    }
+
+    /// Whether a file of a prefix is there.
+    pub fn has(&self, prefix: &str, path: &str) -> bool {
+        self.ask("GET", prefix, path).is_some_and(|a| a.contains(" 200 "))
+    }
+
     /// Makes a file of a prefix vanish, as no farm would.
     pub fn lose(&self, prefix: &str, path: &str) {
-        let done = request(self.filer, &format!("DELETE /buckets/{BUCKET}/{prefix}/{path}")).unwrap();
+        let done = self.ask("DELETE", prefix, path).unwrap();
         assert!(done.contains(" 204 "), "{done}");
     }
 
