@@ -1,7 +1,9 @@
 //! Arbitrary columns as the change of a manifest: refused, or what comes out is told again and comes out the same.
 #![no_main]
 
-use elfup::manifest::{Change, Manifest, take};
+mod columns;
+
+use elfup::manifest::{Change, Manifest};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
@@ -11,24 +13,8 @@ static FROM: LazyLock<Manifest> = LazyLock::new(|| {
 
 const LIMIT: u64 = 1 << 16;
 
-// As in a step file, but plain: each column behind its length, digests last.
 fuzz_target!(|data: &[u8]| {
-    let mut rest = data;
-    let mut column = || {
-        let len = take(&mut rest).and_then(|len| usize::try_from(len).ok());
-        let (column, behind) = rest.split_at(len.unwrap_or(0).min(rest.len()));
-        rest = behind;
-        column.to_vec()
-    };
-    let mut change = Change {
-        lines: column(),
-        ops: column(),
-        times: column(),
-        sizes: column(),
-        again: column(),
-        digests: Vec::new(),
-    };
-    change.digests = rest.to_vec();
+    let change = columns::change(data);
     let Some(bytes) = change.apply(&FROM, LIMIT) else {
         return;
     };

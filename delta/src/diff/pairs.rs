@@ -1,6 +1,7 @@
 //! Which old ELF file of an inside a new one is told by: by name, place, or what they share.
 
 use crate::packed::{Found, Leaf};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Where a file stands in an inside.
@@ -67,45 +68,47 @@ pub fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<Pair<'l>> {
 /// Bases among those that none was found for: of the same name in another folder, digits aside, if it is one alone, or
 /// else the one that shares most with it.
 fn moved<'l>((before, after): (&Found, &Found), old: Vec<&'l Leaf>, new: Vec<&'l Leaf>) -> Vec<Pair<'l>> {
-    let sketches = |found: &Found, leaves: &[&Leaf]| -> Vec<Vec<u64>> {
-        let all = leaves
-            .iter()
-            .map(|leaf| sketch(&found.inside[leaf.range.clone()]));
-        all.collect()
-    };
     let file_name = |leaf: &Leaf| plain_name(leaf.name.rsplit(|&b| b == b'/').next().unwrap_or_default());
-    let mut named: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    let mut named: HashMap<Vec<u8>, Vec<&Leaf>> = HashMap::new();
+    for &leaf in &old {
+        named.entry(file_name(leaf)).or_default().push(leaf);
+    }
+    let (mut pairs, mut left) = (Vec::new(), Vec::new());
+    for leaf in new {
+        match named.get(&file_name(leaf)).map(|all| all.as_slice()) {
+            Some([one]) if !leaf.name.is_empty() => pairs.push((&leaf.range, &one.range)),
+            _ => left.push(leaf),
+        }
+    }
+    if !left.is_empty() {
+        pairs.extend(alike((before, after), &old, &left));
+    }
+    pairs
+}
+
+/// Bases that share most with what has none.
+fn alike<'l>((before, after): (&Found, &Found), old: &[&'l Leaf], new: &[&'l Leaf]) -> Vec<Pair<'l>> {
     let mut holds: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (i, (leaf, features)) in old.iter().zip(sketches(before, &old)).enumerate() {
-        named.entry(file_name(leaf)).or_default().push(i);
-        for feature in features {
+    for (i, leaf) in old.iter().enumerate() {
+        for feature in sketch(&before.inside[leaf.range.clone()]) {
             holds.entry(feature).or_default().push(i);
         }
     }
-    let mut pairs = Vec::new();
-    for (leaf, features) in new.iter().zip(sketches(after, &new)) {
-        let one = named
-            .get(&file_name(leaf))
-            .filter(|all| all.len() == 1 && !leaf.name.is_empty());
-        let alike = || {
-            let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
-            // What many hold says nothing of one.
-            let telling = features
-                .iter()
-                .filter_map(|f| holds.get(f))
-                .filter(|all| all.len() <= COMMON);
-            telling
-                .flatten()
-                .for_each(|&i| *shared.entry(i).or_default() += 1);
-            let best = shared
-                .into_iter()
-                .max_by_key(|&(i, n)| (n, std::cmp::Reverse(i)))?;
-            (best.1 * ALIKE >= features.len()).then_some(best.0)
-        };
-        let base = one.map(|all| all[0]).or_else(alike);
-        pairs.extend(base.map(|i| (&leaf.range, &old[i].range)));
-    }
-    pairs
+    let base = |leaf: &&'l Leaf| {
+        let features = sketch(&after.inside[leaf.range.clone()]);
+        let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
+        // What many hold says nothing of one.
+        let telling = features
+            .iter()
+            .filter_map(|f| holds.get(f))
+            .filter(|all| all.len() <= COMMON);
+        telling
+            .flatten()
+            .for_each(|&i| *shared.entry(i).or_default() += 1);
+        let (best, n) = shared.into_iter().max_by_key(|&(i, n)| (n, Reverse(i)))?;
+        (n * ALIKE >= features.len()).then_some((&leaf.range, &old[best].range))
+    };
+    new.iter().filter_map(base).collect()
 }
 
 /// Features of a sketch; one in how many must be shared; how many files may hold one that counts.

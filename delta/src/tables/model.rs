@@ -47,8 +47,6 @@ pub trait TableModel<'w>: Sized {
     const WITH_CODE: bool = false;
     /// Memory of what it codes with behind the code, in bytes, where that is more than a little.
     const MODELS: u64 = 0;
-    /// Whether it codes references; behind the last model that does, what was learned of targets is not held.
-    const REFERS: bool = true;
 
     /// The table that a section in the file has by its type.
     fn by_type(_elf: &Elf, _section: usize) -> Option<Table> {
@@ -207,7 +205,7 @@ macro_rules! tables {
                 held: &mut Held,
             ) -> Result<()> {
                 $( if !<$model>::WITH_CODE {
-                    let learned = if <$model>::REFERS { world.targets.memory() } else { 0 };
+                    let learned = world.targets.memory();
                     held.set(made.memory() + learned + self.memory() + <$model>::MODELS)?;
                     self.$name.take().map_or(Ok(()), |model| model.finish(streams, world, made))?;
                     account::<S, $model>(streams, world.choices, world.elf);

@@ -2,7 +2,7 @@
 //! wrong tree.
 
 use crate::world::{World, runs, update};
-use elfup::manifest::{Change, Manifest, take};
+use elfup::manifest::Manifest;
 use elfup::names::Follow;
 use elfup::site::Site;
 use elfup::step::{self, BundleRow, Channel, DeltaRow, Piece, Release, Table};
@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+#[path = "../../../fuzz/fuzz_targets/columns.rs"]
+mod columns;
 
 /// The same numbers in every run: splitmix64.
 struct Random(u64);
@@ -384,23 +387,7 @@ fn step_of(input: &[u8]) -> elfup::Result<step::Step> {
 /// The manifest that an input of the fuzz target `change` makes of the one that it is held against.
 fn change_of(input: &[u8]) -> elfup::Result<Manifest> {
     let from = Manifest::parse(include_bytes!("../../../fuzz/seeds/manifest/packages"))?;
-    let mut rest = input;
-    let mut column = || {
-        let len = take(&mut rest).expect("a length") as usize;
-        let (column, behind) = rest.split_at(len);
-        rest = behind;
-        column.to_vec()
-    };
-    let mut change = Change {
-        lines: column(),
-        ops: column(),
-        times: column(),
-        sizes: column(),
-        again: column(),
-        digests: Vec::new(),
-    };
-    change.digests = rest.to_vec();
-    let bytes = change.apply(&from, 1 << 16);
+    let bytes = columns::change(input).apply(&from, 1 << 16);
     Manifest::parse(&bytes.ok_or_else(|| elfup::Error::NotFound("a change that fits".into()))?)
 }
 

@@ -6,7 +6,7 @@
 mod pair;
 mod parse;
 
-use self::parse::{HEAD, Parsed, Role, Shape, header};
+use self::parse::{HEAD, Parsed, Role, Shape, header, kind_of};
 use super::{BYTE_MODELS, Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Held, Keep, Lent};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
@@ -21,7 +21,6 @@ pub struct Types;
 impl<'w> TableModel<'w> for Types {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Symbols, Spent::Sections(&[Table::Btf]))];
     const MODELS: u64 = BYTE_MODELS;
-    const REFERS: bool = false;
 
     fn by_name(elf: &Elf, section: usize) -> Option<Table> {
         (elf.sections[section].name == b".BTF").then_some(Table::Btf)
@@ -354,7 +353,7 @@ impl Pass<'_> {
         let is = |at: usize| new.and_then(|new| new.word(number, at)).unwrap_or(0);
         let mut word = Word {
             number,
-            kind: was(1).map_or(0, |info| 32 | info >> 24 & 31),
+            kind: was(1).map_or(0, |info| 32 | kind_of(info)),
             slot: 1,
             role: Role::Plain,
         };
@@ -364,7 +363,7 @@ impl Pass<'_> {
         if out.len() + 4 * shape.len() > self.end {
             return Err(DAMAGED);
         }
-        word.kind = info >> 24 & 31 | if source.is_some() { 32 } else { 0 };
+        word.kind = kind_of(info) | if source.is_some() { 32 } else { 0 };
         let name = self.word(
             s,
             Word {

@@ -41,7 +41,7 @@ pub fn bases(btf: &Parsed) -> [u32; 2] {
             }
         }
         // A function mostly stands right behind the prototype that it names.
-        let kind = |i: usize| btf.word(i, 1).map_or(0, |info| info >> 24 & 31);
+        let kind = |i: usize| btf.kind(i).unwrap_or(0);
         if i > 0 && kind(i) == FUNC && kind(i - 1) == PROTOTYPE {
             let first = btf.word(i, 2).and_then(|proto| proto.checked_sub(i as u32 - 1));
             *votes.entry(first.unwrap_or(0)).or_default() += 1;
@@ -109,7 +109,6 @@ pub fn types(old: (&Parsed, [u32; 2]), new: (&Parsed, [u32; 2])) -> Vec<Option<u
         let both = after[i..].iter().zip(before.get(j..).unwrap_or_default());
         both.take(RUN).take_while(|(a, b)| a == b).count()
     };
-    let kind = |btf: &Parsed, i: usize| btf.word(i, 1).map(|info| info >> 24 & 31);
     let name = |btf: &Parsed, base: u32, i: usize| {
         let name = btf.word(i, 0).and_then(|n| btf.name_at(n.checked_sub(base)?));
         name.map(|n| btf.name(n).to_vec())
@@ -117,7 +116,7 @@ pub fn types(old: (&Parsed, [u32; 2]), new: (&Parsed, [u32; 2])) -> Vec<Option<u
     let mut named: HashMap<(Option<u32>, Vec<u8>), usize> = HashMap::new();
     for i in 0..old.0.types() {
         if let Some(name) = name(old.0, old.1[0], i).filter(|name| name.len() > 1) {
-            named.insert((kind(old.0, i), name), i);
+            named.insert((old.0.kind(i), name), i);
         }
     }
     let mut next = 0;
@@ -133,10 +132,10 @@ pub fn types(old: (&Parsed, [u32; 2]), new: (&Parsed, [u32; 2])) -> Vec<Option<u
             _ if here > 0 => Some(next),
             _ => {
                 let of = name(new.0, new.1[0], i);
-                let found = of.and_then(|name| named.get(&(kind(new.0, i), name)).copied());
+                let found = of.and_then(|name| named.get(&(new.0.kind(i), name)).copied());
                 // What has no name and stands where it stood was changed.
-                let same = kind(old.0, next) == kind(new.0, i)
-                    && (i + 1 >= after.len() || alike(i + 1, next + 1) > 0);
+                let same =
+                    old.0.kind(next) == new.0.kind(i) && (i + 1 >= after.len() || alike(i + 1, next + 1) > 0);
                 found.or(same.then_some(next))
             }
         };

@@ -29,11 +29,16 @@ pub struct Shape {
     pub count: usize,
 }
 
+/// The kind of a type, by its second word.
+pub fn kind_of(info: u32) -> u32 {
+    info >> 24 & 31
+}
+
 impl Shape {
     /// Of the second word of a type; `None` where its kind is not known.
     pub fn of(info: u32) -> Option<Shape> {
         let all = (info & 0xffff) as usize;
-        let (third, item, count): (Role, &[Role], usize) = match info >> 24 & 31 {
+        let (third, item, count): (Role, &[Role], usize) = match kind_of(info) {
             1 => (Plain, &[Plain], 1),
             2 | 8..=12 | 18 => (Type, &[], 0),
             3 => (Plain, &[Type, Type, Plain], 1),
@@ -164,6 +169,11 @@ impl<'b> Parsed<'b> {
         let (&from, &end) = (self.types.get(number)?, self.types.get(number + 1)?);
         let at = (from as usize).checked_add(at).filter(|&at| at < end as usize)?;
         word(self.words, at)
+    }
+
+    /// The kind of a type.
+    pub fn kind(&self, number: usize) -> Option<u32> {
+        self.word(number, 1).map(kind_of)
     }
 
     /// The shape of a type.

@@ -2,7 +2,7 @@
 
 The patterns are those of the Arm ARM for ARMv7-A and R, chapters A5 and A6; they are listed in FORMAT.md."""
 
-from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, RETURN, TRAP, Insn, Scanner, Use, signed, word
+from machine.insn import BRANCH, CALL, COND_JUMP, JUMP, NEXT, RETURN, TRAP, Insn, Scanner, Use, Words, signed, word
 from machine.pools import Pools
 from models import M32, hash
 
@@ -179,10 +179,8 @@ class Either:
         return 0
 
 
-class Arm(Either):
+class Arm(Either, Words):
     """Words, each with a condition."""
-
-    smallest = 4
 
     @staticmethod
     def kind_of(w):
@@ -227,22 +225,6 @@ class Arm(Either):
             return either(RETURN)
         return TRAP if w & 0x0FF000F0 == 0x07F000F0 else NEXT
 
-    def decode(self, code):
-        w = word(code)
-        return Insn(min(len(code), 4)) if w is None else Insn(4, self.kind_of(w), 0, self.flow_of(w), True)
-
-    def place(self, n, room):
-        return 3 - n if room >= 4 and n < 4 else n
-
-    def stray(self, room):
-        return room if room < 4 else 0
-
-    def part(self, insn, n):
-        return n & 3
-
-    def counterpart(self, other, shape, part, at, insn):
-        return other[at] if at < len(other) else None
-
     def opcode(self, masked, insn):
         return 0xF000 | insn.data if insn.data else (word(masked) or 0) >> 20
 
@@ -257,8 +239,6 @@ class Arm(Either):
 
     def head(self, insn, code):
         return hash(6, (word(code) or 0) >> 20)
-
-    look = head
 
 
 class Thumb(Either):
