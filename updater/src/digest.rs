@@ -130,10 +130,3 @@ impl<W: Write> Write for Hasher<W> {
         self.inner.flush()
     }
 }
-/// A name that nobody else has.
-pub(crate) fn random() -> crate::Result<String> {
-    let mut bytes = [0; 16];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| crate::Error::io("get random bytes", e))?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
-}

@@ -17,6 +17,7 @@ mod jobs;
 pub mod limits;
 pub mod manifest;
 pub mod names;
+mod random;
 pub mod site;
 pub mod source;
 mod speed;

@@ -47,6 +47,9 @@ pub fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where the timestamp lies, which leads to everything else.
+pub const TIMESTAMP: &str = "tuf/timestamp.json";
+
 /// The file of a target under consistent snapshots: the digest stands before the last component.
 pub fn target_file(target: &str, digest: &Digest) -> String {
     match target.rsplit_once('/') {

@@ -166,7 +166,8 @@ pub fn make(
 ) -> Result<Option<Made>> {
     let name = name(&old.digest, &new.digest, profile);
     let (note, body) = (format!("{name}.json"), format!("{name}.delta"));
-    let found = store.get(&note, NOTE)?.and_then(|bytes| Measured::parse(&bytes));
+    let noted = store.get(&note, NOTE)?;
+    let found = noted.as_ref().and_then(|bytes| Measured::parse(bytes));
     if found.as_ref().is_some_and(|m| !m.pays) {
         return Ok(None);
     }
@@ -178,7 +179,9 @@ pub fn make(
     {
         return Ok(Some(Made { name: body, measured }));
     }
-    store.remove(&note)?;
+    if noted.is_some() {
+        store.remove(&note)?;
+    }
     store.remove(&body)?;
     let (delta, measured) = measured(&base, &target, profile, new.stored, watch)?;
     let pays = measured.pays;

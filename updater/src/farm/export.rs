@@ -7,7 +7,7 @@ use crate::disk;
 use crate::error::Doing;
 use crate::jobs::Jobs;
 use crate::manifest::Manifest;
-use crate::names::{self, Follow};
+use crate::names::{self, Follow, TIMESTAMP};
 use crate::step::{Channel, Release};
 use crate::store::{LocalStore, Store};
 use crate::trust::Signer;
@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-const TIMESTAMP: &str = "tuf/timestamp.json";
 /// Most bytes of a file of metadata.
 const METADATA: u64 = 64 << 20;
 

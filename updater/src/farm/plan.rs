@@ -2,7 +2,7 @@
 
 use super::deltas;
 use super::proof::Proven;
-use super::publish::{chosen, load_channel, load_manifest, store_blobs};
+use super::publish::{chosen, load_channel, load_manifest, must_be_repository, store_blobs};
 use super::steps::{self, Tools};
 use crate::jobs::Jobs;
 use crate::manifest::{Content, Header, Manifest, ScanOptions, scan};
@@ -152,9 +152,7 @@ impl Plan {
 /// Stores the files of a release and the list of delta jobs that `publish` will want done.
 pub fn plan(store: &dyn Store, o: &Planning, watch: &dyn Watch) -> Result<Planned> {
     names::check(&o.release)?;
-    if store.size("tuf/timestamp.json")?.is_none() {
-        return Err(Error::NotFound(format!("a repository in {}", store.name())));
-    }
+    must_be_repository(store)?;
     let _lock = store.lock(watch)?;
     let channel = load_channel(store, &o.follow)?;
     let jobs = Jobs::new(o.threads, o.memory);

@@ -72,9 +72,7 @@ pub const JOBS_MEMORY: u64 = 512 << 20;
 /// Of two at once one waits for the other or says so, and whatever it was that let both begin, only one is signed.
 pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Published> {
     names::check(&o.release)?;
-    if store.size("tuf/timestamp.json")?.is_none() {
-        return Err(Error::NotFound(format!("a repository in {}", store.name())));
-    }
+    must_be_repository(store)?;
     let lock = store.lock(watch)?;
     Signer::new(store, &o.keys, o.lifetimes).heeding(watch).ready()?;
     let (was, mut channel) = begin_channel(store, &o.follow)?;
@@ -212,6 +210,14 @@ fn set_floor(o: &Publish, channel: &mut Channel, sequence: u64) -> Result<()> {
         channel.floor = channel.floor.max(sequence);
     }
     Ok(())
+}
+
+/// Fails where no repository was made.
+pub(super) fn must_be_repository(store: &dyn Store) -> Result<()> {
+    match store.size(names::TIMESTAMP)? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotFound(format!("a repository in {}", store.name()))),
+    }
 }
 
 /// Stores a channel file and signs it, in the place of the one that this run began from.

@@ -2,7 +2,7 @@
 
 use super::update::UpdateOptions;
 use super::{Config, Site};
-use crate::{Error, Result, Watch};
+use crate::{Error, Result, Watch, random};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -188,10 +188,7 @@ fn wall_clock() -> i64 {
 }
 
 fn random_up_to(most: Duration) -> Result<Duration> {
-    let mut bytes = [0u8; 8];
-    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    got.map_err(|e| Error::io("get randomness", e))?;
-    let share = (u64::from_le_bytes(bytes) >> 11) as f64 / (1u64 << 53) as f64;
+    let share = (u64::from_le_bytes(random::bytes()?) >> 11) as f64 / (1u64 << 53) as f64;
     Ok(most.mul_f64(share))
 }
 

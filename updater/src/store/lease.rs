@@ -35,7 +35,7 @@ struct Shared {
 impl Lease {
     /// Takes the lock; fails with [`Error::Busy`] if somebody alive has it.
     pub fn take(remote: &Arc<Remote>, path: &str, patient: bool, watch: &dyn Watch) -> Result<Lease> {
-        let token = crate::digest::random()?;
+        let token = crate::random::name()?;
         let began = Instant::now();
         let version = remote.wait(watch, obtain(remote, path, &token, patient, watch))??;
         let shared = Arc::new(Shared {

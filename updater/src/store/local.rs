@@ -50,7 +50,7 @@ impl LocalStore {
     /// The same for one of several that write at the same time: nobody else has its temporary names.
     pub fn shared(root: &Path) -> Result<LocalStore> {
         let mut store = LocalStore::new(root);
-        store.tag = crate::digest::random()?;
+        store.tag = crate::random::name()?;
         Ok(store)
     }
 

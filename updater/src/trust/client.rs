@@ -4,7 +4,7 @@ use super::canonical::Envelope;
 use super::roles::{Meta, Root, Snapshot, Targets, Timestamp};
 use super::state::State;
 use crate::clock::{self, Seconds};
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Result, names};
 
 /// Reads one metadata file from one source.
 pub trait Fetch {
@@ -89,7 +89,7 @@ fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
 }
 
 fn update_timestamp(state: &mut State, root: &Root, source: &dyn Fetch) -> Result<Timestamp> {
-    let bytes = need(source, "tuf/timestamp.json", TIMESTAMP_LIMIT)?;
+    let bytes = need(source, names::TIMESTAMP, TIMESTAMP_LIMIT)?;
     let new: Timestamp = Envelope::parse(&bytes, "timestamp")?.verify(&root.keys, root.role("timestamp")?)?;
     let named = meta(&new.meta, "snapshot.json")?.version;
     if let Some(old) = state.timestamp()? {

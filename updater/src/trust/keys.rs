@@ -4,7 +4,7 @@ use super::canonical::canonical;
 use super::roles::{Key, KeyValue};
 use crate::digest::{hex, unhex};
 use crate::disk::{self, Sync};
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Result, random};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -26,14 +26,7 @@ struct Stored {
 impl KeyPair {
     /// A new key from the operating system's randomness.
     pub fn generate() -> Result<KeyPair> {
-        let mut seed = [0u8; 32];
-        let mut filled = 0;
-        while filled < seed.len() {
-            let flags = rustix::rand::GetRandomFlags::empty();
-            filled += rustix::rand::getrandom(&mut seed[filled..], flags)
-                .map_err(|e| Error::io("get randomness", e))?;
-        }
-        Ok(KeyPair::from_secret(SigningKey::from_bytes(&seed)))
+        Ok(KeyPair::from_secret(SigningKey::from_bytes(&random::bytes()?)))
     }
 
     fn from_secret(secret: SigningKey) -> KeyPair {

@@ -2,6 +2,7 @@
 
 use super::canonical::Envelope;
 use super::roles::{Delegated, Meta, RoleKeys, Root, Snapshot, Targets, Timestamp};
+use crate::names::TIMESTAMP;
 use crate::store::Store;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -9,7 +10,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub(super) const LIMIT: u64 = 64 << 20;
-pub(super) const TIMESTAMP: &str = "tuf/timestamp.json";
 
 /// What a site would find now.
 pub(super) struct Published {

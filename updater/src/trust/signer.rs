@@ -2,15 +2,15 @@
 
 use super::canonical::canonical;
 use super::keys::KeyPair;
-use super::published::{LIMIT, Published, TIMESTAMP, next_root, versions};
+use super::published::{LIMIT, Published, next_root, versions};
 use super::ring::Ring;
 use super::roles::{
     Common, Delegated, Delegations, Hashes, Meta, RoleKeys, Root, Snapshot, Target, Targets, Timestamp,
 };
 use crate::clock::{self, Seconds};
 use crate::disk::{self, Lock};
-use crate::store::Held;
-use crate::store::Store;
+use crate::names::TIMESTAMP;
+use crate::store::{Held, Store};
 use crate::{Digest, Error, Quiet, Result, Watch};
 use serde::Serialize;
 use std::collections::BTreeMap;

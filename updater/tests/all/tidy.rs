@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const RANKS: [&[&str]; 11] = [
     &["error"],
     &["clock", "digest", "jobs", "limits", "watch"],
-    &["disk", "names", "speed"],
+    &["disk", "names", "random", "speed"],
     &["compress"],
     &["apart", "manifest", "store"],
     &["step", "trust"],

@@ -1,7 +1,7 @@
 //! One local entry into another tree: as what it is, with its attributes, its time and its holes.
 
 use super::super::files::{Beneath, reflink, set_attributes, times_of, touch_link};
-use super::walk::{Here, remove};
+use super::walk::{Here, is_shut, remove};
 use crate::error::Doing;
 use crate::manifest::{Entry, Kind, Xattrs, file_xattrs};
 use crate::{Error, Result, Watch};
@@ -242,7 +242,7 @@ impl Copier<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let xattrs = match rustix::fs::openat(here.dir, here.name, flags, Mode::empty()) {
             Ok(fd) => file_xattrs(&File::from(fd), Path::new(here.name))?,
-            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Xattrs::new(),
+            Err(e) if is_shut(e) => Xattrs::new(),
             Err(e) => return Err(e).doing("open", here.name),
         };
         set_attributes(tree.dir(here.path)?, &here.attributes(xattrs), self.unprivileged)

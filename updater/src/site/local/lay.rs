@@ -3,7 +3,7 @@
 use super::super::files::set_attributes;
 use super::Carry;
 use super::copy::retry;
-use super::walk::{Here, look, remove};
+use super::walk::{Here, is_shut, look, remove};
 use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind, file_xattrs};
 use crate::watch::Heed;
@@ -103,14 +103,11 @@ impl Carry<'_> {
     }
 }
 
-/// Opens an entry to read it; `None` if it may not be read, or is no file any more. Another fault, as of the disk, is
-/// none of the entry: what stands there is not given up for it.
+/// Opens an entry to read it; `None` if it is shut.
 fn opened(here: &Here) -> Result<Option<File>> {
     match here.open() {
         Ok(file) => Ok(Some(file)),
-        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::ACCESS | Errno::PERM) => {
-            Ok(None)
-        }
+        Err(e) if is_shut(e) => Ok(None),
         Err(e) => Err(e).doing("open", OsStr::from_bytes(here.path)),
     }
 }

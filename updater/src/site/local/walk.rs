@@ -51,6 +51,21 @@ impl Here<'_> {
     }
 }
 
+/// Whether an error says that an entry may not be read, or is not what it was: another fault, as of the disk, is none of
+/// the entry, and what stands there is not given up for it.
+pub fn is_shut(e: Errno) -> bool {
+    let shut = [
+        Errno::NOENT,
+        Errno::LOOP,
+        Errno::NOTDIR,
+        Errno::NXIO,
+        Errno::NODEV,
+        Errno::ACCESS,
+        Errno::PERM,
+    ];
+    shut.contains(&e)
+}
+
 /// What an entry is, itself; `None` if it is gone.
 pub fn look<'a>(dir: BorrowedFd<'a>, name: &'a OsStr, path: &'a [u8]) -> Result<Option<Here<'a>>> {
     let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
