@@ -202,9 +202,10 @@ fn damaged_patches_of_real_files_end_in_an_error_or_the_right_file() {
         "the damage is found too early to be worth trying: {refused} {late} {whole}"
     );
     // One patch at a time, each within its limit; allocators keep something.
+    // The kernel counts pages by thread and adds up late: "more" may come out below zero.
     assert!(
-        peak() - before <= LIMITS.memory + (16 << 20),
+        peak().saturating_sub(before) <= LIMITS.memory + (16 << 20),
         "{} bytes more",
-        peak() - before
+        peak().saturating_sub(before)
     );
 }
