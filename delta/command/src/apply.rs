@@ -3,6 +3,8 @@
 use crate::{
     args::ApplyArgs,
     exit::Failure,
+    input,
+    log::Voice,
     mapped::Mapped,
     output::{Target, say_json},
     progress::Bar,
@@ -10,7 +12,7 @@ use crate::{
 };
 use elfdelta::{Limits, Patch};
 use std::{
-    fs::{self, File, Permissions},
+    fs::{File, Permissions},
     io::Read,
     os::unix::fs::PermissionsExt,
 };
@@ -21,16 +23,22 @@ struct Summary {
     new_sha256: String,
 }
 
-pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
+pub fn run(args: &ApplyArgs, voice: Voice) -> Result<(), Failure> {
     if args.json && args.output == Target::Stdout {
         return Err(Failure::Usage("--json and -o - both want standard output"));
     }
+    if input::piped(&args.old) {
+        return Err(Failure::Usage(
+            "OLD is read by position, so it cannot come through a pipe: give a file",
+        ));
+    }
+    args.output.free(args.keep.force)?;
     let limits = Limits::new()
         .memory(args.max_memory)
         .output(args.max_output)
         .scratch(args.max_scratch)
         .threads(args.threads);
-    let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
+    let bytes = input::read_patch(&args.patch)?;
     let patch = Patch::parse(&bytes).map_err(|error| swapped(args, &bytes).unwrap_or(error.into()))?;
     let applier = patch.applier().limits(limits);
     let old = File::open(&args.old).map_err(Failure::at(&args.old))?;
@@ -41,12 +49,13 @@ pub fn run(args: &ApplyArgs) -> Result<(), Failure> {
         .mode();
     // A program stays runnable; set-id bits are not handed on to a file that others may own.
     let permissions = Permissions::from_mode(mode & 0o777);
-    let bar = Bar::new();
+    let bar = Bar::new(voice);
     let old = Mapped::new(old).map_err(Failure::at(&args.old))?;
     let scratch = Folder::of(args.scratch.as_deref(), &args.output);
     let applier = applier.scratch(&scratch).progress(&bar);
-    args.output
-        .write(Some(permissions), |sink| applier.apply(&old, sink))?;
+    args.output.write(args.keep.force, Some(permissions), |sink| {
+        applier.apply(&old, sink)
+    })?;
     if args.json {
         let summary = Summary {
             new_bytes: patch.header().new_len,

@@ -1,7 +1,7 @@
 //! The command line: what may be asked.
 
 use crate::{output::Target, size};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, str::FromStr};
 
 const EXIT_CODES: &str = "\
@@ -14,29 +14,56 @@ Exit codes:
   5  the patch needs more than the limits allow
   6  the patch packs the new file with a library version that this elfdelta does not have";
 
+/// The end of a help page: examples, then the exit codes.
+macro_rules! end {
+    ($examples:literal) => {
+        format!("Examples:\n{}\n\n{EXIT_CODES}", $examples)
+    };
+}
+
 /// ELF-aware binary deltas.
 #[derive(Parser)]
-#[command(name = "elfdelta", version, after_help = EXIT_CODES)]
+#[command(name = "elfdelta", version, after_help = end!("\
+  elfdelta diff app-1.0 app-1.1 -o app.eldp    make a patch
+  elfdelta apply app-1.0 app.eldp -o app-1.1   apply it
+  elfdelta inspect app.eldp app-1.0            see where its bytes went"))]
 pub struct Cli {
     #[command(subcommand)]
     pub action: Action,
+    /// Say nothing but errors: no progress, no summary.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell each stage and how long it took on standard error; twice for more. The variable ELFDELTA_LOG does the
+    /// same where this is not given: error, warn, info, debug or trace.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
 }
 
 #[derive(Subcommand)]
 pub enum Action {
     /// Make a patch that turns OLD into NEW.
-    #[command(after_help = EXIT_CODES)]
+    ///
+    /// Either of them may be -, standard input. What PATCH holds is kept, unless -f is given.
+    #[command(after_help = end!("\
+  elfdelta diff app-1.0 app-1.1 -o app.eldp
+  elfdelta diff --profile fast -T1 app-1.0 app-1.1 -o app.eldp
+  tar -cf - new | elfdelta diff old.tar - -o - | ssh site 'cat > tree.eldp'"))]
     Diff(DiffArgs),
     /// Turn OLD into NEW with a patch.
     ///
     /// NEW is written to a temporary file beside it, verified, and only then moved into place: an existing NEW
     /// is never touched by a run that fails. With `-o -` the bytes go out as they are rebuilt; a non-zero exit
-    /// then says not to use what came out.
-    #[command(after_help = EXIT_CODES)]
+    /// then says not to use what came out. What NEW holds is kept, unless -f is given; it may be OLD itself then.
+    #[command(after_help = end!("\
+  elfdelta apply app-1.0 app.eldp -o app-1.1
+  elfdelta apply -f app app.eldp -o app        replace the old file
+  ssh farm cat app.eldp | elfdelta apply app-1.0 - -o app-1.1"))]
     Apply(ApplyArgs),
     /// Show what a patch says of itself: versions, sizes, digests, memory, encoders, bytes per stream and, with
     /// the old file at hand, per section.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = end!("\
+  elfdelta inspect app.eldp
+  elfdelta inspect --json app.eldp app-1.0 | jq .sections"))]
     Inspect(InspectArgs),
     /// Print a script by which a shell completes this command, such as
     /// `elfdelta completions bash > /etc/bash_completion.d/elfdelta`.
@@ -50,13 +77,15 @@ pub enum Action {
 
 #[derive(Args)]
 pub struct DiffArgs {
-    /// The file that is to be updated.
+    /// The file that is to be updated; - is standard input.
     pub old: PathBuf,
-    /// The file it is to become.
+    /// The file it is to become; - is standard input.
     pub new: PathBuf,
     /// Where the patch goes; - is standard output.
     #[arg(short, long, value_name = "PATCH")]
     pub output: Target,
+    #[command(flatten)]
+    pub keep: Keep,
     /// Trade between bytes and time.
     #[arg(long, value_enum, default_value = "default")]
     pub profile: Profile,
@@ -71,7 +100,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "OLD.debug,NEW.debug")]
     pub symbols: Option<DebugFiles>,
     /// Worker threads; 0 is one for each core. The patch does not depend on it.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
     /// Report on standard output as JSON.
     #[arg(long)]
@@ -82,11 +111,13 @@ pub struct DiffArgs {
 pub struct ApplyArgs {
     /// The file that the patch was made from; it is read by position and never written.
     pub old: PathBuf,
-    /// The patch.
+    /// The patch; - is standard input.
     pub patch: PathBuf,
     /// Where the new file goes; - is standard output.
     #[arg(short, long, value_name = "NEW")]
     pub output: Target,
+    #[command(flatten)]
+    pub keep: Keep,
     /// Working memory that the patch may ask for, such as 64M.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "256M")]
     pub max_memory: u64,
@@ -101,16 +132,27 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "16G")]
     pub max_output: u64,
     /// Worker threads at most, 0 being one for each core: segments of code are decoded at once.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
     /// Report on standard output as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
+/// What happens to files that are there already.
+#[derive(Args)]
+pub struct Keep {
+    /// Write over an output that holds something, and to a terminal.
+    #[arg(short, long)]
+    pub force: bool,
+    /// Keep the inputs: nothing to ask for, as they always are; taken for those who are used to it.
+    #[arg(short, long)]
+    pub keep: bool,
+}
+
 #[derive(Args)]
 pub struct InspectArgs {
-    /// The patch.
+    /// The patch; - is standard input.
     pub patch: PathBuf,
     /// The file that the patch was made from: with it, bytes are also told per section of the new file.
     pub old: Option<PathBuf>,

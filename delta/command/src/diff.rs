@@ -3,11 +3,12 @@
 use crate::{
     args::DiffArgs,
     exit::Failure,
+    input,
+    log::Voice,
     output::{Target, say, say_json},
     progress::Bar,
 };
 use elfdelta::{Options, Part};
-use std::{fs, path::Path};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
@@ -18,14 +19,17 @@ struct Summary<'a> {
     sections: &'a [Part],
 }
 
-pub fn run(args: &DiffArgs) -> Result<(), Failure> {
+pub fn run(args: &DiffArgs, voice: Voice) -> Result<(), Failure> {
     if args.json && args.output == Target::Stdout {
         return Err(Failure::Usage("--json and -o - both want standard output"));
     }
-    let read = |path: &Path| fs::read(path).map_err(Failure::at(path));
-    let (old, new) = (read(&args.old)?, read(&args.new)?);
+    if input::piped(&args.old) && input::piped(&args.new) {
+        return Err(Failure::Usage("OLD and NEW cannot both come from standard input"));
+    }
+    args.output.free(args.keep.force)?;
+    let (old, new) = (input::read(&args.old)?, input::read(&args.new)?);
     let symbols = match &args.symbols {
-        Some(files) => Some((read(&files.old)?, read(&files.new)?)),
+        Some(files) => Some((input::read(&files.old)?, input::read(&files.new)?)),
         None => None,
     };
     let mut options = Options::default()
@@ -36,9 +40,9 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
     if let Some((old, new)) = &symbols {
         options = options.symbols(old, new);
     }
-    let delta = elfdelta::diff(&old, &new, &options, &Bar::new())?;
+    let delta = elfdelta::diff(&old, &new, &options, &Bar::new(voice))?;
     args.output
-        .write(None, |sink| Ok(sink.write_all(&delta.bytes)?))?;
+        .write(args.keep.force, None, |sink| Ok(sink.write_all(&delta.bytes)?))?;
     if args.json {
         let summary = Summary {
             old_bytes: old.len() as u64,
@@ -49,7 +53,7 @@ pub fn run(args: &DiffArgs) -> Result<(), Failure> {
         };
         return say_json(&summary);
     }
-    if args.output == Target::Stdout {
+    if args.output == Target::Stdout || voice == Voice::Quiet {
         return Ok(());
     }
     let (old, new, patch) = (old.len(), new.len(), delta.report.total);

@@ -3,7 +3,7 @@
 use elfdelta::Error;
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -16,6 +16,8 @@ pub enum Failure {
     File(String, io::Error),
     /// What should be a patch is none.
     NoPatch(&'static str),
+    /// The output holds something, and nobody said to write over it.
+    Taken(PathBuf),
     /// The arguments contradict each other.
     Usage(&'static str),
 }
@@ -33,6 +35,11 @@ impl Failure {
         let _ = match self {
             Failure::Engine(error) => writeln!(io::stderr(), "elfdelta: {error}"),
             Failure::File(path, error) => writeln!(io::stderr(), "elfdelta: {path}: {error}"),
+            Failure::Taken(path) => writeln!(
+                io::stderr(),
+                "elfdelta: {} is there already; -f writes over it",
+                path.display()
+            ),
             Failure::Usage(what) | Failure::NoPatch(what) => writeln!(io::stderr(), "elfdelta: {what}"),
         };
         ExitCode::from(self.code())
@@ -43,7 +50,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::NoPatch(_) => 4,
             Failure::Engine(error) => error.code(),
-            Failure::File(..) => 1,
+            Failure::File(..) | Failure::Taken(_) => 1,
         }
     }
 }

@@ -3,14 +3,13 @@
 use crate::{
     args::InspectArgs,
     exit::Failure,
+    input,
+    log::Voice,
     output::{say, say_json},
     progress::Bar,
 };
 use elfdelta::{Part, Patch};
-use std::{
-    fmt::Write,
-    fs::{self, File},
-};
+use std::{fmt::Write, fs::File};
 
 #[derive(serde::Serialize)]
 struct Summary {
@@ -30,13 +29,13 @@ struct Summary {
     sections: Vec<Part>,
 }
 
-pub fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let bytes = fs::read(&args.patch).map_err(Failure::at(&args.patch))?;
+pub fn run(args: &InspectArgs, voice: Voice) -> Result<(), Failure> {
+    let bytes = input::read_patch(&args.patch)?;
     let patch = Patch::parse(&bytes)?;
     let (header, mut report) = (patch.header(), patch.report());
     if let Some(path) = &args.old {
         let old = File::open(path).map_err(Failure::at(path))?;
-        report.sections = patch.applier().progress(&Bar::new()).sections(&old)?;
+        report.sections = patch.applier().progress(&Bar::new(voice)).sections(&old)?;
     }
     let packing = header.packing.as_ref();
     let summary = Summary {

@@ -5,8 +5,10 @@ mod apply;
 mod args;
 mod diff;
 mod exit;
+mod input;
 mod inspect;
 mod interrupt;
+mod log;
 mod manual;
 mod mapped;
 mod output;
@@ -21,10 +23,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     interrupt::listen();
+    let voice = log::Voice::of(cli.quiet, cli.verbose);
     let done = match cli.action {
-        Action::Diff(args) => diff::run(&args),
-        Action::Apply(args) => apply::run(&args),
-        Action::Inspect(args) => inspect::run(&args),
+        Action::Diff(args) => diff::run(&args, voice),
+        Action::Apply(args) => apply::run(&args, voice),
+        Action::Inspect(args) => inspect::run(&args, voice),
         Action::Completions { shell } => manual::completions(shell),
         Action::Man(args) => manual::man(&args),
     };

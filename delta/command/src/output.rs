@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     ffi::OsString,
     fs::{self, File, Permissions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     os::fd::AsFd,
     path::{Path, PathBuf},
     str::FromStr,
@@ -40,25 +40,45 @@ impl Target {
     /// For a file: to a temporary file `.NAME.XXXXXX.elfdelta-tmp` in the same folder, synced, then renamed
     /// over the name. On any error or signal the temporary is removed and the name is as it was; only a process
     /// that is killed leaves that one file. `permissions` are those of a file that is not there yet; a file that is
-    /// there hands its own on.
+    /// there hands its own on. It is written over with `force` alone, unless it is empty: see [`Target::free`].
     pub fn write(
         &self,
+        force: bool,
         permissions: Option<Permissions>,
         fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
     ) -> Result<(), Failure> {
         match self {
             Target::Stdout => {
+                self.free(force)?;
                 let stdout = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(Error::Io)?);
                 filled(stdout, fill)?;
                 Ok(())
             }
-            Target::File(path) => replace(path, permissions, fill),
+            Target::File(path) => replace(path, force, permissions, fill),
+        }
+    }
+
+    /// Says at once, before any work, where writing would be refused: something is there, and `force` is not given.
+    ///
+    /// A file of no bytes is nobody's loss: scripts make such names to have them for themselves.
+    pub fn free(&self, force: bool) -> Result<(), Failure> {
+        match self {
+            _ if force => Ok(()),
+            Target::Stdout if io::stdout().is_terminal() => Err(Failure::Usage(
+                "standard output is a terminal: give a file, or -f to write there all the same",
+            )),
+            Target::Stdout => Ok(()),
+            Target::File(path) => match fs::metadata(path) {
+                Ok(there) if there.is_file() && there.len() > 0 => Err(Failure::Taken(path.clone())),
+                _ => Ok(()),
+            },
         }
     }
 }
 
 fn replace(
     path: &Path,
+    force: bool,
     permissions: Option<Permissions>,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
 ) -> Result<(), Failure> {
@@ -91,6 +111,8 @@ fn replace(
         }
         file.sync_all().map_err(at)
     }();
+    // What came there meanwhile is kept, too.
+    let written = written.and_then(|()| Target::File(path.into()).free(force));
     interrupt::given_up(|| match written {
         Ok(()) => temporary
             .persist(path)

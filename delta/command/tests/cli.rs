@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -50,7 +50,10 @@ impl Bench {
     fn fails(&self, args: &[&str], expected: i32) {
         fs::write(self.path("out"), BEFORE).unwrap();
         let before = self.names();
-        let output = self.run(args);
+        let output = self.run(&match args[0] {
+            "inspect" => args.to_vec(),
+            _ => [args, &["-f"]].concat(),
+        });
         assert_eq!(
             code(&output),
             expected,
@@ -92,17 +95,138 @@ fn round_trip_to_a_file_and_to_standard_output() {
 #[test]
 fn the_old_file_may_be_replaced_in_place() {
     let bench = Bench::new();
-    assert_eq!(code(&bench.run(&["apply", "old", "p", "-o", "old"])), 0);
+    assert_eq!(code(&bench.run(&["apply", "old", "p", "-o", "old", "-f"])), 0);
     assert_eq!(bench.read("old"), bench.read("new"));
+}
+
+/// What is there is kept without -f, before any work, and by name; an empty file is nobody's loss.
+#[test]
+fn nothing_is_written_over_unasked() {
+    let bench = Bench::new();
+    fs::write(bench.path("out"), BEFORE).unwrap();
+    let before = bench.names();
+    for args in [
+        &["diff", "old", "new", "-o", "out"][..],
+        &["apply", "old", "p", "-o", "out"],
+        &["apply", "old", "p", "-o", "old"],
+        &["apply", "old", "p", "-o", "p", "--quiet"],
+    ] {
+        let output = bench.run(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), 1, "{args:?}");
+        assert!(
+            said.contains("is there already; -f") && said.lines().count() == 1,
+            "{said}"
+        );
+        assert_eq!(bench.read("out"), BEFORE);
+        assert_eq!(bench.names(), before);
+    }
+    for args in [
+        &["diff", "old", "new", "-fo", "out"][..],
+        &["apply", "old", "p", "-kf", "-oout"],
+    ] {
+        assert_eq!(code(&bench.run(args)), 0, "{args:?}");
+    }
+    assert_eq!(bench.read("out"), bench.read("new"));
+    fs::write(bench.path("out"), b"").unwrap();
+    assert_eq!(code(&bench.run(&["apply", "old", "p", "-o", "out"])), 0);
+    assert_eq!(bench.read("out"), bench.read("new"));
+}
+
+/// A file that came while the command worked is as much somebody's as one that was there before.
+#[test]
+fn what_comes_meanwhile_is_kept() {
+    let bench = Bench::new();
+    let fifo = Command::new("mkfifo").arg(bench.path("slow")).status();
+    if !fifo.is_ok_and(|made| made.success()) {
+        return eprintln!("skipped: there is no mkfifo");
+    }
+    let child = bench
+        .command(&["apply", "old", "slow", "-o", "out"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Opened by both, so the command has passed its first look.
+    let mut slow = fs::OpenOptions::new()
+        .write(true)
+        .open(bench.path("slow"))
+        .unwrap();
+    fs::write(bench.path("out"), BEFORE).unwrap();
+    slow.write_all(&bench.read("p")).unwrap();
+    drop(slow);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(code(&ended), 1, "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(bench.read("out"), BEFORE);
+    assert_eq!(bench.names(), ["new", "old", "out", "p", "slow"]);
+}
+
+#[test]
+fn everything_but_old_of_apply_may_come_through_a_pipe() {
+    let bench = Bench::new();
+    let piped = |args: &[&str], file: &str| {
+        let input = fs::File::open(bench.path(file)).unwrap();
+        bench.command(args).stdin(input).output().unwrap()
+    };
+    let patch = bench.read("p");
+    for (args, file) in [
+        (["diff", "-", "new", "-o", "-"], "old"),
+        (["diff", "old", "-", "-o", "-"], "new"),
+    ] {
+        let output = piped(&args, file);
+        assert_eq!((code(&output), output.stdout), (0, patch.clone()), "{args:?}");
+    }
+    let applied = piped(&["apply", "old", "-", "-o", "-"], "p");
+    assert_eq!((code(&applied), applied.stdout), (0, bench.read("new")));
+    assert_eq!(code(&piped(&["inspect", "-", "--json"], "p")), 0);
+    assert_eq!(code(&piped(&["apply", "-", "p", "-o", "out"], "old")), 2);
+    assert_eq!(code(&piped(&["diff", "-", "-", "-o", "out"], "old")), 2);
+    // What never ends is not read to its end before it is told to be none.
+    let endless = bench
+        .command(&["apply", "old", "-", "-o", "out"])
+        .stdin(fs::File::open("/dev/zero").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(code(&endless), 4);
+}
+
+#[test]
+fn as_much_is_said_as_was_asked_for() {
+    let bench = Bench::new();
+    let diff = |more: &[&str]| bench.run(&[&["diff", "old", "new", "-fo", "q"], more].concat());
+    let plain = diff(&[]);
+    assert!(String::from_utf8_lossy(&plain.stdout).contains("bytes, patch"));
+    assert!(plain.stderr.is_empty(), "no bar but on a terminal");
+    let quiet = diff(&["-q"]);
+    assert!(quiet.stdout.is_empty() && quiet.stderr.is_empty());
+    let lines = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
+    let told = lines(&diff(&["-v"]));
+    assert!(told.contains("INFO match milliseconds="), "{told}");
+    assert!(!told.contains("DEBUG") && !told.contains('\u{1b}'), "{told}");
+    assert!(lines(&diff(&["-vv"])).contains("DEBUG match begins bytes="));
+    let asked = |value| {
+        let mut command = bench.command(&["diff", "old", "new", "-fo", "q"]);
+        lines(&command.env("ELFDELTA_LOG", value).output().unwrap())
+    };
+    assert!(asked("info").contains("INFO match"));
+    assert!(asked("loud").contains("ELFDELTA_LOG=loud is not understood"));
+    assert_eq!(code(&diff(&["-q", "-v"])), 2);
+    assert_eq!(
+        code(&bench.run(&["-q", "-T1", "diff", "old", "new", "-fo", "q"])),
+        2
+    );
+    assert_eq!(
+        code(&bench.run(&["-q", "diff", "-T1", "old", "new", "-fo", "q"])),
+        0
+    );
 }
 
 #[test]
 fn json_reports_are_json() {
     let bench = Bench::new();
     for args in [
-        &["diff", "old", "new", "-o", "q", "--json", "--profile", "fast"][..],
+        &["diff", "old", "new", "-fo", "q", "--json", "--profile", "fast"][..],
         &["apply", "old", "p", "-o", "out", "--json"],
-        &["diff", "old", "new", "-o", "q", "--json", "--symbols", "old,new"],
+        &["diff", "old", "new", "-fo", "q", "--json", "--symbols", "old,new"],
         &["inspect", "p", "--json"],
         &["inspect", "p", "old", "--json"],
     ] {
@@ -119,8 +243,8 @@ fn usage_is_2() {
     let bench = Bench::new();
     for args in [
         &["apply", "old"][..],
-        &["diff", "old", "new", "-o", "q", "--profile", "best"],
-        &["diff", "old", "new", "-o", "q", "--symbols", "old"],
+        &["diff", "old", "new", "-fo", "q", "--profile", "best"],
+        &["diff", "old", "new", "-fo", "q", "--symbols", "old"],
         &["apply", "old", "p", "-o", "-", "--json"],
         &["apply", "old", "p", "-o", "out", "--max-memory", "much"],
     ] {
@@ -223,7 +347,7 @@ fn progress_keeps_to_one_line_and_tells_no_bytes_of_nothing() {
     let elfdelta = env!("CARGO_BIN_EXE_elfdelta");
     script.args([
         "-qec",
-        &format!("stty rows 24 cols 30; {elfdelta} diff old new -o q --profile fast"),
+        &format!("stty rows 24 cols 30; {elfdelta} diff -f old new -o q --profile fast"),
     ]);
     script
         .arg("/dev/null")
@@ -260,8 +384,8 @@ fn a_full_standard_output_is_1() {
     for args in [
         &["apply", "old", "p", "-o", "-"][..],
         &["diff", "old", "new", "-o", "-"],
-        &["diff", "old", "new", "-o", "q"],
-        &["diff", "old", "new", "-o", "q", "--json"],
+        &["diff", "old", "new", "-fo", "q"],
+        &["diff", "old", "new", "-fo", "q", "--json"],
         &["apply", "old", "p", "-o", "out", "--json"],
         &["inspect", "p"],
         &["inspect", "p", "--json"],
@@ -275,7 +399,7 @@ fn a_full_standard_output_is_1() {
         );
     }
     // Nor is it a reason for another code that nobody hears why.
-    let mut deaf = bench.command(&["apply", "new", "p", "-o", "out"]);
+    let mut deaf = bench.command(&["apply", "new", "p", "-o", "out", "-f"]);
     assert_eq!(code(&deaf.stderr(full()).output().unwrap()), 3);
 }
 
@@ -352,7 +476,7 @@ fn an_interrupted_diff_leaves_nothing() {
     fs::write(bench.path("out"), BEFORE).unwrap();
     let before = bench.names();
     let mut child = bench
-        .command(&["diff", "old", "noise", "-o", "out"])
+        .command(&["diff", "old", "noise", "-o", "out", "-f"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -378,7 +502,7 @@ fn an_old_file_that_shrinks_is_1() {
     let new = [&old[..], b"more"].concat();
     fs::write(bench.path("long"), &old).unwrap();
     fs::write(bench.path("longer"), &new).unwrap();
-    assert_eq!(code(&bench.run(&["diff", "long", "longer", "-o", "q"])), 0);
+    assert_eq!(code(&bench.run(&["diff", "long", "longer", "-fo", "q"])), 0);
     let mut child = bench
         .command(&["apply", "long", "q", "-o", "-"])
         .stdout(Stdio::piped())
@@ -410,14 +534,14 @@ fn a_killed_apply_leaves_at_most_one_temporary() {
     let new = noise(2 << 20);
     fs::write(bench.path("noise"), &new).unwrap();
     assert_eq!(
-        code(&bench.run(&["diff", "old", "noise", "-o", "q", "--profile", "fast"])),
+        code(&bench.run(&["diff", "old", "noise", "-fo", "q", "--profile", "fast"])),
         0
     );
     for delay in [0, 1, 2, 4, 8, 16, 32] {
         fs::write(bench.path("out"), BEFORE).unwrap();
         let before = bench.names();
         let mut child = bench
-            .command(&["apply", "old", "q", "-o", "out"])
+            .command(&["apply", "old", "q", "-o", "out", "-f"])
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(delay));

@@ -109,8 +109,8 @@ fn whatever_it_does_a_signal_ends_it_within_a_second() {
     let mut struck = 0;
     for signal in ["TERM", "HUP", "INT"] {
         for args in [
-            &["diff", "old", "new", "-o", "out"][..],
-            &["apply", "old", "p", "-o", "out"],
+            &["diff", "old", "new", "-fo", "out"][..],
+            &["apply", "old", "p", "-fo", "out"],
             &["inspect", "p", "old"],
         ] {
             for delay in [5, 60, 250, 700] {
@@ -157,7 +157,7 @@ fn a_signal_ends_it_while_nobody_takes_its_output() {
 fn a_signal_that_was_ignored_stays_so() {
     let bench = Bench::new();
     let mut command = Command::new("sh");
-    command.args(["-c", "trap '' HUP INT; exec \"$0\" apply old p -o out"]);
+    command.args(["-c", "trap '' HUP INT; exec \"$0\" apply -f old p -o out"]);
     command
         .arg(env!("CARGO_BIN_EXE_elfdelta"))
         .current_dir(bench.0.path());
