@@ -85,6 +85,7 @@ fn golden() -> Vec<Golden> {
         "kinds/linked",
         "kinds/types",
         "kinds/split",
+        "kinds/btf",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
         let name = kind.split('/').next_back().unwrap();

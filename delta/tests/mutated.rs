@@ -35,6 +35,7 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("records of frames", pair!("frames")),
     ("types of BTF", pair!("types")),
     ("types of BTF that extend others", pair!("split")),
+    ("types of BTF of every kind", pair!("btf")),
 ];
 
 const LIMITS: Limits = Limits::new()

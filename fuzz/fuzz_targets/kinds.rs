@@ -43,7 +43,9 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/types-1",
     "kinds/types-2",
     "kinds/split-1",
-    "kinds/split-2"
+    "kinds/split-2",
+    "kinds/btf-1",
+    "kinds/btf-2"
 );
 
 /// The file of a number.

@@ -74,7 +74,7 @@ tables! {
         /// `.gnu.version`.
         Versions = 7
     ];
-    types: btf::Types [
+    types: btf::Btf [
         /// `.BTF`, types of a kernel.
         Btf = 10
     ];

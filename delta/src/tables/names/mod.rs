@@ -10,6 +10,7 @@ pub mod tokens;
 
 use self::grammar::Coder;
 use super::{Made, World};
+use crate::budget::Budget;
 use crate::code::{Symbols, symbols};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
@@ -126,34 +127,45 @@ symbols! {
 
 /// Codes the table of one section; keeps its recipe in `made`.
 pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Made) -> Result<Names> {
-    let mut models = world.account.lend::<TableModels>();
     let size = world.elf.sections[section].size;
     let old_table = world.old_bytes(section)?;
     let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
+    let truth = world.true_bytes(section);
+    let (names, recipe) = table(s, world.account, (&old_table, old_at), size, truth)?;
+    made.sections.push((section, recipe));
+    Ok(names)
+}
+
+/// Codes a table of `size` bytes, and gives its recipe; `old` is the old one and where it stands in its file.
+pub fn table<S: Symbols>(
+    s: &mut S,
+    account: &Budget,
+    (old_table, old_at): (&[u8], u32),
+    size: u64,
+    truth: Option<&[u8]>,
+) -> Result<(Names, Recipe)> {
+    let mut models = account.lend::<TableModels>();
     if size > LARGEST.min(8 * old_table.len() as u64 + (1 << 24)) {
         return Err(Error::DamagedPatch("a string table is too long"));
     }
-    let truth = world.true_bytes(section);
     let mut names = Names {
-        old: Starts::of(&old_table),
+        old: Starts::of(old_table),
         ..Names::default()
     };
     let mut recipe = Recipe::default();
-    let same = truth.is_some_and(|t| t == old_table) && fits(&old_table);
+    let same = truth.is_some_and(|t| t == old_table) && fits(old_table);
     if models.whole(s, same) {
-        if size != old_table.len() as u64 || !fits(&old_table) {
+        if size != old_table.len() as u64 || !fits(old_table) {
             return Err(Error::DamagedPatch("a string table has another length"));
         }
-        recipe.copy(old_at, &old_table, &old_table);
+        recipe.copy(old_at, old_table, old_table);
         names.starts = names.old.clone();
         names.of_old = (0..names.old.len() as u32).collect();
         names.source.clone_from(&names.of_old);
-        names.table = old_table;
+        names.table = old_table.to_vec();
     } else {
-        let old = (&old_table[..], old_at);
-        Coder::new(world.account, old, &mut names, &mut recipe).table(s, size as usize, truth)?;
+        Coder::new(account, (old_table, old_at), &mut names, &mut recipe).table(s, size as usize, truth)?;
     }
     recipe.finish();
-    made.sections.push((section, recipe));
-    Ok(names)
+    Ok((names, recipe))
 }

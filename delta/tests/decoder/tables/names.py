@@ -53,18 +53,22 @@ class Names:
 
 def code(s, world, section):
     """The table of one section."""
-    size, old = world.elf.sections[section].size, world.old_bytes(section)
+    return table(s, world.kept, world.old_bytes(section), world.elf.sections[section].size)
+
+
+def table(s, kept, old, size):
+    """A table of so many bytes against an old one."""
     if size > min(LARGEST, 8 * len(old) + (1 << 24)):
         raise Damaged("a string table is too long")
     names = Names(old)
-    if world.kept.grammar("tables/names/mod.rs").whole(s):
+    if kept.grammar("tables/names/mod.rs").whole(s):
         if size != len(old) or not old.endswith(b"\0"):
             raise Damaged("a string table has another length")
         names.table, names.starts = bytearray(old), names.old_starts
         names.of_old = {i: i for i in range(len(names.starts) - 1)}
         names.source = list(range(len(names.starts) - 1))
     else:
-        Coder(names, world.kept).code(s, size)
+        Coder(names, kept).code(s, size)
     return names
 
 
