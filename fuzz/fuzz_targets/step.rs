@@ -44,6 +44,10 @@ fuzz_target!(|data: &[u8]| {
             assert!(delta.at + delta.n <= step.table.pieces[delta.piece].n);
             assert!(step.to.entries[delta.to].content().is_some());
         }
+        for base in step.table.bundles.iter().flat_map(|b| &b.bases) {
+            assert!(step.base(*base).is_some());
+        }
+        assert!(step.levels.values().all(|level| *level <= step::LEVELS));
         let other = Release {
             manifest: Digest([0; 32]),
             ..release.clone()

@@ -1,11 +1,12 @@
 //! Channel files and steps: what a repository says about releases, and about the ways from one to another.
 
 use crate::compress;
-use crate::manifest::{self, Change, Manifest};
+use crate::manifest::{self, Change, Content, Manifest};
 use crate::names::Follow;
 use crate::{Digest, Error, PROTOCOL, Result, Watch, limits};
 use elfdelta::Profile;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The releases of one product, channel and architecture; its digest is signed.
@@ -155,7 +156,8 @@ pub struct Applying {
 pub struct BundleRow {
     /// The piece.
     pub piece: usize,
-    /// Entries of the `from` manifest, whose contents one after the other are the prefix.
+    /// Entries of the `from` manifest, and behind the last of them those of the target manifest, whose contents one
+    /// after the other are the prefix: see [`Step::base`].
     pub bases: Vec<usize>,
     /// Entries of the target manifest, whose contents one after the other come out.
     pub targets: Vec<usize>,
@@ -205,7 +207,30 @@ pub struct Step {
     pub table: Table,
     /// Offset of every piece in the pack.
     pub offsets: Vec<u64>,
+    /// How many rows one after the other lead to a content, where any of them begins from a new one.
+    pub levels: HashMap<Digest, u8>,
 }
+
+/// A base of a bundle.
+#[derive(Clone, Copy, Debug)]
+pub enum Base<'a> {
+    /// A content of the manifest that the step starts from.
+    Old(&'a Content),
+    /// A content of the target manifest, which must be made before.
+    New(&'a Content),
+}
+
+impl<'a> Base<'a> {
+    /// The content.
+    pub fn content(self) -> &'a Content {
+        match self {
+            Base::Old(content) | Base::New(content) => content,
+        }
+    }
+}
+
+/// Rows that may follow on each other before all of a new base is there.
+pub const LEVELS: u8 = 4;
 
 /// Writes a step file: the table, then the target manifest, in terms of the first if there is one. Each column is a zstd
 /// frame with its length before it; digests stand behind them as they are.
@@ -314,18 +339,60 @@ pub fn read_with(file: &[u8], from: &[u8], release: &Release, to: Option<&Arc<Ma
         let next = end.checked_add(piece.n).filter(|_| piece.n <= limits::PIECE);
         end = next.ok_or_else(|| bad("piece too long".into()))?;
     }
-    let step = Step {
+    let mut step = Step {
         from,
         to,
         to_digest,
         table,
         offsets,
+        levels: HashMap::new(),
     };
     step.check().map_err(|why| bad(why.into()))?;
+    step.levels = step.levels().map_err(|why| bad(why.into()))?;
     Ok(step)
 }
 
 impl Step {
+    /// A base of a bundle: numbers go on with the target manifest's entries behind the last one of the older manifest.
+    pub fn base(&self, i: usize) -> Option<Base<'_>> {
+        let olds = self.from.as_ref().map_or(&[][..], |m| &m.entries);
+        match i.checked_sub(olds.len()) {
+            None => olds.get(i)?.content().map(Base::Old),
+            Some(i) => self.to.entries.get(i)?.content().map(Base::New),
+        }
+    }
+
+    /// The level of each content that some bundle makes of new ones: one more than the highest of theirs, others
+    /// being at 0. None is made of itself, as levels end.
+    fn levels(&self) -> std::result::Result<HashMap<Digest, u8>, &'static str> {
+        let mut levels = HashMap::new();
+        loop {
+            let mut changed = false;
+            for bundle in &self.table.bundles {
+                let news = bundle.bases.iter().filter_map(|i| match self.base(*i)? {
+                    Base::New(content) => Some(levels.get(&content.digest).copied().unwrap_or(0)),
+                    Base::Old(_) => None,
+                });
+                let Some(highest) = news.max() else { continue };
+                if highest == LEVELS {
+                    return Err("new files made of new ones without end");
+                }
+                for content in bundle
+                    .targets
+                    .iter()
+                    .filter_map(|i| self.to.entries.get(*i)?.content())
+                {
+                    let level: &mut u8 = levels.entry(content.digest).or_default();
+                    changed |= *level <= highest;
+                    *level = (highest + 1).max(*level);
+                }
+            }
+            if !changed {
+                return Ok(levels);
+            }
+        }
+    }
+
     /// Every number of the table points at something that exists.
     fn check(&self) -> std::result::Result<(), &'static str> {
         let table = &self.table;
@@ -346,7 +413,8 @@ impl Step {
             table.pieces.get(b.piece).ok_or("a bundle in no piece")?;
             let (mut bases, mut targets) = (0u64, 0u64);
             for &i in &b.bases {
-                bases = bases.saturating_add(base(i).ok_or("a bundle from no file")?.size);
+                let base = self.base(i).ok_or("a bundle from no file")?;
+                bases = bases.saturating_add(base.content().size);
             }
             for &i in &b.targets {
                 targets = targets.saturating_add(target(i).ok_or("a bundle to no file")?.size);

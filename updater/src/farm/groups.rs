@@ -53,6 +53,21 @@ impl Maker<'_> {
         groups
     }
 
+    /// The groups of some files, and the patches of those that pay.
+    pub fn together_all(&self, members: Vec<Tried>) -> Result<Vec<(Vec<Tried>, Option<Together>)>> {
+        let groups = self.gather(members);
+        let (mut done, mut together) = (0, Vec::with_capacity(groups.len()));
+        let need = |g: &Vec<Tried>| self.together_need(g);
+        let take = |patch| {
+            done += 1;
+            self.tools.watch.progress("groups", done, groups.len() as u64);
+            together.push(patch);
+            Ok(())
+        };
+        self.tools.jobs.run(&groups, need, |g| self.together(g), take)?;
+        Ok(groups.into_iter().zip(together).collect())
+    }
+
     /// What files that change alike have in common: being programs or not, and most of their names.
     fn kin(&self, pair: &Pair) -> (bool, Vec<u8>, usize) {
         let content = self.content(pair);

@@ -1,12 +1,11 @@
 //! Which old file each changed or new file is best described from.
 
-use super::blobs;
+use super::sketch::{self, Kept};
 use super::steps::Tools;
 use crate::manifest::{Content, Entry, Manifest};
 use crate::{Digest, Result};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::{self, Write};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A content that the older release lacks, and the older file it resembles most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +18,6 @@ pub struct Pair {
 
 /// Least share of common features that makes a moved file worth a try, in percent.
 const ALIKE: usize = 10;
-/// Files looked at by content; beyond that, names must do.
-const MAX_SKETCHED: u64 = 64 << 20;
 /// New files looked at by content, the largest of them: a gigabyte of features helps nobody.
 const MOST_SKETCHED: usize = 1 << 14;
 /// Old files that are remembered for a feature.
@@ -78,9 +75,7 @@ fn base(entry: &Entry) -> bool {
 }
 
 fn sketched(entry: &Entry) -> bool {
-    entry
-        .content()
-        .is_some_and(|c| (2048..=MAX_SKETCHED).contains(&c.size))
+    entry.content().is_some_and(sketch::may)
 }
 
 /// How little an older file that differs in digits resembles a newer one: by its name, by how few of the components
@@ -128,7 +123,9 @@ fn by_content(old: &Manifest, new: &Manifest, pairs: &mut [Pair], tools: Tools) 
         .filter_map(|&i| new.entries[pairs[i].to].content())
         .collect();
     let mut sketches = Vec::with_capacity(contents.len());
-    sketch_all(&contents, tools, |features| sketches.push(features))?;
+    sketch::all(Kept::Smallest, &contents, tools, |features| {
+        sketches.push(features)
+    })?;
     let mut features: Vec<u64> = sketches.iter().flatten().copied().collect();
     features.sort_unstable();
     features.dedup();
@@ -143,7 +140,7 @@ fn by_content(old: &Manifest, new: &Manifest, pairs: &mut [Pair], tools: Tools) 
     let contents: Vec<&Content> = olds.iter().filter_map(|&i| old.entries[i].content()).collect();
     let mut holders: Vec<Vec<u32>> = vec![Vec::new(); features.len()];
     let mut numbers = olds.iter();
-    sketch_all(&contents, tools, |sketch| {
+    sketch::all(Kept::Smallest, &contents, tools, |sketch| {
         let Some(&i) = numbers.next() else { return };
         for at in sketch.iter().filter_map(|f| features.binary_search(f).ok()) {
             // A feature of everybody says nothing.
@@ -165,77 +162,4 @@ fn by_content(old: &Manifest, new: &Manifest, pairs: &mut [Pair], tools: Tools) 
             .map(|(i, _)| i as usize);
     }
     Ok(())
-}
-
-/// Sketches contents of the store, on all threads; hands them over in order.
-fn sketch_all(contents: &[&Content], tools: Tools, mut take: impl FnMut(Vec<u64>)) -> Result<()> {
-    let sketch = |content: &&Content| {
-        tools.watch.check()?;
-        let mut sketch = Sketch::new();
-        blobs::copy(tools.store, content, &mut sketch, tools.watch)?;
-        Ok((sketch.finish(), 0))
-    };
-    let mut done = 0;
-    tools.jobs.run(
-        contents,
-        |_| SKETCH_MEMORY,
-        sketch,
-        |features| {
-            done += 1;
-            tools.watch.progress("sketches", done, contents.len() as u64);
-            take(features);
-            Ok(())
-        },
-    )
-}
-
-/// Memory of unpacking a file forward and of a sketch, in bytes.
-const SKETCH_MEMORY: u64 = 12 << 20;
-/// Features of a sketch.
-const FEATURES: usize = 64;
-
-/// The smallest hashes of chunks cut where the content says so: files with common stretches share some.
-struct Sketch {
-    rolling: u64,
-    chunk: u64,
-    smallest: BTreeSet<u64>,
-}
-
-const CHUNK_START: u64 = 0xcbf2_9ce4_8422_2325;
-
-impl Sketch {
-    fn new() -> Sketch {
-        Sketch {
-            rolling: 0,
-            chunk: CHUNK_START,
-            smallest: BTreeSet::new(),
-        }
-    }
-    fn finish(self) -> Vec<u64> {
-        self.smallest.into_iter().collect()
-    }
-}
-
-impl Write for Sketch {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for &b in bytes {
-            let mixed = u64::from(b).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            self.rolling = (self.rolling << 1).wrapping_add(mixed);
-            self.chunk = (self.chunk ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3);
-            if self.rolling >> 57 == 0 {
-                let chunk = std::mem::replace(&mut self.chunk, CHUNK_START);
-                let full = self.smallest.len() == FEATURES;
-                if !full || self.smallest.last().is_some_and(|&last| chunk < last) {
-                    self.smallest.insert(chunk);
-                    if self.smallest.len() > FEATURES {
-                        self.smallest.pop_last();
-                    }
-                }
-            }
-        }
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

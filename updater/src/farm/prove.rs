@@ -5,7 +5,7 @@ use super::blobs;
 use super::steps::{Side, Tools};
 use crate::error::Doing;
 use crate::manifest::{Content, Kind, Manifest};
-use crate::step::{self, Applying, BundleRow, Channel, DeltaRow, Release, Step, StepRef};
+use crate::step::{self, Applying, Base, BundleRow, Channel, DeltaRow, Release, Step, StepRef};
 use crate::store::Store;
 use crate::watch::{ForEngine, Heed};
 use crate::{Digest, Error, Result, Watch, compress, limits, names};
@@ -286,7 +286,8 @@ impl Proof<'_> {
     }
 
     fn bundle(&self, row: &BundleRow, bytes: &[u8]) -> Result<()> {
-        let bases: Vec<&Content> = row.bases.iter().filter_map(|i| self.base(*i)).collect();
+        let bases = row.bases.iter().filter_map(|i| self.step.base(*i));
+        let bases: Vec<&Content> = bases.map(Base::content).collect();
         let targets: Vec<&Content> = row.targets.iter().filter_map(|i| self.target(*i)).collect();
         let sum = |contents: &[&Content]| contents.iter().map(|c| c.size).sum::<u64>();
         let (base, plain) = (sum(&bases), sum(&targets));

@@ -27,6 +27,8 @@ const SMALL_STORED: u64 = 48 << 10;
 const BUNDLE: u64 = 1 << 20;
 /// Bytes that a piece of its own must save over the whole file: about what it costs in the table.
 pub(super) const ROW: u64 = 64;
+/// Bytes of frames that may wait until it is known whether their files are told from other new ones.
+const HELD: u64 = 64 << 20;
 /// How a gzip file begins, and how many times its size it has once opened, about.
 const GZIP: &[u8] = b"\x1f\x8b\x08";
 const OPENED: u64 = 5;
@@ -78,7 +80,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         None => fresh(to.manifest),
     };
     let (store, watch) = (tools.store, tools.watch);
-    let (large, mut small): (Vec<Pair>, Vec<Pair>) = all.into_iter().partition(|p| maker.delta_first(p));
+    let (large, mut small): (Vec<Pair>, Vec<Pair>) = all.iter().partition(|p| maker.delta_first(p));
     let mut output = Output {
         store,
         watch,
@@ -87,30 +89,33 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         bundles: Vec::new(),
         faster: Vec::new(),
     };
-    let (mut members, mut done) = (Vec::new(), 0);
+    let (mut members, mut leaning, mut done) = (Vec::new(), Vec::new(), 0);
+    let mut held = 0;
     let take = |tried: Tried| {
         done += 1;
         watch.progress("deltas", done, large.len() as u64);
-        match maker.may_join(&tried) {
-            true => members.push(tried),
-            false => output.alone(&maker, tried, &mut small)?,
+        let holds = tried.plain.as_ref().map_or(0, |p| p.len() as u64);
+        if maker.may_lean(&tried) && held + holds <= HELD {
+            held += holds;
+            leaning.push(tried);
+        } else if maker.may_join(&tried) {
+            members.push(tried);
+        } else {
+            output.alone(&maker, tried, &mut small)?;
         }
         Ok(())
     };
     let need = |p: &Pair| maker.need(p);
     tools.jobs.run(&large, need, |p| maker.try_all(p), take)?;
-    let groups = maker.gather(members);
-    let (mut done, mut together) = (0, Vec::with_capacity(groups.len()));
-    let need = |g: &Vec<Tried>| maker.together_need(g);
-    let take = |patch| {
-        done += 1;
-        watch.progress("groups", done, groups.len() as u64);
-        together.push(patch);
-        Ok(())
-    };
-    tools.jobs.run(&groups, need, |g| maker.together(g), take)?;
     let mut joined = Vec::new();
-    for (group, patch) in groups.into_iter().zip(together) {
+    for (tried, patch) in maker.lean_all(leaning, &all)? {
+        match patch {
+            Some(patch) => joined.push(output.join(vec![tried], patch)),
+            None if maker.may_join(&tried) => members.push(tried),
+            None => output.alone(&maker, tried, &mut small)?,
+        }
+    }
+    for (group, patch) in maker.together_all(members)? {
         match patch {
             Some(patch) => joined.push(output.join(group, patch)),
             None => group
@@ -122,29 +127,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     for (pairs, patch) in joined {
         output.add_packed(patch.bases, &pairs, &patch.bytes, Some(patch.cost))?;
     }
-    // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
-    // Those with a base were put there for what they hold, or for how little of them changes.
-    let fits = |p: &Pair, c: &Content| match p.from {
-        Some(_) if c.size <= MEDIUM => true,
-        _ => c.stored <= SMALL_STORED && c.size <= BUNDLE,
-    };
-    small.retain(|p| maker.content(p).is_some_and(|c| fits(p, c)));
-    let groups = maker.groups(small);
-    let (mut done, mut plainer) = (0, Vec::new());
-    let need = |g: &Vec<Pair>| maker.group_need(g);
-    let take = |bundle: Bundle| {
-        done += 1;
-        watch.progress("bundles", done, groups.len() as u64);
-        let Some((patch, cost)) = &bundle.patch else {
-            return output.add_packed(bundle.bases, &bundle.group, &bundle.packed, None);
-        };
-        output.add_packed(bundle.bases.clone(), &bundle.group, patch, Some(*cost))?;
-        if cost.us >= SLOW {
-            plainer.push(bundle);
-        }
-        Ok(())
-    };
-    tools.jobs.run(&groups, need, |g| maker.bundle(g), take)?;
+    let plainer = output.small(&maker, small)?;
     // Rarely fetched, so after everything else: the usual site reads the front of the pack in one go.
     for (pair, made) in &std::mem::take(&mut output.faster) {
         output.add_delta(pair, Profile::Fast, made)?;
@@ -220,6 +203,10 @@ impl Maker<'_> {
     }
     pub fn base(&self, pair: &Pair) -> Option<&Content> {
         self.old(pair.from?)
+    }
+    /// Entries of the older manifest; as bases of bundles, the newer one's are numbered behind them.
+    pub fn olds(&self) -> usize {
+        self.from.map_or(0, |from| from.entries.len())
     }
     fn old(&self, entry: usize) -> Option<&Content> {
         self.from?.entries.get(entry)?.content()
@@ -413,6 +400,35 @@ impl Output<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Adds the bundles of small files; gives those whose patch takes long.
+    fn small(&mut self, maker: &Maker, mut small: Vec<Pair>) -> Result<Vec<Bundle>> {
+        // What packs well may still be large, such as a sparse file: no site would take a bundle of it.
+        // Those with a base were put there for what they hold, or for how little of them changes.
+        let fits = |p: &Pair, c: &Content| match p.from {
+            Some(_) if c.size <= MEDIUM => true,
+            _ => c.stored <= SMALL_STORED && c.size <= BUNDLE,
+        };
+        small.retain(|p| maker.content(p).is_some_and(|c| fits(p, c)));
+        let groups = maker.groups(small);
+        let (mut done, mut plainer) = (0, Vec::new());
+        let need = |g: &Vec<Pair>| maker.group_need(g);
+        let take = |bundle: Bundle| {
+            done += 1;
+            self.watch.progress("bundles", done, groups.len() as u64);
+            let Some((patch, cost)) = &bundle.patch else {
+                return self.add_packed(bundle.bases, &bundle.group, &bundle.packed, None);
+            };
+            self.add_packed(bundle.bases.clone(), &bundle.group, patch, Some(*cost))?;
+            if cost.us >= SLOW {
+                plainer.push(bundle);
+            }
+            Ok(())
+        };
+        let make = |group: &Vec<Pair>| maker.bundle(group);
+        maker.tools.jobs.run(&groups, need, make, take)?;
+        Ok(plainer)
     }
 
     /// The pairs of a group; what of them is fast stays on offer, for sites that have more bandwidth than time.

@@ -2,7 +2,6 @@
 
 use super::Site;
 use super::fetch::Run;
-use super::rebuild::base_digest;
 use crate::apart::Patching;
 use crate::digest::Hasher;
 use crate::error::Doing;
@@ -52,7 +51,9 @@ impl Site {
     /// Writes the bases of a bundle, one after the other.
     fn bases(&self, run: &Run, (step, bundle): (&Step, &BundleRow), sink: &mut dyn Write) -> Result<()> {
         for &i in &bundle.bases {
-            let digest = base_digest(step, i)?;
+            let base = step.base(i);
+            let base = base.ok_or_else(|| Error::malformed("step", "a base that is no file"))?;
+            let digest = base.content().digest;
             let mut file = Heed::new(self.open_base(&run.index, &digest)?, run.watch);
             let mut hasher = Hasher::new(&mut *sink);
             io::copy(&mut file, &mut hasher).doing("read", "a base")?;

@@ -7,7 +7,7 @@ use super::ways::Ways;
 use super::{Objective, Site};
 use crate::manifest::Content;
 use crate::source::Sources;
-use crate::step::Step;
+use crate::step::{Base, Step};
 use crate::{Digest, Result, compress, limits};
 use elfdelta::Profile;
 use std::borrow::Cow;
@@ -175,6 +175,10 @@ impl Site {
                 });
             }
         }
+        let level = |item: &Item| planner.level(&item.digest);
+        if items.iter().any(|item| level(item) > 0) {
+            items.sort_by_key(level);
+        }
         let mut plan = planner.total(&items, |_| 0, false);
         let packed = planner.total(&items, Planner::from_pack, true);
         if rates.cost(&packed.as_use()) < rates.cost(&plan.as_use()) {
@@ -227,6 +231,13 @@ impl Planner<'_> {
         }
         self.deltas.0.sort_unstable();
         self.bundles.0.sort_unstable();
+    }
+
+    /// After how many others a content is made at the latest, in rows that follow on each other.
+    fn level(&self, digest: &Digest) -> u8 {
+        let here = self.ways.steps.iter().filter(|s| s.to_digest == self.ways.digest);
+        let levels = here.filter_map(|s| s.levels.get(digest).copied());
+        levels.max().unwrap_or(0)
     }
 
     fn options(&self, content: &Content) -> Vec<Choice> {
@@ -356,11 +367,17 @@ impl Planner<'_> {
                 .sum()
         };
         let plain = contents(&bundle.targets, &step.to).max(1);
-        let bases = step.from.as_ref().map_or(0, |m| contents(&bundle.bases, m));
-        let missing = bundle
+        let bases = bundle
             .bases
             .iter()
-            .find(|i| entry_content(step, **i).is_none_or(|c| !self.index.has(&c.digest)));
+            .filter_map(|i| Some(step.base(*i)?.content().size));
+        let bases: u64 = bases.sum();
+        // What is new of the wanted release is made before: items are in order of levels.
+        let there = |base: Base| match base {
+            Base::New(_) if step.to_digest == self.ways.digest => true,
+            base => self.index.has(&base.content().digest),
+        };
+        let missing = bundle.bases.iter().find(|i| !step.base(**i).is_some_and(there));
         // The bundle's price is shared by the contents that are wanted of it.
         let wanted: u64 = bundle
             .targets
@@ -395,6 +412,9 @@ impl Planner<'_> {
         let what = match (bundle.targets.len(), bundle.patch) {
             (1, None) => Cow::from("zstd patch"),
             (n, None) => format!("bundle of {n} files").into(),
+            (1, Some(_)) if step.levels.contains_key(&content.digest) => {
+                format!("delta from {} files, new ones among them", bundle.bases.len()).into()
+            }
             (n, Some(_)) => format!("delta of {n} files together").into(),
         };
         let why = missing.map(|_| "a base is not on the site".to_owned());

@@ -84,6 +84,7 @@ fn ways() -> Ways {
         to_digest: digest(6),
         table,
         offsets: vec![0, 50_000],
+        levels: Default::default(),
     };
     Ways {
         target: to,

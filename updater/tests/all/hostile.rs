@@ -287,7 +287,7 @@ fn every_rule_of_a_channel_file_is_held_to() {
 #[test]
 fn every_rule_of_a_step_is_held_to() {
     let sized = |path: &str, size: u64| {
-        let digest = "0".repeat(64);
+        let digest = path.repeat(64);
         format!(r#"{{"p":"{path}","t":"f","m":420,"s":{size},"h":"{digest}","z":9}}"#)
     };
     let lines = [
@@ -353,7 +353,8 @@ fn every_rule_of_a_step_is_held_to() {
     };
     read(&|_| ()).unwrap();
     type Rule = (&'static str, fn(&mut Table));
-    let rules: [Rule; 14] = [
+    read(&|t| t.bundles[0].bases = vec![2, 4 + 2]).unwrap();
+    let rules: [Rule; 19] = [
         ("protocol", |t| t.protocol = 2),
         ("no pack", |t| t.pack = None),
         ("a long piece", |t| t.pieces[1].n += 1),
@@ -366,6 +367,18 @@ fn every_rule_of_a_step_is_held_to() {
         ("to a directory", |t| t.deltas[0].to = 0),
         ("a bundle in no piece", |t| t.bundles[0].piece = 2),
         ("a bundle from a directory", |t| t.bundles[0].bases = vec![0]),
+        ("a bundle from a new directory", |t| t.bundles[0].bases = vec![4]),
+        ("a bundle from no new file", |t| t.bundles[0].bases = vec![8]),
+        ("a bundle from any number", |t| {
+            t.bundles[0].bases = vec![usize::MAX];
+        }),
+        ("a file from itself", |t| t.bundles[0].bases = vec![4 + 1]),
+        ("two files from each other", |t| {
+            t.bundles[0].bases = vec![4 + 2];
+            let mut back = t.bundles[0].clone();
+            (back.bases, back.targets) = (vec![4 + 1], vec![2]);
+            t.bundles.push(back);
+        }),
         ("large bases", |t| t.bundles[0].bases = vec![1, 2]),
         ("large targets", |t| t.bundles[0].targets = vec![1, 2]),
     ];

@@ -14,6 +14,7 @@ mod faults;
 mod fixed;
 mod health;
 mod hostile;
+mod leaning;
 mod mutated;
 mod operating;
 mod prove;
