@@ -95,6 +95,19 @@ pub fn length(packed: &[u8]) -> io::Result<u64> {
     io::copy(&mut decoder, &mut io::sink())
 }
 
+/// Digest of what a frame unpacks to, at most `limit` bytes.
+#[cfg(feature = "serve")]
+pub fn digest(packed: impl Read, limit: u64) -> io::Result<crate::Digest> {
+    let mut decoder =
+        zstd::stream::read::Decoder::with_buffer(io::BufReader::with_capacity(64 << 10, packed))?;
+    decoder.window_log_max(WINDOW)?;
+    let (digest, length) = crate::Digest::of_reader(decoder.take(limit.saturating_add(1)))?;
+    match length <= limit {
+        true => Ok(digest),
+        false => Err(io::ErrorKind::FileTooLarge.into()),
+    }
+}
+
 /// The first `count` bytes, or fewer if there are no more.
 pub fn unpack_start(packed: impl Read, count: usize) -> io::Result<Vec<u8>> {
     let mut decoder =

@@ -17,6 +17,8 @@ mod jobs;
 pub mod limits;
 pub mod manifest;
 pub mod names;
+#[cfg(feature = "serve")]
+pub mod place;
 mod random;
 pub mod site;
 pub mod source;

@@ -194,6 +194,35 @@ pub struct Table {
     pub bundles: Vec<BundleRow>,
 }
 
+impl Table {
+    fn parse(bytes: &[u8]) -> Result<Table> {
+        let table: Table =
+            serde_json::from_slice(bytes).map_err(|e| Error::malformed("step", e.to_string()))?;
+        match table.protocol {
+            PROTOCOL => Ok(table),
+            newer => Err(Error::TooNew(format!("a step of protocol {newer}"))),
+        }
+    }
+
+    /// The table of a step file whose digest was checked, without the manifests.
+    pub fn of(mut file: &[u8]) -> Result<Table> {
+        let plain = compress::unpack(frame(&mut file)?, &[], limits::STEP_PLAIN);
+        Table::parse(&plain.map_err(|e| Error::malformed("step", e.to_string()))?)
+    }
+
+    /// Offset of every piece in the pack.
+    pub fn offsets(&self) -> Result<Vec<u64>> {
+        let mut end = 0u64;
+        let offset = |piece: &Piece| {
+            let begin = end;
+            end = end.checked_add(piece.n).filter(|_| piece.n <= limits::PIECE)?;
+            Some(begin)
+        };
+        let offsets: Option<Vec<u64>> = self.pieces.iter().map(offset).collect();
+        offsets.ok_or_else(|| Error::malformed("step", "piece too long"))
+    }
+}
+
 /// A step as read: both manifests and the table between them.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -299,10 +328,7 @@ pub fn read_with(file: &[u8], from: &[u8], release: &Release, to: Option<&Arc<Ma
         room -= plain.len() as u64;
         Ok(plain)
     };
-    let table: Table = serde_json::from_slice(&column()?).map_err(|e| bad(e.to_string()))?;
-    if table.protocol != PROTOCOL {
-        return Err(Error::TooNew(format!("a step of protocol {}", table.protocol)));
-    }
+    let table = Table::parse(&column()?)?;
     let mut change = Change {
         lines: column()?,
         ops: column()?,
@@ -332,13 +358,7 @@ pub fn read_with(file: &[u8], from: &[u8], release: &Release, to: Option<&Arc<Ma
         [] => None,
         _ => Some(Manifest::parse(from)?),
     };
-    let mut offsets = Vec::with_capacity(table.pieces.len());
-    let mut end = 0u64;
-    for piece in &table.pieces {
-        offsets.push(end);
-        let next = end.checked_add(piece.n).filter(|_| piece.n <= limits::PIECE);
-        end = next.ok_or_else(|| bad("piece too long".into()))?;
-    }
+    let offsets = table.offsets()?;
     let mut step = Step {
         from,
         to,

@@ -7,6 +7,8 @@ mod bus;
 mod farm;
 mod manual;
 mod say;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod site;
 mod terminal;
@@ -60,6 +62,12 @@ enum Command {
     Farm(farm::Farm),
     /// Keep one machine's tree up to date.
     Site(site::SiteArgs),
+    /// Serve a place: fetch once over a bad link what its sites ask for, and send it to all of them
+    ///
+    /// Sites name it as a source, as `--source http://box:8280`, before the distant one. It checks what it fetches as
+    /// they do, goes on where it was stopped, and tells at /status.json what it has done.
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     /// Print a script by which a shell completes this command, such as
     /// `elfup completions bash > /etc/bash_completion.d/elfup`.
     Completions {
@@ -83,7 +91,7 @@ pub fn main() -> ExitCode {
         return apart::child(args);
     }
     let terminal = match Terminal::new(args.quiet, args.verbose) {
-        Ok(t) => t,
+        Ok(terminal) => std::sync::Arc::new(terminal),
         Err(e) => {
             tell!("elfup: {e}");
             return ExitCode::FAILURE;
@@ -95,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Publish(c) => farm::publish(c, &terminal),
         Command::Farm(c) => farm::farm(c, &terminal),
         Command::Site(c) => site::run(c, &terminal),
+        #[cfg(feature = "serve")]
+        Command::Serve(c) => serve::run(c, &terminal),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::man(&folder),
         Command::DecodeApart(_) => Ok(0),

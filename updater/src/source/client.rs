@@ -15,6 +15,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Body, Proxy};
 
+/// Longest wait for a connection: a box that is switched off answers nothing at all.
+const CONNECT: Duration = Duration::from_secs(15);
+
 /// Makes requests; connections are kept for the next one.
 pub struct Client {
     patience: Patience,
@@ -93,7 +96,7 @@ fn config(patience: Patience) -> Builder {
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        .timeout_connect(Some(patience.stall))
+        .timeout_connect(Some(patience.stall.min(CONNECT)))
         .timeout_recv_response(Some(patience.stall))
         .timeout_per_read(Some(patience.stall))
         .max_response_header_size(32 << 10)

@@ -4,7 +4,7 @@ use super::canonical::Envelope;
 use super::roles::{Root, Snapshot, Targets, Timestamp};
 use crate::clock::{self, Seconds};
 use crate::disk::{self, Sync};
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, Result, names};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -113,6 +113,32 @@ impl State {
             .iter()
             .map(|(role, text)| (role.as_str(), text.as_str()));
         top.chain(delegated).collect()
+    }
+
+    /// The same by path in a repository, the timestamp last: all that it leads to stands before it.
+    pub fn by_path(&self) -> Result<Vec<(String, &str)>> {
+        #[derive(Deserialize)]
+        struct Numbered {
+            version: u64,
+        }
+        let path = |(role, text): (&str, &'_ str)| -> Result<String> {
+            let kind = match role {
+                "root" => "root",
+                "snapshot" => "snapshot",
+                _ => "targets",
+            };
+            let numbered: Numbered = Envelope::parse(text.as_bytes(), kind)?.content()?;
+            Ok(format!("tuf/{}.{role}.json", numbered.version))
+        };
+        let (timestamp, others): (Vec<_>, Vec<_>) = self
+            .files()
+            .into_iter()
+            .partition(|(role, _)| *role == "timestamp");
+        let numbered = others.into_iter().map(|file| Ok((path(file)?, file.1)));
+        let timestamp = timestamp
+            .into_iter()
+            .map(|(_, text)| Ok((names::TIMESTAMP.into(), text)));
+        numbered.chain(timestamp).collect()
     }
 
     /// When the accepted metadata expires; `None` before the first refresh.

@@ -17,6 +17,7 @@ mod hostile;
 mod leaning;
 mod mutated;
 mod operating;
+mod place;
 mod prove;
 mod rogue;
 mod server;

@@ -16,7 +16,7 @@ const RANKS: [&[&str]; 11] = [
     &["apart", "manifest", "store"],
     &["step", "trust"],
     &["source"],
-    &["farm", "site"],
+    &["farm", "place", "site"],
     &["lib"],
     &["cli"],
     &["main"],

@@ -1,0 +1,89 @@
+//! The command of a box: a repository fetched once over a bad link, for all sites of a place.
+
+use super::access::AccessArgs;
+use super::say::say;
+use super::terminal::Terminal;
+use clap::Args;
+use elfup::names::Follow;
+use elfup::place::{Hours, Place, Settings};
+use elfup::{Error, Result, Watch};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Arguments of `serve`.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Where the box keeps what it has.
+    #[arg(long, default_value = "/var/lib/elfup-box")]
+    dir: PathBuf,
+    /// Where it fetches: http:// or https:// addresses or directories, in order of preference.
+    #[arg(long, required = true)]
+    source: Vec<String>,
+    /// What its sites follow, as PRODUCT, PRODUCT/CHANNEL or PRODUCT/CHANNEL/ARCH.
+    #[arg(long, required = true, value_name = "PRODUCT[/CHANNEL[/ARCH]]", value_parser = follow)]
+    follow: Vec<Follow>,
+    /// The repository's root from a trusted place, to begin with: the oldest that a site of the place may have.
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    /// Address and port at which sites find it.
+    #[arg(long, default_value = "0.0.0.0:8280")]
+    listen: SocketAddr,
+    /// MiB that it may fetch a day (UTC).
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    budget: Option<u64>,
+    /// Hours in which it may fetch, UTC, such as 22-6; what is asked for meanwhile is fetched then.
+    #[arg(long, value_name = "FROM-TO", value_parser = Hours::parse)]
+    hours: Option<Hours>,
+    /// MiB that it may hold; what was used least recently goes first.
+    #[arg(long, value_name = "MIB", default_value_t = 16 << 10, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    room: u64,
+    /// Seconds for which metadata is not asked for again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    fresh: u64,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+fn follow(text: &str) -> std::result::Result<Follow, String> {
+    let mut parts = text.split('/');
+    let mut part = |default| parts.next().unwrap_or(default);
+    let (product, channel, arch) = (part(""), part("stable"), part(std::env::consts::ARCH));
+    if text.split('/').count() > 3 {
+        return Err("give PRODUCT, PRODUCT/CHANNEL or PRODUCT/CHANNEL/ARCH".into());
+    }
+    Follow::new(product, channel, arch).map_err(|e| e.to_string())
+}
+
+/// `elfup serve`.
+pub fn run(a: ServeArgs, terminal: &Arc<Terminal>) -> Result<u8> {
+    let root = match &a.root {
+        Some(path) => {
+            let read = std::fs::read(path);
+            Some(read.map_err(|e| Error::io(format!("read {}", path.display()), e))?)
+        }
+        None => None,
+    };
+    let settings = Settings {
+        dir: a.dir,
+        sources: a.source,
+        access: a.access.get()?,
+        follow: a.follow,
+        budget: a.budget.map(|n| n << 20),
+        hours: a.hours,
+        room: a.room << 20,
+        fresh: Duration::from_secs(a.fresh),
+    };
+    let place = Arc::new(Place::open(settings, root.as_deref())?);
+    let watch: Arc<dyn Watch + Send + Sync> = Arc::clone(terminal) as _;
+    place.serve(a.listen, &watch, |at| say!("serves at http://{at}"))?;
+    let tally = place.tally();
+    say!(
+        "{} bytes fetched, {} served in {} requests",
+        tally.fetched,
+        tally.served,
+        tally.requests
+    );
+    Ok(0)
+}
