@@ -171,6 +171,7 @@ mod tests {
             size,
             link: 0,
             entsize: 0,
+            info: 0,
         }
     }
 

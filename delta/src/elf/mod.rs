@@ -41,6 +41,8 @@ pub struct Section {
     pub size: u64,
     /// `sh_link`.
     pub link: u32,
+    /// `sh_info`.
+    pub info: u32,
     /// `sh_entsize`.
     pub entsize: u64,
 }
@@ -138,6 +140,38 @@ pub fn names_place(first: &[u8], table: &[u8]) -> Option<(u64, u64)> {
     fits.then_some((names.sh_offset, names.sh_size))
 }
 
+const ET_REL: u16 = 1;
+const SHF_ALLOC: u64 = 2;
+/// Where the addresses that are given to an object's sections end.
+const OBJECT_END: u64 = 1 << 31;
+/// Zero-filled sections of an object begin at multiples of this many bytes.
+const ZERO_FILLED_UNIT: u64 = 64;
+
+/// Gives the sections of an object addresses, if none has one: where they stand in the file, and behind it for those
+/// that do not.
+fn place_object(sections: &mut [Section]) {
+    let loaded = |s: &&mut Section| s.flags & SHF_ALLOC != 0 && s.size > 0;
+    let ends = sections.iter().map(|s| {
+        if s.in_file() {
+            s.offset.saturating_add(s.size)
+        } else {
+            0
+        }
+    });
+    let mut end = ends.max().unwrap_or(0);
+    if sections.iter().any(|s| s.addr != 0) {
+        return;
+    }
+    for section in sections.iter_mut().filter(loaded) {
+        if section.in_file() {
+            section.addr = section.offset;
+        } else if section.size < OBJECT_END && end < OBJECT_END {
+            section.addr = end.next_multiple_of(ZERO_FILLED_UNIT);
+            end = section.addr + section.size;
+        }
+    }
+}
+
 /// Bases are multiples of this many bytes, and so far below the first section.
 const BASE_UNIT: u64 = 1 << 20;
 
@@ -168,6 +202,7 @@ impl Elf {
                 offset: row.sh_offset,
                 size: row.sh_size,
                 link: row.sh_link,
+                info: row.sh_info,
                 entsize: row.sh_entsize,
             };
             let last = section.offset.checked_add(section.size)?;
@@ -176,6 +211,9 @@ impl Elf {
                 return None;
             }
             sections.push(section);
+        }
+        if header.e_type == ET_REL {
+            place_object(&mut sections);
         }
         let base = base_of(&sections);
         for section in sections.iter_mut().filter(|s| s.is_loaded()) {
@@ -217,6 +255,11 @@ impl Elf {
                 .iter()
                 .all(|s| !s.in_file() || inside(s.offset, s.size))
         }))
+    }
+
+    /// Whether it is an object, not linked yet: its sections have the addresses that [`place_object`] gave them.
+    pub fn is_object(&self) -> bool {
+        self.kind == ET_REL
     }
 
     /// Index of the first section with this name.

@@ -2,6 +2,7 @@
 
 mod entries;
 mod grammar;
+mod objects;
 mod old;
 mod units;
 

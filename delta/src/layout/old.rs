@@ -1,6 +1,6 @@
 //! What both sides read of the old file before the first symbol.
 
-use super::{CodeMap, Function, entries};
+use super::{CodeMap, Function, entries, objects};
 use crate::elf::{Elf, Parts, address::Addresses, frames, go};
 use crate::error::Result;
 use crate::file_view::FileView;
@@ -43,20 +43,7 @@ impl<'a> OldImage<'a> {
         if elf.names >= elf.sections.len() || elf.regions(file.len()).is_none() {
             return Ok(None);
         }
-        let mut functions = Vec::new();
-        if let Some(index) = elf.section(b".eh_frame").filter(|&i| elf.sections[i].in_file()) {
-            let section = &elf.sections[index];
-            functions = frames::functions(&elf, index, &file.bytes(section.offset, section.size)?);
-        }
-        if functions.is_empty() {
-            functions = go::functions(file, &elf)?;
-        }
-        let functions = if functions.is_empty() && machine.has_modes() {
-            entries::functions(file, &elf, &addresses, machine)?
-        } else {
-            functions.into_iter().map(Function::from).collect()
-        };
-        let code = CodeMap::new(&elf, &addresses, &functions);
+        let code = CodeMap::new(&elf, &addresses, &functions(file, &elf, &addresses, machine)?);
         let parts = Parts::read(file, &elf)?;
         Ok(Some(OldImage {
             file,
@@ -67,4 +54,23 @@ impl<'a> OldImage<'a> {
             code,
         }))
     }
+}
+
+/// Where the functions of a file are, ascending and disjoint.
+fn functions(file: &FileView, elf: &Elf, addresses: &Addresses, machine: Machine) -> Result<Vec<Function>> {
+    if elf.is_object() {
+        return objects::functions(file, elf, machine);
+    }
+    let mut functions = Vec::new();
+    if let Some(index) = elf.section(b".eh_frame").filter(|&i| elf.sections[i].in_file()) {
+        let section = &elf.sections[index];
+        functions = frames::functions(elf, index, &file.bytes(section.offset, section.size)?);
+    }
+    if functions.is_empty() {
+        functions = go::functions(file, elf)?;
+    }
+    if functions.is_empty() && machine.has_modes() {
+        return entries::functions(file, elf, addresses, machine);
+    }
+    Ok(functions.into_iter().map(Function::from).collect())
 }

@@ -204,6 +204,8 @@ impl<'w> TableModel<'w> for Unwind {
 
     fn by_name(elf: &Elf, section: usize) -> Option<Table> {
         match elf.sections[section].name.as_slice() {
+            // Where they lead to only relocations say.
+            _ if elf.is_object() => None,
             b".eh_frame" => Some(Table::Frames),
             b".eh_frame_hdr" => Some(Table::FrameIndex),
             b".gcc_except_table" => Some(Table::Exceptions),

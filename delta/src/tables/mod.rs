@@ -15,6 +15,7 @@ pub mod jumps;
 mod landmarks;
 mod model;
 pub mod names;
+mod objects;
 mod order;
 pub mod relocations;
 pub mod symbols;
@@ -73,6 +74,10 @@ tables! {
         Hash = 6,
         /// `.gnu.version`.
         Versions = 7
+    ];
+    objects: objects::Objects [
+        /// Relocations of an object.
+        Objects = 11
     ];
     types: btf::Btf [
         /// `.BTF`, types of a kernel.
@@ -141,6 +146,8 @@ pub struct Made {
     pub known: Known,
     /// Exception tables: unit and address.
     pub exceptions: Vec<(u32, u32)>,
+    /// Rows of symbol tables, by section, where relocations name them.
+    pub symbols: Vec<(usize, symbols::Rows)>,
 }
 
 impl Made {
@@ -172,7 +179,8 @@ impl Made {
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
         let sections: u64 = self.sections.iter().map(|(_, recipe)| recipe.memory()).sum();
-        sections + self.known.memory() + 8 * self.exceptions.len() as u64
+        let symbols: u64 = self.symbols.iter().map(|(_, rows)| rows.memory()).sum();
+        sections + self.known.memory() + 8 * self.exceptions.len() as u64 + symbols
     }
 
     /// Takes the recipe of a section out.

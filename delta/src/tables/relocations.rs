@@ -6,7 +6,8 @@
 
 mod rows;
 
-use self::rows::{Form, Row, slots, split, word, word_in};
+pub use self::rows::{Form, Row};
+use self::rows::{slots, split, word, word_in};
 use super::{BYTE_MODELS, Image, Made, SHF_ALLOC, Spent, Table, TableModel, World};
 use crate::budget::Keep;
 use crate::code::{Stream, Streams, Symbols, hash, symbols};

@@ -6,7 +6,7 @@ SYMTAB, STRTAB, RELA, HASH, NOBITS, REL, DYNSYM = 2, 3, 4, 5, 8, 9, 11
 GNU_HASH, VERSYM, EXIDX = 0x6FFFFFF6, 0x6FFFFFFF, 0x70000001
 WRITE, ALLOC, EXECINSTR, TLS = 1, 2, 4, 1 << 10
 MAX_SECTIONS, MAX_NAMES, MOST = 4096, 1 << 20, 0xFFFFFFFF
-BASE_UNIT = 1 << 20
+BASE_UNIT, OBJECT_END = 1 << 20, 1 << 31
 
 
 class NoElf(Exception):
@@ -41,6 +41,7 @@ class Section:
     offset: int
     size: int
     link: int
+    info: int
 
     @property
     def in_file(self):
@@ -74,11 +75,11 @@ class Header:
         self.table, self.count = (shoff, shnum * shentsize), shnum
 
     def rows(self, table):
-        """Section headers: name, type, flags, address, offset, size, link."""
+        """Section headers: name, type, flags, address, offset, size, link, info."""
         size, word = (64, 8) if self.is_64 else (40, 4)
         demand(len(table) >= self.count * size)
         for i in range(self.count):
-            yield Fields(table[i * size : (i + 1) * size]).take(4, 4, word, word, word, word, 4)
+            yield Fields(table[i * size : (i + 1) * size]).take(4, 4, word, word, word, word, 4, 4)
 
 
 class Elf:
@@ -90,16 +91,36 @@ class Elf:
         self.head_len, self.table, self.names = header.head_len, header.table, header.names
         self.head, self.table_bytes, self.name_bytes = head, table, names
         self.sections = []
-        for name, kind, flags, addr, offset, size, link in header.rows(table):
+        for name, kind, flags, addr, offset, size, link, info in header.rows(table):
             name = names[name:].split(b"\0")[0]
-            section = Section(name, kind, flags, addr, offset, size, link)
+            section = Section(name, kind, flags, addr, offset, size, link, info)
             demand(section.end < 1 << 64 and addr + size < 1 << 64)
             demand(not section.in_file or section.end <= MOST)
             self.sections.append(section)
+        if self.is_object:
+            self._place()
         self.base = self._base()
         for section in self.sections:
             if section.is_loaded:
                 section.addr -= self.base
+
+    @property
+    def is_object(self):
+        return self.kind == 1
+
+    def _place(self):
+        """Rule 5: addresses of an object's sections."""
+        end = max((s.end for s in self.sections if s.in_file), default=0)
+        if any(s.addr for s in self.sections):
+            return
+        for s in self.sections:
+            if not s.flags & ALLOC or not s.size:
+                continue
+            if s.in_file:
+                s.addr = s.offset
+            elif s.size < OBJECT_END and end < OBJECT_END:
+                s.addr = end + 63 & ~63
+                end = s.addr + s.size
 
     def _base(self):
         """Rule 5: what is subtracted from addresses."""
@@ -140,7 +161,7 @@ def read(data):
     table = data[at : at + size]
     rows = list(header.rows(table))
     demand(header.names < len(rows))
-    _, kind, _, _, offset, length, _ = rows[header.names]
+    _, kind, _, _, offset, length, *_ = rows[header.names]
     demand(kind == STRTAB and length <= MAX_NAMES and offset < MOST and offset + length <= len(data))
     elf = Elf(data[: header.head_len], table, data[offset : offset + length])
     demand(all(s.end <= len(data) for s in elf.sections if s.in_file))

@@ -8,6 +8,30 @@ from machine.insn import CALL, signed, word
 from models import M32
 
 ROUNDS = 2
+FUNCTION = 2
+
+
+def of_object(old):
+    """Bounds and modes of the functions of an object: its symbols say them."""
+    elf, found = old.elf, []
+    size = 24 if elf.is_64 else 16
+    for table in (s for s in elf.sections if s.kind == SYMTAB and s.in_file):
+        for at in range(table.offset, table.end - size + 1, size):
+            number = lambda place, width: int.from_bytes(old.data[at + place : at + place + width], "little")
+            places = ((4, 1), (6, 2), (8, 8), (16, 8)) if elf.is_64 else ((12, 1), (14, 2), (4, 4), (8, 4))
+            info, section, value, length = (number(*place) for place in places)
+            s = elf.sections[section] if section < len(elf.sections) else None
+            if info & 15 != FUNCTION or not s or not s.flags & EXECINSTR or not s.in_file or not s.is_loaded:
+                continue
+            odd = value & 1 if old.machine.modes else 0
+            if 0 < length <= s.size - (value - odd) and value <= s.size:
+                found.append((s.addr + value - odd, length, bool(odd)))
+    apart, end = [], 0
+    for addr, length, mode in sorted(found, key=lambda f: (f[0], -f[1], f[2])):
+        if addr >= end:
+            apart.append((addr, length, mode))
+            end = addr + length
+    return apart
 
 
 def functions(old):

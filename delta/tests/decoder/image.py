@@ -11,7 +11,7 @@ from elf import Addresses, Elf, NoElf
 from kept import Kept
 from models import M32, M64
 from predict import Projection
-from tables import btf, symbols
+from tables import btf, objects, symbols
 from tables.go import functions
 from tables.go.words import Words as GoWords
 from tables.index import Index
@@ -112,10 +112,11 @@ def pair(old, new):
 
 
 class Made:
-    """What the tables made: whole sections, known bytes by new offsets, addresses of exception tables by unit."""
+    """What the tables made: whole sections, known bytes by new offsets, addresses of exception tables by unit, rows of
+    symbol tables with the old ones that they continue."""
 
     def __init__(self):
-        self.sections, self.known, self.exceptions = {}, [], {}
+        self.sections, self.known, self.exceptions, self.symbols = {}, [], {}, {}
 
     def settled(self):
         """Known bytes in order; what overlaps an earlier piece is dropped."""
@@ -248,6 +249,7 @@ class Image:
         Relocations(self).code(self.streams.pointers, self.made)
         Words(self).code(self.streams.pointers, self.made)
         symbols.code(self.streams.symbols, self, self.made)
+        objects.code(self.streams.pointers, self, self.made)
         btf.code(self.streams.symbols, self, self.made)
 
     def file(self):

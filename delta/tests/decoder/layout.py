@@ -114,6 +114,8 @@ class OldImage:
 
     def _functions(self):
         """Rule 7."""
+        if self.elf.is_object:
+            return entries.of_object(self)
         index = self.elf.section(b".eh_frame")
         found = []
         if index is not None and self.elf.sections[index].in_file:

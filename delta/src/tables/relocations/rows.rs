@@ -34,6 +34,15 @@ pub type Words<'w> = &'w dyn Fn(u32) -> Option<u64>;
 impl Form {
     /// The form of a loaded table of relocations; `None` for any other section.
     pub fn of(elf: &Elf, section: &Section) -> Option<Form> {
+        Form::of_any(elf, section).filter(|_| section.flags & SHF_ALLOC != 0)
+    }
+
+    /// The form of a table of an object; `None` for any other section.
+    pub fn of_object(elf: &Elf, section: &Section) -> Option<Form> {
+        Form::of_any(elf, section).filter(|_| elf.is_object() && section.flags & SHF_ALLOC == 0)
+    }
+
+    fn of_any(elf: &Elf, section: &Section) -> Option<Form> {
         let addends = match section.kind {
             SHT_RELA => true,
             SHT_REL => false,
@@ -44,12 +53,17 @@ impl Form {
             addends,
         };
         let whole = section.size.is_multiple_of(form.row() as u64);
-        (whole && section.in_file() && section.flags & SHF_ALLOC != 0).then_some(form)
+        (whole && section.in_file()).then_some(form)
     }
 
     /// Bytes of a row.
     pub fn row(self) -> usize {
         self.word() * if self.addends { 3 } else { 2 }
+    }
+
+    /// Whether rows have addends.
+    pub fn has_addends(self) -> bool {
+        self.addends
     }
 
     fn word(self) -> usize {

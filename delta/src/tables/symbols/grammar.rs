@@ -91,6 +91,13 @@ pub struct Rows {
     pub source: Vec<u32>,
 }
 
+impl Rows {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        self.bytes.len() as u64 + 4 * self.source.len() as u64
+    }
+}
+
 /// Codes the rows of section `table`; keeps its recipe in `made`.
 pub fn code<S: Symbols>(
     s: &mut S,
@@ -101,8 +108,7 @@ pub fn code<S: Symbols>(
     table: usize,
     made: &mut Made,
 ) -> Result<Rows> {
-    let is_64 = world.elf.is_64;
-    let (width, base) = (row::len(is_64), world.elf.base);
+    let width = row::len(world.elf.is_64);
     let old_bytes = world.old_bytes(table)?;
     let old_at = world.pairs[table].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
     let size = world.elf.sections[table].size as usize;
@@ -110,7 +116,7 @@ pub fn code<S: Symbols>(
         return Err(Error::DamagedPatch("a symbol table ends inside a row"));
     }
     let old_count = old_bytes.len() / width;
-    let old_row = |j: usize| Row::read(is_64, world.old.elf.base, &old_bytes[j * width..(j + 1) * width]);
+    let old_row = |j: usize| Row::read(&world.old.elf, &old_bytes[j * width..(j + 1) * width]);
     // From each old row on, the first whose name is still there.
     let mut alive = vec![old_count as u32; old_count + 1];
     for j in (0..old_count).rev() {
@@ -136,7 +142,7 @@ pub fn code<S: Symbols>(
     };
     let truth: Vec<Row> = world
         .true_bytes(table)
-        .map(|t| t.chunks_exact(width).map(|r| Row::read(is_64, base, r)).collect())
+        .map(|t| t.chunks_exact(width).map(|r| Row::read(world.elf, r)).collect())
         .unwrap_or_default();
     let seen = Seen::new(world.elf.sections.len());
     let pairs = if S::READS {
@@ -247,7 +253,7 @@ pub fn code<S: Symbols>(
             return Err(Error::DamagedPatch("the symbols end too early"));
         }
         c.pass(&new);
-        let bytes = &new.bytes(is_64, base)[..width];
+        let bytes = &new.bytes(world.elf)[..width];
         rows.bytes.extend_from_slice(bytes);
         rows.source.push(source as u32);
         if source < old_count {

@@ -9,6 +9,7 @@ mod pair;
 mod row;
 mod versions;
 
+pub use self::grammar::Rows;
 use self::row::Row;
 use super::{BYTE_MODELS, Image, Made, Spent, Table, TableModel, World, hash, names};
 use crate::code::{Stream, Streams, Symbols};
@@ -39,7 +40,7 @@ pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
             };
             let (rows, names) = (content(section), content(strings));
             let len = row::len(elf.is_64);
-            let inside = |r: &[u8]| (Row::read(elf.is_64, elf.base, r).name as usize) < names.len();
+            let inside = |r: &[u8]| (Row::read(elf, r).name as usize) < names.len();
             names::fits(names) && rows.len().is_multiple_of(len) && rows.chunks_exact(len).all(inside)
         }
         _ if symbols.is_none() || !fits(elf, bytes, Table::Symbols, link) => false,
@@ -82,7 +83,7 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
         };
         let strings = content(strings);
         for row in content(table).chunks_exact(row::len(elf.is_64)) {
-            let row = Row::read(elf.is_64, elf.base, row);
+            let row = Row::read(elf, row);
             let name = strings.get(row.name as usize..).unwrap_or_default();
             let end = name.iter().position(|&b| b == 0).unwrap_or(0);
             if let Ok(addr) = u32::try_from(row.value)
@@ -94,6 +95,13 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
             }
         }
     }
+}
+
+/// For each row of a table the section whose symbol it is, or 0.
+pub fn section_of(elf: &Elf, rows: &[u8]) -> Vec<u16> {
+    let rows = rows.chunks_exact(row::len(elf.is_64)).map(|r| Row::read(elf, r));
+    let section = |r: Row| if r.kind() == row::SECTION { r.section } else { 0 };
+    rows.map(section).collect()
 }
 
 /// All symbol tables of a file, with what hangs on them.
@@ -154,6 +162,9 @@ fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
             }
             for section in world.choices.sections(Table::Hash).filter(hangs) {
                 hash::code(s, world, &rows.bytes, &names, section, made)?;
+            }
+            if world.choices.sections(Table::Objects).any(|i| hangs(&i)) {
+                made.symbols.push((table, rows));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Rows of a symbol table, of either class. Source of the layout: System V gABI, "Symbol Table".
 
+use crate::elf::Elf;
+
 /// Bytes of the longer kind of row.
 pub const LONGEST: usize = 24;
 
@@ -8,6 +10,7 @@ pub const UNDEFINED: u16 = 0;
 pub const RESERVED: u16 = 0xff00;
 /// Types of `st_info`.
 pub const FUNCTION: u8 = 2;
+pub const SECTION: u8 = 3;
 pub const THREAD_LOCAL: u8 = 6;
 pub const INDIRECT_FUNCTION: u8 = 10;
 
@@ -28,12 +31,12 @@ pub fn len(is_64: bool) -> usize {
 }
 
 impl Row {
-    /// Reads a row of [`len`] bytes of a file with a base, which addresses are then without.
-    pub fn read(is_64: bool, base: u64, b: &[u8]) -> Row {
+    /// Reads a row of [`len`] bytes of a file; addresses are those of its section map.
+    pub fn read(elf: &Elf, b: &[u8]) -> Row {
         let half = |at: usize| u16::from_le_bytes([b[at], b[at + 1]]);
         let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        let row = if is_64 {
+        let row = if elf.is_64 {
             Row {
                 name: word(0),
                 info: b[4],
@@ -54,17 +57,27 @@ impl Row {
             }
         };
         Row {
-            value: row.value.wrapping_sub(if row.has_address() { base } else { 0 }),
+            value: row.value.wrapping_sub(row.away(elf)),
             ..row
         }
     }
 
+    /// How far its value is from the address that it means: by the base, in an object by where its section is.
+    fn away(&self, elf: &Elf) -> u64 {
+        let section = elf.sections.get(usize::from(self.section));
+        match (self.has_address(), elf.is_object()) {
+            (false, _) => 0,
+            (true, true) => section.map_or(0, |s| s.addr.wrapping_neg()),
+            (true, false) => elf.base,
+        }
+    }
+
     /// The bytes of a row, the first [`len`] of what is returned.
-    pub fn bytes(&self, is_64: bool, base: u64) -> [u8; LONGEST] {
-        let value = self.value.wrapping_add(if self.has_address() { base } else { 0 });
+    pub fn bytes(&self, elf: &Elf) -> [u8; LONGEST] {
+        let value = self.value.wrapping_add(self.away(elf));
         let mut out = [0; LONGEST];
         out[..4].copy_from_slice(&self.name.to_le_bytes());
-        let rest = if is_64 {
+        let rest = if elf.is_64 {
             out[8..16].copy_from_slice(&value.to_le_bytes());
             out[16..24].copy_from_slice(&self.size.to_le_bytes());
             4
@@ -98,18 +111,41 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::Section;
 
     #[test]
     fn rows_come_back() {
         let bytes: Vec<u8> = (1..25).collect();
-        for base in [0, 1 << 40] {
-            let (long, short) = (
-                Row::read(true, base, &bytes),
-                Row::read(false, base, &bytes[..16]),
-            );
-            assert_eq!(long.bytes(true, base)[..], bytes[..]);
-            assert_eq!(short.bytes(false, base)[..16], bytes[..16]);
-            assert_eq!(long.section, 0x0807);
+        let section = Section {
+            name: Vec::new(),
+            kind: 1,
+            flags: 2,
+            addr: 0x5000,
+            offset: 0x5000,
+            size: 1,
+            link: 0,
+            info: 0,
+            entsize: 0,
+        };
+        let elf = |is_64, kind, base| Elf {
+            is_64,
+            machine: 62,
+            kind,
+            head_len: 64,
+            table: (0, 0),
+            names: 0,
+            base,
+            sections: vec![section.clone(); 0x1000],
+        };
+        for (kind, base) in [(2, 0), (2, 1 << 40), (1, 0)] {
+            let (long, short) = (elf(true, kind, base), elf(false, kind, base));
+            let (long_row, short_row) = (Row::read(&long, &bytes), Row::read(&short, &bytes[..16]));
+            assert_eq!(long_row.bytes(&long)[..], bytes[..]);
+            assert_eq!(short_row.bytes(&short)[..16], bytes[..16]);
+            assert_eq!(long_row.section, 0x0807);
         }
+        let (object, linked) = (elf(true, 1, 0), elf(true, 2, 0));
+        let (inside, plain) = (Row::read(&object, &bytes), Row::read(&linked, &bytes));
+        assert_eq!(inside.value, plain.value + 0x5000);
     }
 }

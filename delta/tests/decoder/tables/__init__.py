@@ -5,17 +5,26 @@ from container import Damaged
 from elf import ALLOC, DYNSYM, EXIDX, GNU_HASH, HASH, REL, RELA, STRTAB, SYMTAB, VERSYM
 
 # Kinds of table, by number.
-RELOCATIONS, FRAMES, FRAME_INDEX, EXCEPTIONS, SYMBOLS, NAMES, HASHES, VERSIONS, FUNCTIONS, INDEX, BTF = range(11)
+RELOCATIONS, FRAMES, FRAME_INDEX, EXCEPTIONS, SYMBOLS, NAMES, HASHES, VERSIONS, FUNCTIONS, INDEX, BTF, OBJECTS = range(12)
 PREDICTOR = 1
 ARM = 40
 
 
-def relocation_row(elf, section):
-    """Bytes of a row of a loaded table of relocations; 0 for any other section."""
+def any_row(elf, section):
+    """Bytes of a row of a table of relocations; 0 for any other section."""
     words = {RELA: 3, REL: 2}.get(section.kind, 0)
     row = words * (8 if elf.is_64 else 4)
-    whole = row and section.size % row == 0
-    return row if whole and section.in_file and section.flags & ALLOC else 0
+    return row if row and section.size % row == 0 and section.in_file else 0
+
+
+def relocation_row(elf, section):
+    """The same of a loaded one."""
+    return any_row(elf, section) if section.flags & ALLOC else 0
+
+
+def object_row(elf, section):
+    """The same of one of an object."""
+    return any_row(elf, section) if elf.is_object and not section.flags & ALLOC else 0
 
 
 def candidate(elf, index):
@@ -25,6 +34,8 @@ def candidate(elf, index):
         return None
     if relocation_row(elf, s):
         return RELOCATIONS
+    if object_row(elf, s):
+        return OBJECTS
     if s.kind == STRTAB and index != elf.names:
         return NAMES
     kinds = {SYMTAB: SYMBOLS, DYNSYM: SYMBOLS, HASH: HASHES, GNU_HASH: HASHES, VERSYM: VERSIONS}
@@ -34,8 +45,9 @@ def candidate(elf, index):
         return INDEX
     if gotable.section(elf) == index:
         return FUNCTIONS
-    names = {b".eh_frame": FRAMES, b".eh_frame_hdr": FRAME_INDEX, b".gcc_except_table": EXCEPTIONS, b".BTF": BTF}
-    return names.get(s.name)
+    names = {b".eh_frame": FRAMES, b".eh_frame_hdr": FRAME_INDEX, b".gcc_except_table": EXCEPTIONS}
+    found = None if elf.is_object else names.get(s.name)
+    return BTF if s.name == b".BTF" else found
 
 
 class Choices:

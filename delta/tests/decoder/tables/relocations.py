@@ -24,10 +24,15 @@ class Row:
 
 
 def old_rows(old, index):
-    """The rows of a section of the old file; none if it is no table of relocations."""
+    """The rows of a section of the old file; none if it is no loaded table of relocations."""
+    return rows_of(old, index) if tables.relocation_row(old.elf, old.elf.sections[index]) else []
+
+
+def rows_of(old, index):
+    """The rows of a section of the old file that is a table of relocations."""
     s, word = old.elf.sections[index], 8 if old.elf.is_64 else 4
-    size, rows = tables.relocation_row(old.elf, s), []
-    for at in range(s.offset, s.end, size) if size else ():
+    size, rows = tables.any_row(old.elf, s), []
+    for at in range(s.offset, s.end, size):
         fields = [int.from_bytes(old.data[p : p + word], "little") for p in range(at, at + size, word)]
         offset, info, addend = (*fields, 0)[:3]
         if word == 4:

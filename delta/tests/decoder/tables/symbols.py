@@ -37,20 +37,29 @@ def width(is_64):
     return 24 if is_64 else 16
 
 
-def read(data, at, is_64, base):
-    """The row at a place; addresses are without the base of the file."""
-    sizes = (4, 1, 1, 2, 8, 8) if is_64 else (4, 4, 4, 1, 1, 2)
+def away(row, elf):
+    """How far the value of a row is from the address that it means."""
+    if not row.has_address:
+        return 0
+    if elf.is_object:
+        return -elf.sections[row.section].addr if row.section < len(elf.sections) else 0
+    return elf.base
+
+
+def read(data, at, elf):
+    """The row at a place; addresses are those of the section map."""
+    sizes = (4, 1, 1, 2, 8, 8) if elf.is_64 else (4, 4, 4, 1, 1, 2)
     fields = []
     for size in sizes:
         fields.append(int.from_bytes(data[at : at + size], "little"))
         at += size
-    name, info, other, section, value, size = fields if is_64 else [fields[0], *fields[3:], *fields[1:3]]
+    name, info, other, section, value, size = fields if elf.is_64 else [fields[0], *fields[3:], *fields[1:3]]
     row = Row(name, info, other, section, value, size)
-    return replace(row, value=value - base & M64) if row.has_address else row
+    return replace(row, value=value - away(row, elf) & M64)
 
 
-def put(row, is_64, base):
-    value = row.value + (base if row.has_address else 0) & M64
+def put(row, elf):
+    value, is_64 = row.value + away(row, elf) & M64, elf.is_64
     kind = [(row.info, 1), (row.other, 1), (row.section, 2)]
     place = [(value, 8 if is_64 else 4), (row.size, 8 if is_64 else 4)]
     fields = [(row.name, 4), *(kind + place if is_64 else place + kind)]
@@ -77,7 +86,8 @@ def code(s, world, made):
             ground = ground or Ground(world, made.exceptions)
             table = Table(world, models, ground, text, index)
             rows = table.code(s)
-            made.sections[index] = b"".join(put(row, elf.is_64, elf.base) for row in rows)
+            made.symbols[index] = rows, table.source
+            made.sections[index] = b"".join(put(row, elf) for row in rows)
             for section in world.choices.sections(tables.VERSIONS):
                 if elf.sections[section].link == index:
                     made.sections[section] = versions(s, world, table.source, section)
@@ -110,11 +120,11 @@ class Table:
     def __init__(self, world, models, ground, text, index):
         self.world, self.ground, self.text, self.index = world, ground, text, index
         (self.m, self.fm), elf, old = models, world.elf, world.old_bytes(index)
-        size, base = width(elf.is_64), world.old.elf.base
+        size = width(elf.is_64)
         if elf.sections[index].size % size:
             raise Damaged("a symbol table ends inside a row")
         self.count = elf.sections[index].size // size
-        self.old = [read(old, at, elf.is_64, base) for at in range(0, len(old) - size + 1, size)]
+        self.old = [read(old, at, world.old.elf) for at in range(0, len(old) - size + 1, size)]
         # From each old row on, the first whose name is still there; the first row that each old string names.
         n = len(self.old)
         self.alive, self.row_of, self.used = [n] * (n + 1), {}, set()

@@ -1,0 +1,504 @@
+//! Relocations of an object, which is not linked yet: each row continues an old one, its field, its symbol and what it
+//! leads to are where those went.
+//!
+//! A row has a field in the section that the table is for, a symbol, and mostly an addend, which with the symbol of a
+//! section says where in it. Source of the layout: System V gABI, "Relocation".
+
+use super::relocations::{Form, Row};
+use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
+use crate::code::{Stream, Streams, Symbols, hash, symbols};
+use crate::elf::{Elf, Section};
+use crate::tables::names::NONE;
+use crate::tables::symbols::section_of;
+use crate::{Error, error::Result};
+use std::collections::BTreeMap;
+
+const SHF_EXECINSTR: u64 = 4;
+
+/// What a row is.
+const SAME: u32 = 0;
+const CHANGED: u32 = 1;
+const FRESH: u32 = 2;
+const SKIP: u32 = 3;
+
+/// Old rows among which one is looked for that a new one continues.
+const AHEAD: usize = 64;
+/// Symbols that are remembered.
+const RECENT: usize = 15;
+/// What a field of code counts from is behind it.
+const BEHIND: u64 = 4;
+
+symbols! {
+    /// Rows of objects. `site`: 1 if the table is for code, plus twice the type of the old row. `unsure`: 1 if no cover
+    /// holds the field of the old row, plus 2 if none holds what it leads to. `h`: for each row so far what it was, two
+    /// bits each, the last one lowest. `kind`: type of the row.
+    struct RowModels {
+        row(16, 1023) {
+            /// 0 as foreseen of the next old row, 1 that with changes, 2 a new one, 3 some old rows are skipped.
+            row: tree(2) by(site: u32, unsure: u32, h: u32)
+                [
+                    hash(hash(1, site), unsure),
+                    hash(hash(2, unsure), h & 0xff),
+                    hash(hash(hash(3, site), unsure), h & 0xffff),
+                ];
+        }
+        skip(12, 255) {
+            /// Old rows that are skipped, less one.
+            skip: number by(site: u32) [0, hash(1, site)];
+        }
+        changed(8, 255) {
+            /// Behind that: 1 if the row is not as foreseen.
+            changed: number by(unsure: u32) [unsure];
+        }
+        hit(12, 255) {
+            /// Part `i` of a changed row is as foreseen: 0 the field, 1 type and symbol, 2 the addend. `missed`: the parts
+            /// before that were not, a bit each.
+            hit: flag by(i: u32, site: u32, unsure: u32, missed: u32)
+                [hash(hash(1, i), missed), hash(hash(2, site), i), hash(hash(3, i), unsure | missed << 2)];
+        }
+        offset(14, 255) {
+            /// Where the field is against that of the row before. `last`: how far that one was from the one before it, at
+            /// most 255.
+            offset: signed by(site: u32, last: u32) [hash(1, site & 1), hash(hash(2, site), last)];
+        }
+        kind(12, 255) {
+            /// The type, against that of the row before.
+            kind: signed by(site: u32, before: u32) [hash(1, site & 1), hash(hash(2, site), before)];
+        }
+        recent(12, 255) {
+            /// Which of the symbols used last, from 1; 0 for another.
+            recent: tree(4) by(site: u32, kind: u32) [hash(1, site & 1), hash(2, kind)];
+        }
+        symbol(14, 255) {
+            /// The symbol, against the last one.
+            symbol: signed by(site: u32) [site & 1, hash(2, site)];
+        }
+        addend(16, 255) {
+            /// The addend, against what is foreseen of it (`foreseen`), else against that of the row before with this
+            /// symbol if it is that of a section (`inside`), or of this type.
+            addend: signed by(kind: u32, inside: bool, foreseen: bool)
+                [
+                    hash(1, u32::from(inside) | u32::from(foreseen) << 1),
+                    hash(hash(2, kind), u32::from(inside) | u32::from(foreseen) << 1),
+                ];
+        }
+    }
+}
+
+/// All such tables of a file.
+#[derive(Debug)]
+pub struct Objects;
+
+impl<'w> TableModel<'w> for Objects {
+    const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Pointers, Spent::Parts("(relocations)"))];
+    const MODELS: u64 = BYTE_MODELS;
+
+    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
+        Form::of_object(elf, &elf.sections[section]).map(|_| Table::Objects)
+    }
+
+    fn fits(_: super::Image<'_>) -> impl Fn(usize, Table) -> bool {
+        |_, _| true
+    }
+
+    fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Objects>> {
+        Ok(world.choices.sections(Table::Objects).next().map(|_| Objects))
+    }
+
+    fn finish<S: Symbols>(
+        self,
+        streams: &mut Streams<S>,
+        world: &mut World<'w>,
+        made: &mut Made,
+    ) -> Result<()> {
+        let mut models = world.account.lend::<RowModels>();
+        let mut held = world.account.held();
+        let mut names: BTreeMap<u32, Names> = BTreeMap::new();
+        for table in world.choices.sections(Table::Objects) {
+            let link = world.elf.sections[table].link;
+            if !names.contains_key(&link) {
+                let known: u64 = names.values().map(Names::memory).sum();
+                let old = world.pairs[table].and_then(|paired| named(&world.old.elf, paired));
+                held.set(known + 2 * old.map_or(0, |s| s.size))?;
+                names.insert(link, Names::of(world, table, made)?);
+                held.set(names.values().map(Names::memory).sum())?;
+            }
+            let bytes = match names.get(&link) {
+                Some(names) => {
+                    self::table(streams.get(Stream::Pointers), &mut models, (world, names), table)?
+                }
+                None => Vec::new(),
+            };
+            made.section(world, table, bytes)?;
+        }
+        made.symbols.clear();
+        Ok(())
+    }
+}
+
+/// The symbols that the rows of a table name.
+fn named(elf: &Elf, table: usize) -> Option<&Section> {
+    let link = elf.sections[table].link as usize;
+    elf.sections.get(link).filter(|s| s.in_file())
+}
+
+/// The symbols of both files that the rows name.
+#[derive(Debug, Default)]
+struct Names {
+    /// New symbol for each old one, or [`NONE`].
+    of_old: Vec<u32>,
+    /// The section whose symbol it is, or 0.
+    old: Vec<u16>,
+    new: Vec<u16>,
+}
+
+impl Names {
+    /// The symbols of a table of relocations.
+    fn of(world: &World, table: usize, made: &Made) -> Result<Names> {
+        let mut names = Names::default();
+        let elf = &world.old.elf;
+        if let Some(s) = world.pairs[table].and_then(|paired| named(elf, paired)) {
+            names.old = section_of(elf, &world.old.file.bytes(s.offset, s.size)?);
+        }
+        let link = world.elf.sections[table].link as usize;
+        if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link) {
+            names.new = section_of(world.elf, &rows.bytes);
+            names.of_old = vec![NONE; names.old.len()];
+            for (new, &old) in rows.source.iter().enumerate() {
+                if let Some(place) = names.of_old.get_mut(old as usize) {
+                    *place = new as u32;
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    fn memory(&self) -> u64 {
+        2 * (2 * self.of_old.len() + self.old.len() + self.new.len()) as u64
+    }
+
+    /// What an old symbol became; itself where that is not known.
+    fn now(&self, old: u64) -> u64 {
+        let new = self.of_old.get(usize::try_from(old).unwrap_or(usize::MAX));
+        new.filter(|&&new| new != NONE).map_or(old, |&new| new.into())
+    }
+}
+
+/// The section of a symbol that is a section's, if it is loaded.
+fn inside<'e>(elf: &'e Elf, sections: &[u16], info: u64) -> Option<&'e Section> {
+    let section = *sections.get((info >> 32) as usize)?;
+    let section = elf.sections.get(usize::from(section)).filter(|_| section != 0)?;
+    section.is_loaded().then_some(section)
+}
+
+/// The section that a table is for.
+fn target(elf: &Elf, table: usize) -> Option<&Section> {
+    elf.sections.get(elf.sections[table].info as usize)
+}
+
+/// What is foreseen of an old row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Foreseen {
+    row: Row,
+    unsure: u32,
+}
+
+/// One way through a table.
+struct Pass<'p, 'w> {
+    m: &'p mut RowModels,
+    world: &'p World<'w>,
+    names: &'p Names,
+    old: Vec<Row>,
+    /// Whether rows have addends.
+    addends: bool,
+    /// The sections that both are for, and whether that is code.
+    targets: (Option<&'p Section>, Option<&'p Section>),
+    is_code: bool,
+    next: usize,
+    history: u32,
+    /// The row before, and how far its field was from the one before that.
+    last: Row,
+    step: u64,
+    /// Symbols used lately, the last one first.
+    recent: Vec<u64>,
+    /// The last addend by symbol, where that is a section's, and by type.
+    by_symbol: BTreeMap<u64, u64>,
+    by_kind: BTreeMap<u64, u64>,
+}
+
+/// Codes the rows of one table, and gives its bytes.
+fn table<S: Symbols>(
+    s: &mut S,
+    m: &mut RowModels,
+    (world, names): (&World, &Names),
+    table: usize,
+) -> Result<Vec<u8>> {
+    let damaged = Error::DamagedPatch("a table of relocations that is none");
+    let form = Form::of_object(world.elf, &world.elf.sections[table]).ok_or(damaged)?;
+    let mut held = world.account.held();
+    let mut old = Vec::new();
+    let paired = world.pairs[table];
+    if let Some(paired) = paired
+        && let Some(form) = Form::of_object(&world.old.elf, &world.old.elf.sections[paired])
+    {
+        let size = world.old.elf.sections[paired].size;
+        held.set(size + size / form.row() as u64 * size_of::<Row>() as u64)?;
+        old = form.rows(world.old.machine, &world.old_bytes(table)?, &|_| None);
+    }
+    let truth = world
+        .true_bytes(table)
+        .map(|bytes| form.rows(world.old.machine, bytes, &|_| None));
+    let targets = (
+        paired.and_then(|paired| target(&world.old.elf, paired)),
+        target(world.elf, table),
+    );
+    let is_code = |s: Option<&Section>| s.is_some_and(|s| s.is_loaded() && s.flags & SHF_EXECINSTR != 0);
+    let kept = held;
+    let mut rows = world.account.held();
+    let mut pass = Pass {
+        m,
+        world,
+        names,
+        old,
+        addends: form.has_addends(),
+        targets,
+        is_code: is_code(targets.0) && is_code(targets.1),
+        next: 0,
+        history: 0,
+        last: Row::default(),
+        step: 0,
+        recent: Vec::new(),
+        by_symbol: BTreeMap::new(),
+        by_kind: BTreeMap::new(),
+    };
+    let (mut bytes, count) = (Vec::new(), world.elf.sections[table].size as usize / form.row());
+    for k in 0..count {
+        let ahead = truth.as_ref().and_then(|t| t.get(k..));
+        let row = pass.row(s, ahead)?;
+        pass.pass(row);
+        form.put(row, &mut bytes);
+        if s.exhausted() {
+            return Err(Error::DamagedPatch("the pointer stream ends too early"));
+        }
+        if k % 1024 == 0 {
+            world.account.go_on(64)?;
+            let listed = ENTRY * (pass.by_symbol.len() + pass.by_kind.len()) as u64;
+            rows.set(2 * bytes.len() as u64 + listed)?;
+        }
+    }
+    drop(kept);
+    Ok(bytes)
+}
+
+/// Bytes that an addend remembered counts for.
+const ENTRY: u64 = 48;
+
+impl Pass<'_, '_> {
+    /// What becomes of an old row.
+    fn foresee(&self, index: usize) -> Foreseen {
+        let (world, old) = (self.world, self.old[index]);
+        let map = world.targets.map();
+        let mut unsure = 0;
+        let before = index.checked_sub(1).map_or(0, |i| self.old[i].offset);
+        let mut offset = self.last.offset.wrapping_add(old.offset.wrapping_sub(before));
+        if let (true, (Some(was), Some(is))) = (self.is_code, self.targets) {
+            let addr = (was.addr as u32).wrapping_add(old.offset as u32);
+            unsure |= u32::from(map.project(addr).is_none());
+            offset = map.guess(addr).wrapping_sub(is.addr as u32).into();
+        }
+        let info = self.names.now(old.info >> 32) << 32 | old.info & 0xffff_ffff;
+        let (was, is) = (
+            inside(&world.old.elf, &self.names.old, old.info),
+            inside(world.elf, &self.names.new, info),
+        );
+        let mut addend = old.addend;
+        if let (true, Some(was), Some(is)) = (self.addends, was, is) {
+            let behind = if self.is_code { BEHIND } else { 0 };
+            let into = addend.wrapping_add(behind);
+            if into == was.size {
+                addend = is.size.wrapping_sub(behind);
+            } else if into < was.size {
+                let addr = (was.addr as u32).wrapping_add(into as u32);
+                unsure |= u32::from(map.project(addr).is_none()) << 1;
+                let now = map.guess(addr).wrapping_sub(is.addr as u32);
+                addend = i64::from(now as i32).wrapping_sub(behind as i64) as u64;
+            }
+        }
+        let row = Row { offset, info, addend };
+        Foreseen { row, unsure }
+    }
+
+    /// On the writing side: the old row that a new one continues, from the next one on.
+    fn partner(&self, ahead: &[Row]) -> Option<usize> {
+        let t = ahead.first()?;
+        let all = self.next..self.old.len().min(self.next + AHEAD);
+        let foreseen: Vec<Row> = all.map(|index| self.foresee(index).row).collect();
+        let place = |r: &Row, t: &Row| {
+            if self.is_code {
+                r.offset == t.offset
+            } else {
+                r.addend == t.addend
+            }
+        };
+        let alike = |r: &Row, t: &Row| r.info == t.info && place(r, t);
+        let found = foreseen.iter().position(|r| r == t);
+        let found = found.or_else(|| foreseen.iter().position(|r| alike(r, t)));
+        // A row between others that go on was changed.
+        let between = || {
+            let (here, behind) = (foreseen.first()?, foreseen.get(1)?);
+            let goes_on = ahead.get(1).is_some_and(|t| alike(behind, t));
+            (goes_on && (here.info == t.info || place(here, t))).then_some(0)
+        };
+        found.or_else(between).map(|away| self.next + away)
+    }
+
+    /// Codes one row; `ahead` begins with it, on the writing side.
+    fn row<S: Symbols>(&mut self, s: &mut S, ahead: Option<&[Row]>) -> Result<Row> {
+        let t = ahead.and_then(|t| t.first()).copied().unwrap_or_default();
+        if self.next >= self.old.len() {
+            return Ok(self.fresh(s, t));
+        }
+        let foreseen = self.foresee(self.next);
+        let site = self.site(self.old[self.next]);
+        let right = ahead.is_some() && foreseen.row == t;
+        let partner = match right {
+            true => Some(self.next),
+            false => ahead.and_then(|ahead| self.partner(ahead)),
+        };
+        let known = match partner {
+            _ if right => SAME,
+            None => FRESH,
+            Some(index) if index == self.next => CHANGED,
+            Some(_) => SKIP,
+        };
+        let what = self.m.row(s, site, foreseen.unsure, self.history, known);
+        self.history = self.history << 2 | what;
+        match what {
+            SAME => {
+                self.next += 1;
+                Ok(foreseen.row)
+            }
+            CHANGED => {
+                self.next += 1;
+                Ok(self.changed(s, (site, foreseen), t))
+            }
+            SKIP => {
+                let skip = partner.map_or(0, |p| (p - self.next).saturating_sub(1));
+                let skip = self.m.skip(s, site, skip as u64);
+                let index = usize::try_from(skip)
+                    .ok()
+                    .and_then(|n| self.next.checked_add(n)?.checked_add(1));
+                let index = index.filter(|&i| i < self.old.len());
+                let index = index.ok_or(Error::DamagedPatch(
+                    "a relocation continues one that is not there",
+                ))?;
+                self.next = index + 1;
+                let foreseen = self.foresee(index);
+                let differs = u64::from(foreseen.row != t);
+                match self.m.changed(s, foreseen.unsure, differs) {
+                    0 => Ok(foreseen.row),
+                    _ => Ok(self.changed(s, (self.site(self.old[index]), foreseen), t)),
+                }
+            }
+            _ => Ok(self.fresh(s, t)),
+        }
+    }
+
+    fn site(&self, old: Row) -> u32 {
+        u32::from(self.is_code) | (old.info as u32) << 1
+    }
+
+    /// Codes a row that is not as foreseen.
+    fn changed<S: Symbols>(&mut self, s: &mut S, (site, foreseen): (u32, Foreseen), t: Row) -> Row {
+        let Foreseen { row: mut new, unsure } = foreseen;
+        let mut missed = 0;
+        if !self.m.hit(s, 0, site, unsure, missed, new.offset == t.offset) {
+            missed |= 1;
+            new.offset = self.offset(s, site, t);
+        }
+        if !self.m.hit(s, 1, site, unsure, missed, new.info == t.info) {
+            missed |= 2;
+            new.info = self.info(s, site, t);
+        }
+        if self.addends && !self.m.hit(s, 2, site, unsure, missed, new.addend == t.addend) {
+            let away = t.addend.wrapping_sub(new.addend) as i64;
+            let inside = inside(self.world.elf, &self.names.new, new.info).is_some();
+            let away = self.m.addend(s, new.info as u32, inside, true, away);
+            new.addend = new.addend.wrapping_add_signed(away);
+        }
+        new
+    }
+
+    /// Codes a row that continues none.
+    fn fresh<S: Symbols>(&mut self, s: &mut S, t: Row) -> Row {
+        let site = self.site(self.last);
+        let offset = self.offset(s, site, t);
+        let info = self.info(s, site, t);
+        if !self.addends {
+            return Row {
+                offset,
+                info,
+                addend: 0,
+            };
+        }
+        let inside = inside(self.world.elf, &self.names.new, info).is_some();
+        let last = match inside {
+            true => self.by_symbol.get(&(info >> 32)),
+            false => self.by_kind.get(&(info & 0xffff_ffff)),
+        };
+        let last = last.copied().unwrap_or(0);
+        let away = self
+            .m
+            .addend(s, info as u32, inside, false, t.addend.wrapping_sub(last) as i64);
+        Row {
+            offset,
+            info,
+            addend: last.wrapping_add_signed(away),
+        }
+    }
+
+    fn offset<S: Symbols>(&mut self, s: &mut S, site: u32, t: Row) -> u64 {
+        let away = t.offset.wrapping_sub(self.last.offset) as i64;
+        let away = self.m.offset(s, site, self.step.min(255) as u32, away);
+        self.last.offset.wrapping_add_signed(away)
+    }
+
+    /// Codes type and symbol.
+    fn info<S: Symbols>(&mut self, s: &mut S, site: u32, t: Row) -> u64 {
+        let before = self.last.info as u32;
+        let away = i64::from(t.info as u32) - i64::from(before);
+        let kind = before.wrapping_add(self.m.kind(s, site, before, away) as u32);
+        let symbol = t.info >> 32;
+        let recent = self.recent.iter().position(|&r| r == symbol);
+        let recent = self.m.recent(s, site, kind, recent.map_or(0, |k| k as u32 + 1));
+        let symbol = match recent.checked_sub(1).and_then(|k| self.recent.get(k as usize)) {
+            Some(&symbol) => symbol,
+            None => {
+                let last = self.last.info >> 32;
+                let away = self.m.symbol(s, site, symbol.wrapping_sub(last) as i64);
+                last.wrapping_add_signed(away) & 0xffff_ffff
+            }
+        };
+        symbol << 32 | u64::from(kind)
+    }
+
+    /// Moves on behind a row.
+    fn pass(&mut self, row: Row) {
+        let symbol = row.info >> 32;
+        let at = self.recent.iter().position(|&r| r == symbol);
+        match at {
+            Some(at) => self.recent[..=at].rotate_right(1),
+            None => {
+                self.recent.truncate(RECENT - 1);
+                self.recent.insert(0, symbol);
+            }
+        }
+        if inside(self.world.elf, &self.names.new, row.info).is_some() {
+            self.by_symbol.insert(symbol, row.addend);
+        } else {
+            self.by_kind.insert(row.info & 0xffff_ffff, row.addend);
+        }
+        self.step = row.offset.wrapping_sub(self.last.offset);
+        self.last = row;
+    }
+}

@@ -1,0 +1,73 @@
+//! Objects, which are not linked yet: code, symbols and relocations told by where their sections stand; what lies in
+//! them costs bytes, and no more.
+
+use elfdelta::{Limits, Options, Patch, Silent};
+
+const OBJECT: [&[u8]; 2] = [
+    include_bytes!("../../fuzz/seeds/kinds/object-1"),
+    include_bytes!("../../fuzz/seeds/kinds/object-2"),
+];
+
+/// Bytes of the patch, which is applied within what it declares, and those of them for relocations.
+fn told(old: &[u8], new: &[u8]) -> (u64, u64) {
+    let delta = elfdelta::diff(old, new, &Options::default().threads(1), &Silent).unwrap();
+    let (mut made, patch) = (Vec::new(), Patch::parse(&delta.bytes).unwrap());
+    let limits = Limits::default();
+    patch.applier().limits(limits).apply(&old, &mut made).unwrap();
+    assert!(made == new);
+    let is_one = |name: &str| name == "(relocations)" || name.starts_with(".rela");
+    let relocations = delta
+        .report
+        .sections
+        .iter()
+        .filter(|part| is_one(&part.name))
+        .map(|part| part.bytes);
+    (delta.bytes.len() as u64, relocations.sum())
+}
+
+/// The same as a file of no type that is known, whose sections have no addresses then.
+fn untyped(file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    file[16..18].copy_from_slice(&0xfe00u16.to_le_bytes());
+    file
+}
+
+#[test]
+fn what_leads_where_it_led_costs_little() {
+    for [old, new] in [OBJECT, [OBJECT[1], OBJECT[0]]] {
+        let (all, model) = told(old, new);
+        let (all_bytes, bytes) = told(&untyped(old), &untyped(new));
+        assert!(all < all_bytes, "{all} bytes, without addresses {all_bytes}");
+        assert!(model * 3 < bytes * 2, "{model} bytes, without addresses {bytes}");
+    }
+}
+
+#[test]
+fn an_object_against_itself_costs_next_to_nothing() {
+    let (bytes, _) = told(OBJECT[0], OBJECT[0]);
+    assert!(bytes < 130, "{bytes} bytes");
+}
+
+/// Section headers and rows of relocations: whatever byte is another, and in which of the two files.
+#[test]
+fn objects_that_lie_are_larger_patches() {
+    let word = |file: &[u8], at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize;
+    let [old, new] = OBJECT;
+    let table = word(old, 40);
+    let rows = (table..old.len().min(table + 40 * 64)).step_by(64);
+    let lists = rows.filter(|&row| old[row + 4] == 4 || old[row + 4] == 2);
+    let in_lists = lists.flat_map(|row| {
+        let (begin, len) = (word(old, row + 24), word(old, row + 32));
+        (begin..begin + len).step_by(29)
+    });
+    let places: Vec<usize> = (table..old.len()).step_by(7).chain(in_lists).collect();
+    assert!(places.len() > 100, "{} places", places.len());
+    for (n, &at) in places.iter().enumerate() {
+        let (mut was, mut is) = (old.to_vec(), new.to_vec());
+        let file = if n % 2 == 0 { &mut was } else { &mut is };
+        if let Some(byte) = file.get_mut(at) {
+            *byte ^= [0xff, 1, 0x80, 0x12][n / 2 % 4];
+        }
+        told(&was, &is);
+    }
+}
