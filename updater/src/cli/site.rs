@@ -296,7 +296,7 @@ fn status(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
     let trust = site.trust()?;
     let way_back = site.way_back()?;
     let trial = site.on_trial()?;
-    let decoded = Apart::new(site.decoder.clone(), site.config.memory).shown(watch)?;
+    let decoded = Apart::new(site.decoder.clone(), site.config().memory).shown(watch)?;
     let beside = site.beside()?;
     if as_json {
         return json(&serde_json::json!({

@@ -14,6 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+/// Suffix of a release's new default beside a file that was changed here.
+pub const BESIDE: &[u8] = b".elfup-new";
+
 /// Keeps everybody else out of the parts of a site that are not a release.
 pub fn restrict(site: &Path) -> Result<()> {
     for (dir, mode) in [
@@ -31,7 +34,7 @@ pub fn restrict(site: &Path) -> Result<()> {
 
 /// Sets owner, extended attributes, mode (setuid after the owner) and time of an open file or directory.
 ///
-/// With `unprivileged`, what needs root is left out; [`super::verify`] tells of it.
+/// With `unprivileged`, what needs root is left out; `verify` tells of it.
 pub fn set_attributes(fd: impl AsFd, entry: &Entry, unprivileged: bool) -> Result<()> {
     let fd = fd.as_fd();
     let shown = entry.shown();
@@ -58,6 +61,25 @@ pub fn set_attributes(fd: impl AsFd, entry: &Entry, unprivileged: bool) -> Resul
         Some(time) => rustix::fs::futimens(fd, &times(time)).doing("set the time of", &shown),
         None => Ok(()),
     }
+}
+
+/// Gives a symlink its owner and its time.
+///
+/// With `unprivileged`, an owner that needs root is left out.
+pub fn dress_link(dir: impl AsFd, name: &OsStr, entry: &Entry, unprivileged: bool) -> Result<()> {
+    let dir = dir.as_fd();
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    if (rustix::process::geteuid(), rustix::process::getegid()) != (uid, gid) {
+        match rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::PERM) if unprivileged => {}
+            Err(Errno::PERM) => {
+                let why = format!("owner of {} needs root", entry.shown());
+                return Err(Error::Privilege(why));
+            }
+            other => other.doing("own", name)?,
+        }
+    }
+    entry.time.map_or(Ok(()), |time| touch_link(dir, name, time))
 }
 
 /// Sets the modification time of a symlink, or of another node that is not opened.
@@ -166,6 +188,14 @@ impl Beneath {
         let (dir, name) = self.parent(path)?;
         rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).doing("read", shown)
     }
+}
+
+/// Opens a file to read it, unless it is a symlink.
+pub fn open_nofollow(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map(File::from)
+        .doing("open", path)
 }
 
 /// Clones a file's blocks; `false` where the filesystem cannot.

@@ -1,15 +1,10 @@
 //! What is on the site by digest: a hundred thousand rows must be small, so paths are made when they are asked for.
 
-use super::Site;
-use super::objects::holds;
-use crate::disk;
+use super::files::open_nofollow;
 use crate::manifest::{Attributes, Content, Entry};
-use crate::watch::Heed;
-use crate::{Digest, Result, Watch};
+use crate::{Digest, Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Name of an object: its content and what it is dressed in.
@@ -55,6 +50,17 @@ pub(super) enum Place {
     Built,
 }
 
+impl Place {
+    /// Where an object of a site is.
+    pub fn path(self, site: &Path, name: &Name) -> PathBuf {
+        let name = name.to_string();
+        match self {
+            Place::Objects => site.join("objects").join(&name[..2]).join(name),
+            Place::Built => site.join("built").join(name),
+        }
+    }
+}
+
 /// What is on the site by digest.
 #[derive(Default)]
 pub struct Index {
@@ -67,7 +73,7 @@ pub struct Index {
 }
 
 impl Index {
-    fn new(root: &Path) -> Index {
+    pub(super) fn new(root: &Path) -> Index {
         Index {
             root: root.to_owned(),
             ..Index::default()
@@ -80,18 +86,10 @@ impl Index {
         self.objects.range(first..=last)
     }
 
-    fn path(&self, name: &Name, place: Place) -> PathBuf {
-        let name = name.to_string();
-        match place {
-            Place::Objects => self.root.join("objects").join(&name[..2]).join(name),
-            Place::Built => self.root.join("built").join(name),
-        }
-    }
-
     /// Any file that should have this content; the reader verifies it.
     pub fn any(&self, digest: &Digest) -> Option<PathBuf> {
         let object = self.objects(digest).next();
-        let object = object.map(|(name, place)| self.path(name, *place));
+        let object = object.map(|(name, place)| place.path(&self.root, name));
         object.or_else(|| self.seeds.get(digest).cloned())
     }
 
@@ -113,7 +111,15 @@ impl Index {
     /// The object with this content and these attributes.
     pub fn exact(&self, name: &Name) -> Option<PathBuf> {
         let place = self.objects.get(name)?;
-        Some(self.path(name, *place))
+        Some(place.path(&self.root, name))
+    }
+
+    /// Opens a file that should have this content, as a base: whoever applies to it checks its digest.
+    pub fn open(&self, digest: &Digest) -> Result<File> {
+        let path = self
+            .any(digest)
+            .ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
+        open_nofollow(&path)
     }
 
     #[cfg(test)]
@@ -125,89 +131,9 @@ impl Index {
     pub(super) fn add(&mut self, name: Name, place: Place) {
         self.objects.insert(name, place);
     }
-}
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Seen {
-    size: u64,
-    changed: (i64, i64),
-    digest: Digest,
-}
-
-impl Site {
-    /// Looks at `objects/`, `built/` (whose files are hashed, as a power cut may have torn them) and the seeds.
-    pub fn index(&self, watch: &dyn Watch) -> Result<Index> {
-        let mut index = Index::new(&self.root);
-        for dir in disk::list(&self.path("objects"))? {
-            watch.check()?;
-            for entry in disk::list(&dir.path())? {
-                if let Some(name) = Name::parse(&entry.file_name().to_string_lossy()) {
-                    index.add(name, Place::Objects);
-                }
-            }
-        }
-        for entry in disk::list(&self.path("built"))? {
-            watch.check()?;
-            match Name::parse(&entry.file_name().to_string_lossy()) {
-                Some(name) if holds(&entry.path(), &name.digest, watch)? => index.add(name, Place::Built),
-                _ => disk::remove(&entry.path())?,
-            }
-        }
-        self.seeds(&mut index, watch)?;
-        Ok(index)
+    /// A file outside that may help.
+    pub(super) fn add_seed(&mut self, digest: Digest, path: PathBuf) {
+        self.seeds.insert(digest, path);
     }
-
-    fn seeds(&self, index: &mut Index, watch: &dyn Watch) -> Result<()> {
-        if self.config.seeds.is_empty() {
-            return Ok(());
-        }
-        let mut cache: HashMap<String, Seen> = self.read_state("seeds.json")?.unwrap_or_default();
-        let mut todo = self.config.seeds.clone();
-        while let Some(dir) = todo.pop() {
-            for entry in disk::list(&dir).unwrap_or_default() {
-                watch.check()?;
-                let (path, Ok(meta)) = (entry.path(), entry.metadata()) else {
-                    continue;
-                };
-                if meta.is_dir() {
-                    todo.push(path);
-                } else if meta.is_file() && meta.len() > 0 {
-                    let key = crate::manifest::escape(path.as_os_str().as_encoded_bytes());
-                    let changed = (meta.ctime(), meta.ctime_nsec());
-                    let known = cache
-                        .get(&key)
-                        .filter(|s| s.size == meta.len() && s.changed == changed);
-                    let digest = match known {
-                        Some(seen) => seen.digest,
-                        None => match seed(&path).and_then(|f| Digest::of_reader(Heed::new(f, watch))) {
-                            Ok((digest, size)) => {
-                                cache.insert(
-                                    key,
-                                    Seen {
-                                        size,
-                                        changed,
-                                        digest,
-                                    },
-                                );
-                                digest
-                            }
-                            Err(_) => {
-                                watch.check()?;
-                                continue;
-                            }
-                        },
-                    };
-                    index.seeds.insert(digest, path);
-                }
-            }
-        }
-        self.write_state("seeds.json", &cache)
-    }
-}
-
-/// Opens a file that others may have replaced since it was looked at.
-fn seed(path: &Path) -> io::Result<File> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
 }

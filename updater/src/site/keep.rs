@@ -1,10 +1,11 @@
 //! Keep: pins, and the removal of what nothing needs any more.
 
-use super::Site;
 use super::index::Name;
+use super::notes::Note;
+use super::{Deployment, Site};
 use crate::disk;
 use crate::manifest::Manifest;
-use crate::{Error, Result, Watch};
+use crate::{Error, Quiet, Result, Watch};
 use std::collections::{BTreeSet, HashSet};
 
 /// What was removed.
@@ -21,7 +22,7 @@ pub struct GcReport {
 impl Site {
     /// Releases that `gc` keeps.
     pub fn pins(&self) -> Result<BTreeSet<String>> {
-        Ok(self.read_state("pins.json")?.unwrap_or_default())
+        Ok(self.notes.read(Note::Pins)?.unwrap_or_default())
     }
 
     /// Pins a release that is on the disk, or unpins one.
@@ -35,7 +36,7 @@ impl Site {
         } else if !pins.remove(release) {
             return Err(Error::NotFound(format!("a pin of {release}")));
         }
-        self.write_state("pins.json", &pins)
+        self.notes.write(Note::Pins, &pins)
     }
 
     /// Removes deployments beyond the kept ones, then objects that no deployment needs, then pieces.
@@ -44,76 +45,49 @@ impl Site {
     /// stay, and so does the one that comes back if a trial fails. With `forget_fetched`, pieces and fetched objects of an unfinished update go too.
     pub fn gc(&self, forget_fetched: bool, watch: &dyn Watch) -> Result<GcReport> {
         let mut report = GcReport::default();
-        let pins = self.pins()?;
-        let deployments = self.deployments()?;
-        let back = self.trial()?.map(|t| t.old);
-        let mut spare: Vec<_> = deployments
-            .iter()
-            .filter(|d| !d.current && !pins.contains(&d.release) && Some(d.manifest) != back)
-            .collect();
-        // The previous one is the last to go; then newer before older.
-        spare.sort_by_key(|d| (d.previous, d.sequence));
-        let drop = spare.len().saturating_sub(self.config.keep);
-        for deployment in &spare[..drop] {
+        for deployment in self.spare()? {
             watch.check()?;
             if deployment.previous && self.config.keep_reverse {
-                report.deployments += u64::from(self.replace_by_reverse(&deployment.manifest, watch)?);
+                report.deployments += u64::from(self.replace_by_reverse(&deployment, watch)?);
                 continue;
             }
             if deployment.previous {
-                disk::remove(&self.path("previous"))?;
-                disk::sync_dir(&self.root)?;
+                self.switch().forget_previous()?;
             }
-            // First out of sight under a name that the next `gc` removes, then away.
-            let path = self.deployment(&deployment.manifest);
-            let gone = format!(".old-{}", deployment.manifest);
-            self.remove_deployment(&gone, watch)?;
-            disk::rename(&path, &self.path("deployments").join(&gone))?;
-            self.remove_deployment(&gone, watch)?;
+            self.deployments.drop(&deployment.manifest, watch)?;
             report.deployments += 1;
         }
         // What a kill left of trees that were made or removed.
-        for entry in disk::list(&self.path("deployments"))? {
+        for entry in disk::list(&self.deployments.dir)? {
             if let Some(name) = entry.file_name().to_str().filter(|n| n.starts_with('.')) {
-                self.remove_deployment(name, watch)?;
+                self.deployments.remove(name, watch)?;
             }
         }
-        if !forget_fetched && self.unfinished()? {
+        if !forget_fetched && self.partial.unfinished()? {
             return Ok(report);
         }
-        self.clear_partial()?;
-        for entry in disk::list(&self.path("built"))? {
-            watch.check()?;
-            disk::remove(&entry.path())?;
-        }
+        self.partial.clear()?;
         let mut needed: HashSet<Name> = HashSet::new();
-        for digest in self.deployed()? {
-            needed.extend(objects(&self.manifest_of(&digest)?));
+        for digest in self.deployments.all()? {
+            needed.extend(objects(&self.deployments.manifest(&digest)?));
         }
         if let Some(ready) = self.ready()? {
             needed.extend(objects(&ready));
         }
-        for dir in disk::list(&self.path("objects"))? {
-            for entry in disk::list(&dir.path())? {
-                watch.check()?;
-                let name = Name::parse(&entry.file_name().to_string_lossy());
-                if name.is_none_or(|name| !needed.contains(&name)) {
-                    report.objects += 1;
-                    report.bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();
-                    disk::remove(&entry.path())?;
-                }
-            }
-        }
+        (report.objects, report.bytes) = self.objects.retain(&needed, watch)?;
         Ok(report)
     }
 
-    /// Whether an update has begun to fetch and not finished.
-    fn unfinished(&self) -> Result<bool> {
-        Ok(disk::list(&self.path("partial"))?.iter().any(|e| {
-            let name = e.file_name();
-            let name = name.as_encoded_bytes();
-            name.ends_with(b".part") || name.ends_with(b".piece")
-        }))
+    /// Deployments beyond the kept ones.
+    fn spare(&self) -> Result<Vec<Deployment>> {
+        let pins = self.pins()?;
+        let back = self.trials(&Quiet).under_way()?.map(|t| t.old);
+        let mut spare = self.deployments()?;
+        spare.retain(|d| !d.current && !pins.contains(&d.release) && Some(d.manifest) != back);
+        // The previous one is the last to go; then newer before older.
+        spare.sort_by_key(|d| (d.previous, d.sequence));
+        spare.truncate(spare.len().saturating_sub(self.config.keep));
+        Ok(spare)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the site has measured of its own link and machine.
 
-use super::Site;
+use super::notes::{Note, Notes};
 use crate::source::Sources;
 use crate::{Result, speed};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,21 @@ const LARGE: u64 = 16 << 10;
 const KEPT: usize = 32;
 
 impl Measures {
+    /// Those that are stored; the speed test is run once.
+    pub(super) fn load(notes: &Notes) -> Result<Measures> {
+        let mut measures: Measures = notes.read(Note::Measures)?.unwrap_or_default();
+        if measures.self_test_us == 0 {
+            measures.self_test_us = speed::self_test();
+            measures.save(notes)?;
+        }
+        Ok(measures)
+    }
+
+    /// Stores them.
+    pub(super) fn save(&self, notes: &Notes) -> Result<()> {
+        notes.write(Note::Measures, self)
+    }
+
     /// The first source that ever answered is the one that the next bytes will come from.
     fn link(&self, sources: &Sources) -> (Option<&Link>, (f64, f64)) {
         let known =
@@ -123,21 +138,5 @@ impl Measures {
             };
             self.apply_bias = (old * (real / predicted).sqrt()).clamp(0.1, 20.0);
         }
-    }
-}
-
-impl Site {
-    /// The stored measurements; the speed test is run once.
-    pub fn measures(&self) -> Result<Measures> {
-        let mut measures: Measures = self.read_state("measures.json")?.unwrap_or_default();
-        if measures.self_test_us == 0 {
-            measures.self_test_us = speed::self_test();
-            self.save_measures(&measures)?;
-        }
-        Ok(measures)
-    }
-
-    pub(super) fn save_measures(&self, measures: &Measures) -> Result<()> {
-        self.write_state("measures.json", measures)
     }
 }

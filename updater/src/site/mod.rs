@@ -1,60 +1,82 @@
 //! A site: one tree that follows a channel.
 //!
+//! Its directories have an owner each: `Notes`, `Partial`, `Objects`, `Deployments`. What works with them is made for one
+//! call, and the verbs of [`Site`] put it together.
+//!
 //! | step | file | what |
 //! |---|---|---|
-//! | check | `check` | refresh trust, find the target release |
-//! | plan | `ways`, `cost`, `plan` | every option of every file, its predicted cost, the choice |
-//! | fetch | `obtain`, `pieces`, `rebuild`, `fetch` | pieces and blobs, resumable; objects verified by digest |
-//! | activate | `deploy`, `local`, `switch`, `fixed`, `health` | link farm, verification, configuration, one rename, health check |
-//! | keep | `verify`, `gc`, `reverse` | look after what is there |
+//! | check | `follow`, `check` | refresh trust, find the target release |
+//! | plan | `ways`, `index`, `seeds`, `cost`, `plan` | every option of every file, its predicted cost, the choice |
+//! | fetch | `obtain`, `pieces`, `fetch/` | pieces and blobs, resumable; objects verified by digest |
+//! | activate | `deploy`, `compare`, `local/`, `switch`, `fixed`, `trial` | link farm, verification, configuration, one rename, health check |
+//! | keep | `verify`, `keep`, `repair`, `rollback`, `reverse` | look after what is there |
 
-mod bundle;
 mod check;
+mod compare;
 mod config;
 mod cost;
 pub mod daemon;
 mod deploy;
+mod deployments;
 mod fetch;
 mod files;
 mod fixed;
+mod follow;
 mod health;
 mod index;
 mod keep;
 mod local;
 mod measures;
+mod notes;
 mod objects;
 mod obtain;
+mod partial;
 mod pieces;
 mod plan;
-mod rebuild;
+mod repair;
 mod reserve;
 mod reverse;
+mod rollback;
+mod seeds;
 mod switch;
+mod trial;
 mod update;
 mod verify;
+mod walk;
 mod ways;
 
-pub use check::{Checked, Target, Wanted};
+pub use check::Checked;
+pub use compare::Difference;
 pub use config::{Config, Health, Objective};
 pub use cost::{Rates, Use};
 pub use fetch::Fetched;
-pub use health::Settled;
+pub use follow::{Target, Wanted};
 pub use index::{Index, Name};
 pub use keep::GcReport;
 pub use local::{Beside, Carried, NotKept};
 pub use measures::{Forced, Measures};
 pub use plan::{Choice, Item, Plan, Way};
-pub use switch::Deployment;
+pub use trial::Settled;
 pub use update::{Planned, Runs, UpdateOptions, Updated};
-pub use verify::Difference;
 pub use ways::Ways;
 
 use crate::apart::{self, Program};
-use crate::disk::{self, Lock, Sync};
+use crate::disk::{self, Lock};
+use crate::manifest::Header;
 use crate::source::Sources;
 use crate::trust::State;
-use crate::{Error, Result, Watch};
+use crate::{Digest, Error, Quiet, Result, Watch};
+use deploy::Deployer;
+use deployments::Deployments;
+use follow::Follower;
+use local::Local;
+use notes::{Note, Notes};
+use objects::Objects;
+use obtain::Downloads;
+use partial::Partial;
+use reserve::Reservation;
 use std::path::{Path, PathBuf};
+use switch::Switch;
 
 /// What a new site has beside its files.
 const FOLDERS: [&str; 5] = ["state", "objects", "partial", "built", "deployments"];
@@ -77,13 +99,33 @@ fn is_free(dir: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// A release that is on the disk as a tree.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Deployment {
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// Its release id.
+    pub release: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Whether it runs.
+    pub current: bool,
+    /// Whether `rollback` goes to it.
+    pub previous: bool,
+    /// Whether `gc` keeps it.
+    pub pinned: bool,
+}
+
 /// An open site; holds its lock.
 pub struct Site {
     root: PathBuf,
-    /// What the site follows and how.
-    pub config: Config,
+    config: Config,
     /// What decodes patches and packed files for this site; none: this process.
     pub decoder: Option<Program>,
+    notes: Notes,
+    partial: Partial,
+    objects: Objects,
+    deployments: Deployments,
     _lock: Lock,
 }
 
@@ -97,40 +139,48 @@ impl Site {
         let state = State::from_root(root)?;
         disk::make_dirs(dir)?;
         if let Some(fixed) = &config.fixed {
-            Site::check_fixed(dir, fixed)?;
+            fixed::check(dir, fixed)?;
         }
         for sub in FOLDERS {
             disk::make_dirs(&dir.join(sub))?;
         }
         files::restrict(dir)?;
         let lock = Lock::take(&dir.join("lock"))?;
-        state.save(&dir.join("state/trust"))?;
+        let site = Site::with(dir, config.clone(), lock);
+        state.save(&site.notes.path(Note::Trust))?;
         config.save(&dir.join("site.json"))?;
-        let config = config.clone();
-        Ok(Site {
-            root: dir.to_owned(),
-            config,
-            decoder: apart::program(),
-            _lock: lock,
-        })
+        Ok(site)
     }
 
     /// Opens a site, takes its lock and sweeps what a killed run left.
     pub fn open(dir: &Path) -> Result<Site> {
         let config = Config::load(&dir.join("site.json"))?;
-        let site = Site {
-            root: dir.to_owned(),
-            config,
-            decoder: apart::program(),
-            _lock: Lock::take(&dir.join("lock"))?,
-        };
+        let site = Site::with(dir, config, Lock::take(&dir.join("lock"))?);
         site.sweep()?;
         Ok(site)
+    }
+
+    fn with(dir: &Path, config: Config, lock: Lock) -> Site {
+        Site {
+            root: dir.to_owned(),
+            decoder: apart::program(),
+            notes: Notes::of(dir),
+            partial: Partial::of(dir, &config.sources),
+            objects: Objects::of(dir, config.unprivileged),
+            deployments: Deployments::of(dir, config.fixed.as_deref()),
+            config,
+            _lock: lock,
+        }
     }
 
     /// The site's directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What the site follows and how.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -149,15 +199,9 @@ impl Site {
         for dir in ["", "state", "partial", "built"] {
             disk::sweep(&self.path(dir))?;
         }
-        self.step_back()?;
-        self.finish_switch()?;
-        reserve::Reservation::drop_leftover(&self.path("partial"))
-    }
-
-    /// Removes one entry of `deployments/`, however large.
-    fn remove_deployment(&self, name: &str, watch: &dyn Watch) -> Result<()> {
-        let deployments = files::Beneath::open(&self.path("deployments"))?;
-        local::walk::remove(&deployments, name.as_bytes(), watch)
+        switch::step_back(&self.deployments.dir)?;
+        self.switch().finish()?;
+        Reservation::drop_leftover(self.partial.dir())
     }
 
     /// Opens the configured sources.
@@ -167,7 +211,7 @@ impl Site {
 
     /// The stored trust state.
     pub fn trust(&self) -> Result<State> {
-        State::load(&self.path("state/trust"))
+        State::load(&self.notes.path(Note::Trust))
     }
 
     /// Starts trust afresh from a root file that an administrator vouches for.
@@ -175,22 +219,99 @@ impl Site {
     /// The running release's sequence stays the least that is accepted without being asked for.
     pub fn recover(&self, root: &[u8]) -> Result<()> {
         let mut state = State::from_root(root)?;
-        if let Some(current) = self.current()? {
-            let header = self.header_of(&current)?;
+        if let Some(header) = self.running()? {
             state.heads.insert(self.config.follow.target(), header.sequence);
         }
-        state.save(&self.path("state/trust"))
+        state.save(&self.notes.path(Note::Trust))
     }
 
-    fn write_state(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
-        let mut bytes = serde_json::to_vec_pretty(value)
-            .map_err(|e| Error::io("encode state", std::io::Error::from(e)))?;
-        bytes.push(b'\n');
-        disk::replace(&self.path("state").join(name), &bytes, 0o600, Sync::State)
+    /// Manifest of the running deployment.
+    pub fn current(&self) -> Result<Option<Digest>> {
+        self.deployments.current()
     }
 
-    fn read_state<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let bytes = disk::read(&self.path("state").join(name), 16 << 20)?;
-        Ok(bytes.and_then(|b| serde_json::from_slice(&b).ok()))
+    /// Manifest of the deployment that `rollback` goes to.
+    pub fn previous(&self) -> Result<Option<Digest>> {
+        self.deployments.previous()
+    }
+
+    /// What runs.
+    fn running(&self) -> Result<Option<Header>> {
+        let current = self.current()?;
+        current.map(|d| self.deployments.header(&d)).transpose()
+    }
+
+    /// All deployments, oldest release first.
+    pub fn deployments(&self) -> Result<Vec<Deployment>> {
+        let (current, previous, pins) = (self.current()?, self.previous()?, self.pins()?);
+        let mut all = Vec::new();
+        for digest in self.deployments.all()? {
+            let Header {
+                release, sequence, ..
+            } = self.deployments.header(&digest)?;
+            all.push(Deployment {
+                pinned: pins.contains(&release),
+                current: current == Some(digest),
+                previous: previous == Some(digest) && current != Some(digest),
+                manifest: digest,
+                release,
+                sequence,
+            });
+        }
+        all.sort_by_key(|d| d.sequence);
+        Ok(all)
+    }
+
+    /// New defaults that lie beside changed configuration of the running tree and wait for the administrator.
+    pub fn beside(&self) -> Result<Vec<Beside>> {
+        self.local(&Quiet).beside()
+    }
+
+    /// What is on the site by digest, and the seeds.
+    pub fn index(&self, watch: &dyn Watch) -> Result<Index> {
+        let mut index = self.objects.index(watch)?;
+        seeds::add(&self.config.seeds, &self.notes, &mut index, watch)?;
+        Ok(index)
+    }
+
+    fn follower<'a>(&'a self, sources: &'a Sources, watch: &'a dyn Watch) -> Follower<'a> {
+        Follower {
+            notes: &self.notes,
+            follow: &self.config.follow,
+            sources,
+            watch,
+        }
+    }
+
+    fn downloads<'a>(&'a self, sources: &'a Sources, watch: &'a dyn Watch) -> Downloads<'a> {
+        Downloads {
+            partial: &self.partial,
+            sources,
+            watch,
+        }
+    }
+
+    fn deployer<'a>(&'a self, watch: &'a dyn Watch) -> Deployer<'a> {
+        Deployer {
+            deployments: &self.deployments,
+            objects: &self.objects,
+            watch,
+        }
+    }
+
+    fn local<'a>(&'a self, watch: &'a dyn Watch) -> Local<'a> {
+        Local {
+            deployments: &self.deployments,
+            objects: &self.objects,
+            reserve: self.config.reserve,
+            watch,
+        }
+    }
+
+    fn switch(&self) -> Switch<'_> {
+        Switch {
+            deployments: &self.deployments,
+            notes: &self.notes,
+        }
     }
 }

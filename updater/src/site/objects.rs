@@ -1,32 +1,70 @@
-//! Rebuilt files by digest and attributes, verified before they get their name.
+//! Rebuilt files by digest and attributes in `objects/` and `built/`, verified before they get their name.
 
-use super::files::set_attributes;
+use super::files::{self, open_nofollow, set_attributes};
 use super::index::{Index, Name, Place};
-use super::{Site, files};
 use crate::digest::Hasher;
 use crate::disk;
 use crate::error::Doing;
 use crate::manifest::{Content, Entry};
 use crate::watch::Heed;
-use crate::{Digest, Error, Result, Watch};
+use crate::{Digest, Error, Result, Watch, limits};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-impl Site {
+/// A shipped file: its entry and its content.
+pub(super) type Shipped<'a> = (&'a Entry, &'a Content);
+
+/// The directories `objects/` and `built/`.
+pub(super) struct Objects {
+    site: PathBuf,
+    /// What needs root is left out.
+    pub unprivileged: bool,
+}
+
+impl Objects {
+    /// Those of a site.
+    pub fn of(site: &Path, unprivileged: bool) -> Objects {
+        Objects {
+            site: site.to_owned(),
+            unprivileged,
+        }
+    }
+
+    /// Looks at `objects/` and `built/`, whose files are hashed, as a power cut may have torn them.
+    pub fn index(&self, watch: &dyn Watch) -> Result<Index> {
+        let mut index = Index::new(&self.site);
+        for dir in disk::list(&self.site.join("objects"))? {
+            watch.check()?;
+            for entry in disk::list(&dir.path())? {
+                if let Some(name) = Name::parse(&entry.file_name().to_string_lossy()) {
+                    index.add(name, Place::Objects);
+                }
+            }
+        }
+        for entry in disk::list(&self.site.join("built"))? {
+            watch.check()?;
+            match Name::parse(&entry.file_name().to_string_lossy()) {
+                Some(name) if holds(&entry.path(), &name.digest, watch)? => index.add(name, Place::Built),
+                _ => disk::remove(&entry.path())?,
+            }
+        }
+        Ok(index)
+    }
+
     /// Writes one object into `built/`: `fill` delivers the bytes, which must have the entry's digest and size.
     pub fn build(
         &self,
         index: &mut Index,
-        entry: &Entry,
-        content: &Content,
+        file: Shipped,
         fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
     ) -> Result<()> {
-        let name = Name::of(entry, content);
-        let path = self.path("built").join(name.to_string());
+        let name = Name::of(file.0, file.1);
+        let path = Place::Built.path(&self.site, &name);
         let temporary = disk::beside(&path);
         disk::remove(&temporary)?;
-        let result = self.write_object(&temporary, entry, content, fill);
+        let result = self.write(&temporary, file, fill);
         if let Err(e) = result {
             let _ = fs::remove_file(&temporary);
             return Err(e);
@@ -36,11 +74,10 @@ impl Site {
         Ok(())
     }
 
-    fn write_object(
+    fn write(
         &self,
         temporary: &Path,
-        entry: &Entry,
-        content: &Content,
+        (entry, content): Shipped,
         fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
     ) -> Result<()> {
         let mut file = disk::create_new(temporary, 0o600)?;
@@ -60,36 +97,30 @@ impl Site {
             )));
         }
         file.set_len(size).doing("size", temporary)?;
-        set_attributes(&file, entry, self.config.unprivileged)
+        set_attributes(&file, entry, self.unprivileged)
     }
 
     /// Where the object of a shipped file is.
-    pub(super) fn object(&self, content: &Content, entry: &Entry) -> PathBuf {
-        let name = Name::of(entry, content).to_string();
-        self.path("objects").join(&name[..2]).join(name)
+    pub fn path(&self, (entry, content): Shipped) -> PathBuf {
+        Place::Objects.path(&self.site, &Name::of(entry, content))
     }
 
     /// Gives an object the attributes of its name again: a change through a tree that is linked to it changed it too.
-    pub(super) fn mend(&self, object: &Path, entry: &Entry) -> Result<bool> {
+    pub fn mend(&self, object: &Path, entry: &Entry) -> Result<bool> {
         let stat = rustix::fs::lstat(object).doing("read", object)?;
-        let owner = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid) || self.config.unprivileged;
+        let owner = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid) || self.unprivileged;
         let mode = stat.st_mode & 0o7777;
-        let mode = mode == entry.mode || self.config.unprivileged && mode == entry.mode & 0o1777;
+        let mode = mode == entry.mode || self.unprivileged && mode == entry.mode & 0o1777;
         let time = entry.time.is_none_or(|t| t.is(files::times_of(&stat).0));
         if owner && mode && time {
             return Ok(false);
         }
-        set_attributes(open_nofollow(object)?, entry, self.config.unprivileged).map(|()| true)
+        set_attributes(open_nofollow(object)?, entry, self.unprivileged).map(|()| true)
     }
 
     /// Makes a second object of the same content with other attributes.
-    pub fn copy_object(
-        &self,
-        index: &mut Index,
-        entry: &Entry,
-        content: &Content,
-        watch: &dyn Watch,
-    ) -> Result<()> {
+    pub fn copy(&self, index: &mut Index, shipped: Shipped, watch: &dyn Watch) -> Result<()> {
+        let (entry, content) = shipped;
         let from = match index.any(&content.digest) {
             Some(path) => path,
             None if content.size == 0 => PathBuf::from("/dev/null"),
@@ -97,12 +128,12 @@ impl Site {
         };
         let source = File::open(&from).doing("open", &from)?;
         if !index.no_reflinks && content.size > 0 {
-            if self.share(index, &source, (entry, content), watch)? {
+            if self.share(index, &source, shipped, watch)? {
                 return Ok(());
             }
             index.no_reflinks = true;
         }
-        self.build(index, entry, content, &mut |sink| {
+        self.build(index, shipped, &mut |sink| {
             let copied = io::copy(&mut Heed::new(&source, watch), sink);
             copied.map(drop).doing("copy", &from)
         })
@@ -113,11 +144,11 @@ impl Site {
         &self,
         index: &mut Index,
         source: &File,
-        (entry, content): (&Entry, &Content),
+        (entry, content): Shipped,
         watch: &dyn Watch,
     ) -> Result<bool> {
         let name = Name::of(entry, content);
-        let path = self.path("built").join(name.to_string());
+        let path = Place::Built.path(&self.site, &name);
         let temporary = disk::beside(&path);
         disk::remove(&temporary)?;
         let file = disk::create_new(&temporary, 0o600)?;
@@ -126,7 +157,7 @@ impl Site {
             disk::remove(&temporary)?;
             return Ok(false);
         }
-        set_attributes(&file, entry, self.config.unprivileged)?;
+        set_attributes(&file, entry, self.unprivileged)?;
         disk::rename(&temporary, &path)?;
         index.add(name, Place::Built);
         Ok(true)
@@ -134,62 +165,78 @@ impl Site {
 
     /// Moves everything built into `objects/`, once it is on the disk.
     pub fn keep_built(&self, watch: &dyn Watch) -> Result<()> {
-        let built = disk::list(&self.path("built"))?;
+        let built = disk::list(&self.site.join("built"))?;
         if built.is_empty() {
             return Ok(());
         }
-        disk::sync_fs(&self.root)?;
+        disk::sync_fs(&self.site)?;
         for entry in built {
             watch.check()?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let dir = self.path("objects").join(name.get(..2).unwrap_or("xx"));
+            let dir = self.site.join("objects").join(name.get(..2).unwrap_or("xx"));
             if !dir.is_dir() {
                 disk::make_dirs(&dir)?;
             }
             disk::rename(&entry.path(), &dir.join(name))?;
         }
-        disk::sync_fs(&self.root)
+        disk::sync_fs(&self.site)
     }
 
-    /// Opens an object for reading as a base; its digest is checked by whoever applies to it.
-    pub fn open_base(&self, index: &Index, digest: &Digest) -> Result<File> {
-        let path = index
-            .any(digest)
-            .ok_or_else(|| Error::NotFound(format!("base {}", digest.short())))?;
-        open_nofollow(&path)
+    /// A file that nobody else sees.
+    pub fn unnamed(&self) -> Result<File> {
+        let path = self.site.join("built/.tmp-unnamed");
+        disk::remove(&path)?;
+        let file = disk::create_new(&path, 0o600)?;
+        disk::remove(&path)?;
+        Ok(file)
     }
 
-    /// Puts a private copy of an object into a tree: blocks shared where the filesystem can.
-    pub(super) fn clone_into(
-        &self,
-        from: &Path,
-        to: &mut File,
-        content: &Content,
-        watch: &dyn Watch,
-    ) -> Result<bool> {
-        let source = File::open(from).doing("open", from)?;
-        if files::reflink(&source, to) {
-            return Ok(true);
+    /// A file without a name for what is packed in a base, where such space is asked for.
+    pub fn scratch(&self, bytes: u64) -> Result<Option<(File, u64)>> {
+        match bytes {
+            0 => Ok(None),
+            _ => Ok(Some((self.unnamed()?, bytes.min(limits::SCRATCH)))),
         }
-        let mut sparse = Sparse {
-            file: to,
-            holes: &content.holes,
-            at: 0,
-            limit: u64::MAX,
-        };
-        io::copy(&mut Heed::new(&source, watch), &mut sparse).doing("copy", from)?;
-        let size = sparse.at;
-        to.set_len(size).doing("size", from)?;
-        Ok(false)
+    }
+
+    /// Removes what was built and not kept, and the objects that are not needed; tells how many, and their bytes.
+    pub fn retain(&self, needed: &HashSet<Name>, watch: &dyn Watch) -> Result<(u64, u64)> {
+        for entry in disk::list(&self.site.join("built"))? {
+            watch.check()?;
+            disk::remove(&entry.path())?;
+        }
+        let (mut objects, mut bytes) = (0, 0);
+        for dir in disk::list(&self.site.join("objects"))? {
+            for entry in disk::list(&dir.path())? {
+                watch.check()?;
+                let name = Name::parse(&entry.file_name().to_string_lossy());
+                if name.is_none_or(|name| !needed.contains(&name)) {
+                    objects += 1;
+                    bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();
+                    disk::remove(&entry.path())?;
+                }
+            }
+        }
+        Ok((objects, bytes))
     }
 }
 
-fn open_nofollow(path: &Path) -> Result<File> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty())
-        .map(File::from)
-        .doing("open", path)
+/// Puts a private copy of an object into a tree; `true`: its blocks are shared, as the filesystem can.
+pub(super) fn clone_into(from: &Path, to: &mut File, content: &Content, watch: &dyn Watch) -> Result<bool> {
+    let source = File::open(from).doing("open", from)?;
+    if files::reflink(&source, to) {
+        return Ok(true);
+    }
+    let mut sparse = Sparse {
+        file: to,
+        holes: &content.holes,
+        at: 0,
+        limit: u64::MAX,
+    };
+    io::copy(&mut Heed::new(&source, watch), &mut sparse).doing("copy", from)?;
+    let size = sparse.at;
+    to.set_len(size).doing("size", from)?;
+    Ok(false)
 }
 
 /// Whether a file of the site has the content that its name says.

@@ -4,15 +4,11 @@
 //! is then not what was signed, nobody can tell who lied: it is dropped, and from then on, also in later runs, each
 //! source has a part of its own, begun at its first byte.
 
-use super::Site;
+use super::partial::{Part, Partial};
 use crate::disk;
-use crate::error::Doing;
-use crate::source::{Sources, Span, shown};
+use crate::source::{Sources, Span};
 use crate::{Digest, Error, Result, Watch};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What has to be fetched.
 pub(super) struct Wanted<'a> {
@@ -38,64 +34,34 @@ enum Completed {
     Broken(Error),
 }
 
-impl Site {
-    fn marker(&self, name: &Digest) -> PathBuf {
-        self.path("partial").join(format!("{name}.apart"))
-    }
-    /// Whether bytes of several sources, put together, were once not what was signed.
-    pub(super) fn is_apart(&self, name: &Digest) -> bool {
-        self.marker(name).exists()
-    }
-    pub(super) fn set_apart(&self, name: &Digest) -> Result<()> {
-        let path = self.marker(name);
-        std::fs::write(&path, b"").doing("write", &path)
-    }
+/// What fetches files of a repository into `partial/`.
+#[derive(Clone, Copy)]
+pub(super) struct Downloads<'a> {
+    pub partial: &'a Partial,
+    pub sources: &'a Sources,
+    pub watch: &'a dyn Watch,
+}
 
-    fn part(&self, name: &Digest, source: &str) -> PathBuf {
-        let file = if self.is_apart(name) {
-            format!("{name}.{}.part", Digest::of(source.as_bytes()).short())
-        } else {
-            format!("{name}.part")
-        };
-        self.path("partial").join(file)
-    }
+/// Says whether a file that is whole is what was signed, and takes it.
+type Accept<'a, T> = &'a mut dyn FnMut(&Path) -> Result<T>;
 
-    pub(super) fn open_part(&self, name: &Digest, source: &str) -> Result<Part> {
-        Part::open(self.part(name, source))
-    }
-
-    /// Removes what is left of a file that is there now.
-    pub(super) fn forget_parts(&self, name: &Digest) -> Result<()> {
-        if self.is_apart(name) {
-            for source in &self.config.sources {
-                disk::remove(&self.part(name, &shown(source)))?;
-            }
-            disk::remove(&self.marker(name))?;
-        }
-        disk::remove(&self.part(name, ""))
-    }
-
+impl Downloads<'_> {
     /// Makes a file whole, and hands it to `accept`, which says whether it is what was signed.
     ///
     /// What was refused is dropped and asked afresh from the next source.
-    pub(super) fn obtain<T>(
-        &self,
-        wanted: &Wanted,
-        sources: &Sources,
-        watch: &dyn Watch,
-        accept: &mut dyn FnMut(&Path) -> Result<T>,
-    ) -> Result<T> {
+    pub fn obtain<T>(&self, wanted: &Wanted, accept: Accept<T>) -> Result<T> {
         let mut last = Error::Network(wanted.path.into());
-        if !self.is_apart(wanted.name) {
-            match self.together(wanted, sources, watch, accept)? {
+        let (parts, sources) = (self.partial.parts(wanted.name), self.sources);
+        if !parts.are_apart() {
+            match self.together(wanted, accept)? {
                 Ok(accepted) => return Ok(accepted),
                 Err(e @ (Error::Network(_) | Error::Portal(_))) => return Err(e),
                 Err(e) => last = e,
             }
         }
         for source in sources.order() {
-            let mut part = self.open_part(wanted.name, sources.name(source))?;
-            match self.complete(wanted, &mut part, source, (sources, watch))? {
+            let mut part = parts.open(sources.name(source))?;
+            match self.complete(wanted, &mut part, source)? {
                 Completed::Missing => continue,
                 Completed::Broken(e) => last = e,
                 Completed::Whole => match self.accepted(wanted, &part, accept)? {
@@ -111,18 +77,13 @@ impl Site {
     }
 
     /// One part that every source goes on with. The inner error: it is not whole yet, or was refused and dropped.
-    fn together<T>(
-        &self,
-        wanted: &Wanted,
-        sources: &Sources,
-        watch: &dyn Watch,
-        accept: &mut dyn FnMut(&Path) -> Result<T>,
-    ) -> Result<Result<T>> {
+    fn together<T>(&self, wanted: &Wanted, accept: Accept<T>) -> Result<Result<T>> {
+        let (parts, sources) = (self.partial.parts(wanted.name), self.sources);
         let mut last = Error::Network(wanted.path.into());
         for source in sources.order() {
-            let mut part = self.open_part(wanted.name, "")?;
+            let mut part = parts.open("")?;
             let alone = part.length == 0 || part.length > wanted.length;
-            match self.complete(wanted, &mut part, source, (sources, watch))? {
+            match self.complete(wanted, &mut part, source)? {
                 Completed::Missing => {}
                 Completed::Broken(e) => last = e,
                 Completed::Whole => {
@@ -133,7 +94,7 @@ impl Site {
                         sources.waste(wanted.length);
                     }
                     if result.is_err() {
-                        self.set_apart(wanted.name)?;
+                        parts.set_apart()?;
                     }
                     return Ok(result);
                 }
@@ -143,15 +104,10 @@ impl Site {
     }
 
     /// The inner error: it was refused and is dropped.
-    fn accepted<T>(
-        &self,
-        wanted: &Wanted,
-        part: &Part,
-        accept: &mut dyn FnMut(&Path) -> Result<T>,
-    ) -> Result<Result<T>> {
+    fn accepted<T>(&self, wanted: &Wanted, part: &Part, accept: Accept<T>) -> Result<Result<T>> {
         match accept(&part.path) {
             Ok(accepted) => {
-                self.forget_parts(wanted.name)?;
+                self.partial.parts(wanted.name).forget()?;
                 Ok(Ok(accepted))
             }
             Err(e @ (Error::Untrusted(_) | Error::Damaged(_))) => {
@@ -163,13 +119,8 @@ impl Site {
     }
 
     /// Goes on with a part at one source, as long as that brings something.
-    fn complete(
-        &self,
-        wanted: &Wanted,
-        part: &mut Part,
-        source: usize,
-        (sources, watch): (&Sources, &dyn Watch),
-    ) -> Result<Completed> {
+    fn complete(&self, wanted: &Wanted, part: &mut Part, source: usize) -> Result<Completed> {
+        let (sources, watch) = (self.sources, self.watch);
         if part.length > wanted.length {
             part.clear()?;
         }
@@ -198,31 +149,5 @@ impl Site {
             }
         }
         Ok(Completed::Whole)
-    }
-}
-
-/// A file that grows.
-pub(super) struct Part {
-    file: File,
-    pub path: PathBuf,
-    pub length: u64,
-}
-
-impl Part {
-    fn open(path: PathBuf) -> Result<Part> {
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600);
-        let file = options.open(&path).doing("open", &path)?;
-        let length = file.metadata().doing("read", &path)?.len();
-        Ok(Part { file, path, length })
-    }
-    pub fn clear(&mut self) -> Result<()> {
-        self.length = 0;
-        self.file.set_len(0).doing("clear", &self.path)
-    }
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).doing("write", &self.path)?;
-        self.length += bytes.len() as u64;
-        Ok(())
     }
 }

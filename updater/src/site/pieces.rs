@@ -1,41 +1,35 @@
 //! Pieces of packs into `partial/`, several neighbours in one request; each is checked as soon as it is whole.
 
-use super::Site;
-use super::obtain::{GAIN, Part, Wanted};
-use super::ways::Ways;
+use super::obtain::{Downloads, GAIN, Wanted};
+use super::partial::{Part, Partial};
 use crate::disk;
 use crate::error::Doing;
-use crate::source::{Sources, Span};
-use crate::step::Piece;
-use crate::{Digest, Error, Result, Watch, names};
+use crate::source::Span;
+use crate::step::{Piece, Step};
+use crate::{Digest, Error, Result, names};
 use std::fs::File;
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
 
-impl Site {
-    fn piece_path(&self, digest: &Digest) -> PathBuf {
-        self.path("partial").join(format!("{digest}.piece"))
-    }
-
+impl Downloads<'_> {
     /// Fetches neighbouring pieces of a pack in one request, each into a file of its own.
     ///
-    /// What no source delivers is left for [`Site::piece`]; only local failures and a wish to stop are errors.
-    pub(super) fn fetch_range(
+    /// What no source delivers is left for [`Downloads::piece`]; only local failures and a wish to stop are errors.
+    pub fn fetch_range(
         &self,
-        ways: &Ways,
-        (s, first, last): (usize, usize, usize),
-        sources: &Sources,
-        watch: &dyn Watch,
+        step: &Step,
+        range: RangeInclusive<usize>,
         tick: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let step = &ways.steps[s];
+        let (sources, watch) = (self.sources, self.watch);
+        let (first, last) = (*range.start(), *range.end());
         let Some(pack) = step.table.pack.map(|p| names::pack(&p)) else {
             return Ok(());
         };
-        let pieces = &step.table.pieces[first..=last];
+        let pieces = &step.table.pieces[range];
         for source in sources.order() {
-            let missing = || pieces.iter().position(|p| !self.piece_path(&p.h).exists());
+            let missing = || pieces.iter().position(|p| !self.partial.piece(&p.h).exists());
             while let Some(begin) = missing() {
-                let mut row = Row::open(self, &pieces[begin..], sources.name(source))?;
+                let mut row = Row::open(self.partial, &pieces[begin..], sources.name(source))?;
                 let from = step.offsets[first + begin] + row.part.length;
                 let span = Span::Range(from, step.offsets[last] + step.table.pieces[last].n);
                 let mut got = 0;
@@ -70,31 +64,24 @@ impl Site {
     }
 
     /// One piece, checked: from `partial/`, else from the sources.
-    pub(super) fn piece(
-        &self,
-        ways: &Ways,
-        (s, p): (usize, usize),
-        sources: &Sources,
-        watch: &dyn Watch,
-    ) -> Result<Vec<u8>> {
-        let step = &ways.steps[s];
-        let piece = &step.table.pieces[p];
-        let kept = self.piece_path(&piece.h);
-        if let Some(bytes) = self.held_piece(&piece.h, piece.n)? {
+    pub fn piece(&self, step: &Step, number: usize) -> Result<Vec<u8>> {
+        let piece = &step.table.pieces[number];
+        let kept = self.partial.piece(&piece.h);
+        if let Some(bytes) = self.partial.held_piece(&piece.h, piece.n)? {
             if Digest::of(&bytes) == piece.h {
                 return Ok(bytes);
             }
-            sources.waste(piece.n);
+            self.sources.waste(piece.n);
             disk::remove(&kept)?;
         }
         let pack = step.table.pack.map(|p| names::pack(&p)).unwrap_or_default();
         let wanted = Wanted {
             path: &pack,
             name: &piece.h,
-            offset: step.offsets[p],
+            offset: step.offsets[number],
             length: piece.n,
         };
-        self.obtain(&wanted, sources, watch, &mut |part| {
+        self.obtain(&wanted, &mut |part| {
             let bytes = disk::read(part, piece.n)?.unwrap_or_default();
             if Digest::of(&bytes) != piece.h {
                 return Err(not_signed(piece.n));
@@ -102,21 +89,6 @@ impl Site {
             disk::rename(part, &kept)?;
             Ok(bytes)
         })
-    }
-
-    fn held_piece(&self, digest: &Digest, length: u64) -> Result<Option<Vec<u8>>> {
-        let path = self.piece_path(digest);
-        if std::fs::metadata(&path).is_ok_and(|m| m.len() != length) {
-            disk::remove(&path)?;
-        }
-        disk::read(&path, length)
-    }
-
-    /// Removes all pieces, blobs and steps in `partial/`.
-    pub(super) fn clear_partial(&self) -> Result<()> {
-        disk::list(&self.path("partial"))?
-            .iter()
-            .try_for_each(|e| disk::remove(&e.path()))
     }
 }
 
@@ -126,7 +98,7 @@ fn not_signed(length: u64) -> Error {
 
 /// Neighbouring pieces that arrive one after the other.
 struct Row<'a> {
-    site: &'a Site,
+    partial: &'a Partial,
     source: &'a str,
     pieces: &'a [Piece],
     /// The first piece that is not whole yet.
@@ -136,15 +108,15 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn open(site: &'a Site, pieces: &'a [Piece], source: &'a str) -> Result<Row<'a>> {
+    fn open(partial: &'a Partial, pieces: &'a [Piece], source: &'a str) -> Result<Row<'a>> {
         let first = &pieces[0];
-        let mut part = site.open_part(&first.h, source)?;
+        let mut part = partial.parts(&first.h).open(source)?;
         if part.length >= first.n {
             part.clear()?;
         }
         Ok(Row {
-            mixed: part.length > 0 && !site.is_apart(&first.h),
-            site,
+            mixed: part.length > 0 && !partial.parts(&first.h).are_apart(),
+            partial,
             source,
             pieces,
             part,
@@ -166,12 +138,12 @@ impl<'a> Row<'a> {
             if whole != (piece.h, piece.n) {
                 return Err(not_signed(piece.n));
             }
-            disk::rename(&self.part.path, &self.site.piece_path(&piece.h))?;
-            self.site.forget_parts(&piece.h)?;
+            disk::rename(&self.part.path, &self.partial.piece(&piece.h))?;
+            self.partial.parts(&piece.h).forget()?;
             self.pieces = &self.pieces[1..];
             self.mixed = false;
             if let Some(next) = self.pieces.first() {
-                self.part = self.site.open_part(&next.h, self.source)?;
+                self.part = self.partial.parts(&next.h).open(self.source)?;
                 self.part.clear()?;
             }
         }
@@ -185,7 +157,7 @@ impl<'a> Row<'a> {
             return Ok(0);
         };
         if self.mixed {
-            self.site.set_apart(&piece.h)?;
+            self.partial.parts(&piece.h).set_apart()?;
         }
         Ok(piece.n)
     }

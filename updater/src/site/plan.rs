@@ -1,14 +1,15 @@
 //! Plan: every option of every missing file with its cost, and the choice.
 
+use super::config::{Config, Objective};
 use super::cost::{Rates, Use};
 use super::index::Index;
 use super::measures::Measures;
+use super::partial::Partial;
 use super::ways::Ways;
-use super::{Objective, Site};
 use crate::manifest::Content;
 use crate::source::Sources;
 use crate::step::{Base, Step};
-use crate::{Digest, Result, compress, limits};
+use crate::{Digest, compress, limits};
 use elfdelta::Profile;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,19 +136,24 @@ struct Planner<'a> {
     held: &'a dyn Fn(&Digest) -> u64,
 }
 
-impl Site {
+/// What a plan is made of.
+pub(super) struct Weighing<'a> {
+    pub ways: &'a Ways,
+    pub index: &'a Index,
+    pub measures: &'a Measures,
+    pub sources: &'a Sources,
+    pub partial: &'a Partial,
+    pub config: &'a Config,
+    pub objective: Objective,
+}
+
+impl Weighing<'_> {
     /// Weighs all options.
-    pub fn plan(
-        &self,
-        ways: &Ways,
-        index: &Index,
-        measures: &Measures,
-        sources: &Sources,
-        objective: Objective,
-    ) -> Result<Plan> {
+    pub fn plan(&self) -> Plan {
+        let (ways, index) = (self.ways, self.index);
         let reference = ways.steps.first().map_or(0, |s| s.table.reference_us);
-        let rates = Rates::new(measures, sources, reference, objective);
-        let held = |digest: &Digest| self.held(digest);
+        let rates = Rates::new(self.measures, self.sources, reference, self.objective);
+        let held = |digest: &Digest| self.partial.held(digest);
         let mut planner = Planner {
             ways,
             index,
@@ -190,15 +196,7 @@ impl Site {
         }
         plan.items = items;
         plan.present = present;
-        Ok(plan)
-    }
-
-    /// How many bytes of a piece or blob `partial/` holds.
-    pub(super) fn held(&self, digest: &Digest) -> u64 {
-        let dir = self.path("partial");
-        let length =
-            |suffix: &str| std::fs::metadata(dir.join(format!("{digest}.{suffix}"))).map(|m| m.len());
-        length("piece").or_else(|_| length("part")).unwrap_or(0)
+        plan
     }
 }
 

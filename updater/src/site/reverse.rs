@@ -1,17 +1,16 @@
 //! Reverse deltas: the way back kept in little room, made on the site, needing no network.
 
-use super::fetch::Run;
-use super::index::Name;
+use super::deployments::Deployments;
+use super::index::{Index, Name};
+use super::objects::{Objects, Shipped};
 use super::reserve::Reservation;
-use super::ways::Ways;
-use super::{Runs, Site};
 use crate::apart::{Apart, Patching};
 use crate::digest::Hasher;
 use crate::disk::{self, Sync};
 use crate::error::Doing;
 use crate::manifest::{Content, Manifest};
 use crate::watch::{ForEngine, Heed};
-use crate::{Digest, Error, Result, Watch, compress};
+use crate::{Digest, Error, Result, Watch, compress, limits};
 use elfdelta::{Limits, Options, Patch};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -86,90 +85,95 @@ impl Pack {
     }
 }
 
-impl Site {
-    fn reverse(&self, digest: &Digest) -> PathBuf {
-        self.path("reverse").join(digest.to_string())
-    }
+/// A kept way back, as it is stored.
+pub(super) struct WayBack {
+    dir: PathBuf,
+    table: Table,
+}
 
-    /// Release that a kept way back leads to, and whether this elfup can read it.
-    pub fn way_back(&self) -> Result<Option<(String, bool)>> {
-        let Some(current) = self.current()? else {
-            return Ok(None);
-        };
-        for entry in disk::list(&self.path("reverse"))? {
-            let Some(table) = self.read_reverse(&entry.path())? else {
+impl WayBack {
+    /// The way back from the running release of a site, if there is one.
+    pub fn from(dir: &Path, current: Option<Digest>) -> Result<Option<WayBack>> {
+        for entry in disk::list(dir)? {
+            let dir = entry.path();
+            let bytes = disk::read(&dir.join("table.json"), 64 << 20)?;
+            let Some(table) = bytes.and_then(|b| serde_json::from_slice::<Table>(&b).ok()) else {
                 continue;
             };
-            if table.from == current {
-                let readable = table.format == elfdelta::FORMAT_ID;
-                return Ok(Some((table.release, readable)));
+            if Some(table.from) == current {
+                return Ok(Some(WayBack { dir, table }));
             }
         }
         Ok(None)
     }
 
-    fn read_reverse(&self, dir: &std::path::Path) -> Result<Option<Table>> {
-        let bytes = disk::read(&dir.join("table.json"), 64 << 20)?;
-        Ok(bytes.and_then(|b| serde_json::from_slice(&b).ok()))
+    /// The release it leads to.
+    pub fn release(&self) -> &str {
+        &self.table.release
     }
 
-    /// Replaces the previous deployment by a kept way back; it stays whole if that cannot be made.
-    pub(super) fn replace_by_reverse(&self, old: &Digest, watch: &dyn Watch) -> Result<bool> {
-        let Some(current) = self.current()? else {
-            return Ok(false);
-        };
-        match self.make_reverse(old, &current, watch) {
-            Ok(()) => Ok(true),
-            Err(Error::Cancelled) => Err(Error::Cancelled),
-            Err(e) => {
-                watch.note(&format!(
-                    "no reverse delta, so the previous release stays whole: {e}"
-                ));
-                Ok(false)
-            }
+    /// Whether this elfup can read its deltas.
+    pub fn is_readable(&self) -> bool {
+        self.table.format == elfdelta::FORMAT_ID
+    }
+
+    /// The release it leads to, with its digest, which its directory is named by.
+    pub fn target(&self) -> Result<(Digest, Manifest)> {
+        if !self.is_readable() {
+            return Err(Error::Usage(format!(
+                "the kept way back to {0} is in another delta format than this elfup reads: `elfup site downgrade {0}` \
+                 fetches that release instead",
+                self.release()
+            )));
         }
+        let file = self.dir.join("manifest");
+        let bytes = disk::read(&file, limits::MANIFEST)?.unwrap_or_default();
+        let digest = Digest::of(&bytes);
+        if self.dir.file_name().and_then(|n| n.to_str()) != Some(&digest.to_string()) {
+            return Err(Error::Damaged(format!("{}", file.display())));
+        }
+        Ok((digest, Manifest::parse(&bytes)?))
     }
 
-    /// Replaces an old deployment by deltas from the new one.
-    fn make_reverse(&self, old: &Digest, new: &Digest, watch: &dyn Watch) -> Result<()> {
-        let (old_bytes, new_manifest) = (self.manifest_bytes(old)?, self.manifest_of(new)?);
+    /// Bytes of disk that going it takes.
+    pub fn room(&self, target: &Manifest) -> u64 {
+        let rows = &self.table.rows;
+        let made: HashSet<Digest> = rows.iter().map(|r| r.to).collect();
+        let contents = target.files().map(|(_, c)| c);
+        let plain: u64 = contents
+            .filter(|c| made.contains(&c.digest))
+            .map(|c| c.size)
+            .sum();
+        plain + rows.iter().map(|r| r.n).max().unwrap_or_default()
+    }
+
+    /// Removes it.
+    pub fn remove(self) -> Result<()> {
+        disk::remove(&self.dir)
+    }
+}
+
+/// What makes a way back of a deployment that is given up.
+pub(super) struct Keeper<'a> {
+    /// Where ways back are.
+    pub dir: PathBuf,
+    pub deployments: &'a Deployments,
+    pub index: Index,
+    pub watch: &'a dyn Watch,
+}
+
+impl Keeper<'_> {
+    /// Writes the way back from the new release to the old one, and removes all others.
+    pub fn keep(&self, old: &Digest, new: &Digest) -> Result<()> {
+        let (old_bytes, new_manifest) = (
+            self.deployments.manifest_bytes(old)?,
+            self.deployments.manifest(new)?,
+        );
         let old_manifest = Manifest::parse(&old_bytes)?;
-        let index = self.index(watch)?;
-        let known: HashSet<Digest> = new_manifest.files().map(|(_, c)| c.digest).collect();
-        let mut done = HashSet::new();
-        let dir = self.reverse(old);
+        let dir = self.dir.join(old.to_string());
         disk::remove(&dir)?;
         disk::make_dirs(&dir)?;
-        let mut pack = Pack::create(&dir)?;
-        let mut rows = Vec::new();
-        for (entry, content) in old_manifest.files() {
-            if content.size == 0 || known.contains(&content.digest) || !done.insert(content.digest) {
-                continue;
-            }
-            watch.check()?;
-            if content.size > DIFF_LIMIT {
-                rows.push(self.whole(&index, content, &mut pack, watch)?);
-                continue;
-            }
-            let target = self.read_object(&index, content, watch)?;
-            let base = new_manifest.find(&entry.path).and_then(|e| e.content());
-            let base = base.filter(|b| b.size > 0 && b.size <= DIFF_LIMIT);
-            let mut bytes = compress::pack(&target, &[], LEVEL, watch)?;
-            let mut from = None;
-            if let Some(base) = base {
-                let plain = self.read_object(&index, base, watch)?;
-                let options = Options::default().threads(1);
-                let delta = elfdelta::diff(&plain, &target, &options, &ForEngine(watch))?;
-                if delta.bytes.len() < bytes.len() && can_be_undone(&delta.bytes)? {
-                    bytes = delta.bytes;
-                    from = Some(base.digest);
-                }
-            }
-            rows.push(pack.add(content.digest, from, &mut |sink| {
-                sink.write_all(&bytes).doing("write", "a reverse delta")
-            })?);
-        }
-        pack.finish()?;
+        let rows = self.pack(&dir, &old_manifest, &new_manifest)?;
         let table = Table {
             format: elfdelta::FORMAT_ID.into(),
             release: old_manifest.header.release.clone(),
@@ -180,28 +184,58 @@ impl Site {
         disk::replace(&dir.join("manifest"), &old_bytes, 0o600, Sync::State)?;
         // The table last: without it the way back does not exist, and the old tree is still whole.
         disk::replace(&dir.join("table.json"), &text, 0o600, Sync::State)?;
-        disk::sync_dir(&self.path("reverse"))?;
-        for entry in disk::list(&self.path("reverse"))? {
+        disk::sync_dir(&self.dir)?;
+        for entry in disk::list(&self.dir)? {
             if entry.path() != dir {
                 disk::remove(&entry.path())?;
             }
         }
-        disk::remove(&self.path("previous"))?;
-        let gone = format!(".old-{old}");
-        self.remove_deployment(&gone, watch)?;
-        disk::rename(&self.deployment(old), &self.path("deployments").join(&gone))?;
-        self.remove_deployment(&gone, watch)
+        Ok(())
     }
 
-    /// Keeps a file that is too large for a delta as it is, packed.
-    fn whole(
-        &self,
-        index: &super::index::Index,
-        content: &Content,
-        pack: &mut Pack,
-        watch: &dyn Watch,
-    ) -> Result<Row> {
-        let file = self.open_base(index, &content.digest)?;
+    /// Packs every content of the old release that the new one lacks.
+    fn pack(&self, dir: &Path, old: &Manifest, new: &Manifest) -> Result<Vec<Row>> {
+        let known: HashSet<Digest> = new.files().map(|(_, c)| c.digest).collect();
+        let mut done = HashSet::new();
+        let mut pack = Pack::create(dir)?;
+        let mut rows = Vec::new();
+        for (entry, content) in old.files() {
+            if content.size == 0 || known.contains(&content.digest) || !done.insert(content.digest) {
+                continue;
+            }
+            self.watch.check()?;
+            let base = new.find(&entry.path).and_then(|e| e.content());
+            rows.push(match content.size > DIFF_LIMIT {
+                true => self.as_it_is(content, &mut pack)?,
+                false => self.told(content, base, &mut pack)?,
+            });
+        }
+        pack.finish()?;
+        Ok(rows)
+    }
+
+    /// Packs a file as a delta to a base, where that is smaller than the file packed alone.
+    fn told(&self, content: &Content, base: Option<&Content>, pack: &mut Pack) -> Result<Row> {
+        let target = self.read(content)?;
+        let mut bytes = compress::pack(&target, &[], LEVEL, self.watch)?;
+        let mut from = None;
+        if let Some(base) = base.filter(|b| b.size > 0 && b.size <= DIFF_LIMIT) {
+            let plain = self.read(base)?;
+            let options = Options::default().threads(1);
+            let delta = elfdelta::diff(&plain, &target, &options, &ForEngine(self.watch))?;
+            if delta.bytes.len() < bytes.len() && can_be_undone(&delta.bytes)? {
+                bytes = delta.bytes;
+                from = Some(base.digest);
+            }
+        }
+        pack.add(content.digest, from, &mut |sink| {
+            sink.write_all(&bytes).doing("write", "a reverse delta")
+        })
+    }
+
+    /// Packs a file that is too large for a delta, never holding it in memory.
+    fn as_it_is(&self, content: &Content, pack: &mut Pack) -> Result<Row> {
+        let (file, watch) = (self.index.open(&content.digest)?, self.watch);
         let (digest, _) = Digest::of_reader(Heed::new(&file, watch)).doing("read", "an object")?;
         if digest != content.digest {
             return Err(Error::Damaged(format!("object {}", content.digest.short())));
@@ -213,115 +247,57 @@ impl Site {
         })
     }
 
-    fn read_object(
-        &self,
-        index: &super::index::Index,
-        content: &Content,
-        watch: &dyn Watch,
-    ) -> Result<Vec<u8>> {
-        let file = self.open_base(index, &content.digest)?;
+    fn read(&self, content: &Content) -> Result<Vec<u8>> {
+        let file = self.index.open(&content.digest)?;
         let mut hasher = Hasher::new(Vec::new());
-        std::io::copy(&mut Heed::new(file, watch), &mut hasher).doing("read", "an object")?;
+        std::io::copy(&mut Heed::new(file, self.watch), &mut hasher).doing("read", "an object")?;
         let (digest, _, bytes) = hasher.into_parts();
         if digest != content.digest {
             return Err(Error::Damaged(format!("object {}", content.digest.short())));
         }
         Ok(bytes)
     }
+}
 
-    /// Rebuilds the old release from the running one and switches to it.
-    pub(super) fn rollback_reverse(&self, watch: &dyn Watch) -> Result<Runs> {
-        let current = self.current()?;
-        let mut found = None;
-        for entry in disk::list(&self.path("reverse"))? {
-            if let Some(table) = self.read_reverse(&entry.path())?
-                && Some(table.from) == current
-                && let Some(digest) = entry.file_name().to_str().and_then(Digest::parse)
-            {
-                found = Some((digest, table));
-            }
-        }
-        let (digest, table) =
-            found.ok_or_else(|| Error::NotFound("an earlier release on the disk".into()))?;
-        if table.format != elfdelta::FORMAT_ID {
-            return Err(Error::Usage(format!(
-                "the kept way back to {0} is in another delta format than this elfup reads: `elfup site downgrade {0}` \
-                 fetches that release instead",
-                table.release
-            )));
-        }
-        let dir = self.reverse(&digest);
-        let bytes = disk::read(&dir.join("manifest"), crate::limits::MANIFEST)?.unwrap_or_default();
-        if Digest::of(&bytes) != digest {
-            return Err(Error::Damaged(format!("{}", dir.join("manifest").display())));
-        }
-        let manifest = Manifest::parse(&bytes)?;
-        let pack = File::open(dir.join("pack")).doing("open", dir.join("pack"))?;
-        let mut rows: HashMap<Digest, Row> = table.rows.into_iter().map(|r| (r.to, r)).collect();
-        let sources = crate::source::Sources::new(Vec::new());
-        let ways = Ways {
-            target: manifest.into(),
-            digest,
-            steps: Vec::new(),
-        };
-        let size: u64 = rows.values().map(|r| r.n).max().unwrap_or_default();
-        let size = size
-            + ways
-                .target
-                .files()
-                .filter(|(_, c)| rows.contains_key(&c.digest))
-                .map(|(_, c)| c.size)
-                .sum::<u64>();
-        let mut run = Run {
-            ways: &ways,
-            index: self.index(watch)?,
-            sources: &sources,
-            watch,
-            reservation: Reservation::take(&self.path("partial"), size, self.config.reserve)?,
-            apart: Apart::new(self.decoder.clone(), Limits::default().memory),
-            wanted: HashSet::new(),
-        };
-        for (entry, content) in ways.target.files() {
-            if content.size == 0 || run.index.has_exact(&Name::of(entry, content)) {
+/// What rebuilds the objects of the release that a way back leads to.
+pub(super) struct Undo<'a> {
+    pub objects: &'a Objects,
+    pub index: Index,
+    pub reservation: Reservation,
+    pub apart: Apart,
+    pub watch: &'a dyn Watch,
+}
+
+impl Undo<'_> {
+    /// Makes all objects of a release, out of a way back and of what is there.
+    pub fn rebuild(mut self, target: &Manifest, way: &WayBack) -> Result<()> {
+        let path = way.dir.join("pack");
+        let pack = File::open(&path).doing("open", path)?;
+        let mut rows: HashMap<Digest, &Row> = way.table.rows.iter().map(|r| (r.to, r)).collect();
+        for shipped in target.files() {
+            let content = shipped.1;
+            if content.size == 0 || self.index.has_exact(&Name::of(shipped.0, content)) {
                 continue;
             }
-            let row = rows
-                .remove(&content.digest)
-                .filter(|_| !run.index.has_object(&content.digest));
-            match row {
+            let row = rows.remove(&content.digest);
+            match row.filter(|_| !self.index.has_object(&content.digest)) {
                 Some(row) => {
-                    run.reservation.give(content.size);
-                    self.undo(&mut run, entry, content, &row, &pack)?;
+                    self.reservation.give(content.size);
+                    self.undo(shipped, row, &pack)?;
                 }
-                None => self.copy_object(&mut run.index, entry, content, watch)?,
+                None => self.objects.copy(&mut self.index, shipped, self.watch)?,
             }
         }
-        for (entry, content) in ways.target.files() {
-            if !run.index.has_exact(&Name::of(entry, content)) {
-                self.copy_object(&mut run.index, entry, content, watch)?;
+        for shipped in target.files() {
+            if !self.index.has_exact(&Name::of(shipped.0, shipped.1)) {
+                self.objects.copy(&mut self.index, shipped, self.watch)?;
             }
         }
-        drop(run);
-        self.keep_built(watch)?;
-        self.deploy(&ways.target, &digest, watch)?;
-        let configuration = self.bring(&digest, watch)?;
-        self.switch(&digest)?;
-        disk::remove(&dir)?;
-        Ok(Runs {
-            release: ways.target.header.release.clone(),
-            configuration,
-        })
+        self.objects.keep_built(self.watch)
     }
 
-    fn undo(
-        &self,
-        run: &mut Run,
-        entry: &crate::manifest::Entry,
-        content: &Content,
-        row: &Row,
-        pack: &File,
-    ) -> Result<()> {
-        let watch = run.watch;
+    fn undo(&mut self, shipped: Shipped, row: &Row, pack: &File) -> Result<()> {
+        let (watch, content) = (self.watch, shipped.1);
         let range = || -> Result<_> {
             let mut pack = pack;
             pack.seek(SeekFrom::Start(row.at))
@@ -335,12 +311,12 @@ impl Site {
         match row.from {
             None => {
                 // As large as the file may be, it never is in memory.
-                run.reservation.give(row.n);
-                let mut packed = self.unnamed()?;
+                self.reservation.give(row.n);
+                let mut packed = self.objects.unnamed()?;
                 std::io::copy(&mut range()?, &mut packed).doing("copy", "a reverse delta")?;
                 packed.rewind().doing("read", "a reverse delta")?;
-                self.build(&mut run.index, entry, content, &mut |sink| {
-                    run.apart.unpack_file(run.watch, &packed, content.size, sink)
+                self.objects.build(&mut self.index, shipped, &mut |sink| {
+                    self.apart.unpack_file(watch, &packed, content.size, sink)
                 })
             }
             Some(base) => {
@@ -350,12 +326,12 @@ impl Site {
                     .doing("read", "a reverse delta")?;
                 let patching = Patching {
                     patch: &bytes,
-                    base: &self.open_base(&run.index, &base)?,
+                    base: &self.index.open(&base)?,
                     size: content.size,
                     scratch: None,
                 };
-                self.build(&mut run.index, entry, content, &mut |sink| {
-                    run.apart.patch(run.watch, &patching, sink)
+                self.objects.build(&mut self.index, shipped, &mut |sink| {
+                    self.apart.patch(watch, &patching, sink)
                 })
             }
         }

@@ -1,22 +1,22 @@
-//! The commands that change a site: update, fetch, activate, rollback, repair.
+//! The commands that go to a release: plan, update, activate.
 
-use super::check::Wanted;
-use super::fetch::{Fetched, Run};
-use super::health::Settled;
-use super::index::Name;
-use super::local::{Carried, Pass};
-use super::measures::Forced;
-use super::objects::holds;
-use super::plan::Plan;
+use super::fetch::{Fetched, Fetcher, room};
+use super::follow::{Wanted, kept};
+use super::index::Index;
+use super::local::Carried;
+use super::measures::{Forced, Measures};
+use super::notes::Note;
+use super::plan::{Plan, Weighing};
 use super::reserve::Reservation;
-use super::verify::{Config, OTHER_TIME};
-use super::ways::Ways;
+use super::trial::{Settled, bad, ready};
+use super::ways::{Finder, Ways};
 use super::{Objective, Site};
 use crate::apart::Apart;
-use crate::disk::{self, Sync};
-use crate::manifest::{Content, Entry, Manifest};
+use crate::clock;
+use crate::manifest::Manifest;
 use crate::source::{Account, Sources};
-use crate::{Digest, Error, Result, Watch};
+use crate::{Error, Result, Watch};
+use serde_json::json;
 use std::time::Instant;
 
 /// What to update to, and how to weigh.
@@ -89,7 +89,7 @@ pub struct Planned {
     pub ways: Ways,
     /// The plan.
     pub plan: Plan,
-    index: super::index::Index,
+    index: Index,
     sources: Sources,
     current: Option<String>,
 }
@@ -101,15 +101,18 @@ impl Site {
     pub fn prepare(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Option<Planned>> {
         self.settle(watch)?;
         let sources = self.sources()?;
-        let target = match (&o.wanted, self.target(&o.wanted, &sources, watch)) {
+        let target = match (&o.wanted, self.follower(&sources, watch).target(&o.wanted)) {
             // What is on the disk needs no network, and stays when a farm drops it.
             (
                 Wanted::Release { id, below_floor },
                 Err(e @ (Error::Network(_) | Error::Portal(_) | Error::NotFound(_))),
-            ) => self.kept_target(id, *below_floor)?.ok_or(e)?,
+            ) => {
+                let wanted = (id.as_str(), *below_floor);
+                kept(&self.notes, &self.config.follow, &self.deployments, wanted)?.ok_or(e)?
+            }
             (_, target) => target?,
         };
-        let current = self.current()?.map(|d| self.header_of(&d)).transpose()?;
+        let current = self.running()?;
         if self.current()? == Some(target.release.manifest) {
             return Ok(None);
         }
@@ -118,20 +121,33 @@ impl Site {
         {
             return Ok(None);
         }
-        if self.is_bad(&target.release.manifest)? && !o.again {
+        if bad(&self.notes)?.contains(&target.release.manifest) && !o.again {
             let why = format!(
                 "{} failed its health check here before; --again insists",
                 target.release.release
             );
             return Err(Error::Unhealthy(why));
         }
-        let ways = self.ways(&target, &sources, watch)?;
+        let finder = Finder {
+            deployments: &self.deployments,
+            downloads: self.downloads(&sources, watch),
+            follow: &self.config.follow,
+        };
+        let ways = finder.ways(&target)?;
         let mut measures = self.measures()?;
         measures.learn(&sources);
         measures.forced = o.forced;
         let index = self.index(watch)?;
-        let objective = o.objective.unwrap_or(self.config.objective);
-        let plan = self.plan(&ways, &index, &measures, &sources, objective)?;
+        let weighing = Weighing {
+            ways: &ways,
+            index: &index,
+            measures: &measures,
+            sources: &sources,
+            partial: &self.partial,
+            config: &self.config,
+            objective: o.objective.unwrap_or(self.config.objective),
+        };
+        let plan = weighing.plan();
         Ok(Some(Planned {
             ways,
             plan,
@@ -158,11 +174,7 @@ impl Site {
 
     fn update_once(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
         let Some(planned) = self.prepare(o, watch)? else {
-            let release = self
-                .current()?
-                .map(|d| self.header_of(&d))
-                .transpose()?
-                .map(|header| header.release);
+            let release = self.running()?.map(|header| header.release);
             return Ok(Updated {
                 to: release.clone().unwrap_or_default(),
                 from: release,
@@ -186,7 +198,17 @@ impl Site {
             ..
         } = planned;
         let begin = Instant::now();
-        let fetched = self.fetch_plan(&plan, &ways, index, &sources, watch)?;
+        let needed = room(&plan, &ways, &index);
+        let fetcher = Fetcher {
+            ways: &ways,
+            downloads: self.downloads(&sources, watch),
+            objects: &self.objects,
+            index,
+            reservation: Reservation::take(self.partial.dir(), needed, self.config.reserve)?,
+            apart: Apart::new(self.decoder.clone(), self.config.memory),
+            wanted: plan.items.iter().map(|i| i.digest).collect(),
+        };
+        let fetched = fetcher.fetch(&plan)?;
         let mut updated = Updated {
             from: current,
             to: ways.target.header.release.clone(),
@@ -205,12 +227,13 @@ impl Site {
         if o.forced.speed.is_none() {
             learned.learn_apply(plan.apply, updated.fetched.apply_seconds);
         }
-        self.save_measures(&learned)?;
-        self.log(&updated)?;
+        learned.save(&self.notes)?;
+        let line = json!({"time": clock::format(clock::now()), "update": updated});
+        self.notes.append(Note::History, &line)?;
         drop((plan, sources));
         let bytes = ways.target.to_bytes();
         drop(ways);
-        disk::replace(&self.path("state/ready"), &bytes, 0o600, Sync::State)?;
+        self.notes.put(Note::Ready, &bytes)?;
         drop(bytes);
         if !o.fetch_only {
             updated.configuration = self.activate(watch)?.configuration;
@@ -218,10 +241,14 @@ impl Site {
         Ok(updated)
     }
 
+    /// The stored measurements; the speed test is run once.
+    pub fn measures(&self) -> Result<Measures> {
+        Measures::load(&self.notes)
+    }
+
     /// The manifest of a release that was fetched and waits.
     pub fn ready(&self) -> Result<Option<Manifest>> {
-        let bytes = disk::read(&self.path("state/ready"), crate::limits::MANIFEST)?;
-        bytes.map(|b| Manifest::parse(&b)).transpose()
+        ready(&self.notes)
     }
 
     /// Switches to the fetched release. Needs no network.
@@ -238,186 +265,28 @@ impl Site {
             };
         };
         let digest = manifest.digest();
-        if let Err(e) = self.deploy(&manifest, &digest, watch) {
+        if let Err(e) = self.deployer(watch).deploy(&manifest, &digest) {
             // While all objects are whole it waits on: a tree that can't be read may be a fault of the moment.
             if matches!(e, Error::Damaged(_)) && !self.has_whole(&manifest, watch)? {
-                disk::remove(&self.path("state/ready"))?;
+                self.notes.remove(Note::Ready)?;
             }
             return Err(e);
         }
         // Of a hundred thousand paths there are few lists in memory at once.
         let release = manifest.header.release.clone();
         drop(manifest);
-        let result = self.activate_checked(&digest, watch);
+        let result = self.trials(watch).activate(&digest);
         // Interrupted, without a verdict or on a full disk, it is as good as before.
         if matches!(result, Ok(_) | Err(Error::Unhealthy(_))) {
-            disk::remove(&self.path("state/ready"))?;
+            self.notes.remove(Note::Ready)?;
         }
         let configuration = result?;
-        self.clear_partial()?;
+        self.partial.clear()?;
         self.gc(false, watch)?;
         Ok(Runs {
             release,
             configuration,
         })
-    }
-
-    /// Whether all objects of a release are here and as they should be; those that are not are removed.
-    fn has_whole(&self, manifest: &Manifest, watch: &dyn Watch) -> Result<bool> {
-        if self.drop_damaged(manifest, watch)? > 0 {
-            return Ok(false);
-        }
-        let index = self.index(watch)?;
-        Ok(manifest.files().all(|(e, c)| index.has_exact(&Name::of(e, c))))
-    }
-
-    /// Removes the release's objects that are not what they should be, so that they are fetched again.
-    fn drop_damaged(&self, manifest: &Manifest, watch: &dyn Watch) -> Result<u64> {
-        let index = self.index(watch)?;
-        let mut dropped = 0;
-        for (entry, content) in manifest.files() {
-            watch.check()?;
-            let Some(path) = index.exact(&Name::of(entry, content)) else {
-                continue;
-            };
-            let path = &path;
-            if !holds(path, &content.digest, watch)? {
-                disk::remove(path)?;
-                dropped += 1;
-            } else if self.mend(path, entry)? {
-                dropped += 1;
-            }
-        }
-        Ok(dropped)
-    }
-
-    /// Goes back to the deployment that ran before, or through a kept reverse delta. Needs no network.
-    ///
-    /// Configuration stays as it is now.
-    pub fn rollback(&self, watch: &dyn Watch) -> Result<Runs> {
-        let current = self.current()?;
-        let back = match self
-            .previous()?
-            .filter(|p| Some(*p) != current && self.deployment(p).exists())
-        {
-            Some(previous) => {
-                let manifest = self.manifest_of(&previous)?;
-                let tree = self.tree(&previous);
-                let differences = self.differences(&tree, &manifest, Config::Theirs, watch)?;
-                if let Some(first) = differences.iter().find(|d| d.what != OTHER_TIME) {
-                    return Err(Error::Damaged(format!(
-                        "the previous release: {}: {}",
-                        first.path, first.what
-                    )));
-                }
-                let configuration = self.bring(&previous, watch)?;
-                self.switch(&previous)?;
-                Runs {
-                    release: manifest.header.release,
-                    configuration,
-                }
-            }
-            None => self.rollback_reverse(watch)?,
-        };
-        // After the switch: a rollback that failed leaves the trial as it was.
-        disk::remove(&self.path("state/trial"))?;
-        Ok(back)
-    }
-
-    /// Builds the running tree again from objects, fetching whole files (never deltas) for damaged ones.
-    pub fn repair(&self, watch: &dyn Watch) -> Result<u64> {
-        let current = self
-            .current()?
-            .ok_or_else(|| Error::NotFound("a running release".into()))?;
-        let sources = self.sources()?;
-        let (bytes, torn) = match self.manifest_bytes(&current) {
-            Ok(bytes) => (bytes, 0),
-            Err(_) => {
-                let bytes = self.whole_manifest_by_digest(&current, &sources, watch)?;
-                disk::make_dirs(&self.deployment(&current))?;
-                disk::replace(
-                    &self.deployment(&current).join("manifest"),
-                    &bytes,
-                    0o644,
-                    Sync::State,
-                )?;
-                (bytes, 1)
-            }
-        };
-        let manifest = Manifest::parse(&bytes)?;
-        let bad = self.drop_damaged(&manifest, watch)?;
-        let index = self.index(watch)?;
-        let lacking = |(e, c): &(&Entry, &Content)| !index.has_exact(&Name::of(e, c));
-        let wanted = manifest.files().filter(lacking).map(|(_, c)| c.digest).collect();
-        let ways = Ways {
-            digest: current,
-            target: manifest.into(),
-            steps: Vec::new(),
-        };
-        let mut run = Run {
-            ways: &ways,
-            index,
-            sources: &sources,
-            watch,
-            reservation: Reservation::take(&self.path("partial"), 0, 0)?,
-            apart: Apart::new(self.decoder.clone(), self.config.memory),
-            wanted,
-        };
-        for (entry, content) in ways.target.files() {
-            if run.index.has_exact(&Name::of(entry, content)) {
-                continue;
-            }
-            let copied = run.index.has(&content.digest) || content.size == 0;
-            match copied.then(|| self.copy_object(&mut run.index, entry, content, watch)) {
-                Some(Ok(())) => {}
-                Some(Err(Error::Cancelled)) => return Err(Error::Cancelled),
-                Some(Err(_)) | None => self.blob(&mut run, entry, content)?,
-            }
-        }
-        self.keep_built(watch)?;
-        let tree = self.tree(&current);
-        let differences = self.differences(&tree, &ways.target, Config::Theirs, watch)?;
-        let differences = differences.len() as u64 + self.removed(&ways.target, watch)?;
-        if bad + differences > 0 {
-            let new = self.stage(&ways.target, &current, watch)?;
-            let pass = Pass {
-                quick: false,
-                restore: true,
-            };
-            self.carry(&current, &new.join("tree"), pass, watch)?;
-            disk::sync_fs(&new)?;
-            match &self.config.fixed {
-                Some(fixed) => self.exchange(&new.join("tree"), fixed)?,
-                None => self.exchange(&new, &self.deployment(&current))?,
-            }
-            self.remove_deployment(&format!(".new-{current}"), watch)?;
-        }
-        self.clear_partial()?;
-        Ok(bad.max(differences) + torn)
-    }
-
-    fn whole_manifest_by_digest(
-        &self,
-        digest: &Digest,
-        sources: &Sources,
-        watch: &dyn Watch,
-    ) -> Result<Vec<u8>> {
-        let release = crate::step::Release {
-            release: String::new(),
-            sequence: 0,
-            urgent: false,
-            published: String::new(),
-            manifest: *digest,
-            manifest_size: crate::limits::MANIFEST,
-            manifest_stored: crate::limits::MANIFEST,
-            steps: Vec::new(),
-        };
-        self.whole_manifest(&release, sources, watch)
-    }
-
-    fn log(&self, updated: &Updated) -> Result<()> {
-        let time = crate::clock::format(crate::clock::now());
-        self.history(&serde_json::json!({"time": time, "update": updated}))
     }
 
     /// The failure with every option that was tried; one that cannot be written down hides no other.
@@ -427,21 +296,10 @@ impl Site {
             Error::OutOfOptions { why, .. } => why.as_slice(),
             _ => &[],
         };
-        let time = crate::clock::format(crate::clock::now());
-        let line = serde_json::json!({"time": time, "failed": e.to_string(), "tried": tried});
-        if let Err(e) = self.history(&line) {
+        let time = clock::format(clock::now());
+        let line = json!({"time": time, "failed": e.to_string(), "tried": tried});
+        if let Err(e) = self.notes.append(Note::History, &line) {
             watch.detail(&e.to_string());
         }
-    }
-
-    /// Appends a line to `state/history`; losing it costs nothing but knowledge.
-    fn history(&self, line: &serde_json::Value) -> Result<()> {
-        use std::io::Write;
-        let path = self.path("state/history");
-        let mut line = serde_json::to_vec(line).unwrap_or_default();
-        line.push(b'\n');
-        let open = std::fs::OpenOptions::new().append(true).create(true).open(&path);
-        let written = open.and_then(|mut f| f.write_all(&line));
-        written.map_err(|e| Error::io(format!("write {}", path.display()), e))
     }
 }

@@ -1,12 +1,14 @@
 //! Which steps lead from what the site has to the wanted release.
 
-use super::Site;
-use super::check::Target;
+use super::deployments::Deployments;
+use super::follow::Target;
+use super::obtain::Downloads;
 use crate::disk::{self, Sync};
 use crate::manifest::Manifest;
-use crate::source::{Sources, Span};
+use crate::names::{self, Follow};
+use crate::source::Span;
 use crate::step::{self, Release, Step, StepRef};
-use crate::{Digest, Error, Result, Watch, compress, limits, names};
+use crate::{Digest, Error, Result, Watch, compress, limits};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,14 +25,21 @@ pub struct Ways {
     pub steps: Vec<Step>,
 }
 
-impl Site {
+/// What finds the ways from the deployments of a site to a release.
+pub(super) struct Finder<'a> {
+    pub deployments: &'a Deployments,
+    pub downloads: Downloads<'a>,
+    pub follow: &'a Follow,
+}
+
+impl Finder<'_> {
     /// Fetches the steps (small files) and with them the target manifest.
-    pub fn ways(&self, target: &Target, sources: &Sources, watch: &dyn Watch) -> Result<Ways> {
-        let have: BTreeSet<Digest> = self.deployed()?.into_iter().collect();
-        let current = self.current()?;
+    pub fn ways(&self, target: &Target) -> Result<Ways> {
+        let have: BTreeSet<Digest> = self.deployments.all()?.into_iter().collect();
+        let current = self.deployments.current()?;
         let release = &target.release;
         if have.contains(&release.manifest)
-            && let Ok(bytes) = self.manifest_bytes(&release.manifest)
+            && let Ok(bytes) = self.deployments.manifest_bytes(&release.manifest)
         {
             return Ok(Ways {
                 target: Arc::new(Manifest::parse(&bytes)?),
@@ -38,43 +47,25 @@ impl Site {
                 steps: Vec::new(),
             });
         }
-        let mut steps: Vec<Step> = Vec::new();
-        // The running release first, older deployments after it.
-        let mut direct: Vec<&StepRef> = release
-            .steps
-            .iter()
-            .filter(|s| s.from.is_some_and(|f| have.contains(&f)))
-            .collect();
-        direct.sort_by_key(|s| s.from != current);
-        for step in direct {
-            if steps.len() == DIRECT {
-                break;
-            }
-            let known = steps.first().map(|s| s.to.clone());
-            match self.step(step, release, known.as_ref(), (sources, watch)) {
-                Ok(step) => steps.push(step),
-                Err(e) => passable(e, watch)?,
-            }
-        }
+        let mut steps = self.direct(release, &have, current)?;
         if steps.is_empty() {
-            steps = self.chain(target, &have, sources, watch)?;
+            steps = self.chain(target, &have)?;
         }
         if steps.is_empty()
             && let Some(step) = release.steps.iter().find(|s| s.from.is_none())
         {
-            match self.step(step, release, None, (sources, watch)) {
+            match self.step(step, release, None) {
                 Ok(step) => steps.push(step),
-                Err(e) => passable(e, watch)?,
+                Err(e) => passable(e, self.downloads.watch)?,
             }
         }
         // Both ways the digest is that of the release: a step that leads elsewhere was refused.
         let target = match steps.first() {
             Some(step) => step.to.clone(),
-            None => Arc::new(Manifest::parse(&self.whole_manifest(release, sources, watch)?)?),
+            None => Arc::new(Manifest::parse(&whole_manifest(release, self.downloads)?)?),
         };
         let h = &target.header;
-        let fits =
-            h.follow == self.config.follow && h.release == release.release && h.sequence == release.sequence;
+        let fits = h.follow == *self.follow && h.release == release.release && h.sequence == release.sequence;
         if !fits {
             return Err(Error::Untrusted(
                 "the manifest is not the release that the channel names".into(),
@@ -87,14 +78,36 @@ impl Site {
         })
     }
 
-    /// Two steps through a release between, where no direct one is published.
-    fn chain(
+    /// Steps from what is here: the running release first, older deployments after it.
+    fn direct(
         &self,
-        target: &Target,
+        release: &Release,
         have: &BTreeSet<Digest>,
-        sources: &Sources,
-        watch: &dyn Watch,
+        current: Option<Digest>,
     ) -> Result<Vec<Step>> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut direct: Vec<&StepRef> = release
+            .steps
+            .iter()
+            .filter(|s| s.from.is_some_and(|f| have.contains(&f)))
+            .collect();
+        direct.sort_by_key(|s| s.from != current);
+        for step in direct {
+            if steps.len() == DIRECT {
+                break;
+            }
+            let known = steps.first().map(|s| s.to.clone());
+            match self.step(step, release, known.as_ref()) {
+                Ok(step) => steps.push(step),
+                Err(e) => passable(e, self.downloads.watch)?,
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Two steps through a release between, where no direct one is published.
+    fn chain(&self, target: &Target, have: &BTreeSet<Digest>) -> Result<Vec<Step>> {
+        let watch = self.downloads.watch;
         for between in target.channel.releases.iter().rev() {
             let second = target
                 .release
@@ -109,8 +122,8 @@ impl Site {
                 continue;
             };
             let both = || -> Result<Vec<Step>> {
-                let first = self.step(first, between, None, (sources, watch))?;
-                let file = self.step_file(second, sources, watch)?;
+                let first = self.step(first, between, None)?;
+                let file = self.step_file(second)?;
                 let second = step::read(&file, &first.to.to_bytes(), &target.release)?;
                 Ok(vec![second, first])
             };
@@ -126,26 +139,25 @@ impl Site {
     }
 
     /// One step that starts here; `to` is the manifest it leads to, if that was read before.
-    fn step(
-        &self,
-        step: &StepRef,
-        release: &Release,
-        to: Option<&Arc<Manifest>>,
-        (sources, watch): (&Sources, &dyn Watch),
-    ) -> Result<Step> {
+    fn step(&self, step: &StepRef, release: &Release, to: Option<&Arc<Manifest>>) -> Result<Step> {
         let from = match &step.from {
-            Some(from) => self.manifest_bytes(from)?,
+            Some(from) => self.deployments.manifest_bytes(from)?,
             None => Vec::new(),
         };
-        step::read_with(&self.step_file(step, sources, watch)?, &from, release, to)
+        step::read_with(&self.step_file(step)?, &from, release, to)
     }
 
     /// One step file, kept in `partial/` so that planning twice fetches it once.
-    fn step_file(&self, step: &StepRef, sources: &Sources, watch: &dyn Watch) -> Result<Vec<u8>> {
+    fn step_file(&self, step: &StepRef) -> Result<Vec<u8>> {
+        let Downloads {
+            partial,
+            sources,
+            watch,
+        } = self.downloads;
         if step.size > limits::STEP {
             return Err(Error::malformed("channel file", "a step is too long"));
         }
-        let kept = self.path("partial").join(format!("{}.step", step.digest));
+        let kept = partial.step(&step.digest);
         if let Some(file) = disk::read(&kept, limits::STEP)?.filter(|b| Digest::of(b) == step.digest) {
             return Ok(file);
         }
@@ -153,21 +165,17 @@ impl Site {
         disk::replace(&kept, &file, 0o600, Sync::State)?;
         Ok(file)
     }
+}
 
-    /// The manifest as a file of its own: named by its plain digest, so it is unpacked before it is checked.
-    pub(super) fn whole_manifest(
-        &self,
-        release: &Release,
-        sources: &Sources,
-        watch: &dyn Watch,
-    ) -> Result<Vec<u8>> {
-        let limit = release.manifest_size.min(limits::MANIFEST);
-        let span = Span::Whole(release.manifest_stored);
-        sources.get(&names::manifest(&release.manifest), span, watch, &|packed| {
-            let bytes = compress::unpack(&packed, &[], limit).ok()?;
-            (Digest::of(&bytes) == release.manifest).then_some(bytes)
-        })
-    }
+/// The manifest as a file of its own: named by its plain digest, so it is unpacked before it is checked.
+pub(super) fn whole_manifest(release: &Release, downloads: Downloads) -> Result<Vec<u8>> {
+    let limit = release.manifest_size.min(limits::MANIFEST);
+    let span = Span::Whole(release.manifest_stored);
+    let Downloads { sources, watch, .. } = downloads;
+    sources.get(&names::manifest(&release.manifest), span, watch, &|packed| {
+        let bytes = compress::unpack(&packed, &[], limit).ok()?;
+        (Digest::of(&bytes) == release.manifest).then_some(bytes)
+    })
 }
 
 /// A step that fails is one option less; a local failure or a wish to stop ends the run.

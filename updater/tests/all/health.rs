@@ -80,7 +80,7 @@ fn a_stop_during_the_check_goes_on_with_the_trial() {
     for script in ["touch began; sleep 600", "ended kill -TERM $$"] {
         for answer in ["true", "false"] {
             let (world, site) = on_trial("true");
-            let mut config = site.config.clone();
+            let mut config = site.config().clone();
             drop(site);
             let mark = world.path("mark");
             let script = script.replace("began", mark.to_str().unwrap());
@@ -136,7 +136,7 @@ fn a_command_without_a_verdict_blames_nobody() {
     ];
     let site = world.site("site", |_| {});
     update(&site).unwrap();
-    let mut config = site.config.clone();
+    let mut config = site.config().clone();
     world.publish("r2", "two").unwrap();
     drop(site);
     for command in commands {
@@ -167,7 +167,7 @@ fn a_command_without_a_verdict_blames_nobody() {
 fn a_killed_command_is_asked_once_more() {
     for killed in ["kill -KILL $$", "sh -c 'kill -KILL $$'; exit $?"] {
         let (world, site) = on_trial("true");
-        let mut config = site.config.clone();
+        let mut config = site.config().clone();
         drop(site);
         let mark = world.path("mark");
         let scripts = [

@@ -1,7 +1,7 @@
 //! One local entry into another tree: as what it is, with its attributes, its time and its holes.
 
 use super::super::files::{Beneath, reflink, set_attributes, times_of, touch_link};
-use super::walk::{Here, is_shut, remove};
+use super::super::walk::{Here, is_shut, remove};
 use crate::error::Doing;
 use crate::manifest::{Entry, Kind, Xattrs, file_xattrs};
 use crate::{Error, Result, Watch};

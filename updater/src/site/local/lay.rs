@@ -1,9 +1,10 @@
 //! What a release ships, compared with what stands somewhere, and laid into the tree that is made.
 
-use super::super::files::set_attributes;
+use super::super::deploy::lay_default;
+use super::super::files::{dress_link, set_attributes};
+use super::super::walk::{Here, is_shut, look, remove};
 use super::Carry;
 use super::copy::retry;
-use super::walk::{Here, is_shut, look, remove};
 use crate::error::Doing;
 use crate::manifest::{Content, Entry, Kind, file_xattrs};
 use crate::watch::Heed;
@@ -91,12 +92,13 @@ impl Carry<'_> {
                 }
                 set_attributes(self.to.dir(path)?, entry, self.copier.unprivileged)
             }
-            Kind::File(content) => self
-                .site
-                .lay_default(&self.to, path, entry, content, self.copier.watch),
+            Kind::File(content) => {
+                let watch = self.copier.watch;
+                lay_default(self.objects, &self.to, path, (entry, content), watch)
+            }
             Kind::Symlink(target) => {
                 rustix::fs::symlinkat(OsStr::from_bytes(target), &dir, name).doing("link", name)?;
-                self.site.dress_link(&dir, name, entry)
+                dress_link(&dir, name, entry, self.copier.unprivileged)
             }
             Kind::Hard(_) => Ok(()),
         }

@@ -3,11 +3,12 @@
 
 mod copy;
 mod lay;
-pub(super) mod walk;
 
-use super::Site;
-use super::files::Beneath;
+use super::deployments::Deployments;
+use super::files::{BESIDE, Beneath};
 use super::fixed::inode;
+use super::objects::Objects;
+use super::walk::{self, Here, gone, look, remove, stands, walk};
 use crate::disk::{self, Sync};
 use crate::manifest::{Entry, Kind, Manifest, escape, unescape};
 use crate::{Digest, Error, Result, Watch};
@@ -15,10 +16,8 @@ use copy::{Copied, Copier};
 use rustix::fs::FileType;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
-use walk::{Here, gone, look, remove, stands, walk};
+use std::path::Path;
 
-/// Suffix of a release's new default beside a file that was changed here.
-pub(super) const BESIDE: &[u8] = b".elfup-new";
 /// Most paths that are told one by one.
 const TOLD: usize = 1000;
 
@@ -60,36 +59,41 @@ struct Memory {
     ancestors: BTreeMap<String, String>,
 }
 
-impl Site {
+/// The administrator's configuration.
+#[derive(Clone, Copy)]
+pub(super) struct Local<'a> {
+    pub deployments: &'a Deployments,
+    pub objects: &'a Objects,
+    /// Bytes of disk that stay free.
+    pub reserve: u64,
+    pub watch: &'a dyn Watch,
+}
+
+impl Local<'_> {
     /// Makes a deployment ready to be switched to: gives it the configuration that runs now.
     ///
     /// What changes while the first pass copies and the disk is synced is caught by a second, quick one.
-    pub(super) fn bring(&self, to: &Digest, watch: &dyn Watch) -> Result<Carried> {
+    pub fn bring(&self, to: &Digest) -> Result<Carried> {
         let mut carried = Carried::default();
         for quick in [false, true] {
-            if self.current()? == Some(*to) {
+            if self.deployments.current()? == Some(*to) {
                 break;
             }
-            let Some((done, changed)) = self.carry(
-                to,
-                &self.slot(to),
-                Pass {
-                    quick,
-                    restore: false,
-                },
-                watch,
-            )?
-            else {
+            let pass = Pass {
+                quick,
+                restore: false,
+            };
+            let Some((done, changed)) = self.carry(to, &self.deployments.slot(to), pass)? else {
                 break;
             };
             carried = done;
             if !changed {
                 break;
             }
-            disk::sync_fs(&self.deployment(to))?;
+            disk::sync_fs(&self.deployments.at(to))?;
         }
         for left in &carried.not_kept {
-            watch.note(&format!("not kept: {}: {}", left.path, left.why));
+            self.watch.note(&format!("not kept: {}: {}", left.path, left.why));
         }
         Ok(carried)
     }
@@ -97,41 +101,31 @@ impl Site {
     /// Brings the configuration paths of a tree that does not run to what they are in the running one.
     ///
     /// `None` where nothing runs or no path is configuration; else also whether anything had to be done.
-    pub(super) fn carry(
-        &self,
-        to: &Digest,
-        tree: &std::path::Path,
-        pass: Pass,
-        watch: &dyn Watch,
-    ) -> Result<Option<(Carried, bool)>> {
-        let Some(current) = self.current()? else {
+    pub fn carry(&self, to: &Digest, tree: &Path, pass: Pass) -> Result<Option<(Carried, bool)>> {
+        let Some(current) = self.deployments.current()? else {
             return Ok(None);
         };
-        let root = self.tree(&current);
-        let (running, next) = (self.manifest_of(&current)?, self.manifest_of(to)?);
+        let all = self.deployments;
+        let root = all.tree(&current);
+        let (running, next) = (all.manifest(&current)?, all.manifest(to)?);
         let none = running.header.config.is_empty() && next.header.config.is_empty();
         if none || inode(&root)?.is_none() {
             return Ok(None);
         }
-        let memory = disk::read(&self.deployment(&current).join("local.json"), 64 << 20)?;
-        let memory: Memory = memory
-            .and_then(|m| serde_json::from_slice(&m).ok())
-            .unwrap_or_default();
-        let room = self.path("deployments");
         let mut carry = Carry {
-            site: self,
+            objects: self.objects,
             running: &running,
             next: &next,
             from: Beneath::open(&root)?,
             to: Beneath::open(tree)?,
             copier: Copier {
-                unprivileged: self.config.unprivileged,
-                watch,
+                unprivileged: self.objects.unprivileged,
+                watch: self.watch,
                 quick: pass.quick,
-                reserve: self.config.reserve,
-                room: &room,
+                reserve: self.reserve,
+                room: &all.dir,
             },
-            memory,
+            memory: self.memory(&current)?,
             remembered: Memory::default(),
             restore: pass.restore,
             laid: BTreeSet::new(),
@@ -150,12 +144,20 @@ impl Site {
         Ok(Some((carry.carried, carry.changed)))
     }
 
+    /// What is remembered beside a deployment.
+    fn memory(&self, digest: &Digest) -> Result<Memory> {
+        let memory = disk::read(&self.deployments.at(digest).join("local.json"), 64 << 20)?;
+        Ok(memory
+            .and_then(|m| serde_json::from_slice(&m).ok())
+            .unwrap_or_default())
+    }
+
     /// How many shipped files of the configuration the running tree lacks.
-    pub(super) fn removed(&self, manifest: &Manifest, watch: &dyn Watch) -> Result<u64> {
-        let Some(current) = self.current()? else {
+    pub fn removed(&self, manifest: &Manifest) -> Result<u64> {
+        let Some(current) = self.deployments.current()? else {
             return Ok(0);
         };
-        let tree = match Beneath::open(&self.tree(&current)) {
+        let tree = match Beneath::open(&self.deployments.tree(&current)) {
             Ok(tree) => tree,
             Err(e) if gone(&e) => return Ok(0),
             Err(e) => return Err(e),
@@ -166,7 +168,7 @@ impl Site {
             .filter(|e| e.kind != Kind::Dir && manifest.is_config(&e.path));
         let mut lacking = 0;
         for entry in files {
-            watch.check()?;
+            self.watch.check()?;
             lacking += u64::from(tree.stat(&entry.path).is_err_and(|e| gone(&e)));
         }
         Ok(lacking)
@@ -174,14 +176,11 @@ impl Site {
 
     /// New defaults that lie beside changed configuration of the running tree and wait for the administrator.
     pub fn beside(&self) -> Result<Vec<Beside>> {
-        let Some(current) = self.current()? else {
+        let Some(current) = self.deployments.current()? else {
             return Ok(Vec::new());
         };
-        let memory = disk::read(&self.deployment(&current).join("local.json"), 64 << 20)?;
-        let memory: Memory = memory
-            .and_then(|m| serde_json::from_slice(&m).ok())
-            .unwrap_or_default();
-        let tree = Beneath::open(&self.tree(&current))?;
+        let memory = self.memory(&current)?;
+        let tree = Beneath::open(&self.deployments.tree(&current))?;
         let mut all = Vec::new();
         for local in memory.ancestors.into_keys() {
             let new = unescape(&local).map(|path| [&path, BESIDE].concat());
@@ -207,7 +206,7 @@ pub(super) struct Pass {
 
 /// One pass from the running tree to another.
 struct Carry<'a> {
-    site: &'a Site,
+    objects: &'a Objects,
     running: &'a Manifest,
     next: &'a Manifest,
     from: Beneath,

@@ -1,6 +1,6 @@
 //! A walk over a tree that others may change meanwhile: by descriptors, nothing followed, nothing waited for.
 
-use super::super::files::{Beneath, times_of};
+use super::files::{Beneath, times_of};
 use crate::error::Doing;
 use crate::manifest::{Entry, Kind, Time, Xattrs};
 use crate::{Error, Result, Watch};

@@ -1,22 +1,26 @@
 //! Fetch: carry out a plan until every object of the release is on the disk, option by option.
 
+mod bundle;
+mod rebuild;
+
 use super::index::{Index, Name};
-use super::plan::{Plan, Way};
+use super::objects::Objects;
+use super::obtain::Downloads;
+use super::plan::{Item, Plan, Way};
 use super::reserve::Reservation;
 use super::ways::{Ways, passable};
-use super::{Site, plan::Item};
 use crate::apart::Apart;
-use crate::source::Sources;
-use crate::{Digest, Error, Result, Watch};
+use crate::{Digest, Error, Result};
 use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
-/// What a fetch works with.
-pub(super) struct Run<'a> {
+/// What rebuilds the contents of a release.
+pub(super) struct Fetcher<'a> {
     pub ways: &'a Ways,
+    pub downloads: Downloads<'a>,
+    pub objects: &'a Objects,
     pub index: Index,
-    pub sources: &'a Sources,
-    pub watch: &'a dyn Watch,
+    /// Room on the disk, held until it is used.
     pub reservation: Reservation,
     /// Where hostile bytes are decoded.
     pub apart: Apart,
@@ -43,66 +47,49 @@ pub struct Fetched {
     pub apply_seconds: f64,
 }
 
-impl Site {
+impl Fetcher<'_> {
     /// Fetches and rebuilds everything that is missing. On success all objects of the release are durable.
-    pub(super) fn fetch_plan(
-        &self,
-        plan: &Plan,
-        ways: &Ways,
-        index: Index,
-        sources: &Sources,
-        watch: &dyn Watch,
-    ) -> Result<Fetched> {
-        let needed = self.scratch(plan, ways, &index);
-        let reservation = Reservation::take(&self.path("partial"), needed, self.config.reserve)?;
-        let mut run = Run {
-            ways,
-            index,
-            sources,
-            watch,
-            reservation,
-            apart: Apart::new(self.decoder.clone(), self.config.memory),
-            wanted: plan.items.iter().map(|i| i.digest).collect(),
-        };
+    pub fn fetch(mut self, plan: &Plan) -> Result<Fetched> {
+        let (watch, sources) = (self.downloads.watch, self.downloads.sources);
         let mut received = 0;
         for range in &plan.ranges {
             watch.check()?;
-            let reservation = &mut run.reservation;
-            self.fetch_range(ways, *range, sources, watch, &mut |n| {
+            let (reservation, step) = (&mut self.reservation, &self.ways.steps[range.0]);
+            self.downloads.fetch_range(step, range.1..=range.2, &mut |n| {
                 reservation.give(n);
                 received += n;
                 watch.progress("fetch", received, plan.bytes);
             })?;
         }
-        run.reservation.give(plan.passing);
+        self.reservation.give(plan.passing);
         let mut fetched = Fetched::default();
         let begin = Instant::now();
         let before = sources.account().seconds;
         for (number, item) in plan.items.iter().enumerate() {
             watch.check()?;
             watch.progress("rebuild", number as u64, plan.items.len() as u64);
-            if !run.index.has_object(&item.digest) {
-                self.item(&mut run, item, &mut fetched)?;
+            if !self.index.has_object(&item.digest) {
+                self.item(item, &mut fetched)?;
             } else {
                 fetched.bundled += 1;
             }
         }
         fetched.apply_seconds = begin.elapsed().as_secs_f64() - (sources.account().seconds - before);
-        self.variants(&mut run)?;
-        self.keep_built(watch)?;
+        self.variants()?;
+        self.objects.keep_built(watch)?;
         Ok(fetched)
     }
 
-    fn item(&self, run: &mut Run, item: &Item, fetched: &mut Fetched) -> Result<()> {
+    fn item(&mut self, item: &Item, fetched: &mut Fetched) -> Result<()> {
         let mut failures = Vec::new();
         for choice in item.options.iter().filter(|c| c.infeasible.is_none()) {
             if !matches!(choice.way, Way::Bundle { .. }) {
-                run.reservation.give(item.size.next_multiple_of(4096));
+                self.reservation.give(item.size.next_multiple_of(4096));
             }
             if choice.way == Way::Blob {
-                run.reservation.give(choice.uses.bytes);
+                self.reservation.give(choice.uses.bytes);
             }
-            match self.rebuild(run, item, &choice.way) {
+            match self.rebuild(item, &choice.way) {
                 Ok(()) => {
                     let counter = match choice.way {
                         Way::Copy => &mut fetched.copies,
@@ -117,8 +104,8 @@ impl Site {
                 Err(e) => {
                     failures.push(format!("{}: {e}", choice.what));
                     fetched.failed_options += 1;
-                    run.apart.renew();
-                    passable(e, run.watch)?;
+                    self.apart.renew();
+                    passable(e, self.downloads.watch)?;
                 }
             }
         }
@@ -126,32 +113,33 @@ impl Site {
             .options
             .iter()
             .filter_map(|c| Some(format!("{}: {}", c.what, c.infeasible.as_ref()?)));
-        failures.extend(infeasible.inspect(|why| run.watch.detail(why)));
+        failures.extend(infeasible.inspect(|why| self.downloads.watch.detail(why)));
         let (path, why) = (item.path.clone(), failures);
         Err(Error::OutOfOptions { path, why })
     }
 
     /// Objects whose content is there, but with other attributes.
-    fn variants(&self, run: &mut Run) -> Result<()> {
-        for (entry, content) in run.ways.target.files() {
-            if !run.index.has_exact(&Name::of(entry, content)) {
-                run.watch.check()?;
-                self.copy_object(&mut run.index, entry, content, run.watch)?;
+    fn variants(&mut self) -> Result<()> {
+        let watch = self.downloads.watch;
+        for shipped in self.ways.target.files() {
+            if !self.index.has_exact(&Name::of(shipped.0, shipped.1)) {
+                watch.check()?;
+                self.objects.copy(&mut self.index, shipped, watch)?;
             }
         }
         Ok(())
     }
+}
 
-    /// Bytes to reserve: what comes, what is made of it, and a margin for directories and manifests.
-    fn scratch(&self, plan: &Plan, ways: &Ways, index: &Index) -> u64 {
-        let mut made = BTreeSet::new();
-        let mut bytes = plan.bytes + plan.passing;
-        for (entry, content) in ways.target.files() {
-            let name = Name::of(entry, content);
-            if !index.has_exact(&name) && made.insert(name) {
-                bytes += content.size.next_multiple_of(4096);
-            }
+/// Bytes to reserve: what comes, what is made of it, and a margin for directories and manifests.
+pub(super) fn room(plan: &Plan, ways: &Ways, index: &Index) -> u64 {
+    let mut made = BTreeSet::new();
+    let mut bytes = plan.bytes + plan.passing;
+    for (entry, content) in ways.target.files() {
+        let name = Name::of(entry, content);
+        if !index.has_exact(&name) && made.insert(name) {
+            bytes += content.size.next_multiple_of(4096);
         }
-        if made.is_empty() { 0 } else { bytes + (1 << 20) }
     }
+    if made.is_empty() { 0 } else { bytes + (1 << 20) }
 }

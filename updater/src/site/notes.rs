@@ -1,0 +1,144 @@
+//! Notes: the small files of `state/`, each replaced whole and durably.
+
+use crate::disk::{self, Sync};
+use crate::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// One file of `state/`; PROTOCOL.md lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// Last accepted metadata and high-water marks, in a format of its own.
+    Trust,
+    /// The channel file that was accepted last.
+    Channel,
+    /// The manifest of a release that was fetched and waits.
+    Ready,
+    /// A switch under way.
+    Switch,
+    /// A trial under way.
+    Trial,
+    /// Releases that failed their health check here.
+    Bad,
+    /// Releases that `gc` keeps.
+    Pins,
+    /// What was measured of links and machine.
+    Measures,
+    /// Digests of the files that may help.
+    Seeds,
+    /// A line for each update.
+    History,
+}
+
+impl Note {
+    #[cfg(test)]
+    const ALL: [Note; 10] = [
+        Note::Trust,
+        Note::Channel,
+        Note::Ready,
+        Note::Switch,
+        Note::Trial,
+        Note::Bad,
+        Note::Pins,
+        Note::Measures,
+        Note::Seeds,
+        Note::History,
+    ];
+
+    fn file(self) -> &'static str {
+        match self {
+            Note::Trust => "trust",
+            Note::Channel => "channel",
+            Note::Ready => "ready",
+            Note::Switch => "switch",
+            Note::Trial => "trial",
+            Note::Bad => "bad.json",
+            Note::Pins => "pins.json",
+            Note::Measures => "measures.json",
+            Note::Seeds => "seeds.json",
+            Note::History => "history",
+        }
+    }
+}
+
+/// The files of `state/`.
+pub(super) struct Notes {
+    dir: PathBuf,
+}
+
+impl Notes {
+    /// Those of a site.
+    pub fn of(site: &Path) -> Notes {
+        let dir = site.join("state");
+        Notes { dir }
+    }
+
+    /// Where one is.
+    pub fn path(&self, note: Note) -> PathBuf {
+        self.dir.join(note.file())
+    }
+
+    /// What one says; `None` if there is none, or what cannot be read any more.
+    pub fn read<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>> {
+        let bytes = self.bytes(note, 16 << 20)?;
+        Ok(bytes.and_then(|b| serde_json::from_slice(&b).ok()))
+    }
+
+    /// Its bytes, at most `limit`.
+    pub fn bytes(&self, note: Note, limit: u64) -> Result<Option<Vec<u8>>> {
+        disk::read(&self.path(note), limit)
+    }
+
+    /// Writes one as JSON.
+    pub fn write(&self, note: Note, value: &impl Serialize) -> Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|e| Error::io("encode state", std::io::Error::from(e)))?;
+        bytes.push(b'\n');
+        self.put(note, &bytes)
+    }
+
+    /// Writes one as it is.
+    pub fn put(&self, note: Note, bytes: &[u8]) -> Result<()> {
+        disk::replace(&self.path(note), bytes, 0o600, Sync::State)
+    }
+
+    /// Appends a line; losing it costs nothing but knowledge.
+    pub fn append(&self, note: Note, line: &serde_json::Value) -> Result<()> {
+        let path = self.path(note);
+        let mut line = serde_json::to_vec(line).unwrap_or_default();
+        line.push(b'\n');
+        let open = OpenOptions::new().append(true).create(true).open(&path);
+        let written = open.and_then(|mut f| f.write_all(&line));
+        written.map_err(|e| Error::io(format!("write {}", path.display()), e))
+    }
+
+    /// Removes one; the caller syncs where the removal must last.
+    pub fn remove(&self, note: Note) -> Result<()> {
+        disk::remove(&self.path(note))
+    }
+
+    /// Waits until removals last.
+    pub fn sync(&self) -> Result<()> {
+        disk::sync_dir(&self.dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_is_in_the_protocol() {
+        let protocol = include_str!("../../PROTOCOL.md");
+        for note in Note::ALL {
+            let path = format!("state/{}", note.file());
+            let told = protocol
+                .split_whitespace()
+                .any(|word| word.trim_matches('`') == path);
+            assert!(told, "{path}");
+        }
+    }
+}
