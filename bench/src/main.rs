@@ -8,6 +8,7 @@ mod digests;
 mod elfup;
 mod engine;
 mod fleet;
+mod formats;
 mod interrupt;
 mod load;
 mod measure;
@@ -64,6 +65,8 @@ enum Action {
     Fleet(fleet::Fleet),
     /// Two trees: every changed file through the engines, and the whole trees by what brings trees to sites.
     Tree(tree::Tree),
+    /// Packed files of directories, by format: how many are opened, and closed again exactly.
+    Formats(formats::Formats),
     /// The updater under load: many files, many releases, many sites, large files; memory held to its bounds.
     Load(load::Load),
     /// Which engines run on this machine, and how to install the others.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Action::Digests(args) => ended().and_then(|()| digests::run(&cache, &args)),
         Action::Fleet(args) => fleet::run(&cache, &args),
         Action::Tree(args) => tree::run(&cache, &args),
+        Action::Formats(args) => formats::run(&args),
         Action::Load(args) => load::run(&args),
         Action::Tools { install } => tools::run_tools(&cache, install),
         Action::Measured(request) => measure::child_main(&request),

@@ -1,7 +1,7 @@
-//! Formats beside gzip: xz, lz4 and zip, opened and closed exactly; encoders held to what they wrote; lies found out.
+//! Formats beside gzip: xz, lz4, zstd and zip, opened and closed exactly; encoders held to what they wrote; lies found out.
 
 use elfdelta::container::Method;
-use elfdelta::packed::{Codec, Encode};
+use elfdelta::packed::{Codec, Encode, ZstdEffort, ZstdFeed};
 use elfdelta::{Error, Limits, Options, Patch, Silent};
 use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
 use sha2::{Digest, Sha256};
@@ -161,6 +161,79 @@ fn lz4_is_closed_again() {
     }
 }
 
+/// A frame as programs write it by libzstd: the size told before or not, all at once, or by workers as `zstd` does.
+fn zstd(text: &[u8], level: i32, how: &str) -> Vec<u8> {
+    if how == "whole" {
+        return zstd::bulk::compress(text, level).unwrap();
+    }
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), level).unwrap();
+    if how.contains("sized") {
+        encoder.set_pledged_src_size(Some(text.len() as u64)).unwrap();
+    }
+    encoder.include_checksum(how.contains("checked")).unwrap();
+    if how.contains("long") {
+        encoder.window_log(24).unwrap();
+        encoder.long_distance_matching(true).unwrap();
+    }
+    if how.contains("workers") {
+        encoder.multithread(3).unwrap();
+    }
+    for piece in text.chunks(100_000) {
+        encoder.write_all(piece).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn zstd_is_closed_again() {
+    let [short, long] = [texts(90_000), texts(2_500_000)];
+    let kinds = [
+        (&short, 3, "whole"),
+        (&short, 19, "sized"),
+        (&short, 1, "checked"),
+        (&short, 22, "sized checked"),
+        (&long, 3, "whole"),
+        (&long, 3, "stream"),
+        (&long, 1, "sized checked"),
+        (&long, 6, "sized workers"),
+        (&long, 3, "checked workers"),
+        (&long, 9, "long"),
+        (&short, 19, "workers"),
+    ];
+    for ([old, new], level, how) in kinds {
+        let patch = diff(&zstd(old, level, how), &zstd(new, level, how));
+        let header = header(&patch);
+        assert_eq!(header.method, Method::Packed, "level {level}, {how}");
+        let [named] = &header.packing.unwrap().encoders[..] else {
+            panic!("level {level}, {how}")
+        };
+        assert!(
+            ["libzstd 1.5.7", "libzstd 1.5.7 with threads"].contains(&&named[..]),
+            "{named}"
+        );
+        // Where no block is cut short, all write the same.
+        assert!(
+            !named.ends_with("threads") || how.contains("workers"),
+            "{level}, {how}"
+        );
+        assert!(
+            patch.len() < 2000 + new.len() / 100,
+            "{} bytes, level {level}, {how}",
+            patch.len()
+        );
+    }
+    // Several parts, each made by itself; frames one behind the other; text that fills its last block.
+    let [old, new] = texts(11 << 20).map(|text| zstd(&text, 1, "workers"));
+    assert_eq!(header(&diff(&old, &new)).method, Method::Packed);
+    let both = |text: &[u8]| [zstd(text, 3, "sized"), zstd(&text[9..], 5, "checked")].concat();
+    assert!(diff(&both(&short[0]), &both(&short[1])).len() < 4000);
+    let full = &long[1][..512 << 10];
+    for how in ["whole", "stream"] {
+        let patch = diff(&zstd(&long[0], 3, "stream"), &zstd(full, 3, how));
+        assert_eq!(header(&patch).method, Method::Packed, "{how}");
+    }
+}
+
 fn zip(members: &[(&str, &[u8])], flags: u16) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, text) in members {
@@ -273,6 +346,8 @@ fn archives_that_lie_go_a_plainer_way() {
         [&old, &new].map(|t| xz(t, Stream::new_easy_encoder(6, Check::Crc64).unwrap())),
         [&old, &new].map(|t| xz(t, several(64 << 10, Check::Crc32))),
         [&old, &new].map(|t| lz4(t, 9)),
+        [&old, &new].map(|t| zstd(t, 3, "sized checked")),
+        [&old, &new].map(|t| zstd(t, 1, "stream")),
         [&old, &new].map(|t| zip(&[("text", t), ("lib", ELF[0])], 0)),
         [&old, &new].map(|t| zip(&[("text", t), ("lib", ELF[1])], 8)),
     ];
@@ -316,6 +391,8 @@ fn altered_patches_are_errors() {
     let pairs = [
         [&old, &new].map(|t| xz(t, single(6, 1 << 16, true, Check::Crc64))),
         [&old, &new].map(|t| lz4(t, 9)),
+        [&old, &new].map(|t| zstd(t, 3, "sized checked")),
+        [&old, &new].map(|t| zstd(t, 3, "workers")),
         [&old, &new].map(|t| {
             zip(
                 &[("text", t), ("lib", if t == &old { ELF[0] } else { ELF[1] })],
@@ -355,7 +432,27 @@ fn encoders_write_what_their_names_promise() {
     for level in 3..=12 {
         all.update(packed_by(&Codec::Lz4 { blocks: 1, level }, &text));
     }
-    assert_eq!([&liblzma[..], &hex(all)], [LIBLZMA, LZ4]);
+    let lz4 = hex(all);
+    let mut all = Sha256::new();
+    for level in 1..=19 {
+        for (feed, told) in [
+            (ZstdFeed::Stream, false),
+            (ZstdFeed::Whole, true),
+            (ZstdFeed::Worker, false),
+        ] {
+            let effort = ZstdEffort {
+                level,
+                feed,
+                checked: true,
+                size: text.len() as u64,
+                told,
+                window: None,
+                long: level == 9,
+            };
+            all.update(packed_by(&Codec::Zstd { window: 0, effort }, &text));
+        }
+    }
+    assert_eq!([&liblzma[..], &lz4, &hex(all)], [LIBLZMA, LZ4, LIBZSTD]);
 }
 
 fn hex(sum: Sha256) -> String {
@@ -363,4 +460,5 @@ fn hex(sum: Sha256) -> String {
 }
 
 const LIBLZMA: &str = "1773b8a0310659c88a9311869f6bc0739d6732bcb48297ff2fbb78a694cd5045";
+const LIBZSTD: &str = "86cbe9167dd58341387ad31bb71af0c0040fb7a3b9872fd0edc815bd372e52ef";
 const LZ4: &str = "cde4dc2f02ee739f724d361b62293a616662a1d3fff56b07c57f66a6920a202c";

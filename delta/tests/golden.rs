@@ -65,6 +65,8 @@ fn golden() -> Vec<Golden> {
     add("gzip", &gzip(&text(20_000, 1)), &gzip(&longer), plain);
     add("xz", &xz(&text(20_000, 1)), &xz(&longer), plain);
     add("lz4", &lz4(&text(20_000, 1)), &lz4(&longer), plain);
+    let zstd = |text: &[u8]| zstd::bulk::compress(text, 3).unwrap();
+    add("zstd", &zstd(&text(20_000, 1)), &zstd(&longer), plain);
     for kind in [
         "elf/tiny",
         "kinds/cxx",
@@ -215,7 +217,7 @@ fn the_format_id_is_that_of_the_golden_patches() {
 const NOT_CLOSED: i32 = 8;
 
 /// Golden patches of packed files.
-const PACKED: [&str; 3] = ["gzip", "xz", "lz4"];
+const PACKED: [&str; 4] = ["gzip", "xz", "lz4", "zstd"];
 
 /// The decoder in Python.
 struct Second {

@@ -1,7 +1,7 @@
 //! Two trees: every changed file through every engine, then the whole trees by what brings trees to sites.
 
 mod files;
-mod kind;
+pub mod kind;
 mod pairs;
 mod report;
 mod whole;

@@ -3,7 +3,7 @@
 use super::deflate::Style;
 use super::flate::{self, Trailer};
 use super::plan::Side;
-use super::{lz4, xz};
+use super::{lz4, xz, zstd};
 use crate::cursor::{Cursor, put_varint};
 use crate::{Error, error::Result};
 
@@ -47,16 +47,29 @@ pub enum Codec {
         /// Level of the encoder.
         level: u8,
     },
+    /// A frame of zstd.
+    Zstd {
+        /// Its window, as a power of two.
+        window: u8,
+        /// How libzstd is asked for it.
+        effort: zstd::Effort,
+    },
 }
 
 /// Whether this program has the encoder of that name and version, of those whose output no standard fixes.
 pub fn has_encoder(name: &str) -> bool {
-    [xz::ENCODER, lz4::ENCODER].contains(&name)
+    [xz::ENCODER, lz4::ENCODER, zstd::ENCODER, zstd::THREADED].contains(&name)
+}
+
+/// Whether an encoder starts a thread, which not every process may.
+pub fn needs_thread(name: &str) -> bool {
+    name == zstd::THREADED
 }
 
 const DEFLATE: u64 = 1;
 const XZ: u64 = 4;
 const LZ4: u64 = 5;
+const ZSTD: u64 = 6;
 
 /// What is said of a plan that names what no encoder here can do.
 pub const UNKNOWN: Error = Error::DamagedPatch("it names a way to pack that is not known");
@@ -70,6 +83,7 @@ impl Codec {
             Codec::Deflate { trailer, .. } => DEFLATE as u8 + *trailer as u8,
             Codec::Xz { .. } => XZ as u8,
             Codec::Lz4 { .. } => LZ4 as u8,
+            Codec::Zstd { .. } => ZSTD as u8,
         }
     }
 
@@ -79,6 +93,7 @@ impl Codec {
             Codec::Deflate { .. } => None,
             Codec::Xz { .. } => Some(xz::ENCODER),
             Codec::Lz4 { .. } => Some(lz4::ENCODER),
+            Codec::Zstd { effort, .. } => Some(effort.encoder_name()),
         }
     }
 
@@ -107,6 +122,10 @@ impl Codec {
                     out.push(*level);
                 }
             }
+            Codec::Zstd { window, effort } => match side {
+                Side::Old => out.push(*window),
+                Side::New => effort.write(out),
+            },
         }
     }
 
@@ -130,6 +149,16 @@ impl Codec {
                     Side::New => Some(cursor.byte()?)
                         .filter(|l| lz4::LEVELS.contains(l))
                         .ok_or(UNKNOWN)?,
+                },
+            }),
+            ZSTD => Ok(match side {
+                Side::Old => Codec::Zstd {
+                    window: zstd::read_window(cursor)?,
+                    effort: zstd::Effort::default(),
+                },
+                Side::New => Codec::Zstd {
+                    window: 0,
+                    effort: zstd::Effort::read(cursor)?,
                 },
             }),
             _ => Err(Error::Unsupported(format!("codec {id}"))),
@@ -166,6 +195,7 @@ impl Codec {
             Codec::Deflate { .. } => flate::Decoder::MEMORY,
             Codec::Xz { chain, .. } => chain.decoder_memory(),
             Codec::Lz4 { .. } => lz4::MEMORY,
+            Codec::Zstd { window, .. } => zstd::decoder_memory(*window),
         }
     }
 
@@ -175,6 +205,7 @@ impl Codec {
             Codec::Deflate { trailer, .. } => Box::new(flate::Decoder::new(*trailer)),
             Codec::Xz { chain, .. } => Box::new(xz::Decoder::new(*chain)?),
             Codec::Lz4 { blocks, .. } => Box::new(lz4::Decoder::new(*blocks)),
+            Codec::Zstd { window, .. } => Box::new(zstd::Decoder::new(*window)?),
         })
     }
 
@@ -184,6 +215,7 @@ impl Codec {
             Codec::Deflate { .. } => flate::Encoder::MEMORY,
             Codec::Xz { chain, .. } => chain.encoder_memory(),
             Codec::Lz4 { .. } => lz4::MEMORY,
+            Codec::Zstd { effort, .. } => effort.memory(),
         }
     }
 
@@ -195,7 +227,35 @@ impl Codec {
             }
             Codec::Xz { chain, effort } => Box::new(xz::Encoder::new(*chain, *effort)?),
             Codec::Lz4 { blocks, level } => Box::new(lz4::Encoder::new(*blocks, *level)),
+            Codec::Zstd { effort, .. } => Box::new(zstd::Encoder::new(*effort)?),
         })
+    }
+
+    /// The same for a text of that size, where an encoder must know it and the stream does not say it.
+    pub fn of_text(self, len: u64) -> Codec {
+        match self {
+            Codec::Zstd { window, effort } if !effort.told => Codec::Zstd {
+                window,
+                effort: zstd::Effort { size: len, ..effort },
+            },
+            codec => codec,
+        }
+    }
+
+    /// Whether it is asked for as another one was, but for what each stream says of itself.
+    pub fn is_like(&self, other: &Codec) -> bool {
+        match (self, other) {
+            (Codec::Zstd { effort, .. }, Codec::Zstd { effort: other, .. }) => effort.is_like(other),
+            _ => false,
+        }
+    }
+
+    /// Whether it writes the same as another one at first.
+    pub fn begins_like(&self, other: &Codec) -> bool {
+        match (self, other) {
+            (Codec::Zstd { effort, .. }, Codec::Zstd { effort: other, .. }) => effort.begins_like(other),
+            _ => false,
+        }
     }
 
     /// Whether a decoder of the stream told all that an encoder must give back of it: nothing of `stream` is behind
@@ -204,7 +264,7 @@ impl Codec {
         match self {
             Codec::Deflate { trailer, .. } => trailer.checked(text, stream).is_some(),
             Codec::Xz { chain, .. } => chain.checked(text, stream),
-            Codec::Lz4 { .. } => true,
+            Codec::Lz4 { .. } | Codec::Zstd { .. } => true,
         }
     }
 }

@@ -82,6 +82,8 @@ struct Search<'s> {
     ended: bool,
     /// Styles that were right before in this file, the last one first.
     styles: Vec<Style>,
+    /// The codec that was right last.
+    last: Option<Codec>,
 }
 
 impl<'s> Search<'s> {
@@ -103,6 +105,7 @@ impl<'s> Search<'s> {
             tries: TRIES.saturating_add(file.len().saturating_mul(8)),
             ended: false,
             styles: Vec::new(),
+            last: None,
         }
     }
 
@@ -247,19 +250,29 @@ impl<'s> Search<'s> {
             all.extend(spot.likely.iter().cloned());
             all.extend(Style::all().map(|style| Codec::deflate(trailer, style)));
         } else {
-            all.clone_from(&spot.likely);
+            let likely = spot.likely.iter().cloned();
+            all.extend(likely.map(|codec| codec.of_text(text.len() as u64)));
         }
+        // As the last one was, most likely.
+        all.sort_by_key(|codec| !self.last.as_ref().is_some_and(|last| codec.is_like(last)));
+        let mut wrong: Vec<&Codec> = Vec::new();
         for number in 0..all.len() {
             let (tried, codec) = (&all[..number], &all[number]);
-            if tried.contains(codec) || codec.encoder_memory() > self.memory {
+            let begins_wrong = wrong.iter().any(|wrong| codec.begins_like(wrong));
+            if begins_wrong || tried.contains(codec) || codec.encoder_memory() > self.memory {
                 continue;
             }
-            if self.closes(codec, text, stream) {
-                if let Codec::Deflate { style, .. } = *codec {
-                    self.styles.retain(|&s| s != style);
-                    self.styles.insert(0, style);
+            match self.closes(codec, text, stream) {
+                Ok(()) => {
+                    if let Codec::Deflate { style, .. } = *codec {
+                        self.styles.retain(|&s| s != style);
+                        self.styles.insert(0, style);
+                    }
+                    self.last = Some(codec.clone());
+                    return Some(codec.clone());
                 }
-                return Some(codec.clone());
+                Err(0) => wrong.push(codec),
+                Err(_) => {}
             }
             if self.ended {
                 break;
@@ -268,15 +281,13 @@ impl<'s> Search<'s> {
         None
     }
 
-    /// Whether a codec makes this stream of the text.
-    fn closes(&mut self, codec: &Codec, text: &[u8], stream: &[u8]) -> bool {
-        let Ok(mut encoder) = codec.encoder() else {
-            return false;
-        };
+    /// Whether a codec makes this stream of the text; else how much of it, in the pieces that it writes.
+    fn closes(&mut self, codec: &Codec, text: &[u8], stream: &[u8]) -> Result<(), usize> {
+        let mut encoder = codec.encoder().map_err(|_| 0usize)?;
         let (mut packed, mut done, mut tried) = (Vec::new(), 0, 0);
         let mut same = |packed: &mut Vec<u8>| {
-            let same = stream.get(done..done + packed.len()) == Some(&packed[..]);
-            done += packed.len();
+            let same = stream[done..].starts_with(packed);
+            done += if same { packed.len() } else { 0 };
             packed.clear();
             same
         };
@@ -285,10 +296,11 @@ impl<'s> Search<'s> {
             !(self.stop)() && encoder.push(piece, &mut packed).is_ok() && same(&mut packed)
         });
         right = right && encoder.finish(&mut packed).is_ok() && same(&mut packed) && done == stream.len();
-        if !right {
-            self.in_vain(tried);
+        if right {
+            return Ok(());
         }
-        right
+        self.in_vain(tried);
+        Err(done)
     }
 }
 

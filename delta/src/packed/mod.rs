@@ -16,11 +16,13 @@ mod open;
 mod plan;
 mod spots;
 mod xz;
+mod zstd;
 
 pub use close::Closer;
-pub use codec::{Codec, Decode, Encode, has_encoder};
+pub use codec::{Codec, Decode, Encode, has_encoder, needs_thread};
 pub use find::{Found, look};
 pub use inside::{Inside, Scratch, ScratchFile, Section};
 pub use leaf::Leaf;
 pub use open::open;
 pub use plan::{Op, Plan, Side};
+pub use zstd::{Effort as ZstdEffort, Feed as ZstdFeed};

@@ -6,7 +6,7 @@
 use super::codec::Codec;
 use super::deflate::Style;
 use super::flate::Trailer;
-use super::{gzip, lz4, xz};
+use super::{gzip, lz4, xz, zstd};
 
 /// A place where a packed stream begins, if it does.
 pub struct Spot {
@@ -50,11 +50,12 @@ const ZIP: [u8; 4] = *b"PK\x03\x04";
 /// The next place from `at` on where something packed may begin.
 pub fn spot(bytes: &[u8], mut at: usize) -> Option<Spot> {
     loop {
-        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | b'P');
+        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | 0x28 | b'P');
         at += bytes.get(at..)?.iter().position(begins)?;
         let found = match bytes[at] {
             0x1f => gzip(&bytes[at..]),
             0xfd => xz(&bytes[at..]),
+            0x28 => zstd(&bytes[at..]),
             0x02 => lz4(&bytes[at..]),
             _ => zip(&bytes[at..]),
         };
@@ -111,6 +112,19 @@ fn lz4(bytes: &[u8]) -> Option<Spot> {
         at,
         codec: codec(0),
         likely: [9, 12, 3, 8, 10, 11].map(codec).to_vec(),
+        name: Vec::new(),
+        next: None,
+    })
+}
+
+fn zstd(bytes: &[u8]) -> Option<Spot> {
+    let (window, efforts) = zstd::frame(bytes)?;
+    let codec = |effort| Codec::Zstd { window, effort };
+    Some(Spot {
+        header: 0,
+        at: 0,
+        codec: codec(zstd::Effort::default()),
+        likely: efforts.into_iter().map(codec).collect(),
         name: Vec::new(),
         next: None,
     })

@@ -1,4 +1,4 @@
-"""Codecs of packed streams: how each is unpacked, and packed again by zlib, gzip, liblzma or lz4 as they are here."""
+"""Codecs of packed streams: how each is unpacked, and packed again by zlib, gzip, liblzma, lz4 or zstd as they are here."""
 
 import lzma
 import os
@@ -6,9 +6,10 @@ import subprocess
 import tempfile
 import zlib
 
+from codings import unpack
 from container import Cursor, Damaged, NotClosed
 
-DEFLATE, GZIP, ZLIB, XZ, LZ4 = range(1, 6)
+DEFLATE, GZIP, ZLIB, XZ, LZ4, ZSTD = range(1, 7)
 TRAILERS = {DEFLATE: 0, GZIP: 8, ZLIB: 4}
 FILTERS = {4: lzma.FILTER_X86, 5: lzma.FILTER_POWERPC, 6: lzma.FILTER_IA64, 7: lzma.FILTER_ARM}
 FILTERS |= {8: lzma.FILTER_ARMTHUMB, 9: lzma.FILTER_SPARC}
@@ -50,6 +51,18 @@ class Codec:
             self.level = cursor.byte() if is_new else 3
             if not 3 <= self.level <= 12:
                 raise NOT_KNOWN
+        elif number == ZSTD and is_new:
+            self.level, self.flags, self.window = (cursor.byte() for _ in range(3))
+            size = cursor.varint()
+            if not 1 <= self.level <= 22 or self.flags & ~31 or self.flags & 3 == 3:
+                raise NOT_KNOWN
+            if self.window and not 10 <= self.window <= 27:
+                raise NOT_KNOWN
+            if self.flags & 3 == 1 and not (self.flags & 16 and size <= 1 << 26):
+                raise NOT_KNOWN
+        elif number == ZSTD:
+            if not 10 <= cursor.byte() <= 27:
+                raise NOT_KNOWN
         else:
             raise Damaged("a codec is not known")
 
@@ -58,6 +71,9 @@ class Codec:
         try:
             if self.number in TRAILERS:
                 return self.inflated(packed)
+            if self.number == ZSTD:
+                size = frame_size(packed)
+                return unpack(packed[:size]), size
             return self.lzma_text(packed) if self.number == XZ else self.lz4_text(packed)
         except (zlib.error, lzma.LZMAError, IndexError):
             raise Damaged("what it takes for a packed stream is none")
@@ -96,6 +112,13 @@ class Codec:
 
     def encode(self, text):
         """The stream of a text, with what stands behind it."""
+        if self.number == ZSTD:
+            options = [f"-{self.level}", "--check" if self.flags & 4 else "--no-check"]
+            options += [] if self.flags & 3 == 2 else ["--single-thread"]
+            options += [f"--zstd=wlog={self.window}"] if self.window else []
+            options += ["--long"] if self.flags & 8 else []
+            options += [] if self.flags & 16 else ["--no-content-size"]
+            return command(["zstd", "-q", "-c", "--ultra", *options], text)
         if self.number == LZ4:
             return command(["lz4", "-q", "-l", f"-{self.level}", "-c"], text)[4:]
         if self.number == XZ:
@@ -128,6 +151,21 @@ def command(arguments, text):
     if done.returncode:
         raise NotClosed(f"{arguments[0]}: {done.stderr}")
     return done.stdout
+
+
+def frame_size(packed):
+    """Bytes of the zstd frame at the start of some bytes."""
+    if packed[:4] != b"\x28\xb5\x2f\xfd" or packed[4] & 11:
+        raise Damaged("what it takes for a packed stream is none")
+    flags, single = packed[4], packed[4] >> 5 & 1
+    at, last = 5 + (not single) + [single, 2, 4, 8][flags >> 6], 0
+    while not last:
+        if at + 3 > len(packed):
+            raise Damaged("a packed stream has no end")
+        head = int.from_bytes(packed[at : at + 3], "little")
+        last = head & 1
+        at += 3 + (1 if head >> 1 & 3 == 1 else head >> 3)
+    return at + (4 if flags & 4 else 0)
 
 
 def lz4_block(block):

@@ -6,10 +6,10 @@ from container import MODELLED, ZSTD, Cursor, Damaged
 from models import M64
 
 
-def unpack(frame, size):
-    """The content of a zstd frame of so many bytes, by the `zstd` command."""
+def unpack(frame, size=None):
+    """The content of a zstd frame, of so many bytes if that is known, by the `zstd` command."""
     done = subprocess.run(["zstd", "-d", "-c", "-q"], input=frame, capture_output=True)
-    if done.returncode or len(done.stdout) != size:
+    if done.returncode or len(done.stdout) != (len(done.stdout) if size is None else size):
         raise Damaged("a zstd frame is damaged")
     return done.stdout
 

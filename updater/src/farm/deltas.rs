@@ -262,9 +262,11 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64, watch: &dyn Wat
         )));
     }
     let (size, packing) = (delta.len() as u64, patch.header().packing.as_ref());
+    let mut encoders = packing.iter().flat_map(|p| &p.encoders);
+    let threads = encoders.any(|name| elfdelta::packed::needs_thread(name));
     Ok(Measured {
-        // A piece that no site holds in memory is of no use to any.
-        pays: size + ROW < whole && size <= limits::PIECE,
+        // A piece that no site holds in memory is of no use to any, nor what packs by a thread.
+        pays: size + ROW < whole && size <= limits::PIECE && !threads,
         size,
         us,
         memory: patch.header().memory,

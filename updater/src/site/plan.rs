@@ -298,7 +298,7 @@ impl Planner<'_> {
         let lacking = d
             .encoders
             .iter()
-            .find(|name| !elfdelta::packed::has_encoder(name));
+            .find(|name| !elfdelta::packed::has_encoder(name) || elfdelta::packed::needs_thread(name));
         let lacking = lacking.map(|name| format!("needs {name}, which this elfup does not have"));
         let uses = Use {
             bytes: if held { 0 } else { d.n },
