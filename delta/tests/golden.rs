@@ -88,6 +88,7 @@ fn golden() -> Vec<Golden> {
         "kinds/types",
         "kinds/split",
         "kinds/btf",
+        "kinds/orc",
     ] {
         let [old, new] = [1, 2].map(|n| fs::read(seeds.join(format!("{kind}-{n}"))).unwrap());
         let name = kind.split('/').next_back().unwrap();

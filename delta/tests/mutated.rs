@@ -36,6 +36,7 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("types of BTF", pair!("types")),
     ("types of BTF that extend others", pair!("split")),
     ("types of BTF of every kind", pair!("btf")),
+    ("places in code", pair!("orc")),
 ];
 
 const LIMITS: Limits = Limits::new()

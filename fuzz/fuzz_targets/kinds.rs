@@ -45,7 +45,9 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/split-1",
     "kinds/split-2",
     "kinds/btf-1",
-    "kinds/btf-2"
+    "kinds/btf-2",
+    "kinds/orc-1",
+    "kinds/orc-2"
 );
 
 /// The file of a number.

@@ -16,6 +16,7 @@ mod landmarks;
 mod model;
 pub mod names;
 mod objects;
+mod orc;
 mod order;
 pub mod relocations;
 pub mod symbols;
@@ -54,6 +55,12 @@ tables! {
     index: index::Index [
         /// `.ARM.exidx`.
         Index = 9
+    ];
+    orc: orc::Orc [
+        /// A list of places in a kernel's code.
+        Places = 12,
+        /// `.orc_unwind`, how the stack is unwound at those of one.
+        Orc = 13
     ];
     functions: go::Functions [
         /// Go's function table, `.gopclntab`.

@@ -16,6 +16,7 @@ from tables.go import functions
 from tables.go.words import Words as GoWords
 from tables.index import Index
 from tables.jumps import Jumps
+from tables.orc import Orc
 from tables.relocations import Relocations
 from tables.unwind import Unwind
 from tables.words import Words
@@ -222,7 +223,7 @@ class Image:
         """References of the code unit by unit, and the tables that belong to each."""
         go = self.streams.go
         self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), self.kept.lend("targets", CodeModels)
-        self.functions = functions.begin(go, self)
+        self.functions, self.orc = functions.begin(go, self), Orc(self)
         for section in self.code.sections:
             pads, out, before = Pads(self), bytearray(), None
             for number in section.units:
@@ -235,6 +236,7 @@ class Image:
                 if self.functions:
                     self.functions.unit(go, view)
                 self.unwind.unit(view, number)
+                self.orc.unit(view)
                 before = unit
             out += pads.fill(section.at + len(out), section.at + section.len, before)
             self.made.sections[section.section] = bytes(out)
@@ -243,6 +245,7 @@ class Image:
         """The tables of the whole file."""
         self.unwind.finish(self.made)
         Index(self).code(self.streams.unwind, self.made)
+        self.orc.code(self.streams.unwind, self.made)
         if self.functions:
             self.functions.finish(self.streams.go, self.made)
         GoWords(self).code(self.streams.go, self.made)

@@ -5,8 +5,10 @@ from container import Damaged
 from elf import ALLOC, DYNSYM, EXIDX, GNU_HASH, HASH, REL, RELA, STRTAB, SYMTAB, VERSYM
 
 # Kinds of table, by number.
-RELOCATIONS, FRAMES, FRAME_INDEX, EXCEPTIONS, SYMBOLS, NAMES, HASHES, VERSIONS, FUNCTIONS, INDEX, BTF, OBJECTS = range(12)
+RELOCATIONS, FRAMES, FRAME_INDEX, EXCEPTIONS, SYMBOLS, NAMES, HASHES, VERSIONS, FUNCTIONS, INDEX, BTF, OBJECTS, PLACES, ORC = range(14)
 PREDICTOR = 1
+ORC_PLACES, ORC_ENTRIES = b".orc_unwind_ip", b".orc_unwind"
+PATCHED = [b".return_sites", b".retpoline_sites", b".call_sites", b".smp_locks"]
 ARM = 40
 
 
@@ -43,6 +45,10 @@ def candidate(elf, index):
         return kinds[s.kind]
     if elf.machine == ARM and s.kind == EXIDX and s.is_loaded and s.size % 8 == 0:
         return INDEX
+    if not elf.is_object and s.is_loaded and s.size % 4 == 0 and s.name in [ORC_PLACES, *PATCHED]:
+        return PLACES
+    if not elf.is_object and s.is_loaded and s.name == ORC_ENTRIES:
+        return ORC
     if gotable.section(elf) == index:
         return FUNCTIONS
     names = {b".eh_frame": FRAMES, b".eh_frame_hdr": FRAME_INDEX, b".gcc_except_table": EXCEPTIONS}
