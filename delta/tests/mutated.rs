@@ -37,6 +37,7 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("types of BTF that extend others", pair!("split")),
     ("types of BTF of every kind", pair!("btf")),
     ("places in code", pair!("orc")),
+    ("places in code of an object", pair!("module")),
 ];
 
 const LIMITS: Limits = Limits::new()

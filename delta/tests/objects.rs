@@ -8,6 +8,11 @@ const OBJECT: [&[u8]; 2] = [
     include_bytes!("../../fuzz/seeds/kinds/object-2"),
 ];
 
+const MODULE: [&[u8]; 2] = [
+    include_bytes!("../../fuzz/seeds/kinds/module-1"),
+    include_bytes!("../../fuzz/seeds/kinds/module-2"),
+];
+
 /// Bytes of the patch, which is applied within what it declares, and those of them for relocations.
 fn told(old: &[u8], new: &[u8]) -> (u64, u64) {
     let delta = elfdelta::diff(old, new, &Options::default().threads(1), &Silent).unwrap();
@@ -38,7 +43,23 @@ fn what_leads_where_it_led_costs_little() {
         let (all, model) = told(old, new);
         let (all_bytes, bytes) = told(&untyped(old), &untyped(new));
         assert!(all < all_bytes, "{all} bytes, without addresses {all_bytes}");
-        assert!(model * 3 < bytes * 2, "{model} bytes, without addresses {bytes}");
+        assert!(
+            model > 0 && model * 3 < bytes * 2,
+            "{model} bytes, without addresses {bytes}"
+        );
+    }
+}
+
+/// Rows that name a section, and by their addends places in its code.
+#[test]
+fn addends_go_where_the_code_went() {
+    for [old, new] in [MODULE, [MODULE[1], MODULE[0]]] {
+        let (_, model) = told(old, new);
+        let (_, bytes) = told(&untyped(old), &untyped(new));
+        assert!(
+            model > 0 && model * 2 < bytes,
+            "{model} bytes, without addresses {bytes}"
+        );
     }
 }
 

@@ -47,7 +47,9 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/btf-1",
     "kinds/btf-2",
     "kinds/orc-1",
-    "kinds/orc-2"
+    "kinds/orc-2",
+    "kinds/module-1",
+    "kinds/module-2"
 );
 
 /// The file of a number.
