@@ -1,12 +1,15 @@
 //! The attack list: each refused, with the tree unchanged.
 
 use crate::server::{Fault, Server};
-use crate::world::{World, runs, update, write};
+use crate::world::{World, assert_same, runs, update, write};
 use elfup::farm::publish;
-use elfup::site::Site;
+use elfup::manifest::Content;
+use elfup::site::{Objective, Site};
+use elfup::step::{self, Channel, Step};
 use elfup::store::{LocalStore, Store};
 use elfup::trust::{Lifetimes, Signer};
-use elfup::{Error, Quiet};
+use elfup::{Digest, Error, Quiet, names};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -48,18 +51,225 @@ fn arbitrary_software_signed_by_others() {
     assert!(refused(&site).contains("signatures"));
 }
 
+/// Something of a repository that a mirror without keys replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Steps,
+    Deltas,
+    Bundles,
+    Groups,
+    Blobs,
+}
+
+/// What stands at a mirror in the place of what was signed: well-formed, and of other software.
+struct Mirror {
+    world: World,
+    store: LocalStore,
+    /// Contents of both trees.
+    contents: HashMap<Digest, Vec<u8>>,
+}
+
+/// Other software of the same size.
+fn evil(length: usize) -> Vec<u8> {
+    b"evil ".iter().copied().cycle().take(length).collect()
+}
+
+impl Mirror {
+    fn of(world: World) -> Mirror {
+        let mut contents = HashMap::new();
+        let mut todo = vec![world.path("one"), world.path("two")];
+        while let Some(path) = todo.pop() {
+            if path.is_symlink() {
+                continue;
+            }
+            match fs::read_dir(&path) {
+                Ok(entries) => todo.extend(entries.map(|e| e.unwrap().path())),
+                Err(_) => {
+                    let bytes = fs::read(&path).unwrap();
+                    contents.insert(Digest::of(&bytes), bytes);
+                }
+            }
+        }
+        Mirror {
+            store: LocalStore::new(&world.repo()),
+            world,
+            contents,
+        }
+    }
+
+    /// The step from the first release to the second.
+    fn step(&self) -> Step {
+        let target = World::follow().target();
+        let get = |path: String| self.store.get(&path, 1 << 20).unwrap().unwrap();
+        let digest = Signer::signed(&self.store, &target).unwrap().unwrap();
+        let channel = get(names::target_file(&target, &digest));
+        let channel = Channel::parse(&channel, &World::follow()).unwrap();
+        let [first, head] = &channel.releases[..] else {
+            panic!()
+        };
+        let from = zstd::decode_all(&get(names::manifest(&first.manifest))[..]).unwrap();
+        let named = head.steps.iter().find(|s| s.from == Some(first.manifest));
+        step::read(&get(names::step(&named.unwrap().digest)), &from, head).unwrap()
+    }
+
+    /// A patch from some contents to other software.
+    fn patch(&self, bases: &[&Content], length: u64) -> Vec<u8> {
+        let old: Vec<u8> = bases
+            .iter()
+            .flat_map(|c| self.contents[&c.digest].clone())
+            .collect();
+        let options = elfdelta::Options::default();
+        let new = evil(length as usize);
+        elfdelta::diff(&old, &new, &options, &elfdelta::Silent)
+            .unwrap()
+            .bytes
+    }
+
+    /// Pieces of a pack by number, and what takes their place.
+    fn pieces(&self, step: &Step, part: Part) -> Vec<(usize, Vec<u8>)> {
+        let target = |i: usize| step.to.entries[i].content().unwrap().size;
+        if part == Part::Deltas {
+            let made = step.table.deltas.iter().map(|d| {
+                let base = step.from.as_ref().unwrap().entries[d.from].content();
+                (d.piece, self.patch(&[base.unwrap()], target(d.to)))
+            });
+            return made.collect();
+        }
+        let rows = step.table.bundles.iter();
+        let rows = rows.filter(|b| b.patch.is_some() == (part == Part::Groups));
+        let made = rows.map(|b| {
+            let length = b.targets.iter().map(|i| target(*i)).sum();
+            let bases: Vec<&Content> = b.bases.iter().map(|i| step.base(*i).unwrap().content()).collect();
+            let made = match part {
+                Part::Groups => self.patch(&bases, length),
+                _ => zstd::bulk::compress(&evil(length as usize), 3).unwrap(),
+            };
+            (b.piece, made)
+        });
+        made.collect()
+    }
+
+    /// Replaces all of a part. Tells of how many things.
+    fn replace(&self, part: Part) -> usize {
+        match part {
+            Part::Steps => {
+                let other = World::new();
+                write(other.path("two/bin/ls"), "evil");
+                other.publish("r1", "one").unwrap();
+                other.publish("r2", "two").unwrap();
+                let steps = other.store().list("steps").unwrap();
+                let evil = other.store().get(&steps[0], 1 << 20).unwrap().unwrap();
+                let paths = self.store.list("steps").unwrap();
+                paths.iter().for_each(|p| self.store.replace(p, &evil).unwrap());
+                paths.len()
+            }
+            Part::Blobs => {
+                let mut replaced = 0;
+                for (digest, plain) in &self.contents {
+                    let path = names::blob(digest);
+                    if self.store.size(&path).unwrap().is_some() {
+                        let evil = zstd::bulk::compress(&evil(plain.len()), 3).unwrap();
+                        self.store.replace(&path, &evil).unwrap();
+                        replaced += 1;
+                    }
+                }
+                replaced
+            }
+            part => {
+                let step = self.step();
+                let path = names::pack(&step.table.pack.unwrap());
+                let mut pack = self.store.get(&path, 1 << 30).unwrap().unwrap();
+                let mut pieces = self.pieces(&step, part);
+                if part == Part::Deltas {
+                    // The site would go by these before.
+                    assert!(!pieces.is_empty());
+                    pieces.extend(self.pieces(&step, Part::Groups));
+                }
+                for (number, mut made) in pieces.iter().cloned() {
+                    let (at, length) = (
+                        step.offsets[number] as usize,
+                        step.table.pieces[number].n as usize,
+                    );
+                    made.resize(length, 0);
+                    pack[at..at + length].copy_from_slice(&made);
+                }
+                self.store.replace(&path, &pack).unwrap();
+                pieces.len()
+            }
+        }
+    }
+
+    /// Takes away all files of a folder.
+    fn remove(&self, folder: &str) {
+        for path in self.store.list(folder).unwrap() {
+            self.store.remove(&path).unwrap();
+        }
+    }
+}
+
+/// Two releases, a site at the first that prefers few bytes, so that it looks at packs first, and what brings groups:
+/// programs that change little.
+fn mirror() -> (Mirror, Site) {
+    let world = World::new();
+    let program = fs::read("/bin/bash").unwrap();
+    for (name, apart) in [("bin/a", 1311), ("bin/b", 1283)] {
+        let mut bytes = program.clone();
+        write(world.path("one").join(name), &bytes);
+        bytes
+            .iter_mut()
+            .skip(4096)
+            .step_by(apart)
+            .for_each(|b| *b ^= 0x55);
+        write(world.path("two").join(name), &bytes);
+    }
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |config| config.objective = Objective::Bytes);
+    update(&site).unwrap();
+    world.publish("r2", "two").unwrap();
+    (Mirror::of(world), site)
+}
+
 #[test]
 fn arbitrary_software_in_a_pack_or_blob_or_step() {
-    let (world, site) = World::ready();
-    let other = World::new();
-    write(other.path("two/bin/ls"), "evil");
-    let store = LocalStore::new(&world.repo());
-    for path in store.list("steps").unwrap() {
-        store.replace(&path, b"not the step").unwrap();
+    let (mirror, site) = mirror();
+    drop(site);
+    let (dir, repo) = (mirror.world.path("site"), mirror.world.repo());
+    let saved = ["site", "repo"].map(|name| mirror.world.path(&format!("saved-{name}")));
+    copy_dir(&dir, &saved[0]);
+    copy_dir(&repo, &saved[1]);
+    let parts = [
+        Part::Steps,
+        Part::Deltas,
+        Part::Bundles,
+        Part::Groups,
+        Part::Blobs,
+    ];
+    for part in parts {
+        for honest in [true, false] {
+            copy_dir(&saved[0], &dir);
+            copy_dir(&saved[1], &repo);
+            let site = Site::open(&dir).unwrap();
+            assert!(mirror.replace(part) > 0, "{part:?}: there is none");
+            // What is new comes whole or not at all; all else another way where it can, all of it checked.
+            if honest && part != Part::Blobs {
+                let updated = update(&site).unwrap_or_else(|e| panic!("{part:?}: {e}"));
+                assert_eq!(runs(&site), "r2", "{part:?}");
+                assert!(updated.account.wasted > 0, "{part:?}: {updated:?}");
+                assert_same(&mirror.world.path("two"), &dir.join("current"));
+                continue;
+            }
+            // Nothing honest is left to go by: the old release stays.
+            mirror.remove(match part {
+                Part::Steps => "manifests",
+                Part::Blobs => "packs",
+                _ => "blobs",
+            });
+            let error = update(&site).expect_err("must be refused");
+            let refusal = matches!(error, Error::OutOfOptions { .. } | Error::Network(_));
+            assert!(refusal, "{part:?}: {error:?}");
+            assert_eq!(runs(&site), "r1", "{part:?}");
+        }
     }
-    // Without steps it comes by manifest and whole files, all of them checked.
-    update(&site).unwrap();
-    assert_eq!(runs(&site), "r2");
 }
 
 #[test]

@@ -44,6 +44,8 @@ impl Weed {
             .chain(&["filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc"]);
         let mut command = Command::new("weed");
         command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=8"]);
+        // Else it takes nothing where less than a hundredth of a disk is free, however large that is.
+        command.arg("-volume.minFreeSpace=64MiB");
         command.args([
             "-master.volumeSizeLimitMB=64",
             "-filer",
