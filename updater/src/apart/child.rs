@@ -90,8 +90,12 @@ fn run(socket: &File, job: &Job, files: Vec<OwnedFd>, [first, second]: &[Vec<u8>
         (Kind::Patch, Some((file, len))) => {
             let base = Base { file, len };
             let scratch = scratch.map(|(file, most)| Lent::new(file, most));
-            let within = (job.size, job.memory);
-            here::patch(&Quiet, first, &base, within, scratch.as_ref(), &mut sink)?;
+            let within = here::Within {
+                size: job.size,
+                memory: job.memory,
+                scratch: scratch.as_ref(),
+            };
+            here::patch(&Quiet, first, &base, &within, &mut sink)?;
         }
         (Kind::Patch, None) => return Err(Error::Decode("no base".into())),
         (Kind::Unpack, Some((file, _))) => here::unpack(&Quiet, file, &[], job.size, &mut sink)?,

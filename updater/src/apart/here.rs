@@ -6,19 +6,29 @@ use crate::{Error, Result, Watch, compress, limits};
 use elfdelta::{Limits, Patch, ReadAt};
 use std::io::{self, Read, Write};
 
-/// Applies a patch within (`size`, `memory`), and with scratch space where there is some.
+/// What a patch may take.
+pub(super) struct Within<'a> {
+    /// Bytes that come out.
+    pub size: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Scratch space, where there is some.
+    pub scratch: Option<&'a Lent>,
+}
+
+/// Applies a patch.
 pub(super) fn patch(
     watch: &dyn Watch,
     patch: &[u8],
     base: &dyn ReadAt,
-    (size, memory): (u64, u64),
-    scratch: Option<&Lent>,
+    within: &Within,
     sink: &mut dyn Write,
 ) -> Result<()> {
+    let scratch = within.scratch;
     let space = scratch.map_or(limits::SCRATCH, |lent| lent.most);
     let limits = Limits::new()
-        .memory(memory)
-        .output(size)
+        .memory(within.memory)
+        .output(within.size)
         .scratch(space)
         .threads(1);
     let progress = ForEngine(watch);

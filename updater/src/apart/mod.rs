@@ -141,8 +141,12 @@ impl Apart {
                 let lent = patching.scratch.as_ref();
                 let lent = lent.map(|(file, most)| io::Result::Ok(Lent::new(file.try_clone()?, *most)));
                 let scratch: Option<Lent> = lent.transpose().doing("open", "scratch space")?;
-                let (patch, base, size) = (patching.patch, patching.base, patching.size);
-                here::patch(watch, patch, base, (size, memory), scratch.as_ref(), sink)
+                let within = here::Within {
+                    size: patching.size,
+                    memory,
+                    scratch: scratch.as_ref(),
+                };
+                here::patch(watch, patching.patch, patching.base, &within, sink)
             }
         }
     }

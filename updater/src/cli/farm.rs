@@ -434,28 +434,33 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             json: true,
         } => return json(&farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)?),
         Farm::Stats { repo, follow, .. } => {
-            say!(
-                "{:>28}  {:>6} {:>10} {:>10} {:>8}",
-                "step",
-                "files",
-                "without",
-                "with",
-                "saved"
-            );
-            for s in farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)? {
-                let with = s.deltas + s.bundles + s.whole + s.step;
-                let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
-                let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
-                say!(
-                    "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%",
-                    s.files,
-                    bytes(s.without),
-                    bytes(with)
-                );
-            }
+            stats(&farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)?);
         }
     }
     Ok(0)
+}
+
+/// A line for each step.
+fn stats(steps: &[farm::StepStats]) {
+    say!(
+        "{:>28}  {:>6} {:>10} {:>10} {:>8}",
+        "step",
+        "files",
+        "without",
+        "with",
+        "saved"
+    );
+    for s in steps {
+        let with = s.deltas + s.bundles + s.whole + s.step;
+        let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
+        let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
+        say!(
+            "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%",
+            s.files,
+            bytes(s.without),
+            bytes(with)
+        );
+    }
 }
 
 fn verified(report: &farm::Verified, as_json: bool, watch: &Terminal) -> Result<u8> {

@@ -7,12 +7,12 @@ pub use args::SiteArgs;
 use super::say::say;
 use super::show::{self, bytes, json, seconds};
 use super::terminal::Terminal;
-use args::{Command, Init, Keep};
+use args::{Command, Daemon, Init, Keep};
 use elfup::apart::Apart;
 use elfup::site::daemon::{self, Event, Policy};
 use elfup::site::{Carried, Config, Health, Runs, Site, UpdateOptions, Updated, Wanted};
 use elfup::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 fn read(path: &PathBuf) -> Result<Vec<u8>> {
@@ -21,109 +21,47 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 
 /// `elfup site`.
 pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
-    if let Command::Init(init) = args.command {
-        return make(&args.site, *init);
-    }
+    let command = match args.command {
+        Command::Init(init) => return make(&args.site, *init),
+        command => command,
+    };
     super::apart::use_self(args.sandbox);
-    if let Command::Run {
-        every,
-        jitter,
-        fetch,
-        apply,
-        once,
-        #[cfg(feature = "dbus")]
-        bus,
-    } = args.command
-    {
-        let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
-        let policy = Policy {
-            every: minutes(every),
-            jitter: minutes(jitter),
-            fetch: fetch.into(),
-            apply: apply.into(),
-        };
-        if once {
-            say(&daemon::round(&args.site, &policy, watch)?);
-            return Ok(0);
-        }
-        let (ask, asks) = std::sync::mpsc::channel();
-        #[cfg(feature = "dbus")]
-        let bus = bus.map(|which| super::bus::Bus::open(which, ask)).transpose()?;
-        #[cfg(not(feature = "dbus"))]
-        drop(ask);
-        let mut last: Option<Event> = None;
-        daemon::run(&args.site, &policy, watch, &asks, &mut |event| {
-            #[cfg(feature = "dbus")]
-            if let Some(Err(e)) = bus.as_ref().map(|bus| bus.tell(event)) {
-                elfup::Watch::note(watch, &e.to_string());
-            }
-            if last.as_ref() != Some(event) {
-                say(event);
-            }
-            last = Some(event.clone());
-        })?;
-        return Ok(0);
+    if let Command::Run(daemon) = command {
+        return serve(&args.site, daemon, watch);
     }
     let site = Site::open(&args.site)?;
-    match args.command {
-        Command::Init(_) | Command::Run { .. } => {}
-        Command::Check { json: as_json } => {
-            let checked = site.check(watch)?;
-            if as_json {
-                json(&checked)?;
-            } else {
-                let running = checked.current.as_deref().unwrap_or("nothing");
-                let urgent = if checked.urgent { ", urgent" } else { "" };
-                let what = if checked.available {
-                    "available"
-                } else {
-                    "the newest"
-                };
-                say!("{running} runs; {} is {what}{urgent}", checked.head);
-                if checked.clock_behind > 0 {
-                    say!(
-                        "the clock is {} s behind signed time; the signed time is used",
-                        checked.clock_behind
-                    );
-                }
+    match command {
+        // Both are done.
+        Command::Init(_) | Command::Run(_) => {}
+        Command::Check { json } => return check(&site, json, watch),
+        Command::Plan { weigh, explain, json } => {
+            let planned = site.prepare(&weigh.options(), watch)?;
+            match planned {
+                Some(planned) if json => return show::json(&planned.plan),
+                Some(planned) => show::plan(&planned.plan, explain),
+                None => say!("up to date"),
             }
-            return Ok(if checked.available { 10 } else { 0 });
         }
-        Command::Plan {
-            weigh,
-            explain,
-            json: as_json,
-        } => match site.prepare(&weigh.options(), watch)? {
-            Some(planned) if as_json => return json(&planned.plan),
-            Some(planned) => show::plan(&planned.plan, explain),
-            None => say!("up to date"),
-        },
-        Command::Fetch { weigh, json: as_json } => {
+        Command::Fetch { weigh, json } => {
             let options = UpdateOptions {
                 fetch_only: true,
                 ..weigh.options()
             };
-            let updated = site.update(&options, watch)?;
-            return told(&updated, as_json, watch);
+            return told(&site.update(&options, watch)?, json, watch);
         }
-        Command::Activate { json: as_json } => return runs(&site.activate(watch)?, as_json),
-        Command::Update {
-            weigh,
-            again,
-            json: as_json,
-        } => {
+        Command::Activate { json } => return runs(&site.activate(watch)?, json),
+        Command::Update { weigh, again, json } => {
             let options = UpdateOptions {
                 again,
                 ..weigh.options()
             };
-            let updated = site.update(&options, watch)?;
-            return told(&updated, as_json, watch);
+            return told(&site.update(&options, watch)?, json, watch);
         }
-        Command::Rollback { json: as_json } => return runs(&site.rollback(watch)?, as_json),
+        Command::Rollback { json } => return runs(&site.rollback(watch)?, json),
         Command::Downgrade {
             release,
             below_floor,
-            json: as_json,
+            json,
         } => {
             let wanted = Wanted::Release {
                 id: release,
@@ -133,56 +71,117 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
                 wanted,
                 ..UpdateOptions::default()
             };
-            return told(&site.update(&options, watch)?, as_json, watch);
+            return told(&site.update(&options, watch)?, json, watch);
         }
-        Command::Status { json: as_json } => return status(&site, as_json, watch),
-        Command::Verify { json: as_json } => {
-            let differences = site.verify(watch)?;
-            let unset = site.unset(watch)?;
-            if as_json {
-                json(&serde_json::json!({"differences": differences, "other_owner": unset}))?;
-                return Ok(if differences.is_empty() { 0 } else { 7 });
-            }
-            differences.iter().for_each(|d| say!("{}: {}", d.path, d.what));
-            if !unset.is_empty() {
-                say!(
-                    "{} paths have another owner, as root was needed to set it",
-                    unset.len()
-                );
-            }
-            if !differences.is_empty() {
-                return Err(Error::Damaged(format!(
-                    "{} paths differ from the release",
-                    differences.len()
-                )));
-            }
-            say!("the tree is as its release has it");
-        }
-        Command::Repair { json: as_json } => {
+        Command::Status { json } => return status(&site, json, watch),
+        Command::Verify { json } => return verify(&site, json, watch),
+        Command::Repair { json } => {
             let repaired = site.repair(watch)?;
-            if as_json {
-                return json(&serde_json::json!({"repaired": repaired}));
+            if json {
+                return show::json(&serde_json::json!({"repaired": repaired}));
             }
             say!("{repaired} repaired");
         }
-        Command::Gc {
-            forget_fetched,
-            json: as_json,
-        } => {
-            let r = site.gc(forget_fetched, watch)?;
-            if as_json {
-                return json(&r);
-            }
-            say!(
-                "{} deployments and {} objects gone, {}",
-                r.deployments,
-                r.objects,
-                bytes(r.bytes)
-            );
-        }
+        Command::Gc { forget_fetched, json } => return gc(&site, forget_fetched, json, watch),
         Command::Pin { release, remove } => site.pin(&release, !remove)?,
         Command::Recover { root } => site.recover(&read(&root)?)?,
     }
+    Ok(0)
+}
+
+/// Does rounds until it is told to stop, or one.
+fn serve(dir: &Path, args: Daemon, watch: &Terminal) -> Result<u8> {
+    let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
+    let policy = Policy {
+        every: minutes(args.every),
+        jitter: minutes(args.jitter),
+        fetch: args.fetch.into(),
+        apply: args.apply.into(),
+    };
+    if args.once {
+        say(&daemon::round(dir, &policy, watch)?);
+        return Ok(0);
+    }
+    let (ask, asks) = std::sync::mpsc::channel();
+    #[cfg(feature = "dbus")]
+    let bus = args
+        .bus
+        .map(|which| super::bus::Bus::open(which, ask))
+        .transpose()?;
+    #[cfg(not(feature = "dbus"))]
+    drop(ask);
+    let mut last: Option<Event> = None;
+    daemon::run(dir, &policy, watch, &asks, &mut |event| {
+        #[cfg(feature = "dbus")]
+        if let Some(Err(e)) = bus.as_ref().map(|bus| bus.tell(event)) {
+            elfup::Watch::note(watch, &e.to_string());
+        }
+        if last.as_ref() != Some(event) {
+            say(event);
+        }
+        last = Some(event.clone());
+    })?;
+    Ok(0)
+}
+
+fn check(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
+    let checked = site.check(watch)?;
+    if as_json {
+        json(&checked)?;
+    } else {
+        let running = checked.current.as_deref().unwrap_or("nothing");
+        let urgent = if checked.urgent { ", urgent" } else { "" };
+        let what = if checked.available {
+            "available"
+        } else {
+            "the newest"
+        };
+        say!("{running} runs; {} is {what}{urgent}", checked.head);
+        if checked.clock_behind > 0 {
+            say!(
+                "the clock is {} s behind signed time; the signed time is used",
+                checked.clock_behind
+            );
+        }
+    }
+    Ok(if checked.available { 10 } else { 0 })
+}
+
+fn verify(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {
+    let differences = site.verify(watch)?;
+    let unset = site.unset(watch)?;
+    if as_json {
+        json(&serde_json::json!({"differences": differences, "other_owner": unset}))?;
+        return Ok(if differences.is_empty() { 0 } else { 7 });
+    }
+    differences.iter().for_each(|d| say!("{}: {}", d.path, d.what));
+    if !unset.is_empty() {
+        say!(
+            "{} paths have another owner, as root was needed to set it",
+            unset.len()
+        );
+    }
+    if !differences.is_empty() {
+        return Err(Error::Damaged(format!(
+            "{} paths differ from the release",
+            differences.len()
+        )));
+    }
+    say!("the tree is as its release has it");
+    Ok(0)
+}
+
+fn gc(site: &Site, forget_fetched: bool, as_json: bool, watch: &Terminal) -> Result<u8> {
+    let r = site.gc(forget_fetched, watch)?;
+    if as_json {
+        return json(&r);
+    }
+    say!(
+        "{} deployments and {} objects gone, {}",
+        r.deployments,
+        r.objects,
+        bytes(r.bytes)
+    );
     Ok(0)
 }
 

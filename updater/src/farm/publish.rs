@@ -87,22 +87,7 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
         Some(r) => r.sequence,
         None => channel.head().map_or(0, |h| h.sequence) + 1,
     };
-    let manifest = Manifest {
-        header: Header {
-            protocol: PROTOCOL,
-            follow: o.follow.clone(),
-            release: o.release.clone(),
-            sequence,
-            urgent: o.urgent,
-            features: Vec::new(),
-            config: o.config.clone(),
-            entries: 0,
-            mtime: o.scan.mtime,
-        },
-        entries,
-    };
-    let bytes = manifest.to_bytes();
-    drop(manifest);
+    let bytes = manifest_bytes(o, sequence, entries);
     let manifest = Manifest::parse(&bytes)?;
     let digest = Digest::of(&bytes);
     let mut published = Published {
@@ -129,9 +114,6 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
         bytes: &bytes,
     };
     prove::manifest(&o.sites, &to)?;
-    let packed = compress::pack(&bytes, &[], compress::LEVEL, watch)?;
-    Item::manifest(&digest, packed.len() as u64, bytes.len() as u64).drop_wrong(store, watch)?;
-    store.put(&names::manifest(&digest), &packed)?;
     let mut release = Release {
         release: o.release.clone(),
         sequence,
@@ -139,7 +121,7 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
         published: clock::format(clock::now()),
         manifest: digest,
         manifest_size: bytes.len() as u64,
-        manifest_stored: packed.len() as u64,
+        manifest_stored: store_manifest(store, &digest, &bytes, watch)?,
         steps: Vec::new(),
     };
     let tools = Tools {
@@ -160,6 +142,31 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
     Plan::drop(store, &o.follow, &o.release)?;
     published.declared = jobs.declared();
     Ok(published)
+}
+
+/// The manifest of the release in its canonical bytes.
+fn manifest_bytes(o: &Publish, sequence: u64, entries: Vec<Entry>) -> Vec<u8> {
+    let header = Header {
+        protocol: PROTOCOL,
+        follow: o.follow.clone(),
+        release: o.release.clone(),
+        sequence,
+        urgent: o.urgent,
+        features: Vec::new(),
+        config: o.config.clone(),
+        entries: 0,
+        mtime: o.scan.mtime,
+    };
+    Manifest { header, entries }.to_bytes()
+}
+
+/// Stores a manifest; tells the length of its file.
+fn store_manifest(store: &dyn Store, digest: &Digest, bytes: &[u8], watch: &dyn Watch) -> Result<u64> {
+    let packed = compress::pack(bytes, &[], compress::LEVEL, watch)?;
+    let stored = packed.len() as u64;
+    Item::manifest(digest, stored, bytes.len() as u64).drop_wrong(store, watch)?;
+    store.put(&names::manifest(digest), &packed)?;
+    Ok(stored)
 }
 
 /// Makes and proves the steps that lead to a release, from nothing and from the chosen ones, and those back to them.

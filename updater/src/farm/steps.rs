@@ -135,24 +135,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     for bundle in plainer {
         output.add_packed(bundle.bases, &bundle.group, &bundle.packed, None)?;
     }
-    let (pack, pieces) = output.pack.finish(store, watch)?;
-    let table = Table {
-        protocol: PROTOCOL,
-        pack,
-        reference_us: tools.reference_us,
-        pieces,
-        deltas: output.deltas,
-        bundles: output.bundles,
-    };
-    let file = step::write(&table, from.map_or(&[], |s| s.bytes), to.bytes, watch)?;
-    let digest = Digest::of(&file);
-    Item::raw(names::step(&digest), digest, Some(file.len() as u64)).drop_wrong(store, watch)?;
-    store.put(&names::step(&digest), &file)?;
-    Ok(StepRef {
-        from: from.map(|s| Digest::of(s.bytes)),
-        digest,
-        size: file.len() as u64,
-    })
+    output.finish(tools, from, to)
 }
 
 /// Small files together.
@@ -377,6 +360,29 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// Stores pack and step file.
+    fn finish(self, tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
+        let (store, watch) = (self.store, self.watch);
+        let (pack, pieces) = self.pack.finish(store, watch)?;
+        let table = Table {
+            protocol: PROTOCOL,
+            pack,
+            reference_us: tools.reference_us,
+            pieces,
+            deltas: self.deltas,
+            bundles: self.bundles,
+        };
+        let file = step::write(&table, from.map_or(&[], |s| s.bytes), to.bytes, watch)?;
+        let digest = Digest::of(&file);
+        Item::raw(names::step(&digest), digest, Some(file.len() as u64)).drop_wrong(store, watch)?;
+        store.put(&names::step(&digest), &file)?;
+        Ok(StepRef {
+            from: from.map(|s| Digest::of(s.bytes)),
+            digest,
+            size: file.len() as u64,
+        })
+    }
+
     /// Adds what was made for one pair by itself, or leaves it to the bundles of small files.
     fn alone(&mut self, maker: &Maker, tried: Tried, small: &mut Vec<Pair>) -> Result<()> {
         let few = tried.best().is_some_and(|best| best <= FEW);

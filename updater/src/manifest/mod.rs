@@ -8,7 +8,7 @@ mod write;
 
 pub use change::{Change, put, take};
 pub use escape::{escape, glob, unescape};
-pub use scan::{ScanOptions, file_xattrs, join, scan, xattrs};
+pub use scan::{ScanOptions, below, file_xattrs, join, scan, xattrs};
 
 use crate::names::Follow;
 use crate::{Digest, Result};
@@ -82,24 +82,25 @@ pub struct Entry {
     pub time: Option<Time>,
 }
 
-/// Mode, owner, extended attributes and time of a path as a number; sixteen hex digits in file names.
+/// Digest of mode, owner, extended attributes and time of a path; thirty-two hex digits in file names.
+///
+/// Who may put two files into a release can choose their times, and sixteen digits are found twice in some minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attributes(u64);
+pub struct Attributes([u8; 16]);
 
 impl Attributes {
     /// The first and the last in order.
-    pub const ALL: [Attributes; 2] = [Attributes(0), Attributes(u64::MAX)];
+    pub const ALL: [Attributes; 2] = [Attributes([0; 16]), Attributes([0xff; 16])];
 
-    /// Parses exactly sixteen lower-case hex digits.
+    /// Parses exactly thirty-two lower-case hex digits.
     pub fn parse(hex: &str) -> Option<Attributes> {
-        let bytes = crate::digest::unhex(hex)?.try_into().ok()?;
-        Some(Attributes(u64::from_be_bytes(bytes)))
+        Some(Attributes(crate::digest::unhex(hex)?.try_into().ok()?))
     }
 }
 
 impl std::fmt::Display for Attributes {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
@@ -172,8 +173,8 @@ impl Entry {
             bytes.extend_from_slice(&time.seconds.to_le_bytes());
             bytes.extend_from_slice(&time.nanos.to_le_bytes());
         }
-        let Digest([a, b, c, d, e, f, g, h, ..]) = Digest::of(&bytes);
-        Attributes(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        let Digest(digest) = Digest::of(&bytes);
+        Attributes(std::array::from_fn(|i| digest[i]))
     }
 }
 

@@ -90,13 +90,8 @@ fn walk(tree: &Path, found: &mut Found, problems: &mut Vec<String>, watch: &dyn 
                 Ok(entries) => {
                     for entry in entries {
                         watch.check()?;
-                        let name = entry.doing("list", &full)?.file_name().into_vec();
-                        let mut child = path.clone();
-                        if !child.is_empty() {
-                            child.push(b'/');
-                        }
-                        child.extend_from_slice(&name);
-                        todo.push(child);
+                        let name = entry.doing("list", &full)?.file_name();
+                        todo.push(below(&path, name.as_bytes()));
                     }
                 }
                 Err(e) => problems.push(format!("list {}: {e}", full.display())),
@@ -105,6 +100,17 @@ fn walk(tree: &Path, found: &mut Found, problems: &mut Vec<String>, watch: &dyn 
         found.push((path, meta));
     }
     Ok(())
+}
+
+/// A path and a name below it.
+pub fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut child = Vec::with_capacity(path.len() + 1 + name.len());
+    child.extend_from_slice(path);
+    if !path.is_empty() {
+        child.push(b'/');
+    }
+    child.extend_from_slice(name);
+    child
 }
 
 /// The path of an entry below a tree.

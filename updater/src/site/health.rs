@@ -16,6 +16,7 @@ impl Site {
 
     /// Ends a trial that a stop, a kill or a power cut interrupted: the check is made now.
     pub fn settle(&self, watch: &dyn Watch) -> Result<Settled> {
+        self.rename_objects(watch)?;
         self.trials(watch).settle()
     }
 

@@ -25,6 +25,13 @@ impl Name {
         }
     }
 
+    /// What the object was called before names had all digits: as now, without the last sixteen.
+    pub(super) fn short(&self) -> String {
+        let mut name = self.to_string();
+        name.truncate(name.len() - 16);
+        name
+    }
+
     /// Reads a file's name; `None` for what is no object.
     pub fn parse(text: &str) -> Option<Name> {
         let (digest, attributes) = text.split_once('.')?;

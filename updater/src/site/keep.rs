@@ -2,6 +2,7 @@
 
 use super::index::Name;
 use super::notes::Note;
+use super::objects::rename_short;
 use super::{Deployment, Site};
 use crate::disk;
 use crate::manifest::Manifest;
@@ -18,6 +19,9 @@ pub struct GcReport {
     /// Bytes of objects.
     pub bytes: u64,
 }
+
+/// Which names objects have.
+const NAMES: u32 = 2;
 
 impl Site {
     /// Releases that `gc` keeps.
@@ -44,6 +48,7 @@ impl Site {
     /// The running deployment, the one that `rollback` goes to (unless `keep` is 0), pins and a fetched release
     /// stay, and so does the one that comes back if a trial fails. With `forget_fetched`, pieces and fetched objects of an unfinished update go too.
     pub fn gc(&self, forget_fetched: bool, watch: &dyn Watch) -> Result<GcReport> {
+        self.rename_objects(watch)?;
         let mut report = GcReport::default();
         for deployment in self.spare()? {
             watch.check()?;
@@ -76,6 +81,30 @@ impl Site {
         }
         (report.objects, report.bytes) = self.objects.retain(&needed, watch)?;
         Ok(report)
+    }
+
+    /// Gives objects the names of today, once: those of an older elfup were shorter.
+    ///
+    /// What no deployment and no fetched release needs keeps its name, and goes with the next `gc`.
+    pub(super) fn rename_objects(&self, watch: &dyn Watch) -> Result<()> {
+        if self.notes.read::<u32>(Note::Objects)? == Some(NAMES) {
+            return Ok(());
+        }
+        for digest in self.deployments.all()? {
+            // One that is torn is for `repair` to tell.
+            if let Ok(manifest) = self.deployments.manifest(&digest) {
+                rename_short(&self.objects, &manifest, watch)?;
+            }
+        }
+        if let Ok(Some(ready)) = self.ready() {
+            rename_short(&self.objects, &ready, watch)?;
+        }
+        disk::sync_fs(&self.root)?;
+        // Without the note they are looked through once more; a full disk is for others to tell.
+        if let Err(e) = self.notes.write(Note::Objects, &NAMES) {
+            watch.detail(&e.to_string());
+        }
+        Ok(())
     }
 
     /// Deployments beyond the kept ones.

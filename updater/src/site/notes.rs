@@ -29,13 +29,15 @@ pub(super) enum Note {
     Measures,
     /// Digests of the files that may help.
     Seeds,
+    /// That objects have their names of today.
+    Objects,
     /// A line for each update.
     History,
 }
 
 impl Note {
     #[cfg(test)]
-    const ALL: [Note; 10] = [
+    const ALL: [Note; 11] = [
         Note::Trust,
         Note::Channel,
         Note::Ready,
@@ -45,6 +47,7 @@ impl Note {
         Note::Pins,
         Note::Measures,
         Note::Seeds,
+        Note::Objects,
         Note::History,
     ];
 
@@ -59,6 +62,7 @@ impl Note {
             Note::Pins => "pins.json",
             Note::Measures => "measures.json",
             Note::Seeds => "seeds.json",
+            Note::Objects => "objects",
             Note::History => "history",
         }
     }

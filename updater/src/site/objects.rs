@@ -5,7 +5,7 @@ use super::index::{Index, Name, Place};
 use crate::digest::Hasher;
 use crate::disk;
 use crate::error::Doing;
-use crate::manifest::{Content, Entry};
+use crate::manifest::{Content, Entry, Manifest};
 use crate::watch::Heed;
 use crate::{Digest, Error, Result, Watch, limits};
 use std::collections::HashSet;
@@ -219,6 +219,19 @@ impl Objects {
         }
         Ok((objects, bytes))
     }
+}
+
+/// Gives the objects of a manifest that have their name of before (see [`Name::short`]) that of today.
+pub(super) fn rename_short(objects: &Objects, manifest: &Manifest, watch: &dyn Watch) -> Result<()> {
+    for shipped in manifest.files() {
+        watch.check()?;
+        let path = objects.path(shipped);
+        let before = path.with_file_name(Name::of(shipped.0, shipped.1).short());
+        if before.exists() && !path.exists() {
+            disk::rename(&before, &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a private copy of an object into a tree; `true`: its blocks are shared, as the filesystem can.

@@ -479,30 +479,7 @@ impl Planner<'_> {
                 requests += 1;
             }
         }
-        let mut ranges = Vec::new();
-        // A gap that takes less time than a request is read through.
-        let gap = (self.rates.rtt * self.rates.bandwidth) as u64;
-        for (s, wanted) in pieces {
-            let Some(step) = self.ways.steps.get(s) else {
-                continue;
-            };
-            let mut open: Option<(usize, usize)> = None;
-            for p in wanted
-                .into_iter()
-                .filter(|p| (self.held)(&step.table.pieces[*p].h) < step.table.pieces[*p].n)
-            {
-                let between = |last: usize| step.offsets[p] - step.offsets[last] - step.table.pieces[last].n;
-                open = match open {
-                    Some((first, last)) if between(last) <= gap => Some((first, p)),
-                    Some((first, last)) => {
-                        ranges.push((s, first, last));
-                        Some((p, p))
-                    }
-                    None => Some((p, p)),
-                };
-            }
-            ranges.extend(open.map(|(first, last)| (s, first, last)));
-        }
+        let ranges = self.ranges(pieces);
         for &(s, first, last) in &ranges {
             let step = &self.ways.steps[s];
             let all: u64 = step.table.pieces[first..=last].iter().map(|p| p.n).sum();
@@ -532,6 +509,35 @@ impl Planner<'_> {
             pack,
             ranges,
         }
+    }
+
+    /// The pieces that are not here as ranges of neighbours.
+    fn ranges(&self, pieces: BTreeMap<usize, BTreeSet<usize>>) -> Vec<(usize, usize, usize)> {
+        let mut ranges = Vec::new();
+        // A gap that takes less time than a request is read through.
+        let gap = (self.rates.rtt * self.rates.bandwidth) as u64;
+        for (s, wanted) in pieces {
+            let Some(step) = self.ways.steps.get(s) else {
+                continue;
+            };
+            let mut open: Option<(usize, usize)> = None;
+            for p in wanted
+                .into_iter()
+                .filter(|p| (self.held)(&step.table.pieces[*p].h) < step.table.pieces[*p].n)
+            {
+                let between = |last: usize| step.offsets[p] - step.offsets[last] - step.table.pieces[last].n;
+                open = match open {
+                    Some((first, last)) if between(last) <= gap => Some((first, p)),
+                    Some((first, last)) => {
+                        ranges.push((s, first, last));
+                        Some((p, p))
+                    }
+                    None => Some((p, p)),
+                };
+            }
+            ranges.extend(open.map(|(first, last)| (s, first, last)));
+        }
+        ranges
     }
 }
 

@@ -24,6 +24,7 @@ impl Site {
             .current()?
             .ok_or_else(|| Error::NotFound("a running release".into()))?;
         let sources = self.sources()?;
+        self.rename_objects(watch)?;
         let (bytes, torn) = self.manifest_again(&current, &sources, watch)?;
         let manifest = Arc::new(Manifest::parse(&bytes)?);
         let bad = self.drop_damaged(&manifest, watch)?;

@@ -16,6 +16,7 @@ impl Site {
     ///
     /// Configuration stays as it is now.
     pub fn rollback(&self, watch: &dyn Watch) -> Result<Runs> {
+        self.rename_objects(watch)?;
         let current = self.current()?;
         let there = |p: &Digest| Some(*p) != current && self.deployments.at(p).exists();
         let back = match self.previous()?.filter(there) {

@@ -2,7 +2,7 @@
 
 use super::files::{Beneath, times_of};
 use crate::error::Doing;
-use crate::manifest::{Entry, Kind, Time, Xattrs};
+use crate::manifest::{Entry, Kind, Time, Xattrs, below};
 use crate::{Error, Result, Watch};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -173,17 +173,6 @@ fn state(dir: &OwnedFd) -> Result<(Time, Time)> {
 
 fn denied(e: &Error) -> bool {
     matches!(e, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
-}
-
-/// A path and a name below it.
-pub fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut child = Vec::with_capacity(path.len() + 1 + name.len());
-    child.extend_from_slice(path);
-    if !path.is_empty() {
-        child.push(b'/');
-    }
-    child.extend_from_slice(name);
-    child
 }
 
 /// Without root, a read-only directory would keep its content from being removed.

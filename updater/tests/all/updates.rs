@@ -547,3 +547,37 @@ fn the_daemon_goes_as_far_as_its_policy() {
     assert_eq!(go(When::Never, When::Urgent), Event::Applied("r4".into()));
     assert_eq!(runs(&Site::open(&dir).unwrap()), "r4");
 }
+
+/// A site whose objects were named by an older elfup goes on as if nothing had been.
+#[test]
+fn objects_with_shorter_names_are_kept() {
+    let (world, site) = World::ready();
+    let options = UpdateOptions {
+        fetch_only: true,
+        ..UpdateOptions::default()
+    };
+    site.update(&options, &Quiet).unwrap();
+    let root = site.root().to_owned();
+    drop(site);
+    let mut shortened = 0;
+    for dir in fs::read_dir(root.join("objects")).unwrap() {
+        for object in fs::read_dir(dir.unwrap().path()).unwrap() {
+            let path = object.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            fs::rename(&path, path.with_file_name(&name[..64 + 1 + 16])).unwrap();
+            shortened += 1;
+        }
+    }
+    fs::remove_file(root.join("state/objects")).unwrap();
+    // Nothing can be fetched.
+    fs::rename(world.repo(), world.path("away")).unwrap();
+    let site = Site::open(&root).unwrap();
+    site.activate(&Quiet).unwrap();
+    assert_eq!(runs(&site), "r2");
+    let dirs = fs::read_dir(root.join("objects")).unwrap();
+    let objects = dirs.flat_map(|d| fs::read_dir(d.unwrap().path()).unwrap());
+    let lengths: Vec<usize> = objects.map(|o| o.unwrap().file_name().len()).collect();
+    assert_eq!(lengths, vec![64 + 1 + 32; shortened]);
+    site.rollback(&Quiet).unwrap();
+    assert_eq!(runs(&site), "r1");
+}

@@ -121,33 +121,36 @@ pub(super) enum Command {
         remove: bool,
     },
     /// Stay and update by policy: checks on a jittered schedule and after a resume from sleep.
-    Run {
-        /// Minutes between checks.
-        #[arg(long, default_value_t = 240)]
-        every: u64,
-        /// Up to so many minutes are added at random.
-        #[arg(long, default_value_t = 60)]
-        jitter: u64,
-        /// Which releases are fetched ahead.
-        #[arg(long, value_enum, default_value_t = Which::Always)]
-        fetch: Which,
-        /// Which releases are applied.
-        #[arg(long, value_enum, default_value_t = Which::Never)]
-        apply: Which,
-        /// One round only.
-        #[arg(long)]
-        once: bool,
-        /// Announce on this bus what was found, and take requests from it.
-        #[cfg(feature = "dbus")]
-        #[arg(long, value_enum, conflicts_with = "once")]
-        bus: Option<super::super::bus::Which>,
-    },
+    Run(Daemon),
     /// Start trust afresh from a root file, after the stored state was lost.
     Recover {
         /// Root metadata from a trusted place.
         #[arg(long)]
         root: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub(super) struct Daemon {
+    /// Minutes between checks.
+    #[arg(long, default_value_t = 240)]
+    pub(super) every: u64,
+    /// Up to so many minutes are added at random.
+    #[arg(long, default_value_t = 60)]
+    pub(super) jitter: u64,
+    /// Which releases are fetched ahead.
+    #[arg(long, value_enum, default_value_t = Which::Always)]
+    pub(super) fetch: Which,
+    /// Which releases are applied.
+    #[arg(long, value_enum, default_value_t = Which::Never)]
+    pub(super) apply: Which,
+    /// One round only.
+    #[arg(long)]
+    pub(super) once: bool,
+    /// Announce on this bus what was found, and take requests from it.
+    #[cfg(feature = "dbus")]
+    #[arg(long, value_enum, conflicts_with = "once")]
+    pub(super) bus: Option<super::super::bus::Which>,
 }
 
 #[derive(Args)]

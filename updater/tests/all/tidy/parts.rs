@@ -120,3 +120,29 @@ fn blocks_and_neighbours_are_read() {
     assert_eq!(beside(text, 1), ["index", "plan"]);
     assert_eq!(beside(text, 2), ["walk"]);
 }
+
+/// How deep the blocks of a text's functions lie within each other, the body of a function being at 1.
+pub fn depths(text: &str) -> Vec<(String, usize)> {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    // Where functions begin: their indentation.
+    let mut open: Vec<(String, usize)> = Vec::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let Some(at) = words.iter().take(4).position(|w| *w == "fn") {
+            open.retain(|(_, i)| *i < indent);
+            open.push((name(words.get(at + 1).unwrap_or(&"")).to_owned(), indent));
+            continue;
+        }
+        // Only lines that open a block: chains and lists are indented, too.
+        let block = line.ends_with('{') || line.ends_with("=> {");
+        if let Some((function, begin)) = open.last().filter(|(_, i)| block && *i < indent) {
+            let depth = (indent - begin) / 4 + 1;
+            match found.iter_mut().find(|(f, _)| f == function) {
+                Some((_, most)) => *most = depth.max(*most),
+                None => found.push((function.clone(), depth)),
+            }
+        }
+    }
+    found
+}
