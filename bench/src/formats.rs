@@ -2,7 +2,7 @@
 
 use crate::{interrupt, tree::kind};
 use clap::Args;
-use elfdelta::packed::{Found, Op, look};
+use elfdelta::packed::{Bounds, Found, Op, look};
 use elfdelta::{Limits, Options, Patch, Silent};
 use serde::Serialize;
 use std::{
@@ -154,10 +154,10 @@ fn one(format: &str, before: &Path, path: &Path) -> Row {
     let mut measure = || -> Result<(), String> {
         let read = |path: &Path| fs::read(path).map_err(crate::text);
         let (old, new) = (read(before)?, read(path)?);
-        let memory = Limits::default().memory;
+        let bounds = Bounds::of(Limits::default().memory, &|| false);
         row.size = new.len() as u64;
-        let [opened, _] = look(&new, b"", memory, &|| false);
-        let [_, closed] = look(b"", &new, memory, &|| false);
+        let [opened, _] = look(&new, b"", &bounds);
+        let [_, closed] = look(b"", &new, &bounds);
         (row.opened, row.closed) = (streams(opened), streams(closed));
         let options = Options::default().threads(1);
         let delta = elfdelta::diff(&old, &new, &options, &Silent).map_err(crate::text)?;

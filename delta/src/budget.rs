@@ -11,6 +11,9 @@ use crate::{Error, Progress, Silent, Stage, error::Result};
 use kept::Kept;
 use std::cell::Cell;
 
+/// What is wrong with a patch that takes more memory than it declares.
+pub const MORE_MEMORY: &str = "it needs more memory than it declares";
+
 /// Units of work between two looks at whether the caller wants to go on.
 const SLICE: u64 = 1 << 14;
 
@@ -27,6 +30,7 @@ pub struct Budget<'p> {
     taken: Cell<u64>,
     slice: Cell<u64>,
     over: Cell<bool>,
+    refused: Cell<bool>,
     cancelled: Cell<bool>,
     /// Where in the stage the caller is next told, and how far apart.
     next: Cell<u64>,
@@ -46,6 +50,7 @@ impl<'p> Budget<'p> {
             taken: Cell::new(0),
             slice: Cell::new(0),
             over: Cell::new(false),
+            refused: Cell::new(false),
             cancelled: Cell::new(false),
             next: Cell::new(0),
             step: Cell::new(0),
@@ -140,7 +145,8 @@ impl<'p> Budget<'p> {
     pub fn fits(&self, bytes: u64) -> Result<()> {
         let now = self.held.get().saturating_add(bytes);
         if now > self.memory {
-            return Err(Error::DamagedPatch("it needs more memory than it declares"));
+            self.refused.set(true);
+            return Err(Error::DamagedPatch(MORE_MEMORY));
         }
         self.peak.set(self.peak.get().max(now));
         Ok(())
@@ -152,6 +158,11 @@ impl<'p> Budget<'p> {
             self.memory.saturating_sub(self.held.get()),
             self.work - self.spent(),
         )
+    }
+
+    /// Whether memory was refused.
+    pub fn refused(&self) -> bool {
+        self.refused.get()
     }
 
     /// Who hears of progress.

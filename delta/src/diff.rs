@@ -1,10 +1,14 @@
 //! Old and new file in, patch out.
 
+mod needs;
 mod packed;
 mod pairs;
+mod whole;
 
-use crate::apply::{Run, WHOLE_MEMORY};
-use crate::budget::Budget;
+pub use needs::Needs;
+
+use crate::apply::Run;
+use crate::budget::{Budget, MORE_MEMORY};
 use crate::code::{ColumnWriter, MAX_SEGMENTS, ModelledWriter, SEGMENTED, Stream, StreamWriter, Streams};
 use crate::container::{self, Body, Coding, Header, Method};
 use crate::data::Cover;
@@ -12,51 +16,70 @@ use crate::file_view::FileView;
 use crate::layout::OldImage;
 use crate::matching::{bytes::ByteIndex, plan::plan};
 use crate::pipeline::{Io, code_file, code_image};
-use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, Stage, error::Result};
+use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, Stage, Way, error::Result};
+use needs::Room;
 use sha2::{Digest, Sha256};
+use std::cell::{Cell, RefCell};
+use whole::Frame;
 
 /// A finished patch and the account of its bytes.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delta {
     /// The patch, ready to be stored.
     pub bytes: Vec<u8>,
     /// Where the bytes went.
     pub report: Report,
+    /// The way in which it was made.
+    pub way: Way,
+    /// Ways that the limit on memory kept from being tried, or from being tried in full, in order.
+    pub skipped: Vec<Way>,
 }
 
 /// What a process may hold beside what is counted: a part of that, as one in so many, and bytes.
 const SPARE_PART: u64 = 16;
 const SPARE: u64 = 4 << 20;
 
-/// A way of making a patch; of two patches of one size, that of the way named first wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
-    /// By the models for ELF files.
-    Elf,
-    /// The old file with corrections in place.
-    InPlace,
-    /// By covers and bytes alone.
-    Generic,
-    /// The new file as it is.
-    Whole,
-    /// One of the others between the insides of packed files.
-    Packed,
-}
-
 /// The ways in the order in which they are tried.
 const WAYS: [Way; 5] = [Way::Packed, Way::InPlace, Way::Elf, Way::Generic, Way::Whole];
 
 /// Makes a patch from `old` to `new`, and applies it once before handing it out.
+///
+/// Fails with [`Error::OverLimit`] where the limit on memory is below what any patch takes; see [`Options::needs`].
 pub fn diff(old: &[u8], new: &[u8], options: &Options, progress: &dyn Progress) -> Result<Delta> {
-    let job = Job::new(old, new, options, progress);
-    let best = job.best(&WAYS)?;
-    let (bytes, sections) = best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
+    let (old_len, new_len) = (old.len() as u64, new.len() as u64);
+    let (allowed, least) = (options.memory, options.needs(old_len, new_len).least);
+    if let Some(allowed) = allowed.filter(|&allowed| allowed < least) {
+        return Err(Error::OverLimit {
+            what: "bytes of memory to make the patch",
+            needed: least,
+            allowed,
+        });
+    }
+    let room = allowed.map_or(u64::MAX, |all| all - options.files(old_len, new_len));
+    let task = Task {
+        options,
+        progress,
+        lacked: Cell::new(false),
+        skipped: RefCell::default(),
+    };
+    let best = Job::new(old, new, room, &task).best(&WAYS)?;
+    let (way, (bytes, sections)) =
+        best.ok_or(Error::SelfCheck("no way of making the patch gives the new file"))?;
     let patch = Patch::parse(&bytes)?;
     let report = Report {
         sections: patch.with_rest(sections),
         ..patch.report()
     };
-    Ok(Delta { bytes, report })
+    let mut skipped = task.skipped.into_inner();
+    skipped.sort_unstable();
+    skipped.dedup();
+    Ok(Delta {
+        bytes,
+        report,
+        way,
+        skipped,
+    })
 }
 
 /// A patch without its declared memory.
@@ -65,17 +88,28 @@ type Draft = (Header, Vec<Body>);
 /// A patch that gives the new file back, and its bytes by section.
 type Sealed = (Vec<u8>, Vec<Part>);
 
-/// Both files, what is asked for, and who hears of progress.
+/// What is asked for, who hears of progress, and what memory did not allow.
+struct Task<'t> {
+    options: &'t Options<'t>,
+    progress: &'t dyn Progress,
+    /// The way in work was refused memory.
+    lacked: Cell<bool>,
+    /// Ways that were left out for that, or would have been.
+    skipped: RefCell<Vec<Way>>,
+}
+
+/// Two files, or stretches of two.
 struct Job<'j> {
     old: &'j [u8],
     new: &'j [u8],
-    options: &'j Options<'j>,
-    progress: &'j dyn Progress,
+    /// Bytes of memory that may be held beside them.
+    room: u64,
+    task: &'j Task<'j>,
     header: Header,
 }
 
 impl<'j> Job<'j> {
-    fn new(old: &'j [u8], new: &'j [u8], options: &'j Options<'j>, progress: &'j dyn Progress) -> Job<'j> {
+    fn new(old: &'j [u8], new: &'j [u8], room: u64, task: &'j Task<'j>) -> Job<'j> {
         let header = Header {
             features: 0,
             method: Method::Whole,
@@ -89,17 +123,28 @@ impl<'j> Job<'j> {
         Job {
             old,
             new,
-            options,
-            progress,
+            room,
+            task,
             header,
         }
     }
 
     /// The smallest patch of some ways.
-    fn best(&self, ways: &[Way]) -> Result<Option<Sealed>> {
+    fn best(&self, ways: &[Way]) -> Result<Option<(Way, Sealed)>> {
         let mut best: Option<(Way, Sealed)> = None;
         for &way in ways {
-            if !self.may_win(way, best.as_ref()) {
+            let held = best.as_ref().map_or(0, |(_, sealed)| sealed.0.len() as u64);
+            let job = Job {
+                room: self.room.saturating_sub(held),
+                header: self.header.clone(),
+                ..*self
+            };
+            let fits = job.fits(way);
+            if !job.may_win(way, best.as_ref(), fits) {
+                continue;
+            }
+            if !fits {
+                self.task.skipped.borrow_mut().push(way);
                 continue;
             }
             self.go_on(if way == Way::Whole {
@@ -108,26 +153,48 @@ impl<'j> Job<'j> {
                 Stage::Match
             })?;
             // Where the reading as ELF files does not hold, a plainer way takes its place.
-            let made = self.make(way, best.as_ref())?.map(|sealed| (way, sealed));
+            let made = job.make(way, best.as_ref())?.map(|sealed| (way, sealed));
+            if self.task.lacked.take() || !job.fits_in_full(way) {
+                self.task.skipped.borrow_mut().push(way);
+            }
             best = [made, best]
                 .into_iter()
                 .flatten()
                 .min_by_key(|(way, s)| (s.0.len(), *way));
         }
-        Ok(best.map(|(_, sealed)| sealed))
+        Ok(best)
+    }
+
+    /// Whether there is memory for a way.
+    fn fits(&self, way: Way) -> bool {
+        let (old, new) = (self.old.len() as u64, self.new.len() as u64);
+        match way {
+            Way::Whole => Frame::within(self.room, new).is_some(),
+            Way::Elf => Room::within(self.task.options, self.room, (old, new)).is_some(),
+            _ => Room::full(self.task.options).takes(way, old, new) <= self.room,
+        }
+    }
+
+    /// Whether there is memory for a way as it is without a limit; threads change nothing.
+    fn fits_in_full(&self, way: Way) -> bool {
+        match way {
+            Way::Whole => Frame::within(self.room, self.new.len() as u64) == Some(Frame::BEST),
+            Way::Elf => self.room_as_elf().segments == Room::full(self.task.options).segments,
+            _ => true,
+        }
     }
 
     /// Tells the stage that begins, and asks whether to go on.
     fn go_on(&self, stage: Stage) -> Result<()> {
-        self.progress.stage(stage, 0);
-        match self.progress.cancelled() {
+        self.task.progress.stage(stage, 0);
+        match self.task.progress.cancelled() {
             true => Err(Error::Cancelled),
             false => Ok(()),
         }
     }
 
     /// Whether a way is worth trying, going by the best patch so far.
-    fn may_win(&self, way: Way, best: Option<&(Way, Sealed)>) -> bool {
+    fn may_win(&self, way: Way, best: Option<&(Way, Sealed)>, fits: bool) -> bool {
         match way {
             Way::InPlace => self.differs_little(),
             Way::Elf => best.is_none() || self.old != self.new,
@@ -136,7 +203,7 @@ impl<'j> Job<'j> {
                 best.is_none_or(|(way, sealed)| *way == Way::Packed && sealed.0.len() > self.new.len() / 4)
             }
             Way::Packed => self.old != self.new,
-            Way::Whole => best.is_none_or(|(_, sealed)| may_lose(sealed.0.len(), self.new)),
+            Way::Whole => best.is_none_or(|(_, sealed)| !fits || may_lose(sealed.0.len(), self.new)),
         }
     }
 
@@ -147,7 +214,10 @@ impl<'j> Job<'j> {
             Way::Elf => self.sealed(self.elf()?),
             Way::Generic => self.sealed(self.generic()?),
             Way::Packed => packed::packed(self),
-            Way::Whole => self.whole(best.map(|(_, sealed)| sealed.0.len())),
+            Way::Whole => match Frame::within(self.room, self.new.len() as u64) {
+                Some(frame) => self.whole(frame, best.map(|(_, sealed)| sealed.0.len())),
+                None => Ok(None),
+            },
         }
     }
 
@@ -155,7 +225,10 @@ impl<'j> Job<'j> {
     fn checked(&self, patch: &[u8]) -> Result<Run> {
         let patch = Patch::parse(patch)?;
         let mut rebuilt = Compare { expected: self.new };
-        let applier = patch.applier().limits(Limits::none()).progress(self.progress);
+        let applier = patch
+            .applier()
+            .limits(Limits::none())
+            .progress(self.task.progress);
         let run = applier.run(&self.old, &mut rebuilt)?;
         if rebuilt.expected.is_empty() {
             Ok(run)
@@ -169,8 +242,13 @@ impl<'j> Job<'j> {
         let Some((mut header, bodies)) = draft else {
             return Ok(None);
         };
-        header.memory = u64::MAX >> 1;
-        match self.checked(&container::write(&header, &bodies)) {
+        let coded: u64 = bodies.iter().map(|body| body.3.len() as u64).sum();
+        let beside = header.packing.as_ref().map_or(0, |packing| packing.scratch) + 2 * coded;
+        header.memory = self.room.saturating_sub(beside).min(u64::MAX >> 1);
+        let trial = container::write(&header, &bodies);
+        let run = self.checked(&trial);
+        drop(trial);
+        match run {
             // More than half of what a reader allows as a rule: one of them might refuse it.
             Ok(run) if run.work_per_byte > Limits::default().work_per_byte / 2 => Ok(None),
             Ok(run) => {
@@ -178,7 +256,11 @@ impl<'j> Job<'j> {
                 Ok(Some((container::write(&header, &bodies), run.sections)))
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            Err(_) => Ok(None),
+            Err(error) => {
+                let lacked = matches!(error, Error::DamagedPatch(MORE_MEMORY));
+                self.task.lacked.set(self.task.lacked.get() || lacked);
+                Ok(None)
+            }
         }
     }
 }
@@ -204,30 +286,6 @@ impl std::io::Write for Compare<'_> {
 fn may_lose(patch: usize, new: &[u8]) -> bool {
     patch > 1 << 10 && zstd::bulk::compress(new, 1).is_ok_and(|quick| patch * 2 > quick.len())
         || patch <= 1 << 10 && new.len() <= 1 << 10
-}
-
-impl Job<'_> {
-    /// The whole file, where that is smaller than `than`.
-    fn whole(&self, than: Option<usize>) -> Result<Option<Sealed>> {
-        let frame = zstd::bulk::compress(self.new, 19)?;
-        let header = Header {
-            method: Method::Whole,
-            memory: WHOLE_MEMORY,
-            ..self.header.clone()
-        };
-        let (coding, bytes) = if frame.len() < self.new.len() {
-            (Coding::Zstd, frame)
-        } else {
-            (Coding::Stored, self.new.to_vec())
-        };
-        let body = (container::WHOLE, coding, self.new.len() as u64, bytes);
-        let patch = container::write(&header, &[body]);
-        if than.is_some_and(|than| patch.len() >= than) {
-            return Ok(None);
-        }
-        let run = self.checked(&patch)?;
-        Ok(Some((patch, run.sections)))
-    }
 }
 
 fn writers(profile: Profile, segments: usize) -> Result<Streams<StreamWriter>> {
@@ -309,15 +367,22 @@ impl Job<'_> {
 
     /// The patch by the stages for ELF files, if both are such.
     fn elf(&self) -> Result<Option<Draft>> {
-        let account = Budget::unlimited(self.progress);
+        let account = Budget::new(self.room, u64::MAX, self.task.progress);
         let mut io = Io {
-            streams: writers(self.options.profile, self.options.segments)?,
+            streams: writers(self.task.options.profile, self.room_as_elf().segments)?,
             account: &account,
         };
         match self.image(&mut io)? {
             Told::Image => finish(&self.header, Method::Image, io.streams).map(Some),
             Told::Nothing | Told::Half => Ok(None),
         }
+    }
+
+    /// How far there is memory for the models for ELF files.
+    fn room_as_elf(&self) -> Room {
+        let sizes = (self.old.len() as u64, self.new.len() as u64);
+        let room = Room::within(self.task.options, self.room, sizes);
+        room.unwrap_or_else(Room::least)
     }
 
     /// Tells the new file through the stages, if both are ELF files.
@@ -328,10 +393,14 @@ impl Job<'_> {
         let Some(old_image) = OldImage::read(&old_view)? else {
             return Ok(Told::Nothing);
         };
-        let Some(plan) = plan(&old_image, old, &new_view, new, self.options, self.progress)? else {
+        let options = self.task.options.threads(self.room_as_elf().threads);
+        let Some(plan) = plan(&old_image, old, &new_view, new, &options, self.task.progress)? else {
             return Ok(Told::Nothing);
         };
         let done = code_image(io, None, &old_image, self.header.new_len, Some(&plan)).map(drop);
+        if account.refused() {
+            self.task.lacked.set(true);
+        }
         match (done, account.cause()) {
             (_, Some(cause)) => Err(cause),
             (Ok(()), None) => Ok(Told::Image),
@@ -371,13 +440,18 @@ impl Job<'_> {
         if !self.is_below_4_gib() {
             return Ok(None);
         }
-        let account = Budget::unlimited(self.progress);
+        let account = Budget::new(self.room, u64::MAX, self.task.progress);
         let view = FileView::new(&self.old, &account)?;
         let mut io = Io {
-            streams: writers(self.options.profile, 1)?,
+            streams: writers(self.task.options.profile, 1)?,
             account: &account,
         };
-        code_file(&mut io, &view, self.header.new_len, Some((self.new, covers)))?;
+        let done = code_file(&mut io, &view, self.header.new_len, Some((self.new, covers))).map(drop);
+        if account.refused() {
+            self.task.lacked.set(true);
+            return Ok(None);
+        }
+        done?;
         finish(&self.header, Method::Bytes, io.streams).map(Some)
     }
 }

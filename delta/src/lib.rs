@@ -21,6 +21,19 @@
 //! the bytes went: in one [`Part`] for each stream, and in one for each section of the new file. The same inputs
 //! give the same patch.
 //!
+//! Made within a limit on memory, a patch may be larger, and says what was left out:
+//!
+//! ```
+//! use elfdelta::{Options, Silent, Way, diff};
+//! # let (old, new) = (b"abc".repeat(99_999), b"abd".repeat(99_999));
+//! let needs = Options::default().needs(old.len() as u64, new.len() as u64);
+//! let small = diff(&old, &new, &Options::default().memory(needs.least), &Silent)?;
+//! assert_eq!((small.way, small.skipped.is_empty()), (Way::Whole, false));
+//! let full = diff(&old, &new, &Options::default().memory(needs.all), &Silent)?;
+//! assert!(full.skipped.is_empty());
+//! # Ok::<(), elfdelta::Error>(())
+//! ```
+//!
 //! # Applying one
 //! [`apply()`] does it with the default [`Limits`]. [`Patch::parse`] reads header and directory alone and answers
 //! questions without an old file; [`Patch::applier`] takes limits, [`Progress`] and [`Scratch`] space:
@@ -91,10 +104,10 @@ pub mod tables;
 
 pub use apply::{Applier, apply};
 pub use container::{FORMAT_ID, Header, Method, Packing, Patch, VERSION};
-pub use diff::{Delta, diff};
+pub use diff::{Delta, Needs, diff};
 pub use error::Error;
 pub use limits::{Limits, Options, Profile};
 pub use packed::{Scratch, ScratchFile};
 pub use progress::{Progress, Silent, Stage};
-pub use report::{Part, Report};
+pub use report::{Part, Report, Way};
 pub use source::ReadAt;

@@ -26,7 +26,11 @@ pub struct Options<'a> {
     pub segments: usize,
     /// Memory in bytes that packing a file again may take in apply; 0 is the default of [`Limits`]. What needs more stays
     /// packed, and such a patch is larger.
-    pub memory: u64,
+    pub apply_memory: u64,
+    /// Memory in bytes that making the patch may take, both files and a process around it included; `None` is no limit.
+    /// Ways that might take more are left out, and the patch is larger; where it would be reached by none, it changes
+    /// nothing.
+    pub memory: Option<u64>,
     /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
     pub symbols: Option<(&'a [u8], &'a [u8])>,
 }
@@ -45,7 +49,12 @@ impl<'a> Options<'a> {
         Options { segments, ..self }
     }
     /// Sets the memory that packing again may take in apply, in bytes.
+    pub const fn apply_memory(self, apply_memory: u64) -> Self {
+        Options { apply_memory, ..self }
+    }
+    /// Sets the memory that making the patch may take, in bytes: see [`Options::needs`].
     pub const fn memory(self, memory: u64) -> Self {
+        let memory = Some(memory);
         Options { memory, ..self }
     }
     /// Gives the debug files of the old and of the new file.

@@ -1,5 +1,36 @@
 //! Where the bytes of a patch went.
 
+/// A way of making a patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Way {
+    // Of two patches of one size, that of the way named first here wins.
+    /// By the models for ELF files.
+    Elf,
+    /// The old file with corrections in place.
+    InPlace,
+    /// By covers and bytes alone.
+    Generic,
+    /// The new file as it is, packed.
+    Whole,
+    /// One of the others between the insides of packed files.
+    Packed,
+}
+
+impl Way {
+    /// A word or two for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Elf => "elf",
+            Way::InPlace => "in-place",
+            Way::Generic => "generic",
+            Way::Whole => "whole",
+            Way::Packed => "packed",
+        }
+    }
+}
+
 /// One named part of a patch.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]

@@ -11,16 +11,20 @@ use std::thread;
 /// Stack of a thread, in bytes, whatever the environment says.
 const STACK: usize = 2 << 20;
 
+/// How many threads are meant: 0 is one for each core.
+pub fn count(threads: usize) -> usize {
+    match threads {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        n => n,
+    }
+}
+
 /// `work` of every number below `count`, in order, on at most `threads` threads (0: one for each core), of which
 /// the caller's is one.
 ///
 /// Which thread takes which number is left to chance; where the system gives no more threads, fewer do it.
 pub fn each<R: Send>(threads: usize, count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    let threads = match threads {
-        0 => thread::available_parallelism().map_or(1, NonZero::get),
-        n => n,
-    };
-    let helpers = threads.min(count).saturating_sub(1);
+    let helpers = self::count(threads).min(count).saturating_sub(1);
     if helpers == 0 {
         return (0..count).map(work).collect();
     }

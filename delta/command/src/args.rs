@@ -11,7 +11,7 @@ Exit codes:
   2  usage
   3  the old file is not the one that the patch was made from
   4  the patch is damaged, or needs a newer elfdelta
-  5  the patch needs more than the limits allow
+  5  a limit is too low for the patch, or for making it
   6  the patch packs the new file with a library version that this elfdelta does not have";
 
 /// The end of a help page: examples, then the exit codes.
@@ -96,6 +96,10 @@ pub struct DiffArgs {
     /// Memory that packing the new file again may take in apply; what needs more stays packed, and the patch is larger.
     #[arg(long, value_name = "BYTES", value_parser = size::parse, default_value = "256M")]
     pub apply_memory: u64,
+    /// Memory that making the patch may take, both files included, such as 500M. Ways that might take more are left out, and the
+    /// patch is larger; where that is too little for any patch, the message says how much would do.
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    pub memory: Option<u64>,
     /// Separate debug files whose symbols help the matcher; applying never needs them.
     #[arg(long, value_name = "OLD.debug,NEW.debug")]
     pub symbols: Option<DebugFiles>,

@@ -8,13 +8,16 @@ use crate::{
     output::{Target, say, say_json},
     progress::Bar,
 };
-use elfdelta::{Options, Part};
+use elfdelta::{Options, Part, Way};
 
 #[derive(serde::Serialize)]
 struct Summary<'a> {
     old_bytes: u64,
     new_bytes: u64,
     patch_bytes: u64,
+    way: Way,
+    /// Ways that the limit on memory left out.
+    skipped: &'a [Way],
     streams: &'a [Part],
     sections: &'a [Part],
 }
@@ -36,7 +39,8 @@ pub fn run(args: &DiffArgs, voice: Voice) -> Result<(), Failure> {
         .profile(args.profile.into())
         .threads(args.threads)
         .segments(usize::from(args.segments))
-        .memory(args.apply_memory);
+        .apply_memory(args.apply_memory);
+    options.memory = args.memory;
     if let Some((old, new)) = &symbols {
         options = options.symbols(old, new);
     }
@@ -48,6 +52,8 @@ pub fn run(args: &DiffArgs, voice: Voice) -> Result<(), Failure> {
             old_bytes: old.len() as u64,
             new_bytes: new.len() as u64,
             patch_bytes: delta.bytes.len() as u64,
+            way: delta.way,
+            skipped: &delta.skipped,
             streams: &delta.report.streams,
             sections: &delta.report.sections,
         };
@@ -57,7 +63,13 @@ pub fn run(args: &DiffArgs, voice: Voice) -> Result<(), Failure> {
         return Ok(());
     }
     let (old, new, patch) = (old.len(), new.len(), delta.report.total);
+    let skipped: Vec<&str> = delta.skipped.iter().map(|way| way.name()).collect();
+    let skipped = match skipped.is_empty() {
+        true => String::new(),
+        false => format!("; left out for memory: {}", skipped.join(", ")),
+    };
+    let way = delta.way.name();
     say(&format!(
-        "old {old} bytes, new {new} bytes, patch {patch} bytes\n"
+        "old {old} bytes, new {new} bytes, patch {patch} bytes ({way}{skipped})\n"
     ))
 }

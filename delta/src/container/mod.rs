@@ -203,7 +203,8 @@ pub type Body = (u8, Coding, u64, Vec<u8>);
 
 /// Writes a whole patch.
 pub fn write(header: &Header, streams: &[Body]) -> Vec<u8> {
-    let mut out = Vec::new();
+    let bodies: usize = streams.iter().map(|body| body.3.len()).sum();
+    let mut out = Vec::with_capacity(bodies + HEAD);
     header.write(&mut out);
     let rows = streams.iter().map(|(id, coding, decoded, bytes)| Stream {
         id: *id,
@@ -215,15 +216,37 @@ pub fn write(header: &Header, streams: &[Body]) -> Vec<u8> {
     out
 }
 
+/// Bytes at most before the body of a patch of one stream that is not packed.
+pub const HEAD: usize = 256;
+
+/// Makes a patch of its only stream's body, in place: id, coding and decoded length are given. Room for [`HEAD`] bytes more
+/// lets it move nothing elsewhere.
+pub fn put_around(header: &Header, (id, coding, decoded): (u8, Coding, u64), body: &mut Vec<u8>) {
+    let mut head = Vec::new();
+    header.write(&mut head);
+    let stream = Stream {
+        id,
+        coding,
+        decoded,
+        bytes: body,
+    };
+    write_rows([stream].into_iter(), &mut head);
+    body.splice(..0, head);
+}
+
 /// Writes a directory and its bodies.
 fn write_streams<'s>(streams: impl Iterator<Item = Stream<'s>> + Clone, out: &mut Vec<u8>) {
+    write_rows(streams.clone(), out);
+    streams.for_each(|stream| out.extend_from_slice(stream.bytes));
+}
+
+fn write_rows<'s>(streams: impl Iterator<Item = Stream<'s>> + Clone, out: &mut Vec<u8>) {
     put_varint(out, streams.clone().count() as u64);
-    for stream in streams.clone() {
+    for stream in streams {
         out.push(stream.id | (stream.coding as u8) << 6);
         if stream.coding == Coding::Zstd {
             put_varint(out, stream.decoded);
         }
         put_varint(out, stream.bytes.len() as u64);
     }
-    streams.for_each(|stream| out.extend_from_slice(stream.bytes));
 }

@@ -1,29 +1,39 @@
 //! The way of packed files: both opened, their insides compared, the new one closed.
 
 use super::pairs::{Pair, Span, pairs};
-use super::{Job, Sealed, Told, WAYS, Way};
+use super::{Job, Sealed, Told, WAYS};
 use crate::budget::Budget;
 use crate::container::{self, Body, Coding, INSIDES, Method, PACKED, PLANS, Packing, Stretches};
-use crate::packed::{Found, Op, Plan, Side, look};
+use crate::packed::{Bounds, Found, Op, Plan, Side, look};
 use crate::pipeline::Io;
-use crate::{Limits, Patch, Stage, error::Result};
+use crate::{Patch, Stage, Way, error::Result};
 
 /// An inside of the old file up to this size is held in memory, a larger one in scratch space.
 const SMALL: usize = 4 << 20;
 
+/// What an allocator keeps of a search for packed files, beside half of what was found.
+const LEFT: u64 = 8 << 20;
+
 /// The patch between the insides of two files of which one at least is packed.
 pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
     let (old, new) = (job.old, job.new);
-    let stop = || job.progress.cancelled();
-    let memory = match job.options.memory {
-        0 => Limits::default().memory,
-        memory => memory,
+    let stop = || job.task.progress.cancelled();
+    let bounds = Bounds {
+        stop: &stop,
+        ..job.bounds()
     };
-    let [before, after] = look(old, new, memory, &stop);
+    let [before, after] = look(old, new, &bounds);
+    job.task.lacked.set(bounds.lacked.get());
     if before.is_none() && after.is_none() {
         return Ok(None);
     }
     let (before, after) = (opened(before, old), opened(after, new));
+    let held = (before.inside.len() + after.inside.len()) as u64;
+    let job = &Job {
+        room: job.room.saturating_sub(held + held / 2 + LEFT),
+        header: job.header.clone(),
+        ..*job
+    };
     let pairs = pairs(&before, &after);
     let together = together(job, (&before, &after), &pairs)?;
     let made = seal(job, (&before, &after), &pairs, &together)?;
@@ -110,17 +120,24 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
         if all.len() < 2 {
             break;
         }
-        let account = Budget::unlimited(job.progress);
+        let account = Budget::new(job.room, u64::MAX, job.task.progress);
         let mut io = Io {
-            streams: super::writers(job.options.profile, 1)?,
+            streams: super::writers(job.task.options.profile, 1)?,
             account: &account,
         };
         account.keep(true);
-        let (mut members, mut defeated) = (Vec::new(), None);
+        // What was told of members before is held in streams: as a rule less than half of them.
+        let (mut members, mut defeated, mut told) = (Vec::new(), None, 0);
         for (number, &(leaf, base)) in all.iter().enumerate() {
             job.go_on(Stage::Match)?;
             let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
-            match Job::new(old, new, job.options, job.progress).image(&mut io)? {
+            let member = Job::new(old, new, job.room.saturating_sub(told), job.task);
+            told += new.len() as u64 / 2;
+            if !member.fits(Way::Elf) {
+                job.task.skipped.borrow_mut().push(Way::Elf);
+                continue;
+            }
+            match member.image(&mut io)? {
                 Told::Image => members.push(leaf.start),
                 Told::Nothing => {}
                 // The streams hold half of it.
@@ -151,15 +168,18 @@ fn stretches(
     pairs: &[Pair],
     group: &Group,
 ) -> Result<Option<Vec<u8>>> {
-    let (mut rest, mut apart, mut at) = (Vec::new(), Vec::new(), 0);
+    let (mut rest, mut apart, mut at) = (Vec::with_capacity(after.inside.len()), Vec::new(), 0);
+    let told: u64 = group.bodies.iter().map(|body| body.3.len() as u64).sum();
+    let mut room = job.room.saturating_sub(after.inside.len() as u64 + told);
     for &(leaf, base) in pairs {
         let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
         let mut patch = None;
         if group.members.binary_search(&leaf.start).is_err() {
-            let pair = Job::new(old, new, job.options, job.progress);
-            let Some((own, _)) = pair.best(&[Way::Elf])? else {
+            let pair = Job::new(old, new, room, job.task);
+            let Some((_, (own, _))) = pair.best(&[Way::Elf])? else {
                 continue;
             };
+            room = room.saturating_sub(own.len() as u64);
             patch = Some(own);
         }
         apart.push((base, leaf, patch));
@@ -167,8 +187,8 @@ fn stretches(
         at = leaf.end;
     }
     rest.extend_from_slice(&after.inside[at..]);
-    let rest = Job::new(&before.inside, &rest, job.options, job.progress);
-    let Some((patch, _)) = rest.best(&WAYS[1..])? else {
+    let rest = Job::new(&before.inside, &rest, room, job.task);
+    let Some((_, (patch, _))) = rest.best(&WAYS[1..])? else {
         return Ok(None);
     };
     let mut stretches = Stretches::new(&Patch::parse(&patch)?);

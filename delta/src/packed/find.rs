@@ -5,6 +5,7 @@ use super::deflate::Style;
 use super::leaf::{self, Leaf};
 use super::plan::{DEPTH, Op, Plan, Side};
 use super::spots::{Next, Spot, spot};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 /// The most that an inside may have: at all, beside so many times the size of the file, and these. A farm compares many
@@ -29,22 +30,57 @@ pub struct Found {
     pub leaves: Vec<Leaf>,
 }
 
-/// Opens both files; `None` where nothing in one is packed, or nothing that can be closed again with so much `memory`.
-/// `stop` is asked between pieces.
+/// What opening both files may take.
+pub struct Bounds<'s> {
+    /// Bytes of memory for a codec, on whichever side.
+    pub codec: u64,
+    /// Bytes of memory for a codec that are wanted, and are not there where that is more.
+    pub wanted: u64,
+    /// Bytes of a file that may be unpacked.
+    pub inside: usize,
+    /// Something was left packed for lack of memory.
+    pub lacked: Cell<bool>,
+    /// Asked between pieces; `true` ends it.
+    pub stop: &'s dyn Fn() -> bool,
+}
+
+impl<'s> Bounds<'s> {
+    /// As much as there is to find, by codecs that take no more than `codec` bytes.
+    pub fn of(codec: u64, stop: &'s dyn Fn() -> bool) -> Bounds<'s> {
+        Bounds {
+            codec,
+            wanted: codec,
+            inside: usize::MAX,
+            lacked: Cell::new(false),
+            stop,
+        }
+    }
+
+    /// Whether a codec may take so much memory.
+    fn allow(&self, memory: u64) -> bool {
+        let allowed = memory <= self.codec;
+        if !allowed && memory <= self.wanted {
+            self.lacked.set(true);
+        }
+        allowed
+    }
+}
+
+/// Opens both files; `None` where nothing in one is packed, or nothing that can be closed again within the bounds.
 ///
 /// A stream that both files hold stays closed in both, as does one of the old file that the new file holds and that
 /// nothing closes there: it is what it was.
-pub fn look(old: &[u8], new: &[u8], memory: u64, stop: &dyn Fn() -> bool) -> [Option<Found>; 2] {
+pub fn look(old: &[u8], new: &[u8], bounds: &Bounds) -> [Option<Found>; 2] {
     let none = BTreeSet::new();
-    let mut before = Search::new(old, Side::Old, &none, (memory, stop));
+    let mut before = Search::new(old, Side::Old, &none, bounds);
     before.level(old, b"", 0);
     let met = std::mem::take(&mut before.met);
-    let mut after = Search::new(new, Side::New, &met, (memory, stop));
+    let mut after = Search::new(new, Side::New, &met, bounds);
     after.level(new, b"", 0);
     if met.intersection(&after.closed).next().is_none() {
         return [before.finish(), after.finish()];
     }
-    let mut again = Search::new(old, Side::Old, &after.closed, (memory, stop));
+    let mut again = Search::new(old, Side::Old, &after.closed, bounds);
     again.level(old, b"", 0);
     [again.finish(), after.finish()]
 }
@@ -69,14 +105,15 @@ struct Search<'s> {
     side: Side,
     /// Streams that stay closed.
     keep: &'s BTreeSet<Stream>,
-    memory: u64,
-    stop: &'s dyn Fn() -> bool,
+    bounds: &'s Bounds<'s>,
     found: Found,
     /// Streams that there are, and those of them that stayed closed.
     met: BTreeSet<Stream>,
     closed: BTreeSet<Stream>,
     /// Bytes that may still be unpacked, and unpacked or packed in vain.
     room: usize,
+    /// That is less than it would be with more memory.
+    short: bool,
     tries: usize,
     /// There was enough trying.
     ended: bool,
@@ -87,21 +124,17 @@ struct Search<'s> {
 }
 
 impl<'s> Search<'s> {
-    fn new(
-        file: &[u8],
-        side: Side,
-        keep: &'s BTreeSet<Stream>,
-        (memory, stop): (u64, &'s dyn Fn() -> bool),
-    ) -> Search<'s> {
+    fn new(file: &[u8], side: Side, keep: &'s BTreeSet<Stream>, bounds: &'s Bounds<'s>) -> Search<'s> {
+        let most = MOST.min(file.len().saturating_mul(GROWTH).saturating_add(ALWAYS));
         Search {
             side,
             keep,
-            memory,
-            stop,
+            bounds,
             found: Found::default(),
             met: BTreeSet::new(),
             closed: BTreeSet::new(),
-            room: MOST.min(file.len().saturating_mul(GROWTH).saturating_add(ALWAYS)),
+            room: most.min(bounds.inside),
+            short: bounds.inside < most,
             tries: TRIES.saturating_add(file.len().saturating_mul(8)),
             ended: false,
             styles: Vec::new(),
@@ -114,7 +147,7 @@ impl<'s> Search<'s> {
         let ops = &mut plan.ops;
         // Programs one behind the other are no program.
         let several = leaves.len() > 1 || ops.iter().any(|op| matches!(op, Op::Open(_)));
-        if (self.stop)() || !several {
+        if (self.bounds.stop)() || !several {
             return None;
         }
         shorten(ops, self.side);
@@ -192,7 +225,7 @@ impl<'s> Search<'s> {
 
     /// The text of a stream, and the length of that with what follows from it.
     fn unpack(&mut self, bytes: &[u8], codec: &Codec) -> Option<(Vec<u8>, usize)> {
-        if codec.decoder_memory() > self.memory {
+        if !self.bounds.allow(codec.decoder_memory()) {
             return None;
         }
         let mut decoder = codec.decoder().ok()?;
@@ -205,6 +238,7 @@ impl<'s> Search<'s> {
             at += taken;
             text.extend_from_slice(&piece);
             if text.len() > self.room {
+                self.bounds.lacked.set(self.bounds.lacked.get() || self.short);
                 break;
             }
             if ended {
@@ -213,7 +247,7 @@ impl<'s> Search<'s> {
                     (text, at)
                 });
             }
-            if (self.stop)() || taken == 0 && piece.is_empty() {
+            if (self.bounds.stop)() || taken == 0 && piece.is_empty() {
                 break;
             }
         }
@@ -225,7 +259,7 @@ impl<'s> Search<'s> {
     fn in_vain(&mut self, bytes: usize) {
         let left = self.tries.checked_sub(bytes.saturating_add(PIECE / 16));
         self.tries = left.unwrap_or(0);
-        self.ended |= left.is_none() || (self.stop)();
+        self.ended |= left.is_none() || (self.bounds.stop)();
     }
 
     /// The codec that makes this stream of the text; `None` where it stays closed.
@@ -259,7 +293,7 @@ impl<'s> Search<'s> {
         for number in 0..all.len() {
             let (tried, codec) = (&all[..number], &all[number]);
             let begins_wrong = wrong.iter().any(|wrong| codec.begins_like(wrong));
-            if begins_wrong || tried.contains(codec) || codec.encoder_memory() > self.memory {
+            if begins_wrong || tried.contains(codec) || !self.bounds.allow(codec.encoder_memory()) {
                 continue;
             }
             match self.closes(codec, text, stream) {
@@ -293,7 +327,7 @@ impl<'s> Search<'s> {
         };
         let mut right = text.chunks(PIECE).all(|piece| {
             tried += PIECE;
-            !(self.stop)() && encoder.push(piece, &mut packed).is_ok() && same(&mut packed)
+            !(self.bounds.stop)() && encoder.push(piece, &mut packed).is_ok() && same(&mut packed)
         });
         right = right && encoder.finish(&mut packed).is_ok() && same(&mut packed) && done == stream.len();
         if right {

@@ -20,7 +20,7 @@ mod zstd;
 
 pub use close::Closer;
 pub use codec::{Codec, Decode, Encode, has_encoder, needs_thread};
-pub use find::{Found, look};
+pub use find::{Bounds, Found, look};
 pub use inside::{Inside, Scratch, ScratchFile, Section};
 pub use leaf::Leaf;
 pub use open::open;

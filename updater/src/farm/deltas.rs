@@ -200,7 +200,7 @@ pub fn measured(
     whole: u64,
     watch: &dyn Watch,
 ) -> Result<(Vec<u8>, Measured)> {
-    let options = Options::default().profile(profile).threads(1).memory(MOST);
+    let options = Options::default().profile(profile).threads(1).apply_memory(MOST);
     let begin = thread_cpu();
     let delta = elfdelta::diff(base, target, &options, &ForEngine(watch))?.bytes;
     let mut measured = measure(&delta, base, target, whole, watch)?;
