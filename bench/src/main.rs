@@ -13,6 +13,7 @@ mod interrupt;
 mod load;
 mod measure;
 mod peers;
+mod place;
 mod release;
 mod run;
 mod summary;
@@ -69,6 +70,8 @@ enum Action {
     Formats(formats::Formats),
     /// The updater under load: many files, many releases, many sites, large files; memory held to its bounds.
     Load(load::Load),
+    /// Many sites of one place behind one bad link, each for itself and behind a box; needs root.
+    Place(place::Place),
     /// Which engines run on this machine, and how to install the others.
     Tools {
         /// Install what needs no administrator: HDiffPatch, into the cache directory.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Action::Tree(args) => tree::run(&cache, &args),
         Action::Formats(args) => formats::run(&args),
         Action::Load(args) => load::run(&args),
+        Action::Place(args) => place::run(&cache, &args),
         Action::Tools { install } => tools::run_tools(&cache, install),
         Action::Measured(request) => measure::child_main(&request),
         Action::Child(call) => child::main(&call),

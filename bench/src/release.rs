@@ -36,7 +36,7 @@ pub fn show(case: &Case) -> Result<(), String> {
 }
 
 /// A program, a few texts that change with the release, and a link.
-fn tree(at: &Path, release: &str, program: &Path) -> std::io::Result<()> {
+pub fn tree(at: &Path, release: &str, program: &Path) -> std::io::Result<()> {
     for folder in ["bin", "share"] {
         fs::create_dir_all(at.join(folder))?;
     }

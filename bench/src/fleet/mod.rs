@@ -2,7 +2,7 @@
 
 pub mod command;
 pub mod disk;
-mod link;
+pub mod link;
 pub mod race;
 mod relay;
 mod report;
@@ -140,7 +140,7 @@ fn select(names: &[String]) -> Result<Vec<&'static Tool>, String> {
 }
 
 /// Why the run cannot be made here, if it cannot.
-fn able() -> Result<(), String> {
+pub fn able() -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("the network namespace needs root".into());
     }

@@ -2,7 +2,7 @@
 //! against the bound on its memory.
 
 mod cases;
-mod farm;
+pub mod farm;
 mod report;
 mod trees;
 

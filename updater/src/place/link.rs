@@ -1,160 +1,56 @@
-//! The one who uses the link: takes what is wanted in turn, from whichever source has it right.
+//! The link of a box: the sources at its end, what it may carry, and how fast it is.
 
-use super::Place;
-use super::cache::{Growing, Why};
-use super::unit::Unit;
-use crate::source::{Sources, Span};
-use crate::{Error, Result, Watch};
+use super::Settings;
+use super::allowance::Allowance;
+use super::pace::{Clocked, Pace};
+use crate::Result;
+use crate::source::{self, Access, Sources};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of one request, so that whoever waits for something else has a turn; half a minute of a slow link.
-const TURN: u64 = 1 << 20;
-/// A request that broke off goes on at the same source if it brought so many bytes.
-const GAIN: u64 = 4 << 10;
-
-/// How one source did.
-enum Did {
-    /// It brought something that may be right.
-    Went,
-    /// It does not have the file.
-    Lacks,
-    /// It brought nothing, or what it sent was dropped.
-    Broke,
+/// The link.
+pub(super) struct Link {
+    names: Vec<String>,
+    access: Access,
+    sources: Mutex<Arc<Sources>>,
+    pub allowance: Allowance,
+    pace: Mutex<Pace>,
 }
 
-impl Place {
-    /// Fetches what is wanted until a stop is asked for.
-    pub(super) fn fetch_wanted(&self, watch: &dyn Watch) {
-        while !watch.cancelled() {
-            let rests = self.allowance.left().is_none();
-            self.cache.rest(rests);
-            if rests {
-                self.cache.doze();
-                continue;
-            }
-            let units = self.cache.next(TURN);
-            if units.is_empty() {
-                continue;
-            }
-            match self.fetch(&units, watch) {
-                Ok(()) | Err(Error::Cancelled) => {}
-                Err(e) => {
-                    watch.note(&format!("{}: {e}", units[0].path));
-                    units.iter().for_each(|unit| self.cache.failed(unit, Why::Broken));
-                }
-            }
-        }
-        self.cache.stop();
-        if let Err(e) = self.allowance.note() {
-            watch.note(&e.to_string());
-        }
+impl Link {
+    /// Opens the sources; nothing is asked yet.
+    pub fn open(settings: &Settings) -> Result<Link> {
+        let spent = settings.dir.join("spent");
+        Ok(Link {
+            allowance: Allowance::open(spent, settings.budget, settings.hours)?,
+            sources: Mutex::new(Arc::new(source::open(&settings.sources, &settings.access)?)),
+            names: settings.sources.clone(),
+            access: settings.access.clone(),
+            pace: Mutex::default(),
+        })
     }
 
-    /// One turn for neighbouring units: each source in order, until one brings something.
-    fn fetch(&self, units: &[Unit], watch: &dyn Watch) -> Result<()> {
-        let sources = self.sources();
-        let mut why = Why::Missing;
-        for source in sources.order() {
-            match self.one_source(units, (&sources, source), watch)? {
-                Did::Went => return Ok(()),
-                Did::Lacks => {}
-                Did::Broke => why = Why::Broken,
-            }
-            if self.allowance.left().is_none() {
-                // Nobody's fault: it goes on when the link does.
-                return Ok(());
-            }
-        }
-        units.iter().for_each(|unit| self.cache.failed(unit, why));
-        self.sources_anew()
+    /// The sources as they stand.
+    pub fn sources(&self) -> Arc<Sources> {
+        Arc::clone(&self.sources.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn one_source(&self, units: &[Unit], from: (&Sources, usize), watch: &dyn Watch) -> Result<Did> {
-        let (sources, source) = from;
-        let mut row = Row {
-            place: self,
-            source,
-            left: units,
-            growing: self.cache.grow(&units[0], source)?,
-        };
-        let span = row.span();
-        let mut got = 0u64;
-        let read = sources.read_from(source, &units[0].path, span, watch, &mut |bytes| {
-            watch.check()?;
-            got += bytes.len() as u64;
-            row.write(bytes)?;
-            self.allowance.spend(bytes.len() as u64)
-        });
-        let read = match read {
-            Ok(true) => row.end().map(|()| true),
-            other => other,
-        };
-        match read {
-            Ok(true) => Ok(Did::Went),
-            Ok(false) => Ok(Did::Lacks),
-            Err(Error::Untrusted(why)) => {
-                watch.note(&format!("{}: {why}; it is asked elsewhere", sources.name(source)));
-                sources.lied(source, got);
-                Ok(Did::Broke)
-            }
-            Err(e @ (Error::Network(_) | Error::Portal(_))) => {
-                watch.detail(&e.to_string());
-                Ok(if got < GAIN { Did::Broke } else { Did::Went })
-            }
-            Err(e) => Err(e),
-        }
-    }
-}
-
-/// Neighbouring units that arrive one after the other.
-struct Row<'a> {
-    place: &'a Place,
-    source: usize,
-    left: &'a [Unit],
-    /// The first of them.
-    growing: Growing<'a>,
-}
-
-impl Row<'_> {
-    /// What to ask for: from where the first unit grows, one turn, or to the end of a file of unknown length.
-    fn span(&self) -> Span {
-        let (first, last) = (&self.left[0], &self.left[self.left.len() - 1]);
-        let from = first.offset + self.growing.length;
-        match last.length {
-            Some(n) => Span::Range(from, (last.offset + n).min(from + TURN)),
-            None if from == 0 => Span::AtMost(u64::MAX),
-            None => Span::Range(from, u64::MAX),
-        }
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while let Some(unit) = self.left.first().filter(|_| !bytes.is_empty()) {
-            let room = unit.length.map_or(u64::MAX, |n| n - self.growing.length);
-            let n = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-            self.growing.write(&bytes[..n])?;
-            bytes = &bytes[n..];
-            if unit.length == Some(self.growing.length) {
-                self.next(unit.clone())?;
-            }
-        }
+    /// Gives sources that failed or lied another chance: a box runs for months.
+    pub fn anew(&self) -> Result<()> {
+        let anew = Arc::new(source::open(&self.names, &self.access)?);
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = anew;
         Ok(())
     }
 
-    /// The first unit is all there.
-    fn next(&mut self, unit: Unit) -> Result<()> {
-        self.growing.finish(&unit)?;
-        self.place.finished(&unit)?;
-        self.left = &self.left[1..];
-        if let Some(next) = self.left.first() {
-            self.growing = self.place.cache.grow(next, self.source)?;
-        }
-        Ok(())
+    /// Takes in when the bytes of one answer came.
+    pub fn learn(&self, answer: &Clocked) {
+        self.pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .learn(answer);
     }
 
-    /// The source has sent all that was asked for: that is the end of what goes on to the end of a file.
-    fn end(&mut self) -> Result<()> {
-        match self.left.first().filter(|unit| unit.length.is_none()).cloned() {
-            Some(unit) => self.next(unit),
-            None => Ok(()),
-        }
+    /// Bytes per second and seconds of wait.
+    pub fn told(&self) -> (f64, f64) {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).told()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cache::Why;
 use super::{Answer, Place, Slice};
+use crate::source::LINK_HEADER;
 use crate::{Error, Result, Watch};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -122,7 +123,8 @@ async fn respond(
         let path = path.clone();
         tokio::task::spawn_blocking(move || place.answer(&path, range, &*watch)).await
     };
-    Ok(match answered {
+    let (rate, wait) = place.link.told();
+    let mut response = match answered {
         Ok(Ok(Answer::Missing)) => small(StatusCode::NOT_FOUND, Vec::new()),
         Ok(Ok(Answer::Small(bytes))) => cut(bytes, range),
         Ok(Ok(Answer::Slices(slices))) => large(place, slices, range),
@@ -132,7 +134,12 @@ async fn respond(
             small(StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
         }
         Err(_) => small(StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
-    })
+    };
+    // Sites choose by what the place pays for, not by the network between them and the box.
+    if let Ok(link) = format!("{rate:.0} {wait:.2}").parse() {
+        response.headers_mut().insert(LINK_HEADER, link);
+    }
+    Ok(response)
 }
 
 /// From which byte to before which one a `Range` asks; other forms are answered with the whole file, as is allowed.

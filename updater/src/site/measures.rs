@@ -1,7 +1,7 @@
 //! What the site has measured of its own link and machine.
 
 use super::notes::{Note, Notes};
-use crate::source::Sources;
+use crate::source::{LINK, Sources};
 use crate::{Result, speed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,25 +62,26 @@ impl Measures {
     }
 
     /// The first source that ever answered is the one that the next bytes will come from.
-    fn link(&self, sources: &Sources) -> (Option<&Link>, (f64, f64)) {
-        let known =
-            (0..sources.len()).find_map(|i| Some((self.links.get(sources.name(i))?, sources.guess(i))));
-        known.map_or((None, sources.guess(0)), |(link, guess)| (Some(link), guess))
+    fn link(&self, sources: &Sources) -> (Option<&Link>, usize) {
+        let known = (0..sources.len()).find_map(|i| Some((self.links.get(sources.name(i))?, i)));
+        known.map_or((None, 0), |(link, index)| (Some(link), index))
     }
 
-    /// Bytes per second; the source's guess until something large was transferred.
+    /// Bytes per second; the source's guess until something large was transferred. A box may be near, but what the
+    /// place pays for is its link: no more than that counts.
     pub fn bandwidth(&self, sources: &Sources) -> f64 {
         if let Some(b) = self.forced.bandwidth {
             return b.max(1.0);
         }
-        let (link, (guess, _)) = self.link(sources);
+        let (link, index) = self.link(sources);
         let transfers = link.map_or(&[][..], |l| &l.transfers).iter();
         let (bytes, seconds) = transfers.fold((0.0, 0.0), |(b, s), t| (b + t.0 as f64, s + t.1));
-        if bytes > 0.0 && seconds > 0.0 {
-            (bytes / seconds).max(1.0)
-        } else {
-            guess
-        }
+        let measured = match bytes > 0.0 && seconds > 0.0 {
+            true => (bytes / seconds).max(1.0),
+            false => sources.source(index).map_or(LINK, |s| s.guess()).0,
+        };
+        let behind = sources.source(index).and_then(|s| s.behind());
+        behind.map_or(measured, |(rate, _)| rate.min(measured))
     }
 
     /// Seconds from request to answer: the lower quartile, as the first on a connection waits twice.
@@ -88,10 +89,13 @@ impl Measures {
         if let Some(r) = self.forced.rtt {
             return r;
         }
-        let (link, (_, guess)) = self.link(sources);
+        let (link, index) = self.link(sources);
         let mut sorted = link.map_or(Vec::new(), |l| l.waits.clone());
         sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 4).copied().unwrap_or(guess)
+        let measured = sorted.get(sorted.len() / 4).copied();
+        let measured = measured.unwrap_or(sources.source(index).map_or(LINK, |s| s.guess()).1);
+        let behind = sources.source(index).and_then(|s| s.behind());
+        behind.map_or(measured, |(_, wait)| wait.max(measured))
     }
 
     /// How many times slower this machine applies than the farm's, whose test took `reference_us`.

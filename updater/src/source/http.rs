@@ -3,11 +3,11 @@
 use super::client::Client;
 use super::secrets::{Secrets, shown};
 use super::transfer::{Ended, Failure, Head, Inbox, Message, pump};
-use super::{Outcome, Patience, Sink, Source, Span, Transfer};
+use super::{LINK_HEADER, Outcome, Patience, Sink, Source, Span, Transfer, link_of};
 use crate::{Error, Result, Watch};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use ureq::http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, RANGE};
 use ureq::http::{Response, Uri};
@@ -20,6 +20,8 @@ pub struct HttpSource {
     patience: Patience,
     /// It answered a range with another one: from then on it is asked for whole files.
     no_ranges: AtomicBool,
+    /// What it last said of a link behind it.
+    behind: Mutex<Option<(f64, f64)>>,
     /// Requests in a row that ended because nothing, or too little, came.
     silent: AtomicU32,
 }
@@ -45,6 +47,7 @@ impl HttpSource {
             secrets,
             patience,
             no_ranges: AtomicBool::new(false),
+            behind: Mutex::default(),
             silent: AtomicU32::new(0),
         }
     }
@@ -90,6 +93,9 @@ impl HttpSource {
             return Err(self.fail(path, &"no answer"));
         };
         let wait = begin.elapsed();
+        if let Ok(mut behind) = self.behind.lock() {
+            *behind = head.link;
+        }
         let skip = match head.status {
             200 => span.from(),
             206 if head.start == Some(span.from()) => 0,
@@ -182,8 +188,8 @@ impl Source for HttpSource {
         Err(self.fail(path, &"another range than asked for"))
     }
 
-    fn guess(&self) -> (f64, f64) {
-        (64e3, 0.3)
+    fn behind(&self) -> Option<(f64, f64)> {
+        self.behind.lock().ok().and_then(|behind| *behind)
     }
 }
 
@@ -243,6 +249,7 @@ impl Job {
                 status: response.status().as_u16(),
                 start,
                 encoding: header("content-encoding").map(str::to_owned),
+                link: header(LINK_HEADER).and_then(link_of),
             };
             return Ok((head, response));
         }

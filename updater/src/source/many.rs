@@ -97,9 +97,9 @@ impl Sources {
     pub fn name(&self, index: usize) -> &str {
         self.all.get(index).map_or("", |s| s.name())
     }
-    /// A source's guess of bandwidth and wait.
-    pub fn guess(&self, index: usize) -> (f64, f64) {
-        self.all.get(index).map_or((64e3, 0.3), |s| s.guess())
+    /// A source, for what it guesses or says of the way to it.
+    pub fn source(&self, index: usize) -> Option<&dyn Source> {
+        self.all.get(index).map(|source| &**source)
     }
 
     /// A copy of the account.

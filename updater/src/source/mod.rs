@@ -80,7 +80,26 @@ pub trait Source: Sync + Send {
     /// Fails with [`Error::Network`] if the source cannot be reached or gives up; errors of the sink pass through.
     fn read(&self, path: &str, span: Span, watch: &dyn Watch, sink: Sink) -> Result<Outcome>;
     /// Guess of bytes per second and of the wait for a request, until there are measurements.
-    fn guess(&self) -> (f64, f64);
+    fn guess(&self) -> (f64, f64) {
+        LINK
+    }
+    /// The same of the link behind it, if it says that it is a box that fetches over one.
+    fn behind(&self) -> Option<(f64, f64)> {
+        None
+    }
+}
+
+/// What is guessed of a link that nobody has measured, bytes per second and seconds of wait.
+pub(crate) const LINK: (f64, f64) = (64e3, 0.3);
+
+/// Header in which a box says what its link is like.
+pub(crate) const LINK_HEADER: &str = "elfup-link";
+
+/// Reads [`LINK_HEADER`]; what makes no sense says nothing.
+fn link_of(header: &str) -> Option<(f64, f64)> {
+    let (rate, wait) = header.trim().split_once(' ')?;
+    let (rate, wait): (f64, f64) = (rate.parse().ok()?, wait.trim().parse().ok()?);
+    ((1.0..1e12).contains(&rate) && (0.0..3600.0).contains(&wait)).then_some((rate, wait))
 }
 
 /// Limits against servers that trickle or hang.

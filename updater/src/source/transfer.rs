@@ -57,6 +57,8 @@ pub struct Head {
     pub start: Option<u64>,
     /// How the body was encoded on the way.
     pub encoding: Option<String>,
+    /// What it says of its own link, bytes per second and seconds of wait, if it is a box.
+    pub link: Option<(f64, f64)>,
 }
 
 /// Bytes received are handed over in parts of this size, and few parts wait: memory stays small.

@@ -1,12 +1,13 @@
 //! The box of a place: one link for many sites, whatever lies, breaks or is killed.
 
+use crate::rogue::{Rogue, send};
 use crate::server::{Fault, Server};
 use crate::world::{World, runs, update};
 use elfup::place::{Hours, Place, Settings};
 use elfup::source::Access;
 use elfup::{Error, Watch};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -310,9 +311,13 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = [0; 6];
-        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
-        assert_eq!(&line, b"serves");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line.trim().strip_prefix("serves at ").unwrap();
+        // It answers once it has said so: a signal while it writes ends it by that signal.
+        assert_eq!(get(url, "GET /status.json HTTP/1.1").0, 200);
         Process(child)
     }
 }
@@ -368,6 +373,43 @@ fn a_stop_ends_a_box_at_once() {
     let begin = std::time::Instant::now();
     let told = Command::new("kill").arg(process.0.id().to_string()).status();
     assert!(told.unwrap().success());
-    assert!(process.0.wait().unwrap().success());
+    let ended = process.0.wait().unwrap();
+    assert!(ended.success(), "{ended}");
     assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+/// A site chooses by the link behind the box, which the place pays for; what makes no sense says nothing.
+#[test]
+fn what_a_box_says_of_its_link_is_what_a_site_counts_with() {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    let planned = |link: &'static str, name: &str| {
+        let root = world.repo();
+        let near = Rogue::start(move |ask, out| {
+            let Ok(bytes) = fs::read(root.join(&ask.path)) else {
+                return send(out, "404 Not Found", b"");
+            };
+            send(out, &format!("200 OK\r\nElfup-Link: {link}"), &bytes)
+        });
+        let site = world.site(name, |config| config.sources = vec![near.url.clone()]);
+        let at = site.root().to_owned();
+        drop(site);
+        let command = Command::new(env!("CARGO_BIN_EXE_elfup"))
+            .args(["site", "--site", at.to_str().unwrap(), "plan", "--json"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&command.stderr);
+        assert!(command.status.success(), "{said}");
+        let plan: serde_json::Value = serde_json::from_slice(&command.stdout).unwrap();
+        let rate = |name: &str| plan["rates"][name].as_f64().unwrap();
+        (rate("bandwidth"), rate("rtt"))
+    };
+    assert_eq!(planned("1234 7.5", "far"), (1234.0, 7.5));
+    for (i, odd) in ["nan nan", "-5 1", "1e30 1", "5", "", "0 0", "9000 -1"]
+        .into_iter()
+        .enumerate()
+    {
+        let (rate, wait) = planned(odd, &format!("odd{i}"));
+        assert!(rate >= 64e3 && wait < 1.0, "{odd}: {rate} {wait}");
+    }
 }
