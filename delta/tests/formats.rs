@@ -119,7 +119,7 @@ fn memory_of_an_encoder_is_declared_and_asked_for() {
     let patch = diff(&old, &new);
     assert!(header(&patch).memory <= Limits::default().memory);
     assert_ne!(header(&patch).method, Method::Packed);
-    let options = Options::default().memory(512 << 20);
+    let options = Options::default().apply_memory(512 << 20);
     let patch = diff_with(&old, &new, &options);
     let declared = header(&patch);
     assert_eq!(declared.method, Method::Packed);
