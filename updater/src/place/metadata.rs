@@ -165,13 +165,7 @@ impl Metadata {
             };
             let channel = Channel::parse(&bytes, follow)?;
             let head = channel.head().map_or(0, |head| head.sequence);
-            let seen = state.heads.get(&target).copied().unwrap_or(0);
-            if head < seen {
-                return Err(Error::Untrusted(format!(
-                    "rollback: the channel ends at {head} after {seen} was seen"
-                )));
-            }
-            state.heads.insert(target, head);
+            state.advance(target, head)?;
             signed.add_channel(follow, found.digest, &channel);
         }
         let roots = source

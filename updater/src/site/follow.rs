@@ -78,13 +78,7 @@ impl Follower<'_> {
         let bytes = self.channel_bytes(&target, found)?;
         let channel = Channel::parse(&bytes, self.follow)?;
         let head = channel.head().map_or(0, |h| h.sequence);
-        let seen = state.heads.get(&target).copied().unwrap_or(0);
-        if head < seen {
-            return Err(Error::Untrusted(format!(
-                "rollback: the channel ends at {head} after {seen} was seen"
-            )));
-        }
-        state.heads.insert(target, head);
+        state.advance(target, head)?;
         Ok(channel)
     }
 
