@@ -16,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 const TICK: Duration = Duration::from_millis(500);
 /// A unit that nobody asked for during this time is no longer wanted.
 const FORGOTTEN: Duration = Duration::from_secs(7 * 86_400);
+/// The most units that are wanted at once; above it the first in turn is given up.
+const WANTED: usize = 1 << 16;
 /// What failed is not tried again before; it doubles up to [`LONGEST`].
 const RETRY: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(600);
@@ -54,6 +56,8 @@ struct Wanted {
     /// In the order in which they are fetched.
     order: VecDeque<String>,
     proven: HashSet<String>,
+    /// Bytes of whole units.
+    held: u64,
     resting: bool,
     stopped: bool,
 }
@@ -62,7 +66,13 @@ impl Wanted {
     fn take(&mut self, most: u64) -> Vec<Unit> {
         let Wanted { by_name, order, .. } = self;
         let now = Instant::now();
-        by_name.retain(|_, want| now.duration_since(want.asked) <= FORGOTTEN);
+        by_name.retain(|_, want| {
+            let kept = match want.failed {
+                Some(Why::Missing) => LONGEST,
+                _ => FORGOTTEN,
+            };
+            now.duration_since(want.asked) <= kept
+        });
         order.retain(|name| by_name.contains_key(name));
         let ready = |name: &String| by_name.get(name).filter(|want| want.not_before <= now);
         let Some(first) = order.iter().find_map(ready) else {
@@ -110,9 +120,17 @@ impl Cache {
                 disk::remove(&entry.path())?;
             }
         }
+        let whole = disk::list(&dir.join("whole"))?;
+        let held = whole
+            .iter()
+            .filter_map(|entry| Some(entry.metadata().ok()?.len()))
+            .sum();
         Ok(Cache {
             dir: dir.to_owned(),
-            wanted: Mutex::default(),
+            wanted: Mutex::new(Wanted {
+                held,
+                ..Wanted::default()
+            }),
             changed: Condvar::new(),
         })
     }
@@ -151,22 +169,24 @@ impl Cache {
         }
     }
 
-    /// Opens a unit for reading, and has it fetched if it is not there.
-    pub fn reader(&self, unit: &Unit) -> Result<Reader<'_>> {
-        let name = unit.name();
+    /// Has a unit fetched if it is not there; tells its generation, none if it is whole.
+    pub fn want(&self, unit: &Unit) -> Result<Option<u64>> {
         if self.has(unit)? {
-            let path = self.whole(&name);
-            let file = File::open(&path).doing("open", &path)?;
-            // The least recently used goes first when room is short.
-            let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
-            return Ok(self.over(name, Some(file), 0));
+            return Ok(None);
         }
+        let name = unit.name();
         let have = std::fs::metadata(self.partial(&name)).map_or(0, |m| m.len());
         let mut wanted = self.wanted();
         let now = Instant::now();
         let Wanted { by_name, order, .. } = &mut *wanted;
+        if !by_name.contains_key(&name)
+            && by_name.len() >= WANTED
+            && let Some(first) = order.pop_front()
+        {
+            by_name.remove(&first);
+        }
         let want = by_name.entry(name.clone()).or_insert_with(|| {
-            order.push_back(name.clone());
+            order.push_back(name);
             Want {
                 unit: unit.clone(),
                 have,
@@ -179,24 +199,37 @@ impl Cache {
                 failed: None,
             }
         });
-        want.asked = now;
+        if want.failed != Some(Why::Missing) {
+            want.asked = now;
+        }
         if want.failed.is_some() && want.not_before <= now {
             want.failed = None;
         }
         let generation = want.generation;
         drop(wanted);
         self.changed.notify_all();
-        Ok(self.over(name, None, generation))
+        Ok(Some(generation))
     }
 
-    fn over(&self, name: String, file: Option<File>, generation: u64) -> Reader<'_> {
-        Reader {
+    /// Opens a unit for reading, and has it fetched if it is not there.
+    pub fn reader(&self, unit: &Unit) -> Result<Reader<'_>> {
+        let generation = self.want(unit)?;
+        let name = unit.name();
+        let mut file = None;
+        if generation.is_none() {
+            let path = self.whole(&name);
+            let opened = File::open(&path).doing("open", &path)?;
+            // The least recently used goes first when room is short.
+            let _ = opened.set_times(FileTimes::new().set_modified(SystemTime::now()));
+            file = Some(opened);
+        }
+        Ok(Reader {
             cache: self,
             whole: file.is_some(),
             name,
             file,
-            generation,
-        }
+            generation: generation.unwrap_or(0),
+        })
     }
 
     /// The units to fetch next, neighbours in one file of the repository, of at most so many bytes unless one has more.
@@ -262,7 +295,13 @@ impl Cache {
     pub fn failed(&self, unit: &Unit, why: Why) {
         if let Some(want) = self.wanted().by_name.get_mut(&unit.name()) {
             want.failed = Some(why);
-            want.not_before = Instant::now() + want.retry;
+            // What is not there is asked for again when a site does, not before it was forgotten.
+            want.not_before = Instant::now()
+                + if why == Why::Missing {
+                    FORGOTTEN
+                } else {
+                    want.retry
+                };
             want.retry = (want.retry * 2).min(LONGEST);
         }
         self.changed.notify_all();
@@ -287,25 +326,30 @@ impl Cache {
         self.wanted().by_name.len()
     }
 
-    /// Removes what was used least recently until no more than `room` bytes are held.
-    pub fn make_room(&self, room: u64) -> Result<u64> {
-        let mut held = Vec::new();
-        let mut total = 0;
+    /// Removes what was used least recently where more than `room` bytes are held.
+    pub fn make_room(&self, room: u64) -> Result<()> {
+        if self.wanted().held <= room {
+            return Ok(());
+        }
+        let mut whole = Vec::new();
         for entry in disk::list(&self.dir.join("whole"))? {
             let Ok(about) = entry.metadata() else { continue };
-            total += about.len();
             let used = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            held.push((used, about.len(), entry.path()));
+            whole.push((used, about.len(), entry.path()));
         }
-        held.sort();
-        for (_, length, path) in held {
-            if total <= room {
+        whole.sort();
+        let mut held: u64 = whole.iter().map(|(_, length, _)| length).sum();
+        // The newest is being sent.
+        let older = whole.len().saturating_sub(1);
+        for (_, length, path) in whole.into_iter().take(older) {
+            if held <= room {
                 break;
             }
             disk::remove(&path)?;
-            total -= length;
+            held -= length;
         }
-        Ok(total)
+        self.wanted().held = held;
+        Ok(())
     }
 }
 
@@ -349,6 +393,7 @@ impl Growing<'_> {
         let mut wanted = self.cache.wanted();
         wanted.by_name.remove(&self.name);
         wanted.proven.insert(self.name.clone());
+        wanted.held += self.length;
         drop(wanted);
         self.cache.changed.notify_all();
         Ok(())

@@ -165,7 +165,7 @@ impl Metadata {
             };
             let channel = Channel::parse(&bytes, follow)?;
             let head = channel.head().map_or(0, |head| head.sequence);
-            state.advance(target, head)?;
+            trust::advance(&mut state, target, head)?;
             signed.add_channel(follow, found.digest, &channel);
         }
         let roots = source

@@ -128,7 +128,7 @@ impl Place {
         {
             self.metadata.add_step(&bytes)?;
         }
-        self.cache.make_room(self.room).map(drop)
+        self.cache.make_room(self.room)
     }
 
     /// What a path and a range of bytes are answered with.
@@ -162,17 +162,16 @@ impl Place {
             });
         }
         // All of them are wanted before the first is waited for, so that neighbours come in one request.
-        let mut readers = Vec::new();
         for slice in &slices {
-            readers.push(self.cache.reader(&slice.unit)?);
+            self.cache.want(&slice.unit)?;
         }
-        if let (Some(slice), Some(reader)) = (slices.first(), readers.first_mut())
-            && let Err(why) = reader.read(slice.from, &mut [0])?
-        {
-            return Ok(match why {
-                Why::Missing => Answer::Missing,
-                why => Answer::Later(why),
-            });
+        if let Some(slice) = slices.first() {
+            let begun = self.cache.reader(&slice.unit)?.read(slice.from, &mut [0])?;
+            match begun {
+                Ok(_) => {}
+                Err(Why::Missing) => return Ok(Answer::Missing),
+                Err(why) => return Ok(Answer::Later(why)),
+            }
         }
         Ok(Answer::Slices(slices))
     }

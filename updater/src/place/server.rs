@@ -31,6 +31,8 @@ const REQUESTS: usize = 128;
 const HEAD: Duration = Duration::from_secs(30);
 /// Parts of an answer that wait for a slow client.
 const AHEAD: usize = 4;
+/// How long a client may take nothing of what there is.
+const SLOW: Duration = Duration::from_secs(60);
 /// How often a wish to stop is looked for.
 const TICK: Duration = Duration::from_millis(200);
 /// When a site may ask again while the link rests, in seconds.
@@ -215,11 +217,10 @@ fn large(place: Arc<Place>, slices: Vec<Slice>, range: Option<(u64, Option<u64>)
     let length: Option<u64> = lengths.sum();
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
     tokio::task::spawn_blocking(move || {
-        let sent = place.pour(&slices, &mut |bytes| {
-            sender.blocking_send(Ok(bytes.into())).is_ok()
-        });
-        if let Err(e) = sent {
-            let _ = sender.blocking_send(Err(io::Error::other(e.to_string())));
+        let runtime = tokio::runtime::Handle::current();
+        let send = |part| runtime.block_on(sender.send_timeout(part, SLOW)).is_ok();
+        if let Err(e) = place.pour(&slices, &mut |bytes| send(Ok(bytes.into()))) {
+            send(Err(io::Error::other(e.to_string())));
         }
     });
     let parts = stream::unfold(receiver, |mut receiver| async {

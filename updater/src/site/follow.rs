@@ -78,7 +78,7 @@ impl Follower<'_> {
         let bytes = self.channel_bytes(&target, found)?;
         let channel = Channel::parse(&bytes, self.follow)?;
         let head = channel.head().map_or(0, |h| h.sequence);
-        state.advance(target, head)?;
+        trust::advance(state, target, head)?;
         Ok(channel)
     }
 

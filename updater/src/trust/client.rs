@@ -226,6 +226,18 @@ pub fn target(state: &mut State, path: &str, source: &dyn Fetch) -> Result<Found
     Err(Error::NotFound(format!("{path} in the signed metadata")))
 }
 
+/// Notes the newest sequence of a channel file that was accepted; fails if a newer one was seen before.
+pub fn advance(state: &mut State, target: String, head: u64) -> Result<()> {
+    let seen = state.heads.entry(target).or_insert(head);
+    if head < *seen {
+        return Err(Error::Untrusted(format!(
+            "rollback: the channel ends at {head} after {seen} was seen"
+        )));
+    }
+    *seen = head;
+    Ok(())
+}
+
 fn is_version(text: &str, meta: &Meta) -> bool {
     let envelope = Envelope::parse(text.as_bytes(), "targets").and_then(|e| e.content::<Targets>());
     envelope.is_ok_and(|t| t.common.version == meta.version) && meta.matches(text.as_bytes())

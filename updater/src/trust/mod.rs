@@ -30,7 +30,7 @@ mod rotate;
 mod signer;
 mod state;
 
-pub use client::{Fetch, Found, refresh, target};
+pub use client::{Fetch, Found, advance, refresh, target};
 pub use keys::KeyPair;
 pub use signer::{Lifetimes, Signer};
 pub use state::State;

@@ -79,18 +79,6 @@ impl State {
         clock::now().max(self.time)
     }
 
-    /// Notes the newest sequence of a channel file; fails if a newer one was seen before.
-    pub fn advance(&mut self, target: String, head: u64) -> Result<()> {
-        let seen = self.heads.entry(target).or_insert(head);
-        if head < *seen {
-            return Err(Error::Untrusted(format!(
-                "rollback: the channel ends at {head} after {seen} was seen"
-            )));
-        }
-        *seen = head;
-        Ok(())
-    }
-
     /// How far the clock is behind signed time, in seconds; 0 if it is plausible.
     pub fn clock_behind(&self) -> Seconds {
         (self.time - clock::now()).max(0)

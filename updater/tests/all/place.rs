@@ -296,6 +296,25 @@ fn budget_and_hours_are_kept() {
     assert_eq!(runs(&site), "r2");
 }
 
+#[test]
+fn a_box_holds_no_more_than_it_may() {
+    let world = World::new();
+    let far = Server::start(&world.repo(), Fault::None);
+    let place = Running::start(&world, &[&far.url], |settings| settings.room = 60_000);
+    let sites = sites_behind(&world, 2, &[&place.url]);
+    all_update(&sites);
+    let fresh = world.site("fresh", |config| config.sources = vec![place.url.clone()]);
+    update(&fresh).unwrap();
+    assert_eq!(runs(&fresh), "r2");
+    let whole = fs::read_dir(world.path("box/whole")).unwrap();
+    let sizes: Vec<u64> = whole
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .collect();
+    let most = 60_000.max(sizes.iter().copied().max().unwrap_or(0));
+    let total: u64 = sizes.iter().sum();
+    assert!((1..=most).contains(&total), "{sizes:?}");
+}
+
 /// The command as a process that can be killed.
 struct Process(Child);
 
