@@ -1,7 +1,7 @@
 //! Arbitrary bytes as a packed file, and as a patch of one: opened within limits, closed to the same bytes.
 #![no_main]
 
-use elfdelta::packed::{Closer, look};
+use elfdelta::packed::{Bounds, Closer, look};
 use elfdelta::{Limits, Patch, budget::Budget};
 use libfuzzer_sys::fuzz_target;
 
@@ -10,7 +10,7 @@ const MEMORY: u64 = 64 << 20;
 const OLD: &[u8] = include_bytes!("../seeds/packed/old.gz");
 
 fuzz_target!(|bytes: &[u8]| {
-    if let [_, Some(found)] = look(OLD, bytes, MEMORY, &|| false) {
+    if let [_, Some(found)] = look(OLD, bytes, &Bounds::of(MEMORY, &|| false)) {
         let budget = Budget::default();
         let (mut closer, mut made) = (Closer::new(&found.plan, &budget), Vec::new());
         let sink = &mut |piece: &[u8]| {
@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         closer.finish(sink).expect("its own plan");
         assert_eq!(made, bytes);
     }
-    look(bytes, OLD, MEMORY, &|| false);
+    look(bytes, OLD, &Bounds::of(MEMORY, &|| false));
     let limits = Limits::new()
         .memory(64 << 20)
         .output(1 << 20)
