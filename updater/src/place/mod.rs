@@ -145,7 +145,7 @@ impl Place {
         };
         let (from, to) = range.unwrap_or((0, None));
         let mut slices = Vec::new();
-        for unit in units {
+        for unit in units.iter() {
             let end = unit.length.map(|n| unit.offset + n);
             if end.is_some_and(|end| end <= from) || to.is_some_and(|to| to <= unit.offset) {
                 continue;
@@ -158,7 +158,7 @@ impl Place {
             slices.push(Slice {
                 from: within(from),
                 to,
-                unit,
+                unit: unit.clone(),
             });
         }
         // All of them are wanted before the first is waited for, so that neighbours come in one request.

@@ -5,6 +5,7 @@ use crate::names::{self, Follow};
 use crate::step::{Channel, Table};
 use crate::{Digest, Result};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(super) enum Named {
     /// A small file that the box holds: metadata, or a channel file.
     Held,
     /// Bytes that lie one behind the other.
-    Units(Vec<Unit>),
+    Units(Arc<[Unit]>),
 }
 
 /// What is signed of the channels that a box serves.
@@ -20,7 +21,7 @@ pub(super) enum Named {
 pub(super) struct Signed {
     steps: HashMap<String, Unit>,
     manifests: HashMap<String, Unit>,
-    packs: HashMap<String, Vec<Unit>>,
+    packs: HashMap<String, Arc<[Unit]>>,
     channels: HashSet<String>,
 }
 
@@ -84,13 +85,13 @@ impl Signed {
             return Some(Named::Held);
         }
         if let Some(unit) = self.steps.get(path).or_else(|| self.manifests.get(path)) {
-            return Some(Named::Units(vec![unit.clone()]));
+            return Some(Named::Units([unit.clone()].into()));
         }
         if let Some(units) = self.packs.get(path) {
-            return Some(Named::Units(units.clone()));
+            return Some(Named::Units(Arc::clone(units)));
         }
         let blob = path.rsplit('/').next()?.strip_suffix(".zst")?;
         let digest = Digest::parse(blob)?;
-        (names::blob(&digest) == path).then(|| Named::Units(vec![Unit::packed(path.into(), digest, None)]))
+        (names::blob(&digest) == path).then(|| Named::Units([Unit::packed(path.into(), digest, None)].into()))
     }
 }
