@@ -29,6 +29,8 @@ pub(crate) struct Run {
     pub sections: Vec<Part>,
     /// Work for each byte that it may be counted for, rounded up.
     pub work_per_byte: u64,
+    /// Units of work.
+    pub work: u64,
 }
 
 /// Rebuilds the new file into `sink` with the default limits: [`Patch::parse`] and [`Patch::applier`] in one.
@@ -110,6 +112,12 @@ impl<'a> Applier<'a> {
         self.run(old, sink).map(drop)
     }
 
+    /// As [`Applier::apply`]; tells the units of work that it took, as [`Limits::work_per_byte`] counts them: as many on
+    /// every machine, however busy, at one thread.
+    pub fn counted(&self, old: &dyn ReadAt, sink: &mut dyn Write) -> Result<u64> {
+        Ok(self.run(old, sink)?.work)
+    }
+
     /// Bytes of the patch for each section of the new file, the most expensive first: the patch is applied for
     /// it, into nothing. None for a file that is not told as an ELF file.
     pub fn sections(&self, old: &dyn ReadAt) -> Result<Vec<Part>> {
@@ -138,6 +146,7 @@ impl<'a> Applier<'a> {
                 memory: budget.peak(),
                 sections,
                 work_per_byte: budget.spent().div_ceil(counted),
+                work: budget.spent(),
             }),
         }
     }

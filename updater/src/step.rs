@@ -120,7 +120,7 @@ pub struct DeltaRow {
     pub n: u64,
     /// Engine profile.
     pub profile: Profile,
-    /// Apply time on the farm's machine, microseconds.
+    /// Apply time on the nominal machine, microseconds.
     pub us: u64,
     /// Memory needed beyond the delta, bytes.
     pub memory: u64,
@@ -140,7 +140,7 @@ fn is_zero(n: &u64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Applying {
-    /// Apply time on the farm's machine, microseconds.
+    /// Apply time on the nominal machine, microseconds.
     pub us: u64,
     /// Memory needed beyond the patch, bytes.
     pub memory: u64,
@@ -184,7 +184,7 @@ pub struct Table {
     pub protocol: u32,
     /// Digest of the pack that holds the pieces; none if there are none.
     pub pack: Option<Digest>,
-    /// Time that the farm's machine needs for the speed test, microseconds.
+    /// Time that the nominal machine needs for the speed test, microseconds.
     pub reference_us: u64,
     /// The pack's pieces in order.
     pub pieces: Vec<Piece>,

@@ -1,10 +1,10 @@
-//! One delta job: a pure function of two files and a profile, measured by applying, kept only if it pays.
+//! One delta job: a pure function of two files and a profile, counted by applying, kept only if it pays.
 
 use super::blobs;
 use crate::manifest::Content;
 use crate::store::Store;
 use crate::watch::ForEngine;
-use crate::{Digest, Error, Result, Watch, limits};
+use crate::{Digest, Error, Result, Watch, limits, speed};
 use elfdelta::{Limits, Options, Patch, Profile};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct Measured {
     pub pays: bool,
     /// Length of the delta in bytes.
     pub size: u64,
-    /// CPU time of applying on one thread, microseconds: what other jobs do beside it must not count.
+    /// Time of applying on the nominal machine, from counted work, microseconds: it decides what is offered.
     pub us: u64,
     /// Memory that applying declares, which the engine enforces, bytes.
     pub memory: u64,
@@ -30,7 +30,7 @@ pub struct Measured {
     pub encoders: Vec<String>,
     /// SHA-256 of the delta.
     pub digest: Digest,
-    /// CPU time of making it and of trying it, microseconds.
+    /// CPU time of making it and of trying it, as measured, microseconds: advice to who shares out jobs.
     #[serde(default)]
     pub made_us: u64,
 }
@@ -223,7 +223,7 @@ fn still_good(
     let applied = measure(&delta, base, target, u64::MAX, watch);
     watch.check()?;
     // A worker may have noted something else than is true of it, or of another delta.
-    let told = |m: &Measured| (m.digest, m.memory, m.scratch, m.encoders.clone());
+    let told = |m: &Measured| (m.digest, m.us, m.memory, m.scratch, m.encoders.clone());
     Ok(applied.is_ok_and(|found| told(&found) == told(measured)))
 }
 
@@ -248,19 +248,17 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64, watch: &dyn Wat
         .output(target.len() as u64)
         .scratch(limits::SCRATCH)
         .threads(1);
-    let begin = thread_cpu();
     let patch = Patch::parse(delta)?;
     let mut rebuilt = Compare { expected: target };
     let progress = ForEngine(watch);
     let applier = patch.applier().limits(limits).progress(&progress);
-    let applied = applier.apply(&base, &mut rebuilt);
-    let us = thread_cpu().saturating_sub(begin).as_micros() as u64;
+    let applied = applier.counted(&base, &mut rebuilt);
     watch.check()?;
-    if applied.is_err() || !rebuilt.expected.is_empty() {
+    let Some(work) = applied.ok().filter(|_| rebuilt.expected.is_empty()) else {
         return Err(Error::Engine(elfdelta::Error::SelfCheck(
             "the delta does not rebuild its target",
         )));
-    }
+    };
     let (size, packing) = (delta.len() as u64, patch.header().packing.as_ref());
     let mut encoders = packing.iter().flat_map(|p| &p.encoders);
     let threads = encoders.any(|name| elfdelta::packed::needs_thread(name));
@@ -268,7 +266,7 @@ fn measure(delta: &[u8], base: &[u8], target: &[u8], whole: u64, watch: &dyn Wat
         // A piece that no site holds in memory is of no use to any, nor what packs by a thread.
         pays: size + ROW < whole && size <= limits::PIECE && !threads,
         size,
-        us,
+        us: speed::nominal(work),
         memory: patch.header().memory,
         scratch: packing.map_or(0, |p| p.scratch),
         encoders: packing.map_or(Vec::new(), |p| p.encoders.clone()),

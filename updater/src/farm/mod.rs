@@ -1,7 +1,7 @@
 //! The build farm: a release tree goes in, signed static files come out.
 //!
 //! `publish` is the table of contents: scan → blobs → manifest → for every earlier release, in both directions:
-//! pairs → deltas, measured by applying → pack and step → proof that sites take them → channel file → signatures.
+//! pairs → deltas, counted by applying → pack and step → proof that sites take them → channel file → signatures.
 //! Every finished blob and delta is a file named by what went into it, so a killed run is simply run again.
 
 mod blobs;

@@ -176,7 +176,6 @@ pub fn plan(store: &dyn Store, o: &Planning, watch: &dyn Watch) -> Result<Planne
     let tools = Tools {
         store,
         jobs: &jobs,
-        reference_us: 0,
         watch,
     };
     let mut all = BTreeMap::new();

@@ -10,7 +10,7 @@ use crate::names::{self, Follow};
 use crate::step::{Channel, Release};
 use crate::store::{Hold, Store};
 use crate::trust::{Lifetimes, Signer};
-use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress, speed};
+use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress};
 use std::path::{Path, PathBuf};
 
 /// What to publish, and how.
@@ -127,7 +127,6 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
     let tools = Tools {
         store,
         jobs: &jobs,
-        reference_us: speed::self_test(),
         watch,
     };
     published.steps = make_steps(tools, o, &mut channel, &mut release, &to)?;

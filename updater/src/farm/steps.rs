@@ -11,7 +11,7 @@ use crate::manifest::{Content, Manifest};
 use crate::step::{self, Applying, BundleRow, DeltaRow, Release, StepRef, Table};
 use crate::store::Store;
 use crate::watch::Heed;
-use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names};
+use crate::{Digest, Jobs, PROTOCOL, Result, Watch, compress, limits, names, speed};
 use elfdelta::Profile;
 use std::collections::BTreeSet;
 
@@ -48,8 +48,6 @@ pub struct Tools<'a> {
     pub store: &'a dyn Store,
     /// Threads and memory.
     pub jobs: &'a Jobs,
-    /// Time of the speed test, microseconds.
-    pub reference_us: u64,
     /// Hears of progress.
     pub watch: &'a dyn Watch,
 }
@@ -135,7 +133,7 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     for bundle in plainer {
         output.add_packed(bundle.bases, &bundle.group, &bundle.packed, None)?;
     }
-    output.finish(tools, from, to)
+    output.finish(from, to)
 }
 
 /// Small files together.
@@ -361,13 +359,13 @@ struct Output<'a> {
 
 impl Output<'_> {
     /// Stores pack and step file.
-    fn finish(self, tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
+    fn finish(self, from: Option<&Side>, to: &Side) -> Result<StepRef> {
         let (store, watch) = (self.store, self.watch);
         let (pack, pieces) = self.pack.finish(store, watch)?;
         let table = Table {
             protocol: PROTOCOL,
             pack,
-            reference_us: tools.reference_us,
+            reference_us: speed::NOMINAL_US,
             pieces,
             deltas: self.deltas,
             bundles: self.bundles,

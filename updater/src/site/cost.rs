@@ -38,13 +38,13 @@ pub struct Rates {
     pub objective: Objective,
 }
 
-/// Bytes per second that zstd unpacks on the farm's kind of machine.
+/// Bytes per second that zstd unpacks on a machine like the nominal one.
 const UNPACK: f64 = 400e6;
 /// Bytes per second of a disk until somebody measures it: an eMMC's reading.
 const DISK: f64 = 80e6;
 
 impl Rates {
-    /// From the site's measurements; `reference_us` is the farm's speed test (0: unknown).
+    /// From the site's measurements; `reference_us` is the speed test of the nominal machine (0: unknown).
     pub fn new(measures: &Measures, sources: &Sources, reference_us: u64, objective: Objective) -> Rates {
         let speed = if reference_us > 0 || measures.forced.speed.is_some() {
             measures.speed(reference_us)

@@ -37,7 +37,7 @@ pub struct Forced {
     pub bandwidth: Option<f64>,
     /// Seconds per request.
     pub rtt: Option<f64>,
-    /// How many times slower than the farm's machine.
+    /// How many times slower than the nominal machine.
     pub speed: Option<f64>,
 }
 
@@ -98,7 +98,7 @@ impl Measures {
         behind.map_or(measured, |(_, wait)| wait.max(measured))
     }
 
-    /// How many times slower this machine applies than the farm's, whose test took `reference_us`.
+    /// How many times slower this machine applies than the nominal machine, whose test took `reference_us`.
     pub fn speed(&self, reference_us: u64) -> f64 {
         if let Some(k) = self.forced.speed {
             return k;
