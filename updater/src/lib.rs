@@ -6,6 +6,7 @@
 //! switches with one rename. `PROTOCOL.md` beside this crate says what is stored where and what is checked when.
 #![forbid(unsafe_code)]
 
+pub mod allowance;
 pub mod apart;
 pub mod clock;
 mod compress;
@@ -20,6 +21,7 @@ pub mod names;
 #[cfg(feature = "serve")]
 pub mod place;
 mod random;
+pub mod report;
 pub mod site;
 pub mod source;
 mod speed;

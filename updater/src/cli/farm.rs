@@ -119,6 +119,17 @@ impl FollowArgs {
     }
 }
 
+/// Reads what is followed from one argument: PRODUCT, PRODUCT/CHANNEL or PRODUCT/CHANNEL/ARCH.
+pub fn follow(text: &str) -> std::result::Result<Follow, String> {
+    let mut parts = text.split('/');
+    let mut part = |default| parts.next().unwrap_or(default);
+    let (product, channel, arch) = (part(""), part("stable"), part(std::env::consts::ARCH));
+    if text.split('/').count() > 3 {
+        return Err("give PRODUCT, PRODUCT/CHANNEL or PRODUCT/CHANNEL/ARCH".into());
+    }
+    Follow::new(product, channel, arch).map_err(|e| e.to_string())
+}
+
 /// Arguments of `publish`.
 #[derive(Args)]
 pub struct PublishArgs {

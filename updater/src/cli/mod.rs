@@ -11,6 +11,7 @@ mod say;
 mod serve;
 mod show;
 mod site;
+mod stick;
 mod terminal;
 mod work;
 
@@ -62,6 +63,9 @@ enum Command {
     Farm(farm::Farm),
     /// Keep one machine's tree up to date.
     Site(site::SiteArgs),
+    /// Carry releases to sites that no network reaches, and their reports back.
+    #[command(subcommand)]
+    Stick(stick::Stick),
     /// Serve a place: fetch once over a bad link what its sites ask for, and send it to all of them
     ///
     /// Sites name it as a source, as `--source http://box:8280`, before the distant one. It checks what it fetches as
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Publish(c) => farm::publish(c, &terminal),
         Command::Farm(c) => farm::farm(c, &terminal),
         Command::Site(c) => site::run(c, &terminal),
+        Command::Stick(c) => stick::run(c, &terminal),
         #[cfg(feature = "serve")]
         Command::Serve(c) => serve::run(c, &terminal),
         Command::Completions { shell } => manual::completions(shell),

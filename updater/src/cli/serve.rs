@@ -1,6 +1,7 @@
 //! The command of a box: a repository fetched once over a bad link, for all sites of a place.
 
 use super::access::AccessArgs;
+use super::farm::follow;
 use super::say::say;
 use super::terminal::Terminal;
 use clap::Args;
@@ -44,16 +45,6 @@ pub struct ServeArgs {
     fresh: u64,
     #[command(flatten)]
     access: AccessArgs,
-}
-
-fn follow(text: &str) -> std::result::Result<Follow, String> {
-    let mut parts = text.split('/');
-    let mut part = |default| parts.next().unwrap_or(default);
-    let (product, channel, arch) = (part(""), part("stable"), part(std::env::consts::ARCH));
-    if text.split('/').count() > 3 {
-        return Err("give PRODUCT, PRODUCT/CHANNEL or PRODUCT/CHANNEL/ARCH".into());
-    }
-    Follow::new(product, channel, arch).map_err(|e| e.to_string())
 }
 
 /// `elfup serve`.

@@ -21,34 +21,41 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// `250 ms`, `3.2 s`.
+/// `250 ms`, `3.2 s`, `4.0 min`, `2.5 h`.
 pub fn seconds(s: f64) -> String {
-    if s < 0.9995 {
-        format!("{:.0} ms", s * 1e3)
-    } else {
-        format!("{s:.1} s")
+    match s {
+        ..0.9995 => format!("{:.0} ms", s * 1e3),
+        ..120.0 => format!("{s:.1} s"),
+        ..7200.0 => format!("{:.1} min", s / 60.0),
+        _ => format!("{:.1} h", s / 3600.0),
     }
 }
 
-/// The plan, with every option of every file if `explain`.
-pub fn plan(plan: &Plan, explain: bool) {
+/// The plan, with every option of every file if `explain`. `budget`: bytes that may come a day.
+pub fn plan(plan: &Plan, budget: Option<u64>, explain: bool) {
     let r = &plan.rates;
+    let days = budget.map_or(0, |n| plan.bytes.div_ceil(n.max(1)));
     say!(
-        "to {}: {} files missing, {} present; {} in {} requests, about {} (whole files: {})",
+        "to {}: {} in {} requests, about {}{} on this link; {} of room, {} written",
         plan.release,
-        plan.items.len(),
-        plan.present,
         bytes(plan.bytes),
         plan.requests,
         seconds(plan.seconds),
-        bytes(plan.whole),
+        match days {
+            ..=1 => String::new(),
+            days => format!(" in {days} days of {}", bytes(budget.unwrap_or(0))),
+        },
+        bytes(plan.scratch),
+        bytes(plan.written),
     );
     say!(
-        "by {}/s, {} per request, {:.2} times the farm's apply time; {} of disk{}",
+        "{} files missing, {} present (whole files: {}); by {}/s, {} per request, {:.2} times the farm's apply time{}",
+        plan.items.len(),
+        plan.present,
+        bytes(plan.whole),
         bytes(r.bandwidth as u64),
         seconds(r.rtt),
         r.speed,
-        bytes(plan.scratch),
         if plan.pack {
             "; the pack in one go beats single choices"
         } else {

@@ -22,23 +22,35 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 /// `elfup site`.
 pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     let command = match args.command {
-        Command::Init(init) => return make(&args.site, *init),
+        Command::Init(init) => return make(&args.site, *init, args.source),
         command => command,
     };
     super::apart::use_self(args.sandbox);
     if let Command::Run(daemon) = command {
+        if !args.source.is_empty() {
+            return Err(Error::Usage("`run` takes its sources from site.json".into()));
+        }
         return serve(&args.site, daemon, watch);
     }
-    let site = Site::open(&args.site)?;
+    let site = Site::open_from(&args.site, &args.source)?;
+    let result = one(command, &site, watch);
+    if !matches!(result, Err(Error::Cancelled)) {
+        site.report_back(watch);
+    }
+    result
+}
+
+/// One command on an open site.
+fn one(command: Command, site: &Site, watch: &Terminal) -> Result<u8> {
     match command {
         // Both are done.
         Command::Init(_) | Command::Run(_) => {}
-        Command::Check { json } => return check(&site, json, watch),
+        Command::Check { json } => return check(site, json, watch),
         Command::Plan { weigh, explain, json } => {
             let planned = site.prepare(&weigh.options(), watch)?;
             match planned {
                 Some(planned) if json => return show::json(&planned.plan),
-                Some(planned) => show::plan(&planned.plan, explain),
+                Some(planned) => show::plan(&planned.plan, site.config().budget, explain),
                 None => say!("up to date"),
             }
         }
@@ -73,8 +85,8 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             };
             return told(&site.update(&options, watch)?, json, watch);
         }
-        Command::Status { json } => return status(&site, json, watch),
-        Command::Verify { json } => return verify(&site, json, watch),
+        Command::Status { json } => return status(site, json, watch),
+        Command::Verify { json } => return verify(site, json, watch),
         Command::Repair { json } => {
             let repaired = site.repair(watch)?;
             if json {
@@ -82,8 +94,9 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
             }
             say!("{repaired} repaired");
         }
-        Command::Gc { forget_fetched, json } => return gc(&site, forget_fetched, json, watch),
+        Command::Gc { forget_fetched, json } => return gc(site, forget_fetched, json, watch),
         Command::Pin { release, remove } => site.pin(&release, !remove)?,
+        Command::Report => return json(&site.report()?),
         Command::Recover { root } => site.recover(&read(&root)?)?,
     }
     Ok(0)
@@ -223,7 +236,7 @@ fn say(event: &Event) {
     }
 }
 
-fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
+fn make(dir: &Path, a: Init, sources: Vec<String>) -> Result<u8> {
     let health = a.health.map(|command| Health {
         command: command.split_whitespace().map(str::to_owned).collect(),
         timeout: a.health_timeout,
@@ -241,11 +254,13 @@ fn make(dir: &std::path::Path, a: Init) -> Result<u8> {
         unprivileged: a.unprivileged,
         health,
         fixed: a.fixed,
+        budget: a.budget.map(|n| n << 20),
+        hours: a.hours,
         seeds: a.seed,
         ca: access.ca,
         header_file: access.header_file,
         netrc: access.netrc,
-        ..Config::new(a.follow.get()?, a.source)
+        ..Config::new(a.follow.get()?, sources)
     };
     Site::init(dir, &config, &read(&a.root)?)?;
     say!(

@@ -5,6 +5,7 @@
 //! Every finished blob and delta is a file named by what went into it, so a killed run is simply run again.
 
 mod blobs;
+mod carry;
 mod deltas;
 mod export;
 mod gc;
@@ -19,6 +20,7 @@ mod publish;
 mod sketch;
 mod stats;
 mod steps;
+mod stick;
 mod verify;
 mod work;
 
@@ -30,5 +32,6 @@ pub use proof::Wrong;
 pub use prove::SiteLimits;
 pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};
+pub use stick::{Carried, Ready, Reported, Stick, prepare};
 pub use verify::{Repair, Repaired, Verified, Verify, repair, verify};
 pub use work::{Share, Work, Worked, work};

@@ -1,9 +1,9 @@
 //! The link of a box: the sources at its end, what it may carry, and how fast it is.
 
 use super::Settings;
-use super::allowance::Allowance;
 use super::pace::{Clocked, Pace};
 use crate::Result;
+use crate::allowance::Allowance;
 use crate::source::{self, Access, Sources};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -3,7 +3,6 @@
 //! It checks what it fetches by the signatures and digests that a site checks, so that a bad mirror spoils nothing for
 //! the place; sites believe it no more than any other source.
 
-mod allowance;
 mod cache;
 mod link;
 mod metadata;
@@ -13,7 +12,7 @@ mod signed;
 mod turns;
 mod unit;
 
-pub use allowance::Hours;
+pub use crate::allowance::Hours;
 
 use crate::disk::{self, Lock};
 use crate::names::Follow;

@@ -2,7 +2,6 @@
 
 use super::Site;
 use super::follow::Wanted;
-use crate::step::Release;
 use crate::{Result, Watch};
 
 /// What a check found.
@@ -36,10 +35,9 @@ impl Site {
         let current = self.running()?;
         let state = self.trust()?;
         let running = current.as_ref().map(|c| c.sequence);
-        let newer = |r: &Release| running.is_none_or(|s| s < r.sequence);
         Ok(Checked {
-            available: newer(&target.release),
-            urgent: target.channel.releases.iter().any(|r| r.urgent && newer(r)),
+            available: running.is_none_or(|s| s < target.release.sequence),
+            urgent: target.urgent_since(running),
             current: current.map(|c| c.release),
             expires: state.expires(),
             clock_behind: state.clock_behind(),

@@ -1,11 +1,13 @@
 //! `site.json`: what a site follows, from where, and within which limits.
 
+use crate::allowance::{Allowance, Hours};
 use crate::disk::{self, Sync};
 use crate::names::Follow;
 use crate::source::{self, Access, Patience, Sources};
 use crate::{Error, PROTOCOL, Result, limits};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a plan makes small.
@@ -69,6 +71,12 @@ pub struct Config {
     /// Users and passwords by host, in the format of `.netrc`; readable by its owner alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netrc: Option<PathBuf>,
+    /// Most bytes that web servers may send a day (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// Hours (UTC) in which releases are fetched from web servers, as `FROM-TO`; urgent ones are at any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
     /// Directories with files that may serve as bases or copies, such as an older installation.
     pub seeds: Vec<PathBuf>,
 }
@@ -93,6 +101,8 @@ impl Config {
             ca: None,
             header_file: None,
             netrc: None,
+            budget: None,
+            hours: None,
             seeds: Vec::new(),
         }
     }
@@ -101,11 +111,15 @@ impl Config {
         if self.sources.is_empty() {
             return Err(Error::Usage("a site needs at least one source".into()));
         }
-        self.open().map(drop)
+        self.open(None).map(drop)
     }
 
-    /// Opens the sources; nothing is connected yet.
-    pub(super) fn open(&self) -> Result<Sources> {
+    /// Opens the sources; nothing is connected yet. What was spent is noted at `spent`.
+    pub(super) fn open(&self, spent: Option<PathBuf>) -> Result<Sources> {
+        let bound = self.budget.is_some() || self.hours.is_some();
+        let allowance = spent
+            .filter(|_| bound)
+            .map(|path| Allowance::open(path, self.budget, self.hours));
         let access = Access {
             patience: Patience {
                 stall: Duration::from_secs(self.stall),
@@ -114,6 +128,7 @@ impl Config {
             ca: self.ca.clone(),
             header_file: self.header_file.clone(),
             netrc: self.netrc.clone(),
+            allowance: allowance.transpose()?.map(Arc::new),
         };
         source::open(&self.sources, &access)
     }

@@ -82,6 +82,14 @@ const RETRY: Duration = Duration::from_secs(60);
 /// One round: check, then fetch and apply as far as the policy goes. The lock is held only meanwhile.
 pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
     let site = Site::open(dir)?;
+    let result = by_policy(&site, policy, watch);
+    if !matches!(result, Err(Error::Cancelled)) {
+        site.report_back(watch);
+    }
+    result
+}
+
+fn by_policy(site: &Site, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
     site.settle(watch)?;
     let checked = site.check(watch)?;
     if !checked.available {

@@ -31,6 +31,14 @@ pub struct Target {
     pub channel: Channel,
 }
 
+impl Target {
+    /// Whether a release that is newer than what runs, up to the head, is marked as urgent.
+    pub fn urgent_since(&self, running: Option<u64>) -> bool {
+        let newer = |r: &Release| running.is_none_or(|s| s < r.sequence);
+        self.channel.releases.iter().any(|r| r.urgent && newer(r))
+    }
+}
+
 /// What finds out from the sources which releases there are.
 pub(super) struct Follower<'a> {
     pub notes: &'a Notes,

@@ -34,6 +34,7 @@ mod partial;
 mod pieces;
 mod plan;
 mod repair;
+mod report;
 mod reserve;
 mod reverse;
 mod rollback;
@@ -154,7 +155,15 @@ impl Site {
 
     /// Opens a site, takes its lock and sweeps what a killed run left.
     pub fn open(dir: &Path) -> Result<Site> {
-        let config = Config::load(&dir.join("site.json"))?;
+        Site::open_from(dir, &[])
+    }
+
+    /// The same with further sources, such as a stick that is there today; they are asked before those configured.
+    pub fn open_from(dir: &Path, sources: &[String]) -> Result<Site> {
+        let mut config = Config::load(&dir.join("site.json"))?;
+        let configured = config.sources.split_off(0);
+        let others = configured.into_iter().filter(|s| !sources.contains(s));
+        config.sources = sources.iter().cloned().chain(others).collect();
         let site = Site::with(dir, config, Lock::take(&dir.join("lock"))?);
         site.sweep()?;
         Ok(site)
@@ -206,7 +215,7 @@ impl Site {
 
     /// Opens the configured sources.
     pub fn sources(&self) -> Result<Sources> {
-        self.config.open()
+        self.config.open(Some(self.notes.path(Note::Spent)))
     }
 
     /// The stored trust state.

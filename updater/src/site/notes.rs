@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// One file of `state/`; PROTOCOL.md lists them.
@@ -31,13 +31,17 @@ pub(super) enum Note {
     Seeds,
     /// That objects have their names of today.
     Objects,
+    /// Bytes that came today over a link with a budget.
+    Spent,
+    /// The number under which the site reports.
+    Number,
     /// A line for each update.
     History,
 }
 
 impl Note {
     #[cfg(test)]
-    const ALL: [Note; 11] = [
+    const ALL: [Note; 13] = [
         Note::Trust,
         Note::Channel,
         Note::Ready,
@@ -48,6 +52,8 @@ impl Note {
         Note::Measures,
         Note::Seeds,
         Note::Objects,
+        Note::Spent,
+        Note::Number,
         Note::History,
     ];
 
@@ -63,6 +69,8 @@ impl Note {
             Note::Measures => "measures.json",
             Note::Seeds => "seeds.json",
             Note::Objects => "objects",
+            Note::Spent => "spent",
+            Note::Number => "number",
             Note::History => "history",
         }
     }
@@ -117,6 +125,22 @@ impl Notes {
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let written = open.and_then(|mut f| f.write_all(&line));
         written.map_err(|e| Error::io(format!("write {}", path.display()), e))
+    }
+
+    /// The end of one, of so many bytes at most; the first line may be cut.
+    pub fn tail(&self, note: Note, most: u64) -> Result<Vec<u8>> {
+        let path = self.path(note);
+        let read = || {
+            let mut file = std::fs::File::open(&path)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+            let mut bytes = Vec::new();
+            file.take(most).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        match read() {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(|e| Error::io(format!("read {}", path.display()), e)),
+        }
     }
 
     /// Removes one; the caller syncs where the removal must last.

@@ -99,6 +99,8 @@ pub struct Plan {
     pub seconds: f64,
     /// Predicted seconds of applying, part of `seconds`.
     pub apply: f64,
+    /// Bytes that are written to the disk: pieces, files, and what only rebuilding needs.
+    pub written: u64,
     /// Disk that is reserved before the first byte.
     pub scratch: u64,
     /// The part of it that is needed only while one file is rebuilt.
@@ -454,7 +456,7 @@ impl Planner<'_> {
     fn total(&self, items: &[Item], pick: impl Fn(&Item) -> usize, pack: bool) -> Plan {
         let mut pieces: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let (mut bytes, mut requests, mut apply, mut read, mut scratch, mut whole) = (0, 0, 0.0, 0, 0, 0);
-        let mut passing = 0;
+        let (mut passing, mut written) = (0, 0);
         for item in items {
             let stored = self
                 .ways
@@ -471,6 +473,7 @@ impl Planner<'_> {
             read += choice.uses.read;
             scratch += choice.uses.scratch.next_multiple_of(4096);
             passing = choice.uses.passing.next_multiple_of(4096).max(passing);
+            written += choice.uses.scratch + choice.uses.passing;
             for (s, piece) in self.ways.pieces(&choice.way) {
                 pieces.entry(s).or_default().insert(piece);
             }
@@ -504,6 +507,7 @@ impl Planner<'_> {
             requests,
             apply,
             scratch: scratch + passing,
+            written,
             passing,
             whole,
             pack,

@@ -128,6 +128,9 @@ impl Site {
             );
             return Err(Error::Unhealthy(why));
         }
+        if target.urgent_since(current.as_ref().map(|c| c.sequence)) {
+            sources.hurry();
+        }
         let finder = Finder {
             deployments: &self.deployments,
             downloads: self.downloads(&sources, watch),

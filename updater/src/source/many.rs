@@ -102,6 +102,11 @@ impl Sources {
         self.all.get(index).map(|source| &**source)
     }
 
+    /// What is fetched from now on is urgent.
+    pub fn hurry(&self) {
+        self.all.iter().for_each(|source| source.hurry());
+    }
+
     /// A copy of the account.
     pub fn account(&self) -> Account {
         self.account.lock().map(|a| a.clone()).unwrap_or_default()

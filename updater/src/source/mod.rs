@@ -4,6 +4,7 @@ mod client;
 mod dir;
 mod http;
 mod many;
+mod ration;
 mod secrets;
 mod transfer;
 
@@ -12,8 +13,10 @@ pub use http::HttpSource;
 pub use many::{Account, Sample, Sources};
 pub use secrets::shown;
 
+use crate::allowance::Allowance;
 use crate::{Error, Result, Watch};
 use client::Client;
+use ration::Rationed;
 use secrets::{Origin, Secrets};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,6 +90,8 @@ pub trait Source: Sync + Send {
     fn behind(&self) -> Option<(f64, f64)> {
         None
     }
+    /// Hears that what is fetched from now on is urgent.
+    fn hurry(&self) {}
 }
 
 /// What is guessed of a link that nobody has measured, bytes per second and seconds of wait.
@@ -145,6 +150,8 @@ pub struct Access {
     pub header_file: Option<PathBuf>,
     /// Users and passwords by host, as ftp and curl read it.
     pub netrc: Option<PathBuf>,
+    /// What may be taken from web servers; directories are near.
+    pub allowance: Option<Arc<Allowance>>,
 }
 
 /// Opens sources: each `http://...`, `https://...` (with the feature `tls`), or a directory.
@@ -177,7 +184,11 @@ pub fn open(names: &[String], access: &Access) -> Result<Sources> {
             return Box::new(DirSource::new(name));
         }
         let (client, secrets) = (Arc::clone(&client), Arc::clone(&secrets));
-        Box::new(HttpSource::new(name, access.patience, client, secrets))
+        let source = Box::new(HttpSource::new(name, access.patience, client, secrets));
+        match &access.allowance {
+            Some(allowance) => Box::new(Rationed::new(source, Arc::clone(allowance))),
+            None => source,
+        }
     };
     Ok(Sources::new(names.iter().zip(urls).map(open).collect()))
 }

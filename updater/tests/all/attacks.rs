@@ -1,7 +1,7 @@
 //! The attack list: each refused, with the tree unchanged.
 
 use crate::server::{Fault, Server};
-use crate::world::{World, assert_same, runs, update, write};
+use crate::world::{World, assert_same, copy, runs, update, write};
 use elfup::farm::publish;
 use elfup::manifest::Content;
 use elfup::site::{Objective, Site};
@@ -11,18 +11,6 @@ use elfup::trust::{Lifetimes, Signer};
 use elfup::{Digest, Error, Quiet, names};
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
-
-fn copy_dir(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let status = std::process::Command::new("cp")
-        .arg("-a")
-        .arg(from)
-        .arg(to)
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
 
 fn refused(site: &Site) -> String {
     let before = runs(site);
@@ -47,7 +35,7 @@ fn arbitrary_software_signed_by_others() {
     let other = World::new();
     other.publish("r1", "one").unwrap();
     other.publish("r9", "two").unwrap();
-    copy_dir(&other.repo(), &world.repo());
+    copy(&other.repo(), &world.repo());
     assert!(refused(&site).contains("signatures"));
 }
 
@@ -235,8 +223,8 @@ fn arbitrary_software_in_a_pack_or_blob_or_step() {
     drop(site);
     let (dir, repo) = (mirror.world.path("site"), mirror.world.repo());
     let saved = ["site", "repo"].map(|name| mirror.world.path(&format!("saved-{name}")));
-    copy_dir(&dir, &saved[0]);
-    copy_dir(&repo, &saved[1]);
+    copy(&dir, &saved[0]);
+    copy(&repo, &saved[1]);
     let parts = [
         Part::Steps,
         Part::Deltas,
@@ -246,8 +234,8 @@ fn arbitrary_software_in_a_pack_or_blob_or_step() {
     ];
     for part in parts {
         for honest in [true, false] {
-            copy_dir(&saved[0], &dir);
-            copy_dir(&saved[1], &repo);
+            copy(&saved[0], &dir);
+            copy(&saved[1], &repo);
             let site = Site::open(&dir).unwrap();
             assert!(mirror.replace(part) > 0, "{part:?}: there is none");
             // What is new comes whole or not at all; all else another way where it can, all of it checked.
@@ -348,7 +336,7 @@ fn fast_forward_is_undone_by_new_keys() {
     let (world, site) = World::ready();
     update(&site).unwrap();
     // A thief of the online keys publishes a far sequence of versions.
-    copy_dir(&world.repo(), &world.path("saved"));
+    copy(&world.repo(), &world.path("saved"));
     let store = LocalStore::new(&world.repo());
     let keys = world.path("keys");
     let signer = Signer::new(&store, &keys, Lifetimes::default());
@@ -356,7 +344,7 @@ fn fast_forward_is_undone_by_new_keys() {
         signer.renew().unwrap();
     }
     assert!(!update(&site).unwrap().changed);
-    copy_dir(&world.path("saved"), &world.repo());
+    copy(&world.path("saved"), &world.repo());
     assert!(refused(&site).contains("rollback"));
     // The operator replaces the stolen keys: the versions begin anew.
     for role in ["timestamp", "snapshot", "release"] {
@@ -436,8 +424,8 @@ fn key_compromise_and_rotation() {
     let (world, site) = World::ready();
     let store = LocalStore::new(&world.repo());
     let keys = world.path("keys");
-    copy_dir(&keys, &world.path("stolen"));
-    copy_dir(&world.repo(), &world.path("stolen-repo"));
+    copy(&keys, &world.path("stolen"));
+    copy(&world.repo(), &world.path("stolen-repo"));
     for role in ["release", "targets", "root", "timestamp"] {
         Signer::new(&store, &keys, Lifetimes::default())
             .rotate(role)

@@ -7,7 +7,7 @@ mod keys;
 mod lost;
 mod site;
 
-use crate::world::{World, noise, runs, update, write};
+use crate::world::{World, copy, noise, runs, update, write};
 use elfup::Quiet;
 use elfup::site::Site;
 use std::fs;
@@ -105,20 +105,6 @@ fn faulty(arguments: &[&str], faults: &[(&str, &str)], dropped: &str) -> Option<
     let killed = std::os::unix::process::ExitStatusExt::signal(&output.status) == Some(9);
     let struck = text.contains("INJECTED") || killed;
     struck.then_some(output.status.success())
-}
-
-fn copy(from: &Path, to: &Path) {
-    let removed = fs::remove_dir_all(to);
-    assert!(removed.is_ok() || !to.exists(), "{removed:?}");
-    assert!(
-        Command::new("cp")
-            .arg("-a")
-            .arg(from)
-            .arg(to)
-            .status()
-            .unwrap()
-            .success()
-    );
 }
 
 /// Sweeps one command: `reset` before every point, `check` after it.

@@ -19,11 +19,13 @@ mod mutated;
 mod operating;
 mod place;
 mod prove;
+mod ration;
 mod rogue;
 mod server;
 #[cfg(feature = "s3")]
 mod slurm;
 mod sources;
+mod stick;
 mod stops;
 mod thief;
 mod tidy;

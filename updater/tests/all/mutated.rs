@@ -1,7 +1,7 @@
 //! Damaged manifests, steps, channel files, metadata, packs, blobs and state: refused, or the next option; no panic, no
 //! wrong tree.
 
-use crate::world::{World, runs, update};
+use crate::world::{World, copy, runs, update};
 use elfup::manifest::Manifest;
 use elfup::names::Follow;
 use elfup::site::Site;
@@ -194,13 +194,6 @@ fn steps_with_any_numbers_point_at_what_is_there() {
         }
     }
     assert!(taken > 5 && taken < 300, "{taken}");
-}
-
-/// Puts a directory back as it was.
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
 }
 
 #[test]

@@ -1,17 +1,10 @@
 //! A release that sites with their limits could not take is refused before anything of it is signed: a control for
 //! each limit.
 
-use crate::world::{World, runs, update, write};
+use crate::world::{World, copy, runs, update, write};
 use elfup::Quiet;
 use elfup::farm::{SiteLimits, publish};
 use std::path::Path;
-use std::process::Command;
-
-fn copy(from: &Path, to: &Path) {
-    let _ = std::fs::remove_dir_all(to);
-    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
-    assert!(copied.success());
-}
 
 /// A limit by name.
 type Field = (&'static str, fn(&mut SiteLimits) -> &mut u64);

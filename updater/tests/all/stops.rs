@@ -1,13 +1,12 @@
 //! Stops: every command of sites and farms asks often, and ends wherever it is told to in a state that the next one goes on from.
 
 use crate::server::{Fault, Server};
-use crate::world::{World, noise, runs, update, write};
+use crate::world::{World, copy, noise, runs, update, write};
 use elfup::farm::{self, publish};
 use elfup::site::{Site, UpdateOptions};
 use elfup::{Error, Quiet, Result, Watch};
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,12 +107,6 @@ fn downgrade(site: &Site, watch: &dyn Watch) -> Result<()> {
         ..UpdateOptions::default()
     };
     site.update(&options, watch).map(drop)
-}
-
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.unwrap().success());
 }
 
 #[test]
@@ -228,7 +221,7 @@ fn a_way_back_is_made_and_gone_in_pieces() {
 /// What a farm does, on a repository with two releases.
 type FarmCase = (&'static str, fn(&World, &dyn Watch) -> Result<()>);
 
-const FARM: [FarmCase; 7] = [
+const FARM: [FarmCase; 8] = [
     ("publish", |w, watch| {
         publish(&w.store(), &thorough(w), watch).map(drop)
     }),
@@ -252,6 +245,15 @@ const FARM: [FarmCase; 7] = [
     }),
     ("export", |w, watch| {
         farm::export(&w.store(), &World::follow(), None, &w.path("stick"), watch).map(drop)
+    }),
+    ("prepare", |w, watch| {
+        let stick = farm::Stick {
+            dir: &w.path("carried"),
+            follow: &[World::follow()],
+            new_sites: true,
+            room: None,
+        };
+        farm::prepare(&w.store(), &stick, watch).map(drop)
     }),
     ("gc", |w, watch| {
         farm::gc(&w.store(), &w.path("keys"), &World::follow(), 1, watch).map(drop)

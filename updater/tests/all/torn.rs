@@ -1,19 +1,12 @@
 //! Bytes that go bad on the farm's disk: noticed before anything new is signed, found by `verify`, put right by `repair`.
 
-use crate::world::{World, noise, runs, update, write};
+use crate::world::{World, copy, noise, runs, update, write};
 use elfup::farm::{Repair, Verify, export, repair, verify};
 use elfup::store::{LocalStore, Store};
 use elfup::{Error, Quiet, Result, Watch};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-fn copy(from: &Path, to: &Path) {
-    let _ = fs::remove_dir_all(to);
-    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-    assert!(done.success());
-}
 
 fn turn_a_bit(path: &Path) {
     let mut bytes = fs::read(path).unwrap();

@@ -120,6 +120,17 @@ pub fn assert_same(a: &Path, b: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Makes one directory as another is, whatever was there.
+pub fn copy(from: &Path, to: &Path) {
+    let removed = fs::remove_dir_all(to);
+    assert!(removed.is_ok() || !to.exists(), "{removed:?}");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status();
+    assert!(copied.unwrap().success());
+}
+
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
     fs::write(path, bytes).unwrap();

@@ -3,6 +3,7 @@
 use super::super::access::AccessArgs;
 use super::super::farm::FollowArgs;
 use clap::{Args, Subcommand, ValueEnum};
+use elfup::allowance::Hours;
 use elfup::apart::Sandbox;
 use elfup::site::daemon::When;
 use elfup::site::{Forced, Objective, UpdateOptions};
@@ -18,6 +19,10 @@ pub struct SiteArgs {
     /// less (landlock, seccomp, limits), or in this process (none).
     #[arg(long, global = true, value_name = "HOW", default_value = "full")]
     pub(super) sandbox: Sandbox,
+    /// URL or directory of a repository, may be given several times. For `init` the mirrors, in order of preference;
+    /// else further ones for this run, such as a stick, which are asked before those.
+    #[arg(long, global = true, value_name = "URL|DIR")]
+    pub(super) source: Vec<String>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -91,6 +96,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print as JSON what this site says of itself, as it does on a stick: what runs, what failed, room, memory.
+    Report,
     /// Compare the running tree with its release, byte by byte.
     Verify {
         /// Print as JSON.
@@ -157,9 +164,6 @@ pub(super) struct Daemon {
 pub(super) struct Init {
     #[command(flatten)]
     pub(super) follow: FollowArgs,
-    /// URL or directory of a repository; repeat for mirrors, in order of preference.
-    #[arg(long, required = true)]
-    pub(super) source: Vec<String>,
     /// Root metadata (tuf/1.root.json) from a trusted place.
     #[arg(long)]
     pub(super) root: PathBuf,
@@ -187,6 +191,12 @@ pub(super) struct Init {
     /// Absolute path where the running tree must be, on the same filesystem; otherwise it is behind `current`.
     #[arg(long)]
     pub(super) fixed: Option<PathBuf>,
+    /// MiB that web servers may send a day (UTC); what is under way then goes on the next day.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(super) budget: Option<u64>,
+    /// Hours in which releases are fetched from web servers, UTC, such as 22-6; urgent ones are at any.
+    #[arg(long, value_name = "FROM-TO", value_parser = Hours::parse)]
+    pub(super) hours: Option<Hours>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
     /// Directory whose files may serve as bases, such as an older installation.

@@ -1,4 +1,4 @@
-//! `farm gc`, `farm repair` and `repo export` struck at every system call: run again they complete, and sites follow.
+//! `farm gc`, `farm repair`, `repo export` and `stick prepare` struck at every system call: run again they complete, and sites follow.
 
 use super::{copy, keys::again, small, strace_works, sweep};
 use crate::world::{World, runs, update, write};
@@ -170,5 +170,40 @@ fn export_survives_every_point() {
         let site = elfup::site::Site::open(&world.path("old")).unwrap();
         update(&site).unwrap_or_else(|e| panic!("{at}: a site: {e}"));
         assert_eq!(runs(&site), "r2", "{at}");
+    });
+}
+
+/// A stick that came back with a report is made ready: killed anywhere, the same command completes.
+#[test]
+fn stick_prepare_survives_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = small();
+    world.publish("r1", "one").unwrap();
+    let [repo, stick] = ["repo", "stick"].map(|n| text(&world, n));
+    let follow = "demo/stable/x86_64";
+    let prepare = ["stick", "prepare", "--repo", &repo, "--follow", follow, &stick];
+    again(&prepare, "the first time");
+    let site = world.site("old", |c| c.sources = vec![stick.clone()]);
+    update(&site).unwrap();
+    site.report_back(&Quiet);
+    drop(site);
+    world.publish("r2", "two").unwrap();
+    for saved in ["old", "stick"] {
+        copy(&world.path(saved), &world.path(&format!("saved-{saved}")));
+    }
+    let reset = || copy(&world.path("saved-stick"), &world.path("stick"));
+    sweep(&prepare, &reset, &|at| {
+        again(&prepare, at);
+        copy(&world.path("saved-old"), &world.path("old"));
+        let site = elfup::site::Site::open(&world.path("old")).unwrap();
+        update(&site).unwrap_or_else(|e| panic!("{at}: a site: {e}"));
+        assert_eq!(runs(&site), "r2", "{at}");
+        site.report_back(&Quiet);
+        let told = elfup::report::read(&world.path("stick"), &mut |name, why| {
+            panic!("{at}: {name}: {why}")
+        });
+        assert_eq!(told.unwrap().len(), 1, "{at}");
     });
 }

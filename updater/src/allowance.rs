@@ -1,17 +1,20 @@
-//! What a box may take over its link: so many bytes a day, and in which hours.
+//! What may be taken over a link: so many bytes a day, and in which hours.
 
 use crate::clock::{self, Seconds};
 use crate::disk::{self, Sync};
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const DAY: Seconds = 86_400;
 /// What was spent is written down whenever it grew by so many bytes: a kill forgets no more.
 const NOTED: u64 = 256 << 10;
 
 /// The hours of a day, UTC, in which a link may be used: from one to before the other, also past midnight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Hours {
     from: i64,
     to: i64,
@@ -37,6 +40,19 @@ impl Hours {
     }
 }
 
+impl TryFrom<String> for Hours {
+    type Error = String;
+    fn try_from(text: String) -> std::result::Result<Hours, String> {
+        Hours::parse(&text)
+    }
+}
+
+impl From<Hours> for String {
+    fn from(hours: Hours) -> String {
+        format!("{}-{}", hours.from, hours.to)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     day: Seconds,
@@ -46,10 +62,13 @@ struct Spent {
 }
 
 /// Counts what comes over the link.
-pub(super) struct Allowance {
+#[derive(Debug)]
+pub struct Allowance {
     path: PathBuf,
     budget: Option<u64>,
     hours: Option<Hours>,
+    /// Whether what is fetched is urgent: no hour is wrong for it.
+    hurry: AtomicBool,
     spent: Mutex<Spent>,
 }
 
@@ -74,6 +93,7 @@ impl Allowance {
             path,
             budget,
             hours,
+            hurry: AtomicBool::new(false),
             spent: Mutex::new(spent),
         })
     }
@@ -93,7 +113,7 @@ impl Allowance {
     }
 
     fn left_at(&self, now: Seconds) -> Option<u64> {
-        if self.hours.is_some_and(|hours| !hours.hold(now)) {
+        if !self.hurry.load(Ordering::Relaxed) && self.hours.is_some_and(|hours| !hours.hold(now)) {
             return None;
         }
         let left = self
@@ -102,20 +122,47 @@ impl Allowance {
         (left > 0).then_some(left)
     }
 
+    /// From now on what is fetched is urgent, and the hours do not bind. The budget does.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the link rests, if it does, and until when.
+    pub fn rests(&self) -> Option<String> {
+        if self.left().is_some() {
+            return None;
+        }
+        Some(match (self.hours, self.budget) {
+            (Some(hours), _) if !hours.hold(clock::now()) => {
+                format!("the link rests until {}:00 UTC", hours.from)
+            }
+            (_, budget) => {
+                let budget = budget.unwrap_or_default();
+                format!("today's {budget} bytes are used; there are more from 0:00 UTC on")
+            }
+        })
+    }
+
     /// Counts bytes that came; fails where no more may.
     pub fn spend(&self, bytes: u64) -> Result<()> {
+        self.count(bytes)?;
+        match self.left() {
+            Some(_) => Ok(()),
+            None => Err(Error::Network("anything more: the link rests".into())),
+        }
+    }
+
+    /// Counts bytes that came.
+    pub fn count(&self, bytes: u64) -> Result<()> {
         let now = clock::now();
         let mut spent = self.spent(now);
         spent.bytes += bytes;
         spent.total += bytes;
         let note = spent.bytes >= spent.noted + NOTED;
         drop(spent);
-        if note {
-            self.note()?;
-        }
-        match self.left_at(now) {
-            Some(_) => Ok(()),
-            None => Err(Error::Network("anything more: the link rests".into())),
+        match note {
+            true => self.note(),
+            false => Ok(()),
         }
     }
 
@@ -130,6 +177,19 @@ impl Allowance {
     /// Bytes of this run.
     pub fn total(&self) -> u64 {
         self.spent(clock::now()).total
+    }
+}
+
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        let spent = *self
+            .spent
+            .get_mut()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if spent.bytes != spent.noted {
+            // Of what cannot be noted the next run counts a little less.
+            let _ = self.note();
+        }
     }
 }
 
@@ -164,6 +224,7 @@ mod tests {
             (two.left(), two.left_at(clock::now() + DAY)),
             (None, Some(1 << 20))
         );
+        drop(two);
         std::fs::write(dir.path().join("spent"), "torn").unwrap();
         assert_eq!(open().left(), Some(1 << 20));
     }
