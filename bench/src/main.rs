@@ -20,6 +20,7 @@ mod summary;
 mod table;
 mod tools;
 mod tree;
+mod workers;
 
 use clap::{Parser, Subcommand};
 use corpora::Cache;
@@ -72,6 +73,8 @@ enum Action {
     Load(load::Load),
     /// Many sites of one place behind one bad link, each for itself and behind a box; needs root.
     Place(place::Place),
+    /// One release planned, made by one worker and by two, and published; and what that asks of a bucket.
+    Farm(workers::Farm),
     /// Which engines run on this machine, and how to install the others.
     Tools {
         /// Install what needs no administrator: HDiffPatch, into the cache directory.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Action::Formats(args) => formats::run(&args),
         Action::Load(args) => load::run(&args),
         Action::Place(args) => place::run(&cache, &args),
+        Action::Farm(args) => workers::run(&args),
         Action::Tools { install } => tools::run_tools(&cache, install),
         Action::Measured(request) => measure::child_main(&request),
         Action::Child(call) => child::main(&call),

@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(step.table, table);
         assert_eq!(step.offsets.len(), table.pieces.len());
         for delta in &step.table.deltas {
-            assert!(delta.at + delta.n <= step.table.pieces[delta.piece].n);
+            assert!(delta.at + delta.length <= step.table.pieces[delta.piece].length);
             assert!(step.to.entries[delta.to].content().is_some());
         }
         for base in step.table.bundles.iter().flat_map(|b| &b.bases) {

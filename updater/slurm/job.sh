@@ -1,5 +1,5 @@
 #!/bin/bash
-# One worker of an elfup farm, as a task of a Slurm array: makes its share of the delta jobs of a release.
+# One worker of an elfup farm, as a task of a Slurm array: makes its share of a release's jobs, then what others left.
 # Wants REPO, PRODUCT and RELEASE, and for a bucket the AWS_* variables; see README.md beside it.
 #SBATCH --job-name=elfup
 #SBATCH --requeue

@@ -4,11 +4,11 @@
 use std::time::Instant;
 
 /// Units of work that the nominal machine does in a microsecond: the median of patches of real pairs on one core of the
-/// machine on which the self-test takes [`NOMINAL_US`].
+/// machine on which the self-test takes [`NOMINAL_MICROS`].
 const UNITS: u64 = 12;
 
 /// Time of the self-test on the nominal machine, microseconds.
-pub const NOMINAL_US: u64 = 7_400;
+pub const NOMINAL_MICROS: u64 = 7_400;
 
 /// Time that the nominal machine takes for so many units of the engine's work, microseconds.
 pub fn nominal(units: u64) -> u64 {

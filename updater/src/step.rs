@@ -99,9 +99,11 @@ impl Channel {
 #[serde(deny_unknown_fields)]
 pub struct Piece {
     /// Length in bytes; pieces follow each other without gaps.
-    pub n: u64,
+    #[serde(rename = "n")]
+    pub length: u64,
     /// SHA-256.
-    pub h: Digest,
+    #[serde(rename = "h")]
+    pub digest: Digest,
 }
 
 /// One delta inside a piece.
@@ -117,11 +119,13 @@ pub struct DeltaRow {
     /// Offset in the piece.
     pub at: u64,
     /// Length of the delta.
-    pub n: u64,
+    #[serde(rename = "n")]
+    pub length: u64,
     /// Engine profile.
     pub profile: Profile,
     /// Apply time on the nominal machine, microseconds.
-    pub us: u64,
+    #[serde(rename = "us")]
+    pub micros: u64,
     /// Memory needed beyond the delta, bytes.
     pub memory: u64,
     /// Scratch space for what is packed in the base, bytes.
@@ -141,7 +145,8 @@ fn is_zero(n: &u64) -> bool {
 #[serde(deny_unknown_fields)]
 pub struct Applying {
     /// Apply time on the nominal machine, microseconds.
-    pub us: u64,
+    #[serde(rename = "us")]
+    pub micros: u64,
     /// Memory needed beyond the patch, bytes.
     pub memory: u64,
     /// Scratch space for what is packed in the bases, bytes.
@@ -185,7 +190,8 @@ pub struct Table {
     /// Digest of the pack that holds the pieces; none if there are none.
     pub pack: Option<Digest>,
     /// Time that the nominal machine needs for the speed test, microseconds.
-    pub reference_us: u64,
+    #[serde(rename = "reference_us")]
+    pub nominal_micros: u64,
     /// The pack's pieces in order.
     pub pieces: Vec<Piece>,
     /// Deltas in pieces.
@@ -215,7 +221,9 @@ impl Table {
         let mut end = 0u64;
         let offset = |piece: &Piece| {
             let begin = end;
-            end = end.checked_add(piece.n).filter(|_| piece.n <= limits::PIECE)?;
+            end = end
+                .checked_add(piece.length)
+                .filter(|_| piece.length <= limits::PIECE)?;
             Some(begin)
         };
         let offsets: Option<Vec<u64>> = self.pieces.iter().map(offset).collect();
@@ -423,7 +431,7 @@ impl Step {
         let target = |i: usize| self.to.entries.get(i).and_then(|e| e.content());
         for d in &table.deltas {
             let piece = table.pieces.get(d.piece).ok_or("a delta in no piece")?;
-            if d.at.checked_add(d.n).is_none_or(|end| end > piece.n) {
+            if d.at.checked_add(d.length).is_none_or(|end| end > piece.length) {
                 return Err("a delta beyond its piece");
             }
             base(d.from).ok_or("a delta from no file")?;

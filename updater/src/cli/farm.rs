@@ -6,7 +6,7 @@ use super::show::{bytes, json};
 use super::terminal::Terminal;
 use clap::{Args, Subcommand};
 use elfup::Result;
-use elfup::farm::{self, Publish};
+use elfup::farm::{self, Keep, Publish};
 use elfup::manifest::ScanOptions;
 use elfup::names::Follow;
 use elfup::store::{self, Store};
@@ -130,6 +130,31 @@ pub fn follow(text: &str) -> std::result::Result<Follow, String> {
     Follow::new(product, channel, arch).map_err(|e| e.to_string())
 }
 
+/// From which releases steps lead to a new one.
+#[derive(Args)]
+pub struct KeepArgs {
+    /// Make deltas from and to so many of the last releases.
+    #[arg(long, default_value_t = 2)]
+    last: usize,
+    /// Make deltas from and to this release too.
+    #[arg(long)]
+    from: Vec<String>,
+    /// Every K-th release is a checkpoint: make deltas from the earlier ones, and to a new one from all since the last.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    every: u64,
+}
+
+impl KeepArgs {
+    /// What they say.
+    pub fn get(self) -> Keep {
+        Keep {
+            last: self.last,
+            every: self.every,
+            named: self.from,
+        }
+    }
+}
+
 /// Arguments of `publish`.
 #[derive(Args)]
 pub struct PublishArgs {
@@ -144,12 +169,8 @@ pub struct PublishArgs {
     /// Release id, new in its channel.
     #[arg(long)]
     release: String,
-    /// Make deltas from and to so many of the last releases.
-    #[arg(long, default_value_t = 2)]
-    last: usize,
-    /// Make deltas from and to this release too.
-    #[arg(long)]
-    from: Vec<String>,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// Pattern of paths whose local changes sites keep, such as 'etc/**'.
     #[arg(long)]
     config: Vec<String>,
@@ -203,9 +224,15 @@ pub enum Farm {
         keys: PathBuf,
         #[command(flatten)]
         follow: FollowArgs,
-        /// How many releases stay.
+        /// How many of the newest releases stay.
         #[arg(long, default_value_t = 10)]
         keep: usize,
+        /// Every K-th release stays, too, as `publish` was told.
+        #[arg(long, value_name = "K", default_value_t = 0)]
+        every: u64,
+        /// This release stays, too; may be given several times.
+        #[arg(long, value_name = "RELEASE")]
+        named: Vec<String>,
     },
     /// Read back everything that signed metadata leads to; exit code 7 if something is not right.
     Verify {
@@ -245,9 +272,9 @@ pub enum Farm {
         #[arg(long)]
         json: bool,
     },
-    /// Write the delta jobs of a release to the repository, for workers on other machines.
+    /// Store a release's files and what is to be made of them, for workers on other machines.
     Plan(super::work::PlanArgs),
-    /// Make a share of a plan's jobs, without keys. Exit codes: 0, 75 (try again), 1.
+    /// Make a share of a planned release's jobs, without keys. Exit codes: 0, 75 (try again), 1.
     Work(super::work::WorkArgs),
     /// What deltas save, step by step.
     Stats {
@@ -344,8 +371,7 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
             follow: a.follow.get()?,
             release: a.release.clone(),
             tree: a.tree,
-            last: a.last,
-            from: a.from,
+            keep: a.keep.get(),
             config: a.config,
             urgent: a.urgent,
             floor: a.floor,
@@ -392,11 +418,19 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
             keys,
             follow,
             keep,
+            every,
+            named,
         } => {
-            let report = farm::gc(&*store::open(&repo, watch)?, &keys, &follow.get()?, keep, watch)?;
+            let keep = Keep {
+                last: keep,
+                every,
+                named,
+            };
+            let report = farm::gc(&*store::open(&repo, watch)?, &keys, &follow.get()?, &keep, watch)?;
             say!(
-                "{} releases and {} files gone, {}",
+                "{} releases, {} steps of others and {} files gone, {}",
                 report.releases,
+                report.steps,
                 report.files,
                 bytes(report.bytes)
             );
@@ -454,22 +488,24 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
 /// A line for each step.
 fn stats(steps: &[farm::StepStats]) {
     say!(
-        "{:>28}  {:>6} {:>10} {:>10} {:>8}",
+        "{:>28}  {:>6} {:>10} {:>10} {:>8} {:>10}",
         "step",
         "files",
         "without",
         "with",
-        "saved"
+        "saved",
+        "kept"
     );
     for s in steps {
         let with = s.deltas + s.bundles + s.whole + s.step;
         let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
         let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
         say!(
-            "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}%",
+            "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}% {:>10}",
             s.files,
             bytes(s.without),
-            bytes(with)
+            bytes(with),
+            bytes(s.stored)
         );
     }
 }

@@ -1,6 +1,6 @@
-//! The commands that spread a release's deltas over machines, and what array jobs say of themselves.
+//! The commands that spread a release's jobs over machines, and what array jobs say of themselves.
 
-use super::farm::FollowArgs;
+use super::farm::{FollowArgs, KeepArgs};
 use super::say::{say, tell};
 use super::show::{bytes, json};
 use super::terminal::Terminal;
@@ -36,12 +36,8 @@ pub struct About {
 pub struct PlanArgs {
     #[command(flatten)]
     about: About,
-    /// Plan deltas from and to so many of the last releases, as `publish` will be asked.
-    #[arg(long, default_value_t = 2)]
-    last: usize,
-    /// Plan deltas from and to this release too.
-    #[arg(long)]
-    from: Vec<String>,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// The release tree.
     tree: PathBuf,
 }
@@ -51,11 +47,11 @@ pub struct PlanArgs {
 pub struct WorkArgs {
     #[command(flatten)]
     about: About,
-    /// Make the jobs of worker I, from 0, of N. Without it, as an array job of Slurm, Kubernetes or AWS Batch says;
+    /// First make the jobs of worker I, from 0, of N, then what others have left. Without it, as an array job of Slurm, Kubernetes or AWS Batch says;
     /// where that does not tell N, the variable ELFUP_SHARDS does.
     #[arg(long, value_name = "I/N", conflicts_with = "steal")]
     shard: Option<String>,
-    /// Make whatever no other worker is at, until nothing is left.
+    /// Make the longest that no other worker is at, until nothing is left.
     #[arg(long)]
     steal: bool,
 }
@@ -67,8 +63,7 @@ pub fn plan(a: PlanArgs, watch: &Terminal) -> Result<u8> {
         follow: a.about.follow.get()?,
         release: a.about.release,
         tree: a.tree,
-        last: a.last,
-        from: a.from,
+        keep: a.keep.get(),
         threads: a.about.threads,
         memory: a.about.memory << 20,
     };
@@ -78,7 +73,7 @@ pub fn plan(a: PlanArgs, watch: &Terminal) -> Result<u8> {
         return json(&planned);
     }
     say!(
-        "{} jobs, {} of them done; the rest takes about {} s of one core, the largest {} of memory",
+        "{} jobs, {} of them done; the rest takes about {} s of one core, the largest {} of memory; then groups and bundles",
         planned.jobs,
         planned.done,
         planned.seconds,
@@ -120,11 +115,10 @@ fn try_work(a: WorkArgs, watch: &Terminal) -> Result<u8> {
     } else {
         worked.failed.iter().for_each(|why| watch.note(why));
         say!(
-            "{} jobs: {} made, {} there before, {} in work elsewhere, {} failed",
+            "{} jobs: {} made, {} made by others, {} failed",
             worked.jobs,
             worked.made,
             worked.found,
-            worked.left,
             worked.failed.len()
         );
     }

@@ -84,14 +84,6 @@ pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write, watch: &
     Ok(())
 }
 
-/// Reads a whole file back into memory.
-pub fn load(store: &dyn Store, content: &Content, watch: &dyn Watch) -> Result<Vec<u8>> {
-    let size = usize::try_from(content.size).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(size.min(1 << 30));
-    copy(store, content, &mut bytes, watch)?;
-    Ok(bytes)
-}
-
 /// Whether a file begins so. It is not verified: what hangs on it is only which way is tried first.
 pub fn begins_with(store: &dyn Store, content: &Content, start: &[u8]) -> bool {
     let begin = || -> Result<Vec<u8>> {

@@ -120,7 +120,7 @@ impl<'a> Origin<'a> {
         files.insert(item.path.clone(), item);
         let step = steps::load(self.store, step, from, head)?;
         if let Some(pack) = step.table.pack {
-            let length = step.table.pieces.iter().map(|p| p.n).sum();
+            let length = step.table.pieces.iter().map(|p| p.length).sum();
             let item = Item::raw(names::pack(&pack), pack, Some(length));
             files.insert(item.path.clone(), item);
         }
@@ -187,7 +187,7 @@ fn told(step: &Step, memory: u64) -> BTreeSet<Digest> {
     let Step { table, to, .. } = step;
     let digest = |entry: &usize| to.entries.get(*entry).and_then(|e| e.content()).map(|c| c.digest);
     let fits = |needs: u64, piece: usize| {
-        let piece = table.pieces.get(piece).map_or(0, |p| p.n);
+        let piece = table.pieces.get(piece).map_or(0, |p| p.length);
         needs.saturating_add(piece) <= memory
     };
     // Whether a site has an encoder nobody knows here, and a bundle with a new base wants that made first.

@@ -1,8 +1,9 @@
 //! Drops old releases from a channel, and files that no channel names any more.
 
+use super::keep::Keep;
 use super::plan::Plan;
 use super::proof::{self, Proven};
-use super::publish::{begin_channel, commit, load_channel, load_manifest};
+use super::publish::{base_of, begin_channel, commit, load_channel, load_manifest};
 use super::steps;
 use crate::jobs::Jobs;
 use crate::manifest::Manifest;
@@ -18,41 +19,38 @@ use std::path::Path;
 pub struct GcReport {
     /// Releases dropped from the channel.
     pub releases: u64,
+    /// Steps between those that stay.
+    pub steps: u64,
     /// Files removed.
     pub files: u64,
     /// Bytes freed.
     pub bytes: u64,
 }
 
-/// Keeps the newest `keep` releases of a channel, then removes what no release of any channel needs.
+/// Keeps of a channel what `keep` says, then removes what no release of any channel needs.
 ///
 /// Metadata is signed before files go, so a reader of the new state never misses one; a reader of the old state may.
 pub fn gc(
     store: &dyn Store,
     keys: &Path,
     follow: &Follow,
-    keep: usize,
+    keep: &Keep,
     watch: &dyn Watch,
 ) -> Result<GcReport> {
     let lock = store.lock(watch)?;
     let mut report = GcReport::default();
     let (was, mut channel) = begin_channel(store, follow)?;
-    let drop = channel.releases.len().saturating_sub(keep.max(1));
-    if drop > 0 {
-        let gone: BTreeSet<_> = channel.releases.drain(..drop).map(|r| r.manifest).collect();
-        for release in &mut channel.releases {
-            release
-                .steps
-                .retain(|s| s.from.is_none_or(|f| !gone.contains(&f)));
-        }
+    (report.releases, report.steps) = keep.thin(&mut channel);
+    if report.releases + report.steps > 0 {
         let jobs = Jobs::new(0, super::JOBS_MEMORY);
         Proven::default().require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
         let signer = Signer::new(store, keys, Lifetimes::default()).heeding(watch);
         commit(store, signer, &*lock, was, &channel)?;
-        report.releases = drop as u64;
     }
     let mut needed = needed(store, watch)?;
-    needed.append(&mut Plan::needed(store)?);
+    let mut planned = Plan::needed(store)?;
+    let any = !planned.is_empty();
+    needed.append(&mut planned);
     store.sweep("work/deltas")?;
     for dir in [
         "blobs",
@@ -65,7 +63,8 @@ pub fn gc(
     ] {
         for path in store.list(dir)? {
             watch.check()?;
-            let kept = needed.contains(&path) || dir == "work/deltas" && current_job(&path, &needed);
+            let kept = needed.contains(&path)
+                || dir == "work/deltas" && (current_job(&path, &needed) || any && of_engine(&path));
             if !kept {
                 report.bytes += store.size(&path)?.unwrap_or_default();
                 report.files += 1;
@@ -77,13 +76,18 @@ pub fn gc(
     Ok(report)
 }
 
-/// A delta job is kept while both of its files are, and the format is this engine's.
+/// Whether the format of a job is this engine's.
+fn of_engine(path: &str) -> bool {
+    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+    stem.ends_with(&format!("-{}", elfdelta::FORMAT_ID))
+}
+
+/// A delta job is kept while both of its files are, others while there is a plan; and if the format is this engine's.
 fn current_job(path: &str, needed: &BTreeSet<String>) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    if !stem.ends_with(&format!("-{}", elfdelta::FORMAT_ID)) {
+    if !of_engine(path) {
         return false;
     }
+    let name = path.rsplit('/').next().unwrap_or_default();
     let mut digests = name.splitn(3, '-').take(2).filter_map(crate::Digest::parse);
     digests.all(|d| needed.contains(&names::blob(&d)))
 }
@@ -107,11 +111,8 @@ pub(super) fn needed(store: &dyn Store, watch: &dyn Watch) -> Result<BTreeSet<St
             for step in &release.steps {
                 watch.check()?;
                 all.insert(names::step(&step.digest));
-                let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
-                let from = from
-                    .map(|r| load_manifest(store, r))
-                    .transpose()?
-                    .unwrap_or_default();
+                all.extend(step.from.map(|from| names::manifest(&from)));
+                let from = base_of(store, &channel, step)?;
                 let table = steps::load(store, step, &from, release)?.table;
                 all.extend(table.pack.map(|p| names::pack(&p)));
             }

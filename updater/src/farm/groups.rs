@@ -2,10 +2,11 @@
 
 use super::blobs;
 use super::deltas;
+use super::job::{Job, Kind, Made};
 use super::pairs::Pair;
-use super::steps::{Maker, ROW, Tried};
-use crate::step::Applying;
-use crate::{Result, limits};
+use super::parts::{Maker, Staged, Tried};
+use super::steps::ROW;
+use crate::limits;
 
 /// Plain bytes of one side after which a group is full. A site that wants any of it pays for all.
 const GROUP: u64 = 16 << 20;
@@ -18,9 +19,7 @@ pub(super) struct Together {
     /// Entries of the older manifest, whose contents one after the other are the old side.
     pub bases: Vec<usize>,
     /// The patch.
-    pub bytes: Vec<u8>,
-    /// What applying it takes.
-    pub cost: Applying,
+    pub patch: Made,
 }
 
 impl Maker<'_> {
@@ -29,12 +28,12 @@ impl Maker<'_> {
         let sides = [self.base(&tried.pair), self.content(&tried.pair)];
         let small = |c: Option<&crate::manifest::Content>| c.is_some_and(|c| c.size <= FILE);
         // What zstd tells in fewer bytes stays with it: it takes no time either, which a fast link would count.
-        let best = tried.best().filter(|_| tried.plain.is_none());
+        let best = tried.best().filter(|_| tried.frame().is_none());
         sides.into_iter().all(small) && best.is_some_and(|best| best <= DELTA)
     }
 
     /// Puts files together, neighbours by kind and name.
-    pub fn gather(&self, mut members: Vec<Tried>) -> Vec<Vec<Tried>> {
+    fn gather(&self, mut members: Vec<Tried>) -> Vec<Vec<Tried>> {
         members.sort_by_cached_key(|tried| self.kin(&tried.pair));
         let mut groups: Vec<Vec<Tried>> = Vec::new();
         let mut full = [0, 0];
@@ -54,18 +53,21 @@ impl Maker<'_> {
     }
 
     /// The groups of some files, and the patches of those that pay.
-    pub fn together_all(&self, members: Vec<Tried>) -> Result<Vec<(Vec<Tried>, Option<Together>)>> {
+    pub fn together_all(&self, members: Vec<Tried>) -> Staged<(Vec<Tried>, Option<Together>)> {
         let groups = self.gather(members);
-        let (mut done, mut together) = (0, Vec::with_capacity(groups.len()));
-        let need = |g: &Vec<Tried>| self.together_need(g);
-        let take = |patch| {
-            done += 1;
-            self.tools.watch.progress("groups", done, groups.len() as u64);
-            together.push(patch);
-            Ok(())
+        let together = |group: &Vec<Tried>| (group.len() > 1).then(|| self.together(group));
+        let told: Vec<Option<(Vec<usize>, Job)>> = groups.iter().map(together).collect();
+        let jobs = told.iter().flatten().map(|(_, job)| job.clone()).collect();
+        let Some(made) = self.results("groups", jobs)? else {
+            return Ok(None);
         };
-        self.tools.jobs.run(&groups, need, |g| self.together(g), take)?;
-        Ok(groups.into_iter().zip(together).collect())
+        let mut made = made.into_iter();
+        let patches = told.into_iter().map(|told| {
+            let (bases, _) = told?;
+            let patch = made.next()?.into_iter().next()?;
+            Some(Together { bases, patch })
+        });
+        Ok(Some(groups.into_iter().zip(patches).collect()))
     }
 
     /// What files that change alike have in common: being programs or not, and most of their names.
@@ -79,26 +81,12 @@ impl Maker<'_> {
         (!program, name.to_vec(), pair.to)
     }
 
-    /// Memory that telling a group takes, in bytes.
-    pub fn together_need(&self, group: &[Tried]) -> u64 {
-        let sides = group
-            .iter()
-            .flat_map(|t| [self.base(&t.pair), self.content(&t.pair)]);
-        let bytes: u64 = sides.flatten().map(|c| c.size).sum();
-        deltas::memory(bytes, 0) + bytes
-    }
-
-    /// The patch of a group, where it is smaller than what its files take alone.
-    pub fn together(&self, group: &[Tried]) -> Result<(Option<Together>, u64)> {
+    /// The bases of a group, and the job that makes its patch, where it is smaller than what its files take alone.
+    fn together(&self, group: &[Tried]) -> (Vec<usize>, Job) {
         let pairs: Vec<Pair> = group.iter().map(|tried| tried.pair).collect();
-        let alone = group.iter().filter_map(Tried::best).map(|n| n + ROW).sum();
-        if pairs.len() < 2 {
-            return Ok((None, 0));
-        }
-        let (bases, [old, new]) = self.contents(&pairs, limits::GROUP, true)?;
-        let patch = self.bundled_patch(&old, &new, alone)?;
-        let patch = patch.map(|(bytes, cost)| Together { bases, bytes, cost });
-        let holds = patch.as_ref().map_or(0, |p| p.bytes.len() as u64);
-        Ok((patch, holds))
+        let (bases, mut job) = self.job(Kind::Group, &pairs, limits::GROUP);
+        job.most = group.iter().filter_map(Tried::best).map(|n| n + ROW).sum();
+        job.need = deltas::memory(job.bytes(), 0) + job.bytes();
+        (bases, job)
     }
 }

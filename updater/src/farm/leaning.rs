@@ -1,12 +1,12 @@
 //! Files that hold what other new files of the release hold, such as an image and the modules that it was made of: told
 //! from their old one and from those, where that takes half the bytes.
 
-use super::blobs;
 use super::deltas;
 use super::groups::Together;
+use super::job::{Job, Kind};
 use super::pairs::Pair;
+use super::parts::{Maker, Staged, Tried};
 use super::sketch::{self, Kept};
-use super::steps::{Maker, Tried};
 use crate::manifest::Content;
 use crate::step::LEVELS;
 use crate::{Digest, Result, limits};
@@ -23,7 +23,7 @@ const MOST_BASES: usize = 64;
 const MOST_HOLDERS: usize = 64;
 
 /// A pair and the new files that it leans on, as entries of the newer manifest.
-struct Leaning {
+pub(super) struct Leaning {
     pair: Pair,
     on: Vec<usize>,
     /// Bytes that it takes otherwise.
@@ -39,24 +39,35 @@ impl Maker<'_> {
     }
 
     /// All of these files, and patches of those that lean on others among `all` new files.
-    pub fn lean_all(&self, mut tried: Vec<Tried>, all: &[Pair]) -> Result<Vec<(Tried, Option<Together>)>> {
+    pub fn lean_all(&self, mut tried: Vec<Tried>, all: &[Pair]) -> Staged<(Tried, Option<Together>)> {
         tried.sort_by_key(|t| (self.content(&t.pair).map(|c| c.size), t.pair.to));
-        let leanings = self.leanings(&tried, all)?;
-        let (mut done, mut patches) = (0, Vec::with_capacity(tried.len()));
-        let take = |patch| {
-            done += 1;
-            let all = leanings.len() as u64;
-            self.tools.watch.progress("deltas from new files", done, all);
-            patches.push(patch);
-            Ok(())
+        let leanings = match self.leanings.get() {
+            Some(known) => known,
+            None => {
+                let found = self.find_leanings(&tried, all)?;
+                self.leanings.get_or_init(|| found)
+            }
         };
-        let need = |leaning: &Leaning| self.leaning_need(leaning);
-        self.tools.jobs.run(&leanings, need, |l| self.lean(l), take)?;
-        Ok(tried.into_iter().zip(patches).collect())
+        let told: Vec<(usize, Vec<usize>, Job)> = (leanings.iter().enumerate())
+            .filter(|(_, leaning)| !leaning.on.is_empty())
+            .map(|(i, leaning)| {
+                let (bases, job) = self.lean(leaning);
+                (i, bases, job)
+            })
+            .collect();
+        let jobs = told.iter().map(|(_, _, job)| job.clone()).collect();
+        let Some(made) = self.results("deltas from new files", jobs)? else {
+            return Ok(None);
+        };
+        let mut patches: Vec<Option<Together>> = tried.iter().map(|_| None).collect();
+        for ((i, bases, _), made) in told.into_iter().zip(made) {
+            patches[i] = made.into_iter().next().map(|patch| Together { bases, patch });
+        }
+        Ok(Some(tried.into_iter().zip(patches).collect()))
     }
 
     /// What each of the pairs, which are in order of size, leans on among all new files; nothing for most.
-    fn leanings(&self, tried: &[Tried], all: &[Pair]) -> Result<Vec<Leaning>> {
+    fn find_leanings(&self, tried: &[Tried], all: &[Pair]) -> Result<Vec<Leaning>> {
         let digest = |pair: &Pair| self.content(pair).map(|c| c.digest);
         let order: HashMap<Digest, usize> = (tried.iter().enumerate())
             .filter_map(|(i, t)| Some((digest(&t.pair)?, i)))
@@ -163,34 +174,18 @@ impl Maker<'_> {
         picked
     }
 
-    /// Memory that telling a file so takes, in bytes.
-    fn leaning_need(&self, leaning: &Leaning) -> u64 {
-        let size = |c: Option<&Content>| c.map_or(0, |c| c.size);
-        let on = |to: &usize| size(self.content(&Pair { from: None, to: *to }));
-        match leaning.on.is_empty() {
-            true => 0,
-            false => deltas::memory(
-                size(self.base(&leaning.pair)) + leaning.on.iter().map(on).sum::<u64>(),
-                size(self.content(&leaning.pair)),
-            ),
-        }
-    }
-
-    /// The patch of a file that leans on others, where that takes at most half of the bytes.
-    fn lean(&self, leaning: &Leaning) -> Result<(Option<Together>, u64)> {
-        if leaning.on.is_empty() {
-            return Ok((None, 0));
-        }
-        let (mut bases, [mut old, new]) = self.contents(&[leaning.pair], limits::GROUP, true)?;
+    /// The bases of a file that leans on others, and the job that makes its patch, where that takes at most half of
+    /// the bytes.
+    fn lean(&self, leaning: &Leaning) -> (Vec<usize>, Job) {
+        let (mut bases, mut job) = self.job(Kind::Leaning, &[leaning.pair], limits::GROUP);
         for &to in &leaning.on {
             if let Some(content) = self.content(&Pair { from: None, to }) {
-                blobs::copy(self.tools.store, content, &mut old, self.tools.watch)?;
+                job.olds.push(content.clone());
                 bases.push(self.olds() + to);
             }
         }
-        let patch = self.bundled_patch(&old, &new, leaning.alone / 2)?;
-        let patch = patch.map(|(bytes, cost)| Together { bases, bytes, cost });
-        let holds = patch.as_ref().map_or(0, |p| p.bytes.len() as u64);
-        Ok((patch, holds))
+        job.most = leaning.alone / 2;
+        job.need = deltas::memory(job.bytes(), 0);
+        (bases, job)
     }
 }

@@ -1,18 +1,22 @@
 //! The build farm: a release tree goes in, signed static files come out.
 //!
 //! `publish` is the table of contents: scan → blobs → manifest → for every earlier release, in both directions:
-//! pairs → deltas, counted by applying → pack and step → proof that sites take them → channel file → signatures.
-//! Every finished blob and delta is a file named by what went into it, so a killed run is simply run again.
+//! pairs → deltas, groups and bundles, counted by applying → pack and step → proof that sites take them → channel file → signatures.
+//! Every finished blob and job is a file named by what went into it, so a killed run is simply run again.
 
 mod blobs;
 mod carry;
+mod crew;
 mod deltas;
 mod export;
 mod gc;
 mod groups;
+mod job;
+mod keep;
 mod leaning;
 mod pack;
 mod pairs;
+mod parts;
 mod plan;
 mod proof;
 mod prove;
@@ -26,6 +30,7 @@ mod work;
 
 pub use export::export;
 pub use gc::{GcReport, gc};
+pub use keep::Keep;
 pub use pairs::{Pair, by_name};
 pub use plan::{Planned, Planning, plan};
 pub use proof::Wrong;
@@ -34,4 +39,4 @@ pub use publish::{JOBS_MEMORY, Publish, Published, publish};
 pub use stats::{StepStats, stats};
 pub use stick::{Carried, Ready, Reported, Stick, prepare};
 pub use verify::{Repair, Repaired, Verified, Verify, repair, verify};
-pub use work::{Share, Work, Worked, work};
+pub use work::{Round, Share, Work, Worked, work};

@@ -20,7 +20,7 @@ pub struct Place {
     /// Offset in it.
     pub at: u64,
     /// Length.
-    pub n: u64,
+    pub length: u64,
 }
 
 /// A pack that grows; its memory does not.
@@ -42,21 +42,21 @@ impl Pack {
         })
     }
 
-    /// Appends the `n` bytes of a delta to the open piece, or to a new one if it would be too full.
+    /// Appends the `length` bytes of a delta to the open piece, or to a new one if it would be too full.
     ///
     /// Fails unless they have this digest: what was verified is what goes in.
-    pub fn add(&mut self, mut bytes: impl Read, n: u64, digest: &Digest) -> Result<Place> {
-        if self.open.written() + n > PIECE {
+    pub fn add(&mut self, mut bytes: impl Read, length: u64, digest: &Digest) -> Result<Place> {
+        if self.open.written() + length > PIECE {
             self.close();
         }
         let place = Place {
             piece: self.pieces.len(),
             at: self.open.written(),
-            n,
+            length,
         };
         let mut both = Hasher::new(Both(&mut self.whole, &mut self.open));
         io::copy(&mut bytes, &mut both).doing("write", "the pack")?;
-        if both.finish() != (*digest, n) {
+        if both.finish() != (*digest, length) {
             let changed = io::Error::other("it changed after it was verified; run the same command again");
             return Err(changed).doing("read", "a delta");
         }
@@ -67,8 +67,8 @@ impl Pack {
     pub fn add_piece(&mut self, bytes: &[u8]) -> Result<usize> {
         self.close();
         self.whole.write_all(bytes).doing("write", "the pack")?;
-        let (n, h) = (bytes.len() as u64, Digest::of(bytes));
-        self.pieces.push(Piece { n, h });
+        let (length, digest) = (bytes.len() as u64, Digest::of(bytes));
+        self.pieces.push(Piece { length, digest });
         Ok(self.pieces.len() - 1)
     }
 
@@ -76,8 +76,8 @@ impl Pack {
     pub fn close(&mut self) {
         if self.open.written() > 0 {
             let open = std::mem::replace(&mut self.open, Hasher::new(io::sink()));
-            let (h, n) = open.finish();
-            self.pieces.push(Piece { n, h });
+            let (digest, length) = open.finish();
+            self.pieces.push(Piece { length, digest });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which old file each changed or new file is best described from.
 
+use super::parts::Tools;
 use super::sketch::{self, Kept};
-use super::steps::Tools;
 use crate::manifest::{Content, Entry, Manifest};
 use crate::{Digest, Result};
 use std::cmp::Reverse;

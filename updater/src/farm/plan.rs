@@ -1,17 +1,19 @@
-//! The delta jobs of a release, written to the store, so that workers on other machines can make them.
+//! What of a release workers on other machines can make, written to the store.
 
-use super::deltas;
+use super::job::{self, Job};
+use super::keep::Keep;
+use super::parts::{Maker, Tools};
 use super::proof::Proven;
-use super::publish::{chosen, load_channel, load_manifest, must_be_repository, store_blobs};
-use super::steps::{self, Tools};
+use super::publish::{load_channel, manifest_at, manifest_in, must_be_repository, store_blobs};
 use crate::jobs::Jobs;
-use crate::manifest::{Content, Header, Manifest, ScanOptions, scan};
+use crate::manifest::{Header, Manifest, ScanOptions, scan};
 use crate::names::{self, Follow};
 use crate::store::Store;
-use crate::{Digest, Error, PROTOCOL, Result, Watch};
+use crate::{Digest, Error, PROTOCOL, Result, Watch, compress};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What to plan: what `publish` will be asked for, as far as it decides which deltas are made.
 #[derive(Clone, Debug)]
@@ -22,10 +24,8 @@ pub struct Planning {
     pub release: String,
     /// The tree.
     pub tree: PathBuf,
-    /// Deltas from so many of the last releases.
-    pub last: usize,
-    /// Also deltas from these releases.
-    pub from: Vec<String>,
+    /// From which earlier releases steps will lead to it.
+    pub keep: Keep,
     /// Threads; 0 is one for each core.
     pub threads: usize,
     /// Bytes that files in work may need at once.
@@ -35,7 +35,7 @@ pub struct Planning {
 /// What was planned.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Planned {
-    /// Jobs of the plan.
+    /// Delta jobs; groups and bundles hang on what they make.
     pub jobs: u64,
     /// Those whose result is there already.
     pub done: u64,
@@ -45,62 +45,54 @@ pub struct Planned {
     pub memory: u64,
 }
 
-/// A file of a release, as a job needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct File {
-    pub digest: Digest,
-    pub size: u64,
-    pub stored: u64,
-}
-
-impl File {
-    fn of(content: &Content) -> File {
-        File {
-            digest: content.digest,
-            size: content.size,
-            stored: content.stored,
-        }
-    }
-    pub fn content(&self) -> Content {
-        Content {
-            digest: self.digest,
-            size: self.size,
-            stored: self.stored,
-            holes: Vec::new(),
-        }
-    }
-}
-
-/// The deltas from one file to another.
+/// A manifest in the store.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Job {
-    pub old: File,
-    pub new: File,
-    /// Bytes of memory that it needs.
-    pub memory: u64,
-    /// Microseconds of one core that it takes, about.
-    pub us: u64,
+struct Named {
+    digest: Digest,
+    /// Plain bytes.
+    size: u64,
 }
 
-impl Job {
-    pub fn of(old: &Content, new: &Content, memory: u64) -> Job {
-        Job {
-            old: File::of(old),
-            new: File::of(new),
-            memory,
-            us: 0,
-        }
+impl Named {
+    fn load(&self, store: &dyn Store) -> Result<Manifest> {
+        Manifest::parse(&manifest_at(store, &self.digest, self.size)?)
+    }
+
+    /// Where the manifest of the release lies beside its plan: it is not yet one that metadata may name.
+    fn beside(&self, plan: &str) -> String {
+        let stem = plan.strip_suffix(".json").unwrap_or(plan);
+        format!("{stem}-{}.manifest", self.digest)
     }
 }
 
-/// All jobs of a release.
+/// A manifest from which a step leads, and whether one leads back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Base {
+    base: Named,
+    both: bool,
+}
+
+/// What one of the first jobs takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Estimate {
+    name: String,
+    /// Microseconds of one core, about.
+    micros: u64,
+}
+
+/// What workers are to make the parts of: steps to a release, from nothing and from others, and those back to them.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Plan {
     protocol: u32,
     /// The engine whose patches are wanted.
     format: String,
-    pub jobs: Vec<Job>,
+    to: Named,
+    from: Vec<Base>,
+    jobs: Vec<Estimate>,
 }
+
+/// The two sides of a step.
+pub(super) type Way = (Option<Arc<Manifest>>, Arc<Manifest>);
 
 const LIMIT: u64 = 64 << 20;
 /// Microseconds for a byte of both files, where nothing was measured.
@@ -133,23 +125,62 @@ impl Plan {
 
     /// Drops the plan of a release that is published.
     pub fn drop(store: &dyn Store, follow: &Follow, release: &str) -> Result<()> {
-        store.remove(&path(follow, release))
+        let path = path(follow, release);
+        if let Some(plan) = Plan::read(store, &path)? {
+            store.remove(&plan.to.beside(&path))?;
+        }
+        store.remove(&path)
     }
 
-    /// Whole files that plans name; what is no plan names none.
+    /// What lies at a path, if that is a plan.
+    fn read(store: &dyn Store, path: &str) -> Result<Option<Plan>> {
+        let bytes = store.get(path, LIMIT)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn target(&self, store: &dyn Store, path: &str) -> Result<Manifest> {
+        let Named { digest, size } = self.to;
+        Manifest::parse(&manifest_in(store, &self.to.beside(path), &digest, size)?)
+    }
+
+    /// The steps whose parts are wanted.
+    pub fn ways(&self, store: &dyn Store, follow: &Follow, release: &str) -> Result<Vec<Way>> {
+        let to = Arc::new(self.target(store, &path(follow, release))?);
+        let mut ways = vec![(None, Arc::clone(&to))];
+        for Base { base, both } in &self.from {
+            let from = Arc::new(base.load(store)?);
+            ways.push((Some(Arc::clone(&from)), Arc::clone(&to)));
+            if *both {
+                ways.push((Some(Arc::clone(&to)), from));
+            }
+        }
+        Ok(ways)
+    }
+
+    /// Microseconds that jobs take, by name.
+    pub fn known(self) -> HashMap<String, u64> {
+        self.jobs.into_iter().map(|job| (job.name, job.micros)).collect()
+    }
+
+    /// What plans name; what is no plan names nothing. Nothing: there is none.
     pub fn needed(store: &dyn Store) -> Result<BTreeSet<String>> {
         let mut all = BTreeSet::new();
         for path in store.list("work/plans")? {
-            let bytes = store.get(&path, LIMIT)?.unwrap_or_default();
-            let plan = serde_json::from_slice::<Plan>(&bytes);
-            let jobs = plan.iter().flat_map(|plan| &plan.jobs);
-            all.extend(jobs.flat_map(|job| [job.old.digest, job.new.digest].map(|d| names::blob(&d))));
+            let Some(plan) = Plan::read(store, &path)? else {
+                continue;
+            };
+            let bases = plan.from.iter().map(|Base { base, .. }| (base, base.load(store)));
+            for (named, manifest) in bases.chain([(&plan.to, plan.target(store, &path))]) {
+                all.insert(names::manifest(&named.digest));
+                let files = manifest.iter().flat_map(Manifest::files);
+                all.extend(files.map(|(_, c)| names::blob(&c.digest)));
+            }
         }
         Ok(all)
     }
 }
 
-/// Stores the files of a release and the list of delta jobs that `publish` will want done.
+/// Stores the files of a release, and the plan of it with what its delta jobs will take.
 pub fn plan(store: &dyn Store, o: &Planning, watch: &dyn Watch) -> Result<Planned> {
     names::check(&o.release)?;
     must_be_repository(store)?;
@@ -172,28 +203,44 @@ pub fn plan(store: &dyn Store, o: &Planning, watch: &dyn Watch) -> Result<Planne
         },
         entries,
     };
-    let new = Manifest::parse(&new.to_bytes())?;
-    let tools = Tools {
-        store,
-        jobs: &jobs,
-        watch,
+    let bytes = new.to_bytes();
+    let to = Named {
+        digest: Digest::of(&bytes),
+        size: bytes.len() as u64,
     };
-    let mut all = BTreeMap::new();
-    for index in chosen(&channel, o.last, &o.from)? {
-        let old = Manifest::parse(&load_manifest(store, &channel.releases[index])?)?;
-        for (from, to) in [(&old, &new), (&new, &old)] {
-            let found = steps::jobs(tools, from, to)?;
-            all.extend(found.into_iter().map(|job| ((job.old, job.new), job)));
-        }
-    }
+    let path = path(&o.follow, &o.release);
+    Plan::drop(store, &o.follow, &o.release)?;
+    let packed = compress::pack(&bytes, &[], compress::LEVEL, watch)?;
+    store.put(&to.beside(&path), &packed)?;
     let mut plan = Plan {
         protocol: PROTOCOL,
         format: elfdelta::FORMAT_ID.to_string(),
-        jobs: all.into_values().collect(),
+        to,
+        from: Vec::new(),
+        jobs: Vec::new(),
     };
-    let report = estimate(store, &mut plan.jobs, watch)?;
+    let sequence = channel.head().map_or(0, |head| head.sequence) + 1;
+    for (index, both) in o.keep.bases(&channel, sequence)? {
+        let release = &channel.releases[index];
+        let base = Named {
+            digest: release.manifest,
+            size: release.manifest_size,
+        };
+        plan.from.push(Base { base, both });
+    }
+    let tools = Tools {
+        store,
+        jobs: &jobs,
+        crew: None,
+        watch,
+    };
+    let mut all = BTreeMap::new();
+    for (from, to) in plan.ways(store, &o.follow, &o.release)? {
+        let deltas = Maker::new(tools, from.as_deref(), &to)?.deltas();
+        all.extend(deltas.into_iter().map(|job| (job.name(), job)));
+    }
+    let report = estimate(store, &all, &mut plan.jobs, watch)?;
     let text = serde_json::to_vec(&plan).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;
-    let path = path(&o.follow, &o.release);
     store.get(&path, LIMIT)?;
     store.replace(&path, &text)?;
     Ok(report)
@@ -201,36 +248,45 @@ pub fn plan(store: &dyn Store, o: &Planning, watch: &dyn Watch) -> Result<Planne
 
 /// Says what each job will take: what making the delta to its older file took, in which that file was the newer one;
 /// else as much for each byte as the others.
-fn estimate(store: &dyn Store, jobs: &mut [Job], watch: &dyn Watch) -> Result<Planned> {
-    let known = deltas::by_target(store)?;
+fn estimate(
+    store: &dyn Store,
+    jobs: &BTreeMap<String, Job>,
+    estimates: &mut Vec<Estimate>,
+    watch: &dyn Watch,
+) -> Result<Planned> {
+    let known = job::by_target(store)?;
+    let done: BTreeSet<String> = store.list(job::DONE)?.into_iter().collect();
     let mut report = Planned::default();
-    let (mut us, mut bytes) = (0, 0);
-    for job in jobs.iter_mut() {
+    let (mut micros, mut bytes) = (0, 0);
+    for (name, job) in jobs {
+        watch.check()?;
+        let note = job.olds.first().and_then(|old| known.get(&old.digest));
+        let took = note.map_or(Ok(0), |note| job::cost(store, note))?;
+        if took > 0 {
+            micros += took;
+            bytes += job.bytes();
+        }
+        estimates.push(Estimate {
+            name: name.clone(),
+            micros: took,
+        });
+    }
+    let rate = match micros {
+        0 => (RATE, 1),
+        _ => (micros, bytes),
+    };
+    for ((name, job), estimate) in jobs.iter().zip(estimates) {
         watch.check()?;
         report.jobs += 1;
-        job.us = match known.get(&job.old.digest) {
-            Some(name) => deltas::cost(store, name)?,
-            None => 0,
-        };
-        if job.us > 0 {
-            us += job.us;
-            bytes += job.old.size + job.new.size;
+        if estimate.micros == 0 {
+            let by_rate = u128::from(job.bytes()) * u128::from(rate.0) / u128::from(rate.1);
+            estimate.micros = u64::try_from(by_rate).unwrap_or(u64::MAX);
         }
-    }
-    for job in jobs {
-        if job.us == 0 {
-            let size = job.old.size + job.new.size;
-            let by_rate = u128::from(size) * u128::from(us) / u128::from(bytes.max(1));
-            job.us = u64::try_from(by_rate).unwrap_or(u64::MAX);
-        }
-        if job.us == 0 {
-            job.us = RATE * (job.old.size + job.new.size);
-        }
-        if deltas::finished(store, &job.old.content(), &job.new.content())? {
+        if done.contains(&Job::note(name)) && job.noted(store)?.is_some() {
             report.done += 1;
         } else {
-            report.seconds += job.us;
-            report.memory = report.memory.max(job.memory);
+            report.seconds += estimate.micros;
+            report.memory = report.memory.max(job.need);
         }
     }
     report.seconds = report.seconds.div_ceil(1_000_000);

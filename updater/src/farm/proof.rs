@@ -1,6 +1,6 @@
 //! Reads back what signed metadata refers to, and holds every byte against its digest.
 
-use super::publish::load_manifest;
+use super::publish::{base_of, load_manifest};
 use super::steps;
 use crate::digest::Hasher;
 use crate::error::Unreached;
@@ -121,29 +121,40 @@ impl Item {
 /// file itself is found wrong.
 pub fn of_channel(store: &dyn Store, channel: &Channel, watch: &dyn Watch) -> Result<BTreeMap<String, Item>> {
     let mut all = BTreeMap::new();
-    let mut add = |item: Item| drop(all.insert(item.path.clone(), item));
+    let add = |all: &mut BTreeMap<String, Item>, item: Item| drop(all.insert(item.path.clone(), item));
     for release in &channel.releases {
         watch.check()?;
-        add(Item::manifest(
-            &release.manifest,
-            release.manifest_stored,
-            release.manifest_size,
-        ));
+        add(
+            &mut all,
+            Item::manifest(&release.manifest, release.manifest_stored, release.manifest_size),
+        );
         let manifest = load_manifest(store, release).and_then(|bytes| Manifest::parse(&bytes));
         for (_, c) in manifest.iter().flat_map(Manifest::files) {
-            add(Item::blob(&c.digest, c.size, Some(c.stored)));
+            add(&mut all, Item::blob(&c.digest, c.size, Some(c.stored)));
         }
         for step in &release.steps {
             watch.check()?;
-            add(Item::raw(names::step(&step.digest), step.digest, Some(step.size)));
-            let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
-            let from = from.map(|r| load_manifest(store, r)).transpose();
-            let read = from.and_then(|from| steps::load(store, step, &from.unwrap_or_default(), release));
+            add(
+                &mut all,
+                Item::raw(names::step(&step.digest), step.digest, Some(step.size)),
+            );
+            let from = base_of(store, channel, step);
+            if let (Some(digest), Ok(from)) = (&step.from, &from) {
+                let plain = Some(from.len() as u64);
+                let base = Item::manifest(digest, 0, 0);
+                // Where a release has it, too, that says more.
+                all.entry(base.path.clone()).or_insert(Item {
+                    length: None,
+                    plain,
+                    ..base
+                });
+            }
+            let read = from.and_then(|from| steps::load(store, step, &from, release));
             if let Ok(step) = read
                 && let Some(pack) = step.table.pack
             {
-                let length = step.table.pieces.iter().map(|p| p.n).sum();
-                add(Item::raw(names::pack(&pack), pack, Some(length)));
+                let length = step.table.pieces.iter().map(|p| p.length).sum();
+                add(&mut all, Item::raw(names::pack(&pack), pack, Some(length)));
             }
         }
     }

@@ -2,7 +2,8 @@
 //! base. A release that no site could take would be the head of its channel all the same.
 
 use super::blobs;
-use super::steps::{Side, Tools};
+use super::parts::Tools;
+use super::steps::Side;
 use crate::error::Doing;
 use crate::manifest::{Content, Kind, Manifest};
 use crate::step::{self, Applying, Base, BundleRow, Channel, DeltaRow, Release, Step, StepRef};
@@ -180,8 +181,8 @@ pub fn step(
     let mut pieces: Vec<Held> = (step.table.pieces.iter().zip(&step.offsets))
         .map(|(piece, at)| Held {
             at: *at,
-            n: piece.n,
-            digest: piece.h,
+            length: piece.length,
+            digest: piece.digest,
             deltas: Vec::new(),
             bundles: Vec::new(),
         })
@@ -211,7 +212,7 @@ pub fn step(
     let need = |piece: &Held| {
         let patches = piece.bundles.iter().filter_map(|b| b.patch);
         let takes = patches.map(|p| 2 * limits.group + p.memory + p.scratch);
-        piece.n + takes.max().unwrap_or(2 * limits.bundle) + compress::UNPACK_MEMORY
+        piece.length + takes.max().unwrap_or(2 * limits.bundle) + compress::UNPACK_MEMORY
     };
     let prove = |piece: &Held| {
         tools.watch.check()?;
@@ -223,7 +224,7 @@ pub fn step(
 /// One piece and what the table says lies in it.
 struct Held<'a> {
     at: u64,
-    n: u64,
+    length: u64,
     digest: Digest,
     deltas: Vec<&'a DeltaRow>,
     bundles: Vec<&'a BundleRow>,
@@ -240,8 +241,8 @@ struct Proof<'a> {
 
 impl Proof<'_> {
     fn piece(&self, piece: &Held) -> Result<()> {
-        within("the size of a piece", piece.n, self.limits.piece)?;
-        let mut bytes = vec![0; usize::try_from(piece.n).unwrap_or(usize::MAX)];
+        within("the size of a piece", piece.length, self.limits.piece)?;
+        let mut bytes = vec![0; usize::try_from(piece.length).unwrap_or(usize::MAX)];
         self.pack
             .read_exact_at(&mut bytes, piece.at)
             .doing("read", &self.name)?;
@@ -251,7 +252,7 @@ impl Proof<'_> {
         }
         for delta in &piece.deltas {
             // Its range was checked against the piece when the step was read.
-            self.delta(delta, &bytes[delta.at as usize..][..delta.n as usize])?;
+            self.delta(delta, &bytes[delta.at as usize..][..delta.length as usize])?;
         }
         piece
             .bundles

@@ -1,16 +1,18 @@
 //! Publishing one release: everything it needs is stored first, the signed timestamp last.
 
 use super::blobs;
+use super::keep::Keep;
+use super::parts::Tools;
 use super::plan::Plan;
 use super::proof::{self, Item, Proven};
 use super::prove::{self, SiteLimits};
-use super::steps::{self, Side, Tools};
+use super::steps::{self, Side};
 use crate::manifest::{Entry, Header, Kind, Manifest, ScanOptions, join, scan};
 use crate::names::{self, Follow};
-use crate::step::{Channel, Release};
+use crate::step::{Channel, Release, StepRef};
 use crate::store::{Hold, Store};
 use crate::trust::{Lifetimes, Signer};
-use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress};
+use crate::{Digest, Error, Jobs, PROTOCOL, Result, Watch, clock, compress, limits};
 use std::path::{Path, PathBuf};
 
 /// What to publish, and how.
@@ -24,10 +26,8 @@ pub struct Publish {
     pub release: String,
     /// The tree.
     pub tree: PathBuf,
-    /// Deltas from so many of the last releases.
-    pub last: usize,
-    /// Also deltas from these releases.
-    pub from: Vec<String>,
+    /// From which earlier releases steps lead to it.
+    pub keep: Keep,
     /// Patterns of paths whose local changes a site keeps.
     pub config: Vec<String>,
     /// Whether a policy may apply it at once.
@@ -127,6 +127,7 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
     let tools = Tools {
         store,
         jobs: &jobs,
+        crew: None,
         watch,
     };
     published.steps = make_steps(tools, o, &mut channel, &mut release, &to)?;
@@ -182,7 +183,7 @@ fn make_steps(
     prove::step(tools, &o.sites, &first, None, release)?;
     release.steps.push(first);
     let mut made = 0;
-    for index in chosen(channel, o.last, &o.from)? {
+    for (index, both) in o.keep.bases(channel, release.sequence)? {
         let earlier = &channel.releases[index];
         let note = format!("steps between {} and {}", earlier.release, o.release);
         tools.watch.note(&note);
@@ -195,12 +196,16 @@ fn make_steps(
         let step = steps::build(tools, Some(&from), to)?;
         prove::step(tools, &o.sites, &step, Some(&from), release)?;
         release.steps.push(step);
+        made += 1;
+        if !both {
+            continue;
+        }
         let back = steps::build(tools, Some(to), &from)?;
         prove::step(tools, &o.sites, &back, Some(to), earlier)?;
         let list = &mut channel.releases[index].steps;
         list.retain(|s| s.from != back.from);
         list.push(back);
-        made += 2;
+        made += 1;
     }
     Ok(made)
 }
@@ -272,29 +277,37 @@ pub(super) fn begin_channel(store: &dyn Store, follow: &Follow) -> Result<(Optio
 
 /// A release's manifest, checked.
 pub(super) fn load_manifest(store: &dyn Store, release: &Release) -> Result<Vec<u8>> {
-    let name = names::manifest(&release.manifest);
+    manifest_at(store, &release.manifest, release.manifest_size)
+}
+
+/// A manifest of so many plain bytes, checked.
+pub(super) fn manifest_at(store: &dyn Store, digest: &Digest, size: u64) -> Result<Vec<u8>> {
+    manifest_in(store, &names::manifest(digest), digest, size)
+}
+
+/// The same from a file of another name.
+pub(super) fn manifest_in(store: &dyn Store, name: &str, digest: &Digest, size: u64) -> Result<Vec<u8>> {
     let packed = store
-        .get(&name, LIMIT)?
-        .ok_or_else(|| Error::DamagedRepository(name.clone()))?;
-    let bytes = compress::unpack(&packed, &[], release.manifest_size)
-        .map_err(|_| Error::DamagedRepository(name.clone()))?;
-    if Digest::of(&bytes) != release.manifest {
-        return Err(Error::DamagedRepository(name));
+        .get(name, LIMIT)?
+        .ok_or_else(|| Error::DamagedRepository(name.to_owned()))?;
+    let bytes =
+        compress::unpack(&packed, &[], size).map_err(|_| Error::DamagedRepository(name.to_owned()))?;
+    if Digest::of(&bytes) != *digest {
+        return Err(Error::DamagedRepository(name.to_owned()));
     }
     Ok(bytes)
 }
 
-/// The earlier releases that get steps.
-pub(super) fn chosen(channel: &Channel, last: usize, from: &[String]) -> Result<Vec<usize>> {
-    let n = channel.releases.len();
-    let mut chosen: Vec<usize> = (n.saturating_sub(last)..n).collect();
-    for name in from {
-        let found = channel.releases.iter().position(|r| r.release == *name);
-        chosen.push(found.ok_or_else(|| Error::NotFound(format!("release {name}")))?);
+/// The manifest that a step starts from; nothing: it starts from nothing. Its release may be gone from the channel.
+pub(super) fn base_of(store: &dyn Store, channel: &Channel, step: &StepRef) -> Result<Vec<u8>> {
+    match (
+        step.from,
+        channel.releases.iter().find(|r| Some(r.manifest) == step.from),
+    ) {
+        (None, _) => Ok(Vec::new()),
+        (_, Some(release)) => load_manifest(store, release),
+        (Some(digest), None) => manifest_at(store, &digest, limits::MANIFEST),
     }
-    chosen.sort_unstable();
-    chosen.dedup();
-    Ok(chosen)
 }
 
 /// Stores every content once, and notes in the entries how long it is there.

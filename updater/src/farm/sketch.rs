@@ -1,7 +1,7 @@
 //! Features of contents: hashes of chunks cut where the content says so, of which files with common stretches share some.
 
 use super::blobs;
-use super::steps::Tools;
+use super::parts::Tools;
 use crate::Result;
 use crate::manifest::Content;
 use std::collections::BTreeSet;

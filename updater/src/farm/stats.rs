@@ -1,11 +1,11 @@
 //! What deltas saved, step by step.
 
-use super::publish::{load_channel, load_manifest};
+use super::publish::{base_of, load_channel};
 use super::steps;
 use crate::names::Follow;
 use crate::step::BundleRow;
 use crate::store::Store;
-use crate::{Error, Result, Watch};
+use crate::{Result, Watch};
 use std::collections::BTreeSet;
 
 /// The account of one step.
@@ -15,6 +15,8 @@ pub struct StepStats {
     pub from: Option<String>,
     /// Release it leads to.
     pub to: String,
+    /// Bytes that it takes in the repository.
+    pub stored: u64,
     /// Bytes of the step file, manifest included.
     pub step: u64,
     /// Bytes of its deltas of the usual profile.
@@ -39,11 +41,7 @@ pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Ve
         for step in &release.steps {
             watch.check()?;
             let from = channel.releases.iter().find(|r| Some(r.manifest) == step.from);
-            let from_bytes = match (from, step.from) {
-                (Some(r), _) => load_manifest(store, r)?,
-                (None, None) => Vec::new(),
-                (None, Some(d)) => return Err(Error::NotFound(format!("manifest {d}"))),
-            };
+            let from_bytes = base_of(store, &channel, step)?;
             let read = steps::load(store, step, &from_bytes, release)?;
             let mut known = BTreeSet::new();
             known.extend(read.from.iter().flat_map(|m| m.files().map(|(_, c)| c.digest)));
@@ -58,7 +56,14 @@ pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Ve
                     .filter_map(|i| target(*i)),
             );
             let mut s = StepStats {
-                from: from.map(|r| r.release.clone()),
+                from: step.from.map(|digest| match from {
+                    Some(release) => release.release.clone(),
+                    None => read
+                        .from
+                        .as_ref()
+                        .map_or(digest.to_string(), |m| m.header.release.clone()),
+                }),
+                stored: step.size + read.table.pieces.iter().map(|p| p.length).sum::<u64>(),
                 to: release.release.clone(),
                 step: step.size,
                 deltas: 0,
@@ -83,7 +88,7 @@ pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Ve
                 .iter()
                 .filter(|d| d.profile != elfdelta::Profile::Fast)
             {
-                s.deltas += d.n;
+                s.deltas += d.length;
                 s.delta_count += 1;
             }
             // Frames in the back of the pack, for what is told as a patch before, are not fetched as a rule.
@@ -100,7 +105,7 @@ pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Ve
                 .filter(|b| b.patch.is_some() || !patched(b));
             s.bundles = usual
                 .filter_map(|b| read.table.pieces.get(b.piece))
-                .map(|p| p.n)
+                .map(|p| p.length)
                 .sum();
             all.push(s);
         }

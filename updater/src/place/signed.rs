@@ -57,8 +57,8 @@ impl Signed {
         let units = table.pieces.iter().zip(offsets).map(|(piece, offset)| Unit {
             path: path.clone(),
             offset,
-            length: Some(piece.n),
-            digest: piece.h,
+            length: Some(piece.length),
+            digest: piece.digest,
             packed: false,
         });
         self.packs.insert(path.clone(), units.collect());

@@ -44,10 +44,10 @@ const UNPACK: f64 = 400e6;
 const DISK: f64 = 80e6;
 
 impl Rates {
-    /// From the site's measurements; `reference_us` is the speed test of the nominal machine (0: unknown).
-    pub fn new(measures: &Measures, sources: &Sources, reference_us: u64, objective: Objective) -> Rates {
-        let speed = if reference_us > 0 || measures.forced.speed.is_some() {
-            measures.speed(reference_us)
+    /// From the site's measurements; `nominal_micros` is the speed test of the nominal machine (0: unknown).
+    pub fn new(measures: &Measures, sources: &Sources, nominal_micros: u64, objective: Objective) -> Rates {
+        let speed = if nominal_micros > 0 || measures.forced.speed.is_some() {
+            measures.speed(nominal_micros)
         } else {
             1.0
         };

@@ -98,8 +98,8 @@ impl Measures {
         behind.map_or(measured, |(_, wait)| wait.max(measured))
     }
 
-    /// How many times slower this machine applies than the nominal machine, whose test took `reference_us`.
-    pub fn speed(&self, reference_us: u64) -> f64 {
+    /// How many times slower this machine applies than the nominal machine, whose test took `nominal_micros`.
+    pub fn speed(&self, nominal_micros: u64) -> f64 {
         if let Some(k) = self.forced.speed {
             return k;
         }
@@ -108,7 +108,7 @@ impl Measures {
         } else {
             1.0
         };
-        self.self_test_us.max(1) as f64 / reference_us.max(1) as f64 * bias
+        self.self_test_us.max(1) as f64 / nominal_micros.max(1) as f64 * bias
     }
 
     /// Takes in what a run transferred.

@@ -56,7 +56,7 @@ pub use index::{Index, Name};
 pub use keep::GcReport;
 pub use local::{Beside, Carried, NotKept};
 pub use measures::{Forced, Measures};
-pub use plan::{Choice, Item, Plan, Way};
+pub use plan::{Choice, Item, PieceId, PieceRange, Plan, StepRow, Way};
 pub use trial::Settled;
 pub use update::{Planned, Runs, UpdateOptions, Updated};
 pub use ways::Ways;

@@ -11,7 +11,7 @@ use crate::{Digest, Error, Result, Watch};
 use std::path::Path;
 
 /// What has to be fetched.
-pub(super) struct Wanted<'a> {
+pub(super) struct Download<'a> {
     /// Path in the repository.
     pub path: &'a str,
     /// What the part is named after.
@@ -49,7 +49,7 @@ impl Downloads<'_> {
     /// Makes a file whole, and hands it to `accept`, which says whether it is what was signed.
     ///
     /// What was refused is dropped and asked afresh from the next source.
-    pub fn obtain<T>(&self, wanted: &Wanted, accept: Accept<T>) -> Result<T> {
+    pub fn obtain<T>(&self, wanted: &Download, accept: Accept<T>) -> Result<T> {
         let mut last = Error::Network(wanted.path.into());
         let (parts, sources) = (self.partial.parts(wanted.name), self.sources);
         if !parts.are_apart() {
@@ -77,7 +77,7 @@ impl Downloads<'_> {
     }
 
     /// One part that every source goes on with. The inner error: it is not whole yet, or was refused and dropped.
-    fn together<T>(&self, wanted: &Wanted, accept: Accept<T>) -> Result<Result<T>> {
+    fn together<T>(&self, wanted: &Download, accept: Accept<T>) -> Result<Result<T>> {
         let (parts, sources) = (self.partial.parts(wanted.name), self.sources);
         let mut last = Error::Network(wanted.path.into());
         for source in sources.order() {
@@ -104,7 +104,7 @@ impl Downloads<'_> {
     }
 
     /// The inner error: it was refused and is dropped.
-    fn accepted<T>(&self, wanted: &Wanted, part: &Part, accept: Accept<T>) -> Result<Result<T>> {
+    fn accepted<T>(&self, wanted: &Download, part: &Part, accept: Accept<T>) -> Result<Result<T>> {
         match accept(&part.path) {
             Ok(accepted) => {
                 self.partial.parts(wanted.name).forget()?;
@@ -119,7 +119,7 @@ impl Downloads<'_> {
     }
 
     /// Goes on with a part at one source, as long as that brings something.
-    fn complete(&self, wanted: &Wanted, part: &mut Part, source: usize) -> Result<Completed> {
+    fn complete(&self, wanted: &Download, part: &mut Part, source: usize) -> Result<Completed> {
         let (sources, watch) = (self.sources, self.watch);
         if part.length > wanted.length {
             part.clear()?;

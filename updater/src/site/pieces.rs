@@ -1,6 +1,6 @@
 //! Pieces of packs into `partial/`, several neighbours in one request; each is checked as soon as it is whole.
 
-use super::obtain::{Downloads, GAIN, Wanted};
+use super::obtain::{Download, Downloads, GAIN};
 use super::partial::{Part, Partial};
 use crate::disk;
 use crate::error::Doing;
@@ -27,11 +27,15 @@ impl Downloads<'_> {
         };
         let pieces = &step.table.pieces[range];
         for source in sources.order() {
-            let missing = || pieces.iter().position(|p| !self.partial.piece(&p.h).exists());
+            let missing = || {
+                pieces
+                    .iter()
+                    .position(|p| !self.partial.piece(&p.digest).exists())
+            };
             while let Some(begin) = missing() {
-                let mut row = Row::open(self.partial, &pieces[begin..], sources.name(source))?;
+                let mut row = Arriving::open(self.partial, &pieces[begin..], sources.name(source))?;
                 let from = step.offsets[first + begin] + row.part.length;
-                let span = Span::Range(from, step.offsets[last] + step.table.pieces[last].n);
+                let span = Span::Range(from, step.offsets[last] + step.table.pieces[last].length);
                 let mut got = 0;
                 let result = sources.read_from(source, &pack, span, watch, &mut |bytes| {
                     watch.check()?;
@@ -66,25 +70,25 @@ impl Downloads<'_> {
     /// One piece, checked: from `partial/`, else from the sources.
     pub fn piece(&self, step: &Step, number: usize) -> Result<Vec<u8>> {
         let piece = &step.table.pieces[number];
-        let kept = self.partial.piece(&piece.h);
-        if let Some(bytes) = self.partial.held_piece(&piece.h, piece.n)? {
-            if Digest::of(&bytes) == piece.h {
+        let kept = self.partial.piece(&piece.digest);
+        if let Some(bytes) = self.partial.held_piece(&piece.digest, piece.length)? {
+            if Digest::of(&bytes) == piece.digest {
                 return Ok(bytes);
             }
-            self.sources.waste(piece.n);
+            self.sources.waste(piece.length);
             disk::remove(&kept)?;
         }
         let pack = step.table.pack.map(|p| names::pack(&p)).unwrap_or_default();
-        let wanted = Wanted {
+        let wanted = Download {
             path: &pack,
-            name: &piece.h,
+            name: &piece.digest,
             offset: step.offsets[number],
-            length: piece.n,
+            length: piece.length,
         };
         self.obtain(&wanted, &mut |part| {
-            let bytes = disk::read(part, piece.n)?.unwrap_or_default();
-            if Digest::of(&bytes) != piece.h {
-                return Err(not_signed(piece.n));
+            let bytes = disk::read(part, piece.length)?.unwrap_or_default();
+            if Digest::of(&bytes) != piece.digest {
+                return Err(not_signed(piece.length));
             }
             disk::rename(part, &kept)?;
             Ok(bytes)
@@ -97,7 +101,7 @@ fn not_signed(length: u64) -> Error {
 }
 
 /// Neighbouring pieces that arrive one after the other.
-struct Row<'a> {
+struct Arriving<'a> {
     partial: &'a Partial,
     source: &'a str,
     pieces: &'a [Piece],
@@ -107,15 +111,15 @@ struct Row<'a> {
     mixed: bool,
 }
 
-impl<'a> Row<'a> {
-    fn open(partial: &'a Partial, pieces: &'a [Piece], source: &'a str) -> Result<Row<'a>> {
+impl<'a> Arriving<'a> {
+    fn open(partial: &'a Partial, pieces: &'a [Piece], source: &'a str) -> Result<Arriving<'a>> {
         let first = &pieces[0];
-        let mut part = partial.parts(&first.h).open(source)?;
-        if part.length >= first.n {
+        let mut part = partial.parts(&first.digest).open(source)?;
+        if part.length >= first.length {
             part.clear()?;
         }
-        Ok(Row {
-            mixed: part.length > 0 && !partial.parts(&first.h).are_apart(),
+        Ok(Arriving {
+            mixed: part.length > 0 && !partial.parts(&first.digest).are_apart(),
             partial,
             source,
             pieces,
@@ -125,25 +129,25 @@ impl<'a> Row<'a> {
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while let Some(piece) = self.pieces.first().filter(|_| !bytes.is_empty()) {
-            let room = piece.n - self.part.length;
+            let room = piece.length - self.part.length;
             let n = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             self.part.write(&bytes[..n])?;
             bytes = &bytes[n..];
-            if self.part.length < piece.n {
+            if self.part.length < piece.length {
                 continue;
             }
             // By reading it in turn: a piece may be larger than the memory that a site may use.
             let path = &self.part.path;
             let whole = File::open(path).and_then(Digest::of_reader).doing("read", path)?;
-            if whole != (piece.h, piece.n) {
-                return Err(not_signed(piece.n));
+            if whole != (piece.digest, piece.length) {
+                return Err(not_signed(piece.length));
             }
-            disk::rename(&self.part.path, &self.partial.piece(&piece.h))?;
-            self.partial.parts(&piece.h).forget()?;
+            disk::rename(&self.part.path, &self.partial.piece(&piece.digest))?;
+            self.partial.parts(&piece.digest).forget()?;
             self.pieces = &self.pieces[1..];
             self.mixed = false;
             if let Some(next) = self.pieces.first() {
-                self.part = self.partial.parts(&next.h).open(self.source)?;
+                self.part = self.partial.parts(&next.digest).open(self.source)?;
                 self.part.clear()?;
             }
         }
@@ -157,8 +161,8 @@ impl<'a> Row<'a> {
             return Ok(0);
         };
         if self.mixed {
-            self.partial.parts(&piece.h).set_apart()?;
+            self.partial.parts(&piece.digest).set_apart()?;
         }
-        Ok(piece.n)
+        Ok(piece.length)
     }
 }

@@ -8,39 +8,65 @@ use super::partial::Partial;
 use super::ways::Ways;
 use crate::manifest::Content;
 use crate::source::Sources;
-use crate::step::{Base, Step};
+use crate::step::{Base, DeltaRow, Step};
 use crate::{Digest, compress, limits};
 use elfdelta::Profile;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A way to get one content. Numbers index the steps of [`Ways`] and the rows of their tables.
+/// A row of deltas or bundles in the table of a step of [`Ways`], by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct StepRow {
+    /// Step.
+    pub step: usize,
+    /// Row of its deltas or bundles.
+    pub row: usize,
+}
+
+/// Two numbers, as which plans tell the rows of a chain.
+fn pair<S: serde::Serializer>(at: &StepRow, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&(at.step, at.row), to)
+}
+
+/// A piece of the pack of a step of [`Ways`], by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceId {
+    /// Step.
+    pub step: usize,
+    /// Piece of its pack.
+    pub piece: usize,
+}
+
+/// Neighbouring pieces of one pack, which are fetched in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceRange {
+    /// Step.
+    pub step: usize,
+    /// First piece.
+    pub first: usize,
+    /// Last piece.
+    pub last: usize,
+}
+
+/// A way to get one content.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
     /// A file that is on the site.
     Copy,
     /// One delta.
-    Delta {
-        /// Step.
-        step: usize,
-        /// Row of its deltas.
-        row: usize,
-    },
+    Delta(StepRow),
     /// Two deltas through a release between.
     Chain {
-        /// Step and row of the first delta.
-        first: (usize, usize),
-        /// Step and row of the second delta.
-        second: (usize, usize),
+        /// The first delta.
+        #[serde(serialize_with = "pair")]
+        first: StepRow,
+        /// The second delta.
+        #[serde(serialize_with = "pair")]
+        second: StepRow,
     },
     /// A bundle, with other small files.
-    Bundle {
-        /// Step.
-        step: usize,
-        /// Row of its bundles.
-        row: usize,
-    },
+    Bundle(StepRow),
     /// The whole file.
     Blob,
 }
@@ -109,20 +135,20 @@ pub struct Plan {
     pub whole: u64,
     /// Whether the pack is taken in one go, being cheaper than the sum of single choices.
     pub pack: bool,
-    /// Ranges to fetch: step, first piece, last piece.
+    /// What to fetch of packs.
     #[serde(skip)]
-    pub ranges: Vec<(usize, usize, usize)>,
+    pub ranges: Vec<PieceRange>,
 }
 
-/// Rows of steps by the content that they make: (step, row). Sorted, as there may be a hundred thousand.
+/// Rows of steps by the content that they make. Sorted, as there may be a hundred thousand.
 #[derive(Default)]
-struct Rows(Vec<(Digest, usize, usize)>);
+struct Rows(Vec<(Digest, StepRow)>);
 
 impl Rows {
-    fn of(&self, digest: &Digest) -> impl Iterator<Item = (usize, usize)> {
-        let begin = self.0.partition_point(|(d, ..)| d < digest);
-        let rows = self.0[begin..].iter().take_while(move |(d, ..)| d == digest);
-        rows.map(|(_, step, row)| (*step, *row))
+    fn of(&self, digest: &Digest) -> impl Iterator<Item = StepRow> {
+        let begin = self.0.partition_point(|(d, _)| d < digest);
+        let rows = self.0[begin..].iter().take_while(move |(d, _)| d == digest);
+        rows.map(|(_, at)| *at)
     }
 }
 
@@ -131,7 +157,7 @@ struct Planner<'a> {
     index: &'a Index,
     rates: Rates,
     memory: u64,
-    /// Deltas by the content they make: (step, row).
+    /// Deltas by the content they make.
     deltas: Rows,
     bundles: Rows,
     /// Bytes of a piece that are on the disk already.
@@ -153,7 +179,7 @@ impl Weighing<'_> {
     /// Weighs all options.
     pub fn plan(&self) -> Plan {
         let (ways, index) = (self.ways, self.index);
-        let reference = ways.steps.first().map_or(0, |s| s.table.reference_us);
+        let reference = ways.steps.first().map_or(0, |s| s.table.nominal_micros);
         let rates = Rates::new(self.measures, self.sources, reference, self.objective);
         let held = |digest: &Digest| self.partial.held(digest);
         let mut planner = Planner {
@@ -220,12 +246,12 @@ impl Planner<'_> {
             let digest = |i: usize| step.to.entries.get(i).and_then(|e| e.content()).map(|c| c.digest);
             for (row, d) in step.table.deltas.iter().enumerate() {
                 if let Some(digest) = digest(d.to) {
-                    self.deltas.0.push((digest, s, row));
+                    self.deltas.0.push((digest, StepRow { step: s, row }));
                 }
             }
             for (row, b) in step.table.bundles.iter().enumerate() {
                 for digest in b.targets.iter().filter_map(|i| digest(*i)) {
-                    self.bundles.0.push((digest, s, row));
+                    self.bundles.0.push((digest, StepRow { step: s, row }));
                 }
             }
         }
@@ -265,11 +291,11 @@ impl Planner<'_> {
             ..Use::default()
         };
         all.push(self.choice(Way::Blob, "whole file".into(), uses, None));
-        for (s, row) in self.deltas.of(&content.digest) {
-            all.extend(self.delta(s, row, content.size, 0));
+        for at in self.deltas.of(&content.digest) {
+            all.extend(self.delta(at, content.size, 0));
         }
-        for (s, row) in self.bundles.of(&content.digest) {
-            all.extend(self.bundle(s, row, content));
+        for at in self.bundles.of(&content.digest) {
+            all.extend(self.bundle(at, content));
         }
         all.sort_by(|a, b| {
             let infeasible = a.infeasible.is_some().cmp(&b.infeasible.is_some());
@@ -280,13 +306,13 @@ impl Planner<'_> {
         all
     }
 
-    fn delta(&self, s: usize, row: usize, size: u64, depth: usize) -> Vec<Choice> {
+    fn delta(&self, at: StepRow, size: u64, depth: usize) -> Vec<Choice> {
         let mut found = Vec::new();
         let Some((step, d)) = self
             .ways
             .steps
-            .get(s)
-            .and_then(|t| Some((t, t.table.deltas.get(row)?)))
+            .get(at.step)
+            .and_then(|t| Some((t, t.table.deltas.get(at.row)?)))
         else {
             return found;
         };
@@ -296,19 +322,19 @@ impl Planner<'_> {
         let Some(piece) = step.table.pieces.get(d.piece) else {
             return found;
         };
-        let held = (self.held)(&piece.h) >= piece.n;
+        let held = (self.held)(&piece.digest) >= piece.length;
         let lacking = d
             .encoders
             .iter()
             .find(|name| !elfdelta::packed::has_encoder(name) || elfdelta::packed::needs_thread(name));
         let lacking = lacking.map(|name| format!("needs {name}, which this elfup does not have"));
         let uses = Use {
-            bytes: if held { 0 } else { d.n },
+            bytes: if held { 0 } else { d.length },
             requests: 0,
-            apply: d.us as f64 * 1e-6 * self.rates.speed,
+            apply: d.micros as f64 * 1e-6 * self.rates.speed,
             read: 2 * base.size,
-            memory: d.memory.saturating_add(piece.n),
-            scratch: d.n + size,
+            memory: d.memory.saturating_add(piece.length),
+            scratch: d.length + size,
             passing: d.scratch,
         };
         if self.index.has(&base.digest) {
@@ -323,14 +349,14 @@ impl Planner<'_> {
                 .and_then(|m| m.entries.get(d.from))
                 .map_or(String::new(), |e| e.shown());
             found.push(self.choice(
-                Way::Delta { step: s, row },
+                Way::Delta(at),
                 format!("{profile} from {from}").into(),
                 uses,
                 lacking,
             ));
         } else if depth == 0 {
-            for (s2, row2) in self.deltas.of(&base.digest) {
-                for first in self.delta(s2, row2, base.size, 1) {
+            for earlier in self.deltas.of(&base.digest) {
+                for first in self.delta(earlier, base.size, 1) {
                     let u = Use {
                         bytes: uses.bytes + first.uses.bytes,
                         requests: 0,
@@ -341,8 +367,8 @@ impl Planner<'_> {
                         passing: uses.passing.max(first.uses.passing),
                     };
                     let way = Way::Chain {
-                        first: (s2, row2),
-                        second: (s, row),
+                        first: earlier,
+                        second: at,
                     };
                     let what = format!(
                         "two deltas through {}",
@@ -356,9 +382,9 @@ impl Planner<'_> {
         found
     }
 
-    fn bundle(&self, s: usize, row: usize, content: &Content) -> Option<Choice> {
-        let step = self.ways.steps.get(s)?;
-        let bundle = step.table.bundles.get(row)?;
+    fn bundle(&self, at: StepRow, content: &Content) -> Option<Choice> {
+        let step = self.ways.steps.get(at.step)?;
+        let bundle = step.table.bundles.get(at.row)?;
         let piece = step.table.pieces.get(bundle.piece)?;
         let contents = |list: &[usize], m: &crate::manifest::Manifest| -> u64 {
             list.iter()
@@ -387,10 +413,10 @@ impl Planner<'_> {
             .map(|c| c.size)
             .sum();
         let share = content.size as f64 / wanted.max(1) as f64;
-        let left = piece.n - (self.held)(&piece.h).min(piece.n);
+        let left = piece.length - (self.held)(&piece.digest).min(piece.length);
         let (apply, memory, passing) = match bundle.patch {
             Some(p) => (
-                p.us as f64 * 1e-6 * self.rates.speed,
+                p.micros as f64 * 1e-6 * self.rates.speed,
                 p.memory,
                 p.scratch.saturating_add(bases).saturating_add(plain),
             ),
@@ -405,8 +431,8 @@ impl Planner<'_> {
             requests: 0,
             apply: apply * share,
             read: (bases as f64 * share) as u64,
-            memory: memory.saturating_add(piece.n),
-            scratch: (piece.n as f64 * share).ceil() as u64 + content.size,
+            memory: memory.saturating_add(piece.length),
+            scratch: (piece.length as f64 * share).ceil() as u64 + content.size,
             passing,
         };
         let what = match (bundle.targets.len(), bundle.patch) {
@@ -418,7 +444,7 @@ impl Planner<'_> {
             (n, Some(_)) => format!("delta of {n} files together").into(),
         };
         let why = missing.map(|_| "a base is not on the site".to_owned());
-        Some(self.choice(Way::Bundle { step: s, row }, what, uses, why))
+        Some(self.choice(Way::Bundle(at), what, uses, why))
     }
 
     fn choice(&self, way: Way, what: Cow<'static, str>, uses: Use, why: Option<String>) -> Choice {
@@ -442,7 +468,12 @@ impl Planner<'_> {
 
     /// Which option takes an item from the first step's pack; the first one if none does or it is here already.
     fn from_pack(item: &Item) -> usize {
-        let in_pack = |c: &Choice| matches!(c.way, Way::Delta { step: 0, .. } | Way::Bundle { step: 0, .. });
+        let in_pack = |c: &Choice| {
+            matches!(
+                c.way,
+                Way::Delta(StepRow { step: 0, .. }) | Way::Bundle(StepRow { step: 0, .. })
+            )
+        };
         let found = item
             .options
             .iter()
@@ -474,8 +505,8 @@ impl Planner<'_> {
             scratch += choice.uses.scratch.next_multiple_of(4096);
             passing = choice.uses.passing.next_multiple_of(4096).max(passing);
             written += choice.uses.scratch + choice.uses.passing;
-            for (s, piece) in self.ways.pieces(&choice.way) {
-                pieces.entry(s).or_default().insert(piece);
+            for PieceId { step, piece } in self.ways.pieces(&choice.way) {
+                pieces.entry(step).or_default().insert(piece);
             }
             if choice.way == Way::Blob {
                 bytes += choice.uses.bytes;
@@ -483,10 +514,10 @@ impl Planner<'_> {
             }
         }
         let ranges = self.ranges(pieces);
-        for &(s, first, last) in &ranges {
-            let step = &self.ways.steps[s];
-            let all: u64 = step.table.pieces[first..=last].iter().map(|p| p.n).sum();
-            bytes += all - (self.held)(&step.table.pieces[first].h).min(all);
+        for &PieceRange { step, first, last } in &ranges {
+            let step = &self.ways.steps[step];
+            let all: u64 = step.table.pieces[first..=last].iter().map(|p| p.length).sum();
+            bytes += all - (self.held)(&step.table.pieces[first].digest).min(all);
             requests += 1;
         }
         let uses = Use {
@@ -516,8 +547,9 @@ impl Planner<'_> {
     }
 
     /// The pieces that are not here as ranges of neighbours.
-    fn ranges(&self, pieces: BTreeMap<usize, BTreeSet<usize>>) -> Vec<(usize, usize, usize)> {
+    fn ranges(&self, pieces: BTreeMap<usize, BTreeSet<usize>>) -> Vec<PieceRange> {
         let mut ranges = Vec::new();
+        let range = |step, (first, last)| PieceRange { step, first, last };
         // A gap that takes less time than a request is read through.
         let gap = (self.rates.rtt * self.rates.bandwidth) as u64;
         for (s, wanted) in pieces {
@@ -527,19 +559,20 @@ impl Planner<'_> {
             let mut open: Option<(usize, usize)> = None;
             for p in wanted
                 .into_iter()
-                .filter(|p| (self.held)(&step.table.pieces[*p].h) < step.table.pieces[*p].n)
+                .filter(|p| (self.held)(&step.table.pieces[*p].digest) < step.table.pieces[*p].length)
             {
-                let between = |last: usize| step.offsets[p] - step.offsets[last] - step.table.pieces[last].n;
+                let between =
+                    |last: usize| step.offsets[p] - step.offsets[last] - step.table.pieces[last].length;
                 open = match open {
                     Some((first, last)) if between(last) <= gap => Some((first, p)),
                     Some((first, last)) => {
-                        ranges.push((s, first, last));
+                        ranges.push(range(s, (first, last)));
                         Some((p, p))
                     }
                     None => Some((p, p)),
                 };
             }
-            ranges.extend(open.map(|(first, last)| (s, first, last)));
+            ranges.extend(open.map(|open| range(s, open)));
         }
         ranges
     }
@@ -550,15 +583,28 @@ fn entry_content(step: &Step, from: usize) -> Option<&Content> {
 }
 
 impl Ways {
-    /// The pieces that a way needs: (step, piece).
-    pub fn pieces(&self, way: &Way) -> Vec<(usize, usize)> {
-        let delta = |(s, row): (usize, usize)| Some((s, self.steps.get(s)?.table.deltas.get(row)?.piece));
-        let bundle = |s: usize, row: usize| Some((s, self.steps.get(s)?.table.bundles.get(row)?.piece));
+    /// The row of a delta that was chosen, and its step.
+    pub(super) fn delta(&self, at: StepRow) -> (&Step, &DeltaRow) {
+        let step = &self.steps[at.step];
+        (step, &step.table.deltas[at.row])
+    }
+
+    /// The pieces that a way needs.
+    pub fn pieces(&self, way: &Way) -> Vec<PieceId> {
+        let piece = |at: StepRow, piece: Option<usize>| {
+            Some(PieceId {
+                step: at.step,
+                piece: piece?,
+            })
+        };
+        let table = |at: StepRow| Some(&self.steps.get(at.step)?.table);
+        let delta = |at: StepRow| piece(at, table(at)?.deltas.get(at.row).map(|d| d.piece));
+        let bundle = |at: StepRow| piece(at, table(at)?.bundles.get(at.row).map(|b| b.piece));
         let all = match *way {
             Way::Copy | Way::Blob => vec![],
-            Way::Delta { step, row } => vec![delta((step, row))],
+            Way::Delta(at) => vec![delta(at)],
             Way::Chain { first, second } => vec![delta(first), delta(second)],
-            Way::Bundle { step, row } => vec![bundle(step, row)],
+            Way::Bundle(at) => vec![bundle(at)],
         };
         all.into_iter().flatten().collect()
     }

@@ -45,32 +45,32 @@ fn ways() -> Ways {
     };
     let from = manifest("r1", 1, content(1, 1_000_000));
     let to = std::sync::Arc::new(manifest("r2", 2, content(2, 1_000_000)));
-    let row = |piece, n, profile, us| DeltaRow {
+    let row = |piece, length, profile, micros| DeltaRow {
         from: 1,
         to: 1,
         piece,
         at: 0,
-        n,
+        length,
         profile,
-        us,
+        micros,
         memory: 30 << 20,
         scratch: 0,
         encoders: Vec::new(),
     };
     let pieces = vec![
         Piece {
-            n: 50_000,
-            h: digest(8),
+            length: 50_000,
+            digest: digest(8),
         },
         Piece {
-            n: 120_000,
-            h: digest(9),
+            length: 120_000,
+            digest: digest(9),
         },
     ];
     let table = Table {
         protocol: 1,
         pack: Some(digest(7)),
-        reference_us: 1000,
+        nominal_micros: 1000,
         pieces,
         deltas: vec![
             row(0, 50_000, Profile::Default, 2_000_000),
@@ -138,8 +138,8 @@ fn choose(
 
 const KBIT64: f64 = 8_000.0;
 const MBIT100: f64 = 12_500_000.0;
-const SMALL: Way = Way::Delta { step: 0, row: 0 };
-const FAST: Way = Way::Delta { step: 0, row: 1 };
+const SMALL: Way = Way::Delta(StepRow { step: 0, row: 0 });
+const FAST: Way = Way::Delta(StepRow { step: 0, row: 1 });
 const ENOUGH: u64 = 96 << 20;
 
 #[test]

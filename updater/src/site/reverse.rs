@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// One content of the old release that the new one lacks.
 #[derive(Serialize, Deserialize)]
-struct Row {
+struct WayRow {
     /// What comes out.
     to: Digest,
     /// Content of the new release that is the base; none: the bytes are zstd.
@@ -28,14 +28,16 @@ struct Row {
     /// Place in the pack.
     at: u64,
     /// Length.
-    n: u64,
+    #[serde(rename = "n")]
+    length: u64,
     /// SHA-256 of the bytes.
-    h: Digest,
+    #[serde(rename = "h")]
+    digest: Digest,
 }
 
 /// What a kept way back is, readable before it is needed.
 #[derive(Serialize, Deserialize)]
-struct Table {
+struct WayTable {
     /// [`elfdelta::FORMAT_ID`] of the deltas; tables from before there was one have none.
     #[serde(default)]
     format: String,
@@ -43,7 +45,7 @@ struct Table {
     release: String,
     /// Release it starts from.
     from: Digest,
-    rows: Vec<Row>,
+    rows: Vec<WayRow>,
 }
 
 /// Level at which files are packed that no delta describes better.
@@ -52,17 +54,17 @@ const LEVEL: i32 = 9;
 const DIFF_LIMIT: u64 = 64 << 20;
 
 /// The file that the deltas are written to, one after the other.
-struct Pack {
+struct WayPack {
     file: File,
     path: PathBuf,
     at: u64,
 }
 
-impl Pack {
-    fn create(dir: &Path) -> Result<Pack> {
+impl WayPack {
+    fn create(dir: &Path) -> Result<WayPack> {
         let path = dir.join("pack");
         let file = disk::create_new(&path, 0o600)?;
-        Ok(Pack { file, path, at: 0 })
+        Ok(WayPack { file, path, at: 0 })
     }
 
     /// Adds what `fill` writes.
@@ -71,13 +73,19 @@ impl Pack {
         to: Digest,
         from: Option<Digest>,
         fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
-    ) -> Result<Row> {
+    ) -> Result<WayRow> {
         let mut hasher = Hasher::new(&self.file);
         fill(&mut hasher)?;
-        let (h, n) = hasher.finish();
+        let (digest, length) = hasher.finish();
         let at = self.at;
-        self.at += n;
-        Ok(Row { to, from, at, n, h })
+        self.at += length;
+        Ok(WayRow {
+            to,
+            from,
+            at,
+            length,
+            digest,
+        })
     }
 
     fn finish(self) -> Result<()> {
@@ -88,7 +96,7 @@ impl Pack {
 /// A kept way back, as it is stored.
 pub(super) struct WayBack {
     dir: PathBuf,
-    table: Table,
+    table: WayTable,
 }
 
 impl WayBack {
@@ -97,7 +105,7 @@ impl WayBack {
         for entry in disk::list(dir)? {
             let dir = entry.path();
             let bytes = disk::read(&dir.join("table.json"), 64 << 20)?;
-            let Some(table) = bytes.and_then(|b| serde_json::from_slice::<Table>(&b).ok()) else {
+            let Some(table) = bytes.and_then(|b| serde_json::from_slice::<WayTable>(&b).ok()) else {
                 continue;
             };
             if Some(table.from) == current {
@@ -144,7 +152,7 @@ impl WayBack {
             .filter(|c| made.contains(&c.digest))
             .map(|c| c.size)
             .sum();
-        plain + rows.iter().map(|r| r.n).max().unwrap_or_default()
+        plain + rows.iter().map(|r| r.length).max().unwrap_or_default()
     }
 
     /// Removes it.
@@ -174,7 +182,7 @@ impl Keeper<'_> {
         disk::remove(&dir)?;
         disk::make_dirs(&dir)?;
         let rows = self.pack(&dir, &old_manifest, &new_manifest)?;
-        let table = Table {
+        let table = WayTable {
             format: elfdelta::FORMAT_ID.into(),
             release: old_manifest.header.release.clone(),
             from: *new,
@@ -194,10 +202,10 @@ impl Keeper<'_> {
     }
 
     /// Packs every content of the old release that the new one lacks.
-    fn pack(&self, dir: &Path, old: &Manifest, new: &Manifest) -> Result<Vec<Row>> {
+    fn pack(&self, dir: &Path, old: &Manifest, new: &Manifest) -> Result<Vec<WayRow>> {
         let known: HashSet<Digest> = new.files().map(|(_, c)| c.digest).collect();
         let mut done = HashSet::new();
-        let mut pack = Pack::create(dir)?;
+        let mut pack = WayPack::create(dir)?;
         let mut rows = Vec::new();
         for (entry, content) in old.files() {
             if content.size == 0 || known.contains(&content.digest) || !done.insert(content.digest) {
@@ -206,8 +214,8 @@ impl Keeper<'_> {
             self.watch.check()?;
             let base = new.find(&entry.path).and_then(|e| e.content());
             rows.push(match content.size > DIFF_LIMIT {
-                true => self.as_it_is(content, &mut pack)?,
-                false => self.told(content, base, &mut pack)?,
+                true => self.packed(content, &mut pack)?,
+                false => self.delta(content, base, &mut pack)?,
             });
         }
         pack.finish()?;
@@ -215,7 +223,7 @@ impl Keeper<'_> {
     }
 
     /// Packs a file as a delta to a base, where that is smaller than the file packed alone.
-    fn told(&self, content: &Content, base: Option<&Content>, pack: &mut Pack) -> Result<Row> {
+    fn delta(&self, content: &Content, base: Option<&Content>, pack: &mut WayPack) -> Result<WayRow> {
         let target = self.read(content)?;
         let mut bytes = compress::pack(&target, &[], LEVEL, self.watch)?;
         let mut from = None;
@@ -234,7 +242,7 @@ impl Keeper<'_> {
     }
 
     /// Packs a file that is too large for a delta, never holding it in memory.
-    fn as_it_is(&self, content: &Content, pack: &mut Pack) -> Result<Row> {
+    fn packed(&self, content: &Content, pack: &mut WayPack) -> Result<WayRow> {
         let (file, watch) = (self.index.open(&content.digest)?, self.watch);
         let (digest, _) = Digest::of_reader(Heed::new(&file, watch)).doing("read", "an object")?;
         if digest != content.digest {
@@ -273,7 +281,7 @@ impl Undo<'_> {
     pub fn rebuild(mut self, target: &Manifest, way: &WayBack) -> Result<()> {
         let path = way.dir.join("pack");
         let pack = File::open(&path).doing("open", path)?;
-        let mut rows: HashMap<Digest, &Row> = way.table.rows.iter().map(|r| (r.to, r)).collect();
+        let mut rows: HashMap<Digest, &WayRow> = way.table.rows.iter().map(|r| (r.to, r)).collect();
         for shipped in target.files() {
             let content = shipped.1;
             if content.size == 0 || self.index.has_exact(&Name::of(shipped.0, content)) {
@@ -296,22 +304,22 @@ impl Undo<'_> {
         self.objects.keep_built(self.watch)
     }
 
-    fn undo(&mut self, shipped: Shipped, row: &Row, pack: &File) -> Result<()> {
+    fn undo(&mut self, shipped: Shipped, row: &WayRow, pack: &File) -> Result<()> {
         let (watch, content) = (self.watch, shipped.1);
         let range = || -> Result<_> {
             let mut pack = pack;
             pack.seek(SeekFrom::Start(row.at))
                 .doing("read", "a reverse delta")?;
-            Ok(Heed::new(pack.take(row.n), watch))
+            Ok(Heed::new(pack.take(row.length), watch))
         };
         let (digest, _) = Digest::of_reader(range()?).doing("read", "a reverse delta")?;
-        if digest != row.h {
+        if digest != row.digest {
             return Err(Error::Damaged("a reverse delta".into()));
         }
         match row.from {
             None => {
                 // As large as the file may be, it never is in memory.
-                self.reservation.give(row.n);
+                self.reservation.give(row.length);
                 let mut packed = self.objects.unnamed()?;
                 std::io::copy(&mut range()?, &mut packed).doing("copy", "a reverse delta")?;
                 packed.rewind().doing("read", "a reverse delta")?;

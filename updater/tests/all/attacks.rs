@@ -176,7 +176,7 @@ impl Mirror {
                 for (number, mut made) in pieces.iter().cloned() {
                     let (at, length) = (
                         step.offsets[number] as usize,
-                        step.table.pieces[number].n as usize,
+                        step.table.pieces[number].length as usize,
                     );
                     made.resize(length, 0);
                     pack[at..at + length].copy_from_slice(&made);

@@ -316,15 +316,15 @@ fn every_rule_of_a_step_is_held_to() {
     let good = || Table {
         protocol: elfup::PROTOCOL,
         pack: Some(Digest::of(b"pack")),
-        reference_us: 1,
+        nominal_micros: 1,
         pieces: vec![
             Piece {
-                n: 100,
-                h: Digest::of(b""),
+                length: 100,
+                digest: Digest::of(b""),
             },
             Piece {
-                n: 1 << 30,
-                h: Digest::of(b""),
+                length: 1 << 30,
+                digest: Digest::of(b""),
             },
         ],
         deltas: vec![DeltaRow {
@@ -332,9 +332,9 @@ fn every_rule_of_a_step_is_held_to() {
             to: 2,
             piece: 0,
             at: 10,
-            n: 90,
+            length: 90,
             profile: elfdelta::Profile::Fast,
-            us: 1,
+            micros: 1,
             memory: 1,
             scratch: 0,
             encoders: Vec::new(),
@@ -357,11 +357,11 @@ fn every_rule_of_a_step_is_held_to() {
     let rules: [Rule; 19] = [
         ("protocol", |t| t.protocol = 2),
         ("no pack", |t| t.pack = None),
-        ("a long piece", |t| t.pieces[1].n += 1),
-        ("endless pieces", |t| t.pieces[0].n = u64::MAX),
+        ("a long piece", |t| t.pieces[1].length += 1),
+        ("endless pieces", |t| t.pieces[0].length = u64::MAX),
         ("a delta in no piece", |t| t.deltas[0].piece = 2),
-        ("beyond its piece", |t| t.deltas[0].n = 91),
-        ("a wrapping end", |t| t.deltas[0].n = u64::MAX),
+        ("beyond its piece", |t| t.deltas[0].length = 91),
+        ("a wrapping end", |t| t.deltas[0].length = u64::MAX),
         ("from a directory", |t| t.deltas[0].from = 3),
         ("from nothing", |t| t.deltas[0].from = 4),
         ("to a directory", |t| t.deltas[0].to = 0),

@@ -14,6 +14,7 @@ mod faults;
 mod fixed;
 mod health;
 mod hostile;
+mod keep;
 mod leaning;
 mod mutated;
 mod operating;

@@ -138,8 +138,8 @@ fn steps_with_any_numbers_point_at_what_is_there() {
         };
         let pieces = (0..=number(3).min(9))
             .map(|_| Piece {
-                n: number(1000) as u64,
-                h: Digest::of(b""),
+                length: number(1000) as u64,
+                digest: Digest::of(b""),
             })
             .collect();
         let delta = DeltaRow {
@@ -147,15 +147,15 @@ fn steps_with_any_numbers_point_at_what_is_there() {
             to: number(70),
             piece: number(2),
             at: number(100) as u64,
-            n: number(300) as u64,
+            length: number(300) as u64,
             profile: elfdelta::Profile::Fast,
-            us: number(1000) as u64,
+            micros: number(1000) as u64,
             memory: number(1 << 20) as u64,
             scratch: number(100) as u64,
             encoders: Vec::new(),
         };
         let applying = step::Applying {
-            us: number(1000) as u64,
+            micros: number(1000) as u64,
             memory: number(1 << 20) as u64,
             scratch: number(2) as u64,
         };
@@ -168,7 +168,7 @@ fn steps_with_any_numbers_point_at_what_is_there() {
         let table = Table {
             protocol: elfup::PROTOCOL,
             pack: (number(9) > 0).then(|| Digest::of(b"pack")),
-            reference_us: 1,
+            nominal_micros: 1,
             pieces,
             deltas: vec![delta],
             bundles: vec![bundle],
@@ -184,7 +184,7 @@ fn steps_with_any_numbers_point_at_what_is_there() {
         taken += 1;
         let base = step.from.as_ref().unwrap();
         for d in &step.table.deltas {
-            assert!(d.at + d.n <= step.table.pieces[d.piece].n);
+            assert!(d.at + d.length <= step.table.pieces[d.piece].length);
             assert!(base.entries[d.from].content().is_some() && step.to.entries[d.to].content().is_some());
         }
         for b in &step.table.bundles {

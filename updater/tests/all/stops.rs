@@ -2,7 +2,7 @@
 
 use crate::server::{Fault, Server};
 use crate::world::{World, copy, noise, runs, update, write};
-use elfup::farm::{self, publish};
+use elfup::farm::{self, Keep, publish};
 use elfup::site::{Site, UpdateOptions};
 use elfup::{Error, Quiet, Result, Watch};
 use std::collections::HashMap;
@@ -201,7 +201,7 @@ fn a_way_back_is_made_and_gone_in_pieces() {
     update(&site).unwrap();
     // Whole: a delta of so large a file is not what this is about.
     let mut second = world.publishing("r2", "two");
-    second.last = 0;
+    second.keep.last = 0;
     publish(&world.store(), &second, &Quiet).unwrap();
     let options = UpdateOptions {
         fetch_only: true,
@@ -256,7 +256,14 @@ const FARM: [FarmCase; 8] = [
         farm::prepare(&w.store(), &stick, watch).map(drop)
     }),
     ("gc", |w, watch| {
-        farm::gc(&w.store(), &w.path("keys"), &World::follow(), 1, watch).map(drop)
+        farm::gc(
+            &w.store(),
+            &w.path("keys"),
+            &World::follow(),
+            &Keep::default(),
+            watch,
+        )
+        .map(drop)
     }),
 ];
 

@@ -60,9 +60,9 @@ fn forge_step(world: &World, change: impl FnOnce(&mut Vec<Vec<u8>>, &mut Table))
                 to: entry(&step.to),
                 piece,
                 at: 0,
-                n: delta.bytes.len() as u64,
+                length: delta.bytes.len() as u64,
                 profile: elfdelta::Profile::Default,
-                us: 0,
+                micros: 0,
                 memory: 0,
                 scratch: 0,
                 encoders: Vec::new(),
@@ -71,8 +71,8 @@ fn forge_step(world: &World, change: impl FnOnce(&mut Vec<Vec<u8>>, &mut Table))
         }
         change(&mut pieces, &mut table);
         let rows = pieces.iter().map(|bytes| Piece {
-            n: bytes.len() as u64,
-            h: Digest::of(bytes),
+            length: bytes.len() as u64,
+            digest: Digest::of(bytes),
         });
         table.pieces = rows.collect();
         let pack = pieces.concat();
@@ -156,7 +156,7 @@ fn malicious_delta_for_another_file() {
     forge_step(&world, |pieces, table| {
         pieces.reverse();
         for row in &mut table.deltas {
-            row.n = pieces[row.piece].len() as u64;
+            row.length = pieces[row.piece].len() as u64;
         }
     });
     outlives(&world, site);
@@ -210,7 +210,7 @@ fn bundled(table: &mut Table) {
             bases: vec![row.from],
             targets: vec![row.to],
             patch: Some(Applying {
-                us: 0,
+                micros: 0,
                 memory: 0,
                 scratch: 0,
             }),
@@ -263,7 +263,7 @@ fn memory_bomb_behind_a_modest_table() {
     let site = configure(site, |c| c.memory = 11 << 20);
     forge_step(&world, |_, _| {});
     let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
-    let delta_first = |i: &&Item| matches!(i.options[0].way, Way::Delta { .. });
+    let delta_first = |i: &&Item| matches!(i.options[0].way, Way::Delta(_));
     assert_eq!(planned.plan.items.iter().filter(delta_first).count(), 2);
     outlives(&world, site);
 }

@@ -2,7 +2,7 @@
 
 use crate::world::{World, assert_same, noise, runs, update, write};
 use elfdelta::packed::deflate::{Deflate, Style};
-use elfup::farm::{export, gc, publish, stats};
+use elfup::farm::{Keep, export, gc, publish, stats};
 use elfup::site::{Config, Objective, Site, UpdateOptions, Wanted};
 use elfup::{Error, Quiet};
 use std::fs;
@@ -311,7 +311,7 @@ fn chains_where_no_direct_step_is_published() {
     data[7000] ^= 0xff;
     write(world.path("two/bin/ls"), data);
     let mut third = world.publishing("r3", "two");
-    third.last = 1;
+    third.keep.last = 1;
     publish(&world.store(), &third, &Quiet).unwrap();
     let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     assert_eq!(planned.ways.steps.len(), 2, "two steps through r2");
@@ -451,7 +451,14 @@ fn the_farm_drops_old_releases_whole() {
     assert_eq!(before.len(), 4);
     let step = before.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
     assert!(step.deltas + step.bundles + step.step < step.without, "{step:?}");
-    let report = gc(&world.store(), &world.path("keys"), &World::follow(), 1, &Quiet).unwrap();
+    let report = gc(
+        &world.store(),
+        &world.path("keys"),
+        &World::follow(),
+        &Keep::default(),
+        &Quiet,
+    )
+    .unwrap();
     assert!(report.releases == 1 && report.files > 0, "{report:?}");
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");

@@ -62,8 +62,10 @@ impl World {
             follow: World::follow(),
             release: release.into(),
             tree: self.path(tree),
-            last: 2,
-            from: Vec::new(),
+            keep: elfup::farm::Keep {
+                last: 2,
+                ..Default::default()
+            },
             config: vec!["etc/**".into()],
             urgent: false,
             floor: None,

@@ -54,12 +54,13 @@ impl Fetcher<'_> {
         let mut received = 0;
         for range in &plan.ranges {
             watch.check()?;
-            let (reservation, step) = (&mut self.reservation, &self.ways.steps[range.0]);
-            self.downloads.fetch_range(step, range.1..=range.2, &mut |n| {
-                reservation.give(n);
-                received += n;
-                watch.progress("fetch", received, plan.bytes);
-            })?;
+            let (reservation, step) = (&mut self.reservation, &self.ways.steps[range.step]);
+            self.downloads
+                .fetch_range(step, range.first..=range.last, &mut |n| {
+                    reservation.give(n);
+                    received += n;
+                    watch.progress("fetch", received, plan.bytes);
+                })?;
         }
         self.reservation.give(plan.passing);
         let mut fetched = Fetched::default();
@@ -83,7 +84,7 @@ impl Fetcher<'_> {
     fn item(&mut self, item: &Item, fetched: &mut Fetched) -> Result<()> {
         let mut failures = Vec::new();
         for choice in item.options.iter().filter(|c| c.infeasible.is_none()) {
-            if !matches!(choice.way, Way::Bundle { .. }) {
+            if !matches!(choice.way, Way::Bundle(_)) {
                 self.reservation.give(item.size.next_multiple_of(4096));
             }
             if choice.way == Way::Blob {
@@ -93,9 +94,9 @@ impl Fetcher<'_> {
                 Ok(()) => {
                     let counter = match choice.way {
                         Way::Copy => &mut fetched.copies,
-                        Way::Delta { .. } => &mut fetched.deltas,
+                        Way::Delta(_) => &mut fetched.deltas,
                         Way::Chain { .. } => &mut fetched.chains,
-                        Way::Bundle { .. } => &mut fetched.bundled,
+                        Way::Bundle(_) => &mut fetched.bundled,
                         Way::Blob => &mut fetched.blobs,
                     };
                     *counter += 1;

@@ -1,16 +1,17 @@
 //! One content from one option: copy, delta, two deltas, bundle or whole file.
 
 use super::super::objects::Shipped;
-use super::super::obtain::Wanted;
-use super::super::plan::{Item, Way};
+use super::super::obtain::Download;
+use super::super::plan::{Item, StepRow, Way};
 use super::Fetcher;
 use crate::apart::Patching;
 use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::manifest::Kind;
-use crate::step::Step;
+use crate::step::{DeltaRow, Step};
 use crate::{Digest, Error, Result, names};
 use std::fs::File;
+use std::ops::Range;
 
 impl Fetcher<'_> {
     /// Rebuilds the content by one way. Several contents may come out of a bundle.
@@ -21,39 +22,32 @@ impl Fetcher<'_> {
         match *way {
             Way::Copy => self.objects.copy(&mut self.index, shipped, self.downloads.watch),
             Way::Blob => self.blob(shipped),
-            Way::Delta { step, row } => {
-                let from = &self.ways.steps[step];
-                let base = self
-                    .index
-                    .open(&base_digest(from, from.table.deltas[row].from)?)?;
-                self.delta((step, row), &base, shipped)
+            Way::Delta(at) => {
+                let base = self.index.open(&base_digest(self.ways.delta(at))?)?;
+                self.delta(at, &base, shipped)
             }
             Way::Chain { first, second } => {
-                let from = &self.ways.steps[first.0];
-                let base = self
-                    .index
-                    .open(&base_digest(from, from.table.deltas[first.1].from)?)?;
+                let base = self.index.open(&base_digest(self.ways.delta(first))?)?;
                 let between = self.between(first, &base)?;
                 self.delta(second, &between, shipped)
             }
-            Way::Bundle { step, row } => self.bundle(&self.ways.steps[step], row),
+            Way::Bundle(at) => self.bundle(&self.ways.steps[at.step], at.row),
         }
     }
 
     /// The piece that holds a delta, and where the delta lies in it.
-    fn patch(&self, s: usize, row: usize) -> Result<(Vec<u8>, std::ops::Range<usize>)> {
-        let step = &self.ways.steps[s];
-        let d = &step.table.deltas[row];
+    fn patch(&self, at: StepRow) -> Result<(Vec<u8>, Range<usize>)> {
+        let (step, d) = self.ways.delta(at);
         let piece = self.downloads.piece(step, d.piece)?;
         // Checked against the piece's length when the step was read.
         let begin = d.at as usize;
-        Ok((piece, begin..begin + d.n as usize))
+        Ok((piece, begin..begin + d.length as usize))
     }
 
     /// A file from a delta and its base.
-    fn delta(&mut self, (step, row): (usize, usize), base: &File, shipped: Shipped) -> Result<()> {
-        let (patch, at) = self.patch(step, row)?;
-        let scratch = self.ways.steps[step].table.deltas[row].scratch;
+    fn delta(&mut self, row: StepRow, base: &File, shipped: Shipped) -> Result<()> {
+        let (patch, at) = self.patch(row)?;
+        let scratch = self.ways.delta(row).1.scratch;
         let patching = Patching {
             patch: &patch[at],
             base,
@@ -66,10 +60,10 @@ impl Fetcher<'_> {
     }
 
     /// The middle of a chain.
-    fn between(&mut self, (s, row): (usize, usize), base: &File) -> Result<File> {
-        let (patch, at) = self.patch(s, row)?;
-        let step = &self.ways.steps[s];
-        let delta = &step.table.deltas[row];
+    fn between(&mut self, row: StepRow, base: &File) -> Result<File> {
+        let (patch, at) = self.patch(row)?;
+        let step = &self.ways.steps[row.step];
+        let delta = &step.table.deltas[row.row];
         let wanted = step.to.entries.get(delta.to).and_then(|e| e.content());
         let wanted = wanted.ok_or_else(|| Error::NotFound("a delta's target".into()))?;
         let file = self.objects.unnamed()?;
@@ -91,7 +85,7 @@ impl Fetcher<'_> {
     pub fn blob(&mut self, shipped: Shipped) -> Result<()> {
         let content = shipped.1;
         let path = names::blob(&content.digest);
-        let wanted = Wanted {
+        let wanted = Download {
             path: &path,
             name: &content.digest,
             offset: 0,
@@ -116,8 +110,8 @@ impl Fetcher<'_> {
     }
 }
 
-fn base_digest(step: &Step, i: usize) -> Result<Digest> {
-    let entry = step.from.as_ref().and_then(|m| m.entries.get(i));
+fn base_digest((step, delta): (&Step, &DeltaRow)) -> Result<Digest> {
+    let entry = step.from.as_ref().and_then(|m| m.entries.get(delta.from));
     match entry.map(|e| &e.kind) {
         Some(Kind::File(c)) => Ok(c.digest),
         _ => Err(Error::malformed("step", "a base that is no file")),
