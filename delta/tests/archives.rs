@@ -209,3 +209,82 @@ fn initial_files_of_a_kernel_are_opened() {
     let patch = diff(&old, &new);
     assert!(patch.len() < loose, "{} bytes; loose {loose}", patch.len());
 }
+
+/// An archive of `ar` with the list of the places of its symbols, seven of each member; each fourth text is longer in the
+/// second version.
+fn listed(version: usize, list: bool) -> Vec<u8> {
+    let member = |name: &str, bytes: &[u8]| {
+        let head = format!("{name:<16}{:<32}{:<10}`\n", 0, bytes.len());
+        [head.as_bytes(), bytes, &b"\n"[..bytes.len() % 2]].concat()
+    };
+    let text = |n: usize| {
+        let more = if version == 2 && n % 4 == 1 { n % 23 + 1 } else { 0 };
+        let lines = (0..7 + n * n % 5).map(|line| format!("{} of {n}\n", line * line * n % 977));
+        lines
+            .chain((0..more).map(|line| format!("and {line}\n")))
+            .collect::<String>()
+    };
+    let members: Vec<_> = (0..400)
+        .map(|n| member("member.o/", text(n).as_bytes()))
+        .collect();
+    let mut at = if list {
+        8 + 60 + 4 * (1 + 7 * members.len())
+    } else {
+        8
+    };
+    let mut places = vec![7 * members.len() as u32];
+    for member in &members {
+        places.extend([at as u32; 7]);
+        at += member.len();
+    }
+    let places: Vec<_> = places.into_iter().flat_map(u32::to_be_bytes).collect();
+    let places = if list { member("/", &places) } else { Vec::new() };
+    [b"!<arch>\n", &places[..], &members.concat()].concat()
+}
+
+/// A member that grows moves all behind it, and costs little more than without the list of where they are.
+#[test]
+fn the_places_of_an_archive_follow_its_members() {
+    let [with, without] = [true, false].map(|list| diff(&listed(1, list), &listed(2, list)).len());
+    println!("{with} bytes, {without} without the list");
+    assert!(with < without + 400, "{with} bytes, {without} without the list");
+}
+
+/// An archive of objects, in that order; in the second version a function of some took more code.
+fn objects(order: &[u32], version: u32) -> Option<Vec<u8>> {
+    let source = |&number: &u32| {
+        let mut all = String::new();
+        for n in number * 30..number * 30 + 30 {
+            let more = if version == 2 && n % 40 == 7 {
+                "x ^= x >> 3; x *= 77;"
+            } else {
+                ""
+            };
+            all += &format!(
+                "extern long other_{number}(long); long function_{n}(long x) {{ x = other_{number}(x * {n}); {more} \
+                 return x % {} + {n}; }}\n",
+                n * 7 + 3,
+            );
+        }
+        (format!("a_name_of_some_length_{number}.c"), all.into_bytes())
+    };
+    let files: Vec<_> = order.iter().map(source).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (&name[..], text.clone()))
+        .collect();
+    let command = "cd tree; for name in $(cat ../order); do cc -O1 -w -c $name; done; ar rcD ../out $(sed s/c$/o/ ../order)";
+    made(&files, command)
+}
+
+/// Members are told by those of their name, wherever they stand now.
+#[test]
+fn members_are_known_by_name() {
+    let order: Vec<u32> = (0..12).collect();
+    let other: Vec<u32> = (0..12).map(|n| n * 7 % 12).collect();
+    let all = || Some([objects(&order, 1)?, objects(&order, 2)?, objects(&other, 2)?]);
+    let Some([old, new, moved]) = all() else { return };
+    let (there, moved) = (diff(&old, &new).len(), diff(&old, &moved).len());
+    println!("{there} bytes, {moved} in another order");
+    assert!(moved < 2 * there + 200, "{there} bytes, {moved} in another order");
+}

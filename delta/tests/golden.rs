@@ -117,6 +117,10 @@ fn golden() -> Vec<Golden> {
     });
     add("group", &old, &new, plain);
     add("group-fast", &old, &new, fast);
+    let objects = |n| fs::read(seeds.join(format!("kinds/object-{n}"))).unwrap();
+    let [old, new] =
+        [1, 2].map(|n| [archive(&objects(n), "/", 4), archive(&objects(n), "/SYM64/", 8)].concat());
+    add("archive", &old, &new, plain);
     // Code that nothing explains, so much of it that old and new code are looked up for what follows.
     let seed = |name: &str| fs::read(seeds.join(name)).unwrap();
     add("strangers", &seed("elf/tiny-1"), &seed("kinds/go-2"), plain);
@@ -134,6 +138,27 @@ fn noise(len: usize) -> Vec<u8> {
         (state >> 56) as u8
     };
     std::iter::repeat_with(next).take(len).collect()
+}
+
+/// An archive of `ar`: some texts and an object, behind the list of the places of their symbols.
+fn archive(object: &[u8], name: &str, word: usize) -> Vec<u8> {
+    let member = |name: &str, bytes: &[u8]| {
+        let head = format!("{name:<16}{:<32}{:<10}`\n", 0, bytes.len()).into_bytes();
+        let pad = &b"\n"[..bytes.len() % 2];
+        [&head, bytes, pad].concat()
+    };
+    let members = [&text(301, 3)[..], object, &text(500, 4)].map(|bytes| member("member.o/", bytes));
+    let mut list = vec![90u64];
+    let mut at = 8 + 60 + 91 * word as u64;
+    for member in &members {
+        list.extend([at; 30]);
+        at += member.len() as u64;
+    }
+    let list: Vec<_> = list
+        .iter()
+        .flat_map(|n| n.to_be_bytes()[8 - word..].to_vec())
+        .collect();
+    [b"!<arch>\n", &member(name, &list)[..], &members.concat()].concat()
 }
 
 /// A file as GNU gzip writes it at its highest level.
@@ -218,7 +243,7 @@ fn the_format_id_is_that_of_the_golden_patches() {
 const NOT_CLOSED: i32 = 8;
 
 /// Golden patches of packed files.
-const PACKED: [&str; 4] = ["gzip", "xz", "lz4", "zstd"];
+const PACKED: [&str; 5] = ["gzip", "xz", "lz4", "zstd", "archive"];
 
 /// The decoder in Python.
 struct Second {

@@ -84,7 +84,7 @@ pub struct Elf {
     pub sections: Vec<Section>,
 }
 
-/// Where the three parts of a skeleton are, as the first 64 bytes tell.
+/// Where the three parts of a skeleton are, as the file header tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     /// ELF and program headers: length from the start of the file.
@@ -103,12 +103,20 @@ fn context(header: &Header) -> Option<Ctx> {
     (header.e_ident[5] == 1).then_some(Ctx::new(container, Endian::Little))
 }
 
+/// The file header at the start of some bytes, by the class that it says: an object has nothing behind it.
+fn header(first: &[u8]) -> Option<Header> {
+    let len = match first.get(4)? {
+        1 => 52,
+        2 => 64,
+        _ => return None,
+    };
+    let bytes = first.get(..len).filter(|bytes| bytes.starts_with(b"\x7fELF"))?;
+    goblin::elf::Elf::parse_header(bytes).ok()
+}
+
 /// Reads the file header; `None` if the file is not an ELF that this policy accepts.
 pub fn places(first: &[u8]) -> Option<Places> {
-    if first.len() < 64 || !first.starts_with(b"\x7fELF") {
-        return None;
-    }
-    let header = goblin::elf::Elf::parse_header(&first[..64]).ok()?;
+    let header = header(first)?;
     context(&header)?;
     let is_64 = header.e_ident[4] == 2;
     let (ehsize, phentsize, shentsize) = if is_64 { (64, 56, 64) } else { (52, 32, 40) };
@@ -131,9 +139,9 @@ pub fn places(first: &[u8]) -> Option<Places> {
     })
 }
 
-/// Position and length of the section-name table, from the first 64 bytes and the section headers.
+/// Position and length of the section-name table, from the file header and the section headers.
 pub fn names_place(first: &[u8], table: &[u8]) -> Option<(u64, u64)> {
-    let header = goblin::elf::Elf::parse_header(first.get(..64)?).ok()?;
+    let header = header(first)?;
     let rows = SectionHeader::parse_from(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
     let names = rows.get(usize::from(header.e_shstrndx))?;
     let fits = names.sh_type == 3 && names.sh_size <= MAX_NAMES && names.sh_offset < u64::from(u32::MAX);
@@ -188,7 +196,7 @@ impl Elf {
     /// Assembles the skeleton from its three parts; `None` if they do not fit together.
     pub fn from_parts(first: &[u8], table: &[u8], names: &[u8]) -> Option<Elf> {
         let places = places(first)?;
-        let header = goblin::elf::Elf::parse_header(first.get(..64)?).ok()?;
+        let header = header(first)?;
         let rows = SectionHeader::parse_from(table, 0, header.e_shnum.into(), context(&header)?).ok()?;
         let mut sections = Vec::with_capacity(rows.len());
         for row in rows {

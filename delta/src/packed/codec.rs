@@ -3,7 +3,7 @@
 use super::deflate::Style;
 use super::flate::{self, Trailer};
 use super::plan::Side;
-use super::{lz4, xz, zstd};
+use super::{lz4, places, xz, zstd};
 use crate::cursor::{Cursor, put_varint};
 use crate::{Error, error::Result};
 
@@ -54,6 +54,13 @@ pub enum Codec {
         /// How libzstd is asked for it.
         effort: zstd::Effort,
     },
+    /// A list of places.
+    Places {
+        /// Its words.
+        word: places::Word,
+        /// How many there are.
+        count: u64,
+    },
 }
 
 /// Whether this program has the encoder of that name and version, of those whose output no standard fixes.
@@ -70,6 +77,7 @@ const DEFLATE: u64 = 1;
 const XZ: u64 = 4;
 const LZ4: u64 = 5;
 const ZSTD: u64 = 6;
+const PLACES: u64 = 7;
 
 /// What is said of a plan that names what no encoder here can do.
 pub const UNKNOWN: Error = Error::DamagedPatch("it names a way to pack that is not known");
@@ -84,13 +92,14 @@ impl Codec {
             Codec::Xz { .. } => XZ as u8,
             Codec::Lz4 { .. } => LZ4 as u8,
             Codec::Zstd { .. } => ZSTD as u8,
+            Codec::Places { .. } => PLACES as u8,
         }
     }
 
     /// The name of its encoder, if no standard fixes what that writes.
     pub fn encoder_name(&self) -> Option<&'static str> {
         match self {
-            Codec::Deflate { .. } => None,
+            Codec::Deflate { .. } | Codec::Places { .. } => None,
             Codec::Xz { .. } => Some(xz::ENCODER),
             Codec::Lz4 { .. } => Some(lz4::ENCODER),
             Codec::Zstd { effort, .. } => Some(effort.encoder_name()),
@@ -126,6 +135,12 @@ impl Codec {
                 Side::Old => out.push(*window),
                 Side::New => effort.write(out),
             },
+            Codec::Places { word, count } => {
+                out.push(*word as u8);
+                if side == Side::Old {
+                    put_varint(out, *count);
+                }
+            }
         }
     }
 
@@ -159,6 +174,13 @@ impl Codec {
                 Side::New => Codec::Zstd {
                     window: 0,
                     effort: zstd::Effort::read(cursor)?,
+                },
+            }),
+            PLACES => Ok(Codec::Places {
+                word: places::Word::of(cursor.byte()?).ok_or(UNKNOWN)?,
+                count: match side {
+                    Side::Old => cursor.varint()?,
+                    Side::New => 0,
                 },
             }),
             _ => Err(Error::Unsupported(format!("codec {id}"))),
@@ -196,6 +218,7 @@ impl Codec {
             Codec::Xz { chain, .. } => chain.decoder_memory(),
             Codec::Lz4 { .. } => lz4::MEMORY,
             Codec::Zstd { window, .. } => zstd::decoder_memory(*window),
+            Codec::Places { .. } => places::MEMORY,
         }
     }
 
@@ -206,6 +229,7 @@ impl Codec {
             Codec::Xz { chain, .. } => Box::new(xz::Decoder::new(*chain)?),
             Codec::Lz4 { blocks, .. } => Box::new(lz4::Decoder::new(*blocks)),
             Codec::Zstd { window, .. } => Box::new(zstd::Decoder::new(*window)?),
+            Codec::Places { word, count } => Box::new(places::Decoder::new(*word, *count)?),
         })
     }
 
@@ -216,6 +240,7 @@ impl Codec {
             Codec::Xz { chain, .. } => chain.encoder_memory(),
             Codec::Lz4 { .. } => lz4::MEMORY,
             Codec::Zstd { effort, .. } => effort.memory(),
+            Codec::Places { .. } => places::MEMORY,
         }
     }
 
@@ -228,6 +253,7 @@ impl Codec {
             Codec::Xz { chain, effort } => Box::new(xz::Encoder::new(*chain, *effort)?),
             Codec::Lz4 { blocks, level } => Box::new(lz4::Encoder::new(*blocks, *level)),
             Codec::Zstd { effort, .. } => Box::new(zstd::Encoder::new(*effort)?),
+            Codec::Places { word, .. } => Box::new(places::Encoder::new(*word)),
         })
     }
 
@@ -264,7 +290,7 @@ impl Codec {
         match self {
             Codec::Deflate { trailer, .. } => trailer.checked(text, stream).is_some(),
             Codec::Xz { chain, .. } => chain.checked(text, stream),
-            Codec::Lz4 { .. } | Codec::Zstd { .. } => true,
+            Codec::Lz4 { .. } | Codec::Zstd { .. } | Codec::Places { .. } => true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::codec::Codec;
 use super::deflate::Style;
-use super::leaf::{self, Leaf};
+use super::leaf::{self, Leaf, Names};
 use super::plan::{DEPTH, Op, Plan, Side};
 use super::spots::{Next, Spot, spot};
 use std::cell::Cell;
@@ -156,6 +156,7 @@ impl<'s> Search<'s> {
 
     /// Opens what is packed in the bytes of one level; what cannot be closed again stays as it is.
     fn level(&mut self, bytes: &[u8], name: &[u8], depth: usize) {
+        let mut names = Names::new(bytes, name);
         let (mut copied, mut at, mut next) = (0, 0, None::<Next>);
         while depth < DEPTH && !self.ended {
             let following = next.take().and_then(|next| next.spot(bytes, at));
@@ -163,7 +164,7 @@ impl<'s> Search<'s> {
                 break;
             };
             // What is inside a program is the program's, and would move what its headers tell of.
-            if let Some(end) = self.leaves(&bytes[..spot.header], (at, copied), (bytes, name)) {
+            if let Some(end) = self.leaves(&bytes[..spot.header], (at, copied), (bytes, &mut names)) {
                 at = end;
                 continue;
             }
@@ -182,7 +183,7 @@ impl<'s> Search<'s> {
             self.found.plan.ops.push(Op::Close);
             copied = at;
         }
-        self.leaves(bytes, (at, copied), (bytes, name));
+        self.leaves(bytes, (at, copied), (bytes, &mut names));
         self.copy(&bytes[copied..]);
     }
 
@@ -192,23 +193,18 @@ impl<'s> Search<'s> {
         &mut self,
         part: &[u8],
         (mut at, copied): (usize, usize),
-        (bytes, name): (&[u8], &[u8]),
+        (bytes, names): (&[u8], &mut Names),
     ) -> Option<usize> {
-        while let Some(ahead) = part.get(at..).and_then(|rest| find(rest, &leaf::MAGIC)) {
+        while let Some(ahead) = part.get(at..).and_then(|rest| leaf::find(rest, &leaf::MAGIC)) {
             at += ahead;
             let Some(len) = leaf::elf_len(&bytes[at..]) else {
                 at += 1;
                 continue;
             };
             let from = self.found.inside.len() + at - copied;
-            let name = if at == 0 {
-                name
-            } else {
-                leaf::name_before(bytes, at)
-            };
             self.found.leaves.push(Leaf {
                 range: from..from + len,
-                name: name.to_vec(),
+                name: names.at(at),
             });
             at += len;
             if at > part.len() {
@@ -335,17 +331,5 @@ impl<'s> Search<'s> {
         }
         self.in_vain(tried);
         Err(done)
-    }
-}
-
-/// Where bytes first stand.
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += bytes.get(at..)?.iter().position(|&b| b == wanted[0])?;
-        if bytes[at..].starts_with(wanted) {
-            return Some(at);
-        }
-        at += 1;
     }
 }

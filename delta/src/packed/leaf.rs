@@ -1,5 +1,6 @@
 //! ELF files among the bytes of an inside: where they end, and what they are called. The encoder's alone.
 
+use super::ar;
 use std::ops::Range;
 
 /// An ELF file in an inside.
@@ -48,9 +49,58 @@ pub fn elf_len(bytes: &[u8]) -> Option<usize> {
     usize::try_from(end).ok().filter(|&end| end <= bytes.len())
 }
 
-/// The name in the header of an archive (tar, cpio) that ends where a member begins.
-pub fn name_before(bytes: &[u8], at: usize) -> &[u8] {
-    tar(bytes, at).or_else(|| cpio(bytes, at)).unwrap_or_default()
+/// The names of what stands in the bytes of one level, asked for in order.
+pub struct Names<'b> {
+    bytes: &'b [u8],
+    /// What the level is called.
+    name: &'b [u8],
+    /// Where archives of `ar` were looked for so far.
+    seen: usize,
+    /// The last of them: what it is called, and its list of long names.
+    archive: (&'b [u8], &'b [u8]),
+}
+
+impl<'b> Names<'b> {
+    /// Of what is called `name`, at its start.
+    pub fn new(bytes: &'b [u8], name: &'b [u8]) -> Names<'b> {
+        Names {
+            bytes,
+            name,
+            seen: 0,
+            archive: Default::default(),
+        }
+    }
+
+    /// What begins here is called so by the archive around it.
+    pub fn at(&mut self, at: usize) -> Vec<u8> {
+        let member = ar::name(self.bytes, at, b"").map(|_| self.member(at));
+        member.unwrap_or_else(|| self.alone(at).to_vec())
+    }
+
+    /// The name of a member of an archive of `ar`, behind that of the archive.
+    fn member(&mut self, at: usize) -> Vec<u8> {
+        while let Some(ahead) = self.bytes.get(self.seen..at).and_then(|b| find(b, &ar::MAGIC)) {
+            let begin = self.seen + ahead;
+            let archive = &self.bytes[begin..];
+            let long = ar::long_names(archive).map(|range| &archive[range]);
+            self.archive = (self.alone(begin), long.unwrap_or_default());
+            self.seen = begin + 1;
+        }
+        // The first bytes of one may stand here.
+        self.seen = self.seen.max((at + 1).saturating_sub(ar::MAGIC.len()));
+        let (archive, long) = self.archive;
+        let member = ar::name(self.bytes, at, long).unwrap_or_default();
+        [archive, b"/", member].concat()
+    }
+
+    /// By the header of an archive of tar or cpio that ends here, or as the level.
+    fn alone(&self, at: usize) -> &'b [u8] {
+        if at == 0 {
+            return self.name;
+        }
+        let name = tar(self.bytes, at).or_else(|| cpio(self.bytes, at));
+        name.unwrap_or_default()
+    }
 }
 
 fn tar(bytes: &[u8], at: usize) -> Option<&[u8]> {
@@ -69,4 +119,16 @@ fn cpio(bytes: &[u8], at: usize) -> Option<&[u8]> {
         .rposition(|w| w == b"070701" || w == b"070702")?;
     let name = before.get(head + 110..)?;
     name.split(|&b| b == 0).next()
+}
+
+/// Where bytes first stand.
+pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|&b| b == wanted[0])?;
+        if bytes[at..].starts_with(wanted) {
+            return Some(at);
+        }
+        at += 1;
+    }
 }

@@ -3,6 +3,7 @@
 //! A file's *inside* is the file with its packed members unpacked in place. A [`Plan`] says how one side gets from
 //! the file to its inside or back; it knows codecs only, not containers: where members lie is the encoder's to find.
 
+mod ar;
 mod close;
 mod codec;
 pub mod deflate;
@@ -13,6 +14,7 @@ mod inside;
 mod leaf;
 mod lz4;
 mod open;
+mod places;
 mod plan;
 mod spots;
 mod xz;
@@ -24,5 +26,6 @@ pub use find::{Bounds, Found, look};
 pub use inside::{Inside, Scratch, ScratchFile, Section};
 pub use leaf::Leaf;
 pub use open::open;
+pub use places::Word;
 pub use plan::{Op, Plan, Side};
 pub use zstd::{Effort as ZstdEffort, Feed as ZstdFeed};

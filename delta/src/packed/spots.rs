@@ -1,12 +1,12 @@
 //! Where something packed may begin: by the first bytes of each format, wherever they stand. The encoder's alone.
 //!
-//! No container is parsed for it. A boot image, an archive of `ar` or a file of several members need none of that;
-//! what only looks like the head of a stream does not decode, or not to the end.
+//! No container is parsed for it. A boot image or a file of several members need none of that, and of an archive of
+//! `ar` its list of places alone is looked up; what only looks like the head of a stream does not decode, or not to the end.
 
 use super::codec::Codec;
 use super::deflate::Style;
 use super::flate::Trailer;
-use super::{gzip, lz4, xz, zstd};
+use super::{ar, gzip, lz4, xz, zstd};
 
 /// A place where a packed stream begins, if it does.
 pub struct Spot {
@@ -50,13 +50,14 @@ const ZIP: [u8; 4] = *b"PK\x03\x04";
 /// The next place from `at` on where something packed may begin.
 pub fn spot(bytes: &[u8], mut at: usize) -> Option<Spot> {
     loop {
-        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | 0x28 | b'P');
+        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | 0x28 | b'P' | b'!');
         at += bytes.get(at..)?.iter().position(begins)?;
         let found = match bytes[at] {
             0x1f => gzip(&bytes[at..]),
             0xfd => xz(&bytes[at..]),
             0x28 => zstd(&bytes[at..]),
             0x02 => lz4(&bytes[at..]),
+            b'!' => places(&bytes[at..]),
             _ => zip(&bytes[at..]),
         };
         if let Some(spot) = found {
@@ -125,6 +126,20 @@ fn zstd(bytes: &[u8]) -> Option<Spot> {
         at: 0,
         codec: codec(zstd::Effort::default()),
         likely: efforts.into_iter().map(codec).collect(),
+        name: Vec::new(),
+        next: None,
+    })
+}
+
+/// The list of places of an archive of `ar`.
+fn places(bytes: &[u8]) -> Option<Spot> {
+    let (at, word, count) = ar::list(bytes)?;
+    let codec = Codec::Places { word, count };
+    Some(Spot {
+        header: 0,
+        at,
+        likely: vec![codec.clone()],
+        codec,
         name: Vec::new(),
         next: None,
     })

@@ -118,9 +118,8 @@ impl<'w> TableModel<'w> for Objects {
             let link = world.elf.sections[table].link;
             if !names.contains_key(&link) {
                 let known: u64 = names.values().map(Names::memory).sum();
-                let old = world.pairs[table].and_then(|paired| named(&world.old.elf, paired));
-                held.set(known + 2 * old.map_or(0, |s| s.size))?;
-                names.insert(link, Names::of(world, table, made)?);
+                held.set(known + Names::needs(world, link))?;
+                names.insert(link, Names::of(world, link, made)?);
                 held.set(names.values().map(Names::memory).sum())?;
             }
             let bytes = match names.get(&link) {
@@ -136,13 +135,7 @@ impl<'w> TableModel<'w> for Objects {
     }
 }
 
-/// The symbols that the rows of a table name.
-fn named(elf: &Elf, table: usize) -> Option<&Section> {
-    let link = elf.sections[table].link as usize;
-    elf.sections.get(link).filter(|s| s.in_file())
-}
-
-/// The symbols of both files that the rows name.
+/// Both files' symbols that the rows of some tables name, and the old rows for code that name them.
 #[derive(Debug, Default)]
 struct Names {
     /// New symbol for each old one, or [`NONE`].
@@ -150,18 +143,47 @@ struct Names {
     /// The section whose symbol it is, or 0.
     old: Vec<u16>,
     new: Vec<u16>,
+    /// By where their fields go.
+    code: Vec<Old>,
+}
+
+/// A row of the old file; of a table for code with what becomes of its field.
+#[derive(Clone, Copy, Debug, Default)]
+struct Old {
+    row: Row,
+    /// Where the field goes, and whether no cover says so.
+    place: u32,
+    unsure: bool,
+    /// Times that a field stood before the last one in its table so far: assemblers write some rows behind the others.
+    run: u32,
+}
+
+/// The old table of symbols that a new one continues.
+fn continued(world: &World, link: u32) -> Option<usize> {
+    let old = (*world.pairs.get(link as usize)?)?;
+    world.old.elf.sections[old].in_file().then_some(old)
+}
+
+/// The old tables for code whose rows name symbols of that table, with where that code is.
+fn of_code(elf: &Elf, symbols: usize) -> impl Iterator<Item = (&Section, Form, u32)> {
+    elf.sections.iter().enumerate().filter_map(move |(table, s)| {
+        let form = Form::of_object(elf, s).filter(|_| s.link as usize == symbols)?;
+        let code = target(elf, table).filter(|s| is_code(s))?;
+        Some((s, form, code.addr as u32))
+    })
 }
 
 impl Names {
-    /// The symbols of a table of relocations.
-    fn of(world: &World, table: usize, made: &Made) -> Result<Names> {
+    /// The names of the tables that name symbols of that new table.
+    fn of(world: &World, link: u32, made: &Made) -> Result<Names> {
         let mut names = Names::default();
         let elf = &world.old.elf;
-        if let Some(s) = world.pairs[table].and_then(|paired| named(elf, paired)) {
+        if let Some(symbols) = continued(world, link) {
+            let s = &elf.sections[symbols];
             names.old = section_of(elf, &world.old.file.bytes(s.offset, s.size)?);
+            names.code = code_rows(world, symbols)?;
         }
-        let link = world.elf.sections[table].link as usize;
-        if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link) {
+        if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link as usize) {
             names.new = section_of(world.elf, &rows.bytes);
             names.of_old = vec![NONE; names.old.len()];
             for (new, &old) in rows.source.iter().enumerate() {
@@ -173,8 +195,18 @@ impl Names {
         Ok(names)
     }
 
+    /// Bytes of memory that making them takes at most.
+    fn needs(world: &World, link: u32) -> u64 {
+        let elf = &world.old.elf;
+        let Some(symbols) = continued(world, link) else {
+            return 0;
+        };
+        let rows = |(s, form, _): (&Section, Form, u32)| s.size + s.size / form.row() as u64 * 3 * ROW;
+        2 * elf.sections[symbols].size + of_code(elf, symbols).map(rows).sum::<u64>()
+    }
+
     fn memory(&self) -> u64 {
-        2 * (2 * self.of_old.len() + self.old.len() + self.new.len()) as u64
+        2 * (2 * self.of_old.len() + self.old.len() + self.new.len()) as u64 + ROW * self.code.len() as u64
     }
 
     /// What an old symbol became; itself where that is not known.
@@ -182,6 +214,34 @@ impl Names {
         let new = self.of_old.get(usize::try_from(old).unwrap_or(usize::MAX));
         new.filter(|&&new| new != NONE).map_or(old, |&new| new.into())
     }
+}
+
+/// Bytes of an old row that is kept.
+const ROW: u64 = size_of::<Old>() as u64;
+
+/// The old rows for code, by where their fields go.
+fn code_rows(world: &World, symbols: usize) -> Result<Vec<Old>> {
+    let map = world.targets.map();
+    let mut all = Vec::new();
+    for (s, form, addr) in of_code(&world.old.elf, symbols) {
+        let bytes = world.old.file.bytes(s.offset, s.size)?;
+        let rows = form.rows(world.old.machine, &bytes, &|_| None);
+        world.account.go_on(1 + rows.len() as u64 / 16)?;
+        let (mut last, mut run) = (0, 0);
+        all.extend(rows.into_iter().map(|row| {
+            let addr = addr.wrapping_add(row.offset as u32);
+            run += u32::from(row.offset < last);
+            last = row.offset;
+            Old {
+                row,
+                place: map.guess(addr),
+                unsure: map.project(addr).is_none(),
+                run,
+            }
+        }));
+    }
+    all.sort_by_key(|old| (old.place, old.unsure));
+    Ok(all)
 }
 
 /// The section of a symbol that is a section's, if it is loaded.
@@ -196,6 +256,10 @@ fn target(elf: &Elf, table: usize) -> Option<&Section> {
     elf.sections.get(elf.sections[table].info as usize)
 }
 
+fn is_code(section: &Section) -> bool {
+    section.is_loaded() && section.flags & SHF_EXECINSTR != 0
+}
+
 /// What is foreseen of an old row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Foreseen {
@@ -208,12 +272,11 @@ struct Pass<'p, 'w> {
     m: &'p mut RowModels,
     world: &'p World<'w>,
     names: &'p Names,
-    old: Vec<Row>,
+    old: Vec<Old>,
     /// Whether rows have addends.
     addends: bool,
-    /// The sections that both are for, and whether that is code.
-    targets: (Option<&'p Section>, Option<&'p Section>),
-    is_code: bool,
+    /// The code that the table is for, if it is.
+    code: Option<&'p Section>,
     next: usize,
     history: u32,
     /// The row before, and how far its field was from the one before that.
@@ -236,23 +299,29 @@ fn table<S: Symbols>(
     let damaged = Error::DamagedPatch("a table of relocations that is none");
     let form = Form::of_object(world.elf, &world.elf.sections[table]).ok_or(damaged)?;
     let mut held = world.account.held();
+    let code = target(world.elf, table).filter(|s| is_code(s));
     let mut old = Vec::new();
-    let paired = world.pairs[table];
-    if let Some(paired) = paired
+    if let Some(code) = code {
+        let from = |addr: u64| names.code.partition_point(|old| u64::from(old.place) < addr);
+        let went = &names.code[from(code.addr)..from(code.addr + code.size)];
+        held.set(went.len() as u64 * 2 * ROW)?;
+        old = went.to_vec();
+        old.sort_by_key(|old| old.run);
+    } else if let Some(paired) = world.pairs[table]
         && let Some(form) = Form::of_object(&world.old.elf, &world.old.elf.sections[paired])
     {
         let size = world.old.elf.sections[paired].size;
-        held.set(size + size / form.row() as u64 * size_of::<Row>() as u64)?;
-        old = form.rows(world.old.machine, &world.old_bytes(table)?, &|_| None);
+        held.set(size + size / form.row() as u64 * 2 * ROW)?;
+        let rows = form.rows(world.old.machine, &world.old_bytes(table)?, &|_| None);
+        let rows = rows.into_iter().map(|row| Old {
+            row,
+            ..Old::default()
+        });
+        old = rows.collect();
     }
     let truth = world
         .true_bytes(table)
         .map(|bytes| form.rows(world.old.machine, bytes, &|_| None));
-    let targets = (
-        paired.and_then(|paired| target(&world.old.elf, paired)),
-        target(world.elf, table),
-    );
-    let is_code = |s: Option<&Section>| s.is_some_and(|s| s.is_loaded() && s.flags & SHF_EXECINSTR != 0);
     let kept = held;
     let mut rows = world.account.held();
     let mut pass = Pass {
@@ -261,8 +330,7 @@ fn table<S: Symbols>(
         names,
         old,
         addends: form.has_addends(),
-        targets,
-        is_code: is_code(targets.0) && is_code(targets.1),
+        code,
         next: 0,
         history: 0,
         last: Row::default(),
@@ -296,16 +364,24 @@ const ENTRY: u64 = 48;
 impl Pass<'_, '_> {
     /// What becomes of an old row.
     fn foresee(&self, index: usize) -> Foreseen {
-        let (world, old) = (self.world, self.old[index]);
+        let (
+            world,
+            Old {
+                row: old,
+                place,
+                unsure,
+                ..
+            },
+        ) = (self.world, self.old[index]);
         let map = world.targets.map();
-        let mut unsure = 0;
-        let before = index.checked_sub(1).map_or(0, |i| self.old[i].offset);
-        let mut offset = self.last.offset.wrapping_add(old.offset.wrapping_sub(before));
-        if let (true, (Some(was), Some(is))) = (self.is_code, self.targets) {
-            let addr = (was.addr as u32).wrapping_add(old.offset as u32);
-            unsure |= u32::from(map.project(addr).is_none());
-            offset = map.guess(addr).wrapping_sub(is.addr as u32).into();
-        }
+        let mut unsure = u32::from(unsure);
+        let offset = match self.code {
+            Some(code) => place.wrapping_sub(code.addr as u32).into(),
+            None => {
+                let before = index.checked_sub(1).map_or(0, |i| self.old[i].row.offset);
+                self.last.offset.wrapping_add(old.offset.wrapping_sub(before))
+            }
+        };
         let info = self.names.now(old.info >> 32) << 32 | old.info & 0xffff_ffff;
         let (was, is) = (
             inside(&world.old.elf, &self.names.old, old.info),
@@ -313,7 +389,7 @@ impl Pass<'_, '_> {
         );
         let mut addend = old.addend;
         if let (true, Some(was), Some(is)) = (self.addends, was, is) {
-            let behind = if self.is_code { BEHIND } else { 0 };
+            let behind = if self.code.is_some() { BEHIND } else { 0 };
             let into = addend.wrapping_add(behind);
             if into == was.size {
                 addend = is.size.wrapping_sub(behind);
@@ -334,7 +410,7 @@ impl Pass<'_, '_> {
         let all = self.next..self.old.len().min(self.next + AHEAD);
         let foreseen: Vec<Row> = all.map(|index| self.foresee(index).row).collect();
         let place = |r: &Row, t: &Row| {
-            if self.is_code {
+            if self.code.is_some() {
                 r.offset == t.offset
             } else {
                 r.addend == t.addend
@@ -359,7 +435,7 @@ impl Pass<'_, '_> {
             return Ok(self.fresh(s, t));
         }
         let foreseen = self.foresee(self.next);
-        let site = self.site(self.old[self.next]);
+        let site = self.site(self.old[self.next].row);
         let right = ahead.is_some() && foreseen.row == t;
         let partner = match right {
             true => Some(self.next),
@@ -397,7 +473,7 @@ impl Pass<'_, '_> {
                 let differs = u64::from(foreseen.row != t);
                 match self.m.changed(s, foreseen.unsure, differs) {
                     0 => Ok(foreseen.row),
-                    _ => Ok(self.changed(s, (self.site(self.old[index]), foreseen), t)),
+                    _ => Ok(self.changed(s, (self.site(self.old[index].row), foreseen), t)),
                 }
             }
             _ => Ok(self.fresh(s, t)),
@@ -405,7 +481,7 @@ impl Pass<'_, '_> {
     }
 
     fn site(&self, old: Row) -> u32 {
-        u32::from(self.is_code) | (old.info as u32) << 1
+        u32::from(self.code.is_some()) | (old.info as u32) << 1
     }
 
     /// Codes a row that is not as foreseen.

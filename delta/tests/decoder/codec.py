@@ -5,11 +5,12 @@ import os
 import subprocess
 import tempfile
 import zlib
+from itertools import accumulate
 
 from codings import unpack
 from container import Cursor, Damaged, NotClosed
 
-DEFLATE, GZIP, ZLIB, XZ, LZ4, ZSTD = range(1, 7)
+DEFLATE, GZIP, ZLIB, XZ, LZ4, ZSTD, PLACES = range(1, 8)
 TRAILERS = {DEFLATE: 0, GZIP: 8, ZLIB: 4}
 FILTERS = {4: lzma.FILTER_X86, 5: lzma.FILTER_POWERPC, 6: lzma.FILTER_IA64, 7: lzma.FILTER_ARM}
 FILTERS |= {8: lzma.FILTER_ARMTHUMB, 9: lzma.FILTER_SPARC}
@@ -63,6 +64,11 @@ class Codec:
         elif number == ZSTD:
             if not 10 <= cursor.byte() <= 27:
                 raise NOT_KNOWN
+        elif number == PLACES:
+            self.word = cursor.byte()
+            if self.word not in (4, 8):
+                raise NOT_KNOWN
+            self.count = 0 if is_new else cursor.varint()
         else:
             raise Damaged("a codec is not known")
 
@@ -74,6 +80,8 @@ class Codec:
             if self.number == ZSTD:
                 size = frame_size(packed)
                 return unpack(packed[:size]), size
+            if self.number == PLACES:
+                return self.differences(packed)
             return self.lzma_text(packed) if self.number == XZ else self.lz4_text(packed)
         except (zlib.error, lzma.LZMAError, IndexError):
             raise Damaged("what it takes for a packed stream is none")
@@ -110,8 +118,25 @@ class Codec:
             at += 4 + size
         return bytes(out), at
 
+    def differences(self, packed):
+        size = self.word * self.count
+        if size > len(packed):
+            raise Damaged("a packed stream has no end")
+        words = self.words(packed[:size])
+        return self.bytes(word - last for word, last in zip(words, [0, *words])), size
+
+    def words(self, data):
+        return [int.from_bytes(data[at : at + self.word], "big") for at in range(0, len(data), self.word)]
+
+    def bytes(self, words):
+        return b"".join((word & (1 << 8 * self.word) - 1).to_bytes(self.word, "big") for word in words)
+
     def encode(self, text):
         """The stream of a text, with what stands behind it."""
+        if self.number == PLACES:
+            if len(text) % self.word:
+                raise Damaged("what it takes for a packed stream is none")
+            return self.bytes(accumulate(self.words(text)))
         if self.number == ZSTD:
             options = [f"-{self.level}", "--check" if self.flags & 4 else "--no-check"]
             options += [] if self.flags & 3 == 2 else ["--single-thread"]

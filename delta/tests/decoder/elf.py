@@ -57,11 +57,11 @@ class Section:
 
 
 class Header:
-    """Rule 1: the first 64 bytes."""
+    """Rule 1: the file header."""
 
     def __init__(self, first):
-        demand(len(first) >= 64 and first[:4] == b"\x7fELF")
-        demand(first[4] in (1, 2) and first[5] == 1)
+        demand(len(first) >= 52 and first[:4] == b"\x7fELF")
+        demand(first[4] in (1, 2) and first[5] == 1 and len(first) >= (52, 64)[first[4] - 1])
         self.is_64 = first[4] == 2
         word = 8 if self.is_64 else 4
         fields = Fields(first[16:])

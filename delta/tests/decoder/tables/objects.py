@@ -14,12 +14,15 @@ RECENT, BEHIND, SECTION = 15, 4, 3
 class Names:
     """Old symbols to new ones, and the section of each symbol that is a section's."""
 
-    def __init__(self, world, index, made):
-        old, paired, link = world.old, world.pairs[index], world.elf.sections[index].link
-        data, self.old = old.section(named(old.elf, paired)), []
-        size = symbols.width(old.elf.is_64)
-        for at in range(0, len(data) - size + 1, size):
-            self.old.append(section_of(symbols.read(data, at, old.elf)))
+    def __init__(self, world, link, made):
+        old, pairs = world.old, world.pairs
+        paired = pairs[link] if link < len(pairs) else None
+        self.old, self.code = [], []
+        if paired is not None and old.elf.sections[paired].in_file:
+            data, size = old.section(paired), symbols.width(old.elf.is_64)
+            for at in range(0, len(data) - size + 1, size):
+                self.old.append(section_of(symbols.read(data, at, old.elf)))
+            self.code = code_rows(world, paired)
         rows, source = made.symbols.get(link, ((), ()))
         self.new, self.of_old = [section_of(row) for row in rows], {}
         for i, j in enumerate(source):
@@ -27,10 +30,29 @@ class Names:
                 self.of_old[j] = i
 
 
-def named(elf, index):
-    """The table of symbols that the rows of a table name, or None."""
-    link = None if index is None else elf.sections[index].link
-    return link if link is not None and link < len(elf.sections) and elf.sections[link].in_file else None
+def target(elf, index):
+    """The section that a table is for."""
+    info = elf.sections[index].info
+    return elf.sections[info] if info < len(elf.sections) else None
+
+
+def is_code(s):
+    return bool(s and s.is_loaded and s.flags & EXECINSTR)
+
+
+def code_rows(world, symbols):
+    """Old rows for code that name symbols of a table: where the field goes, whether no cover says so, run, and row."""
+    old, projection, out = world.old, world.targets.map, []
+    for index, s in enumerate(old.elf.sections):
+        if not tables.object_row(old.elf, s) or s.link != symbols or not is_code(target(old.elf, index)):
+            continue
+        last, run = 0, 0
+        for row in rows_of(old, index):
+            addr = target(old.elf, index).addr + row.offset & M32
+            run += row.offset < last
+            last = row.offset
+            out.append((projection.loose(addr), projection.project(addr) is None, run, row))
+    return sorted(out, key=lambda known: known[:2])
 
 
 def section_of(row):
@@ -49,8 +71,8 @@ def code(s, world, made):
     for index in world.choices.sections(tables.OBJECTS):
         link = world.elf.sections[index].link
         if link not in names:
-            names[link] = Names(world, index, made)
-        made.sections[index] = Table(world, m, names[link], index).code(s)
+            names[link] = Names(world, link, made)
+        made.sections[index] = Table(world, m, names[link], index).told(s)
 
 
 class Table:
@@ -59,20 +81,18 @@ class Table:
     def __init__(self, world, m, names, index):
         self.world, self.m, self.names, self.index = world, m, names, index
         elf, old, paired = world.elf, world.old, world.pairs[index]
-        self.old = [] if paired is None or not tables.object_row(old.elf, old.elf.sections[paired]) else rows_of(old, paired)
-        self.was, self.now = None if paired is None else self.target(old.elf, paired), self.target(elf, index)
-        self.addends = elf.sections[index].kind == RELA
-        self.is_code = all(s and s.is_loaded and s.flags & EXECINSTR for s in (self.was, self.now))
+        self.addends, self.code = elf.sections[index].kind == RELA, target(elf, index)
+        if is_code(self.code):
+            end = self.code.addr + self.code.size
+            went = [known for known in names.code if self.code.addr <= known[0] < end]
+            self.old = sorted(went, key=lambda known: known[2])
+        else:
+            rows = () if paired is None or not tables.object_row(old.elf, old.elf.sections[paired]) else rows_of(old, paired)
+            self.old, self.code = [(0, False, 0, row) for row in rows], None
         self.next, self.history, self.last, self.step = 0, 0, Row(), 0
         self.recent, self.by_symbol, self.by_kind = [], {}, {}
 
-    @staticmethod
-    def target(elf, index):
-        """The section that a table is for."""
-        info = elf.sections[index].info
-        return elf.sections[info] if info < len(elf.sections) else None
-
-    def code(self, s):
+    def told(self, s):
         elf, out = self.world.elf, b""
         word = 8 if elf.is_64 else 4
         for _ in range(elf.sections[self.index].size // tables.object_row(elf, elf.sections[self.index])):
@@ -85,19 +105,17 @@ class Table:
 
     def foresee(self, index):
         """What becomes of an old row, and how unsure that is."""
-        world, names, old = self.world, self.names, self.old[index]
-        projection, unsure = world.targets.map, 0
-        before = self.old[index - 1].offset if index else 0
+        world, names, (place, unsure, _, old) = self.world, self.names, self.old[index]
+        projection = world.targets.map
+        before = self.old[index - 1][3].offset if index else 0
         offset = self.last.offset + old.offset - before & M64
-        if self.is_code:
-            addr = self.was.addr + old.offset & M32
-            unsure |= projection.project(addr) is None
-            offset = projection.loose(addr) - self.now.addr & M32
+        if self.code:
+            offset = place - self.code.addr & M32
         symbol = names.of_old.get(old.info >> 32, old.info >> 32)
         info, addend = symbol << 32 | old.info & M32, old.addend
         was, now = inside(world.old.elf, names.old, old.info), inside(world.elf, names.new, info)
         if self.addends and was and now:
-            behind = BEHIND if self.is_code else 0
+            behind = BEHIND if self.code else 0
             into = addend + behind & M64
             if into == was.size:
                 addend = now.size - behind & M64
@@ -109,26 +127,26 @@ class Table:
         return Row(offset, info, addend), unsure
 
     def kind(self, row):
-        return (self.is_code | row.info << 1) & M32
+        return ((self.code is not None) | row.info << 1) & M32
 
     def row(self, s):
         if self.next >= len(self.old):
             return self.new(s)
         at, m = self.next, self.m
         row, unsure = self.foresee(at)
-        what = m.row(s, site=self.kind(self.old[at]), unsure=unsure, h=self.history)
+        what = m.row(s, site=self.kind(self.old[at][3]), unsure=unsure, h=self.history)
         self.history = (self.history << 2 | what) & M32
         if what == FRESH:
             return self.new(s)
         changed = what == CHANGED
         if what == SKIP:
-            at += 1 + m.skip(s, site=self.kind(self.old[at]))
+            at += 1 + m.skip(s, site=self.kind(self.old[at][3]))
             if at >= len(self.old):
                 raise Damaged("a relocation continues one that is not there")
             row, unsure = self.foresee(at)
             changed = m.changed(s, unsure=unsure) != 0
         self.next = at + 1
-        return self.change(s, self.kind(self.old[at]), row, unsure) if changed else row
+        return self.change(s, self.kind(self.old[at][3]), row, unsure) if changed else row
 
     def change(self, s, kind, row, unsure):
         """A row that is not as foreseen."""
