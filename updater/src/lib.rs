@@ -17,6 +17,7 @@ pub mod farm;
 mod jobs;
 pub mod limits;
 pub mod manifest;
+pub mod metrics;
 pub mod names;
 #[cfg(feature = "serve")]
 pub mod place;

@@ -1,7 +1,8 @@
 //! What a site says of itself, and the folder of a stick in which that travels back to the farm.
 
+use crate::metrics::{Metrics, labels};
 use crate::names::{self, Follow};
-use crate::{Digest, Error, Result, disk};
+use crate::{Digest, Error, Result, clock, disk};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -77,6 +78,8 @@ pub struct Report {
     pub memory: u64,
     /// Bytes free on its disk.
     pub free: u64,
+    /// Until when the signed metadata that it has is good.
+    pub expires: Option<String>,
     /// The last update.
     pub last: Option<Last>,
     /// Failures since then, the oldest first.
@@ -97,6 +100,72 @@ impl Report {
             names::check(name).map_err(|e| Error::malformed("report", e.to_string()))?;
         }
         Ok(report)
+    }
+
+    /// The same as figures for whoever watches many sites.
+    pub fn metrics(&self) -> String {
+        let mut m = Metrics::default();
+        let of = labels(&self.follow);
+        let mut one = |name: &str, help: &str, value: Option<f64>| {
+            let rows: Vec<(&[(&str, &str)], f64)> = value.map(|v| (&of[..], v)).into_iter().collect();
+            m.gauge(name, help, &rows);
+        };
+        let time = |text: &str| clock::parse(text).map(|t| t as f64);
+        let count = |n: usize| Some(n as f64);
+        let runs = self.runs.as_ref().map_or(0, |r| r.sequence);
+        one(
+            "elfup_site_sequence",
+            "Position in the channel of the release that runs, 0 for none.",
+            Some(runs as f64),
+        );
+        one(
+            "elfup_site_ready",
+            "Whether a fetched release waits.",
+            count(self.ready.iter().count()),
+        );
+        one(
+            "elfup_site_on_trial",
+            "Whether the release that runs is on trial.",
+            count(self.trial.iter().count()),
+        );
+        one(
+            "elfup_site_bad_releases",
+            "Releases that failed their health check here.",
+            count(self.bad.len()),
+        );
+        one(
+            "elfup_site_failures",
+            "Failures since the last update, of the latest ones.",
+            count(self.failures.len()),
+        );
+        one(
+            "elfup_site_free_bytes",
+            "Room on the disk.",
+            Some(self.free as f64),
+        );
+        one(
+            "elfup_site_clock_behind_seconds",
+            "Seconds that the clock is behind signed time.",
+            Some(self.clock_behind as f64),
+        );
+        let expires = self.expires.as_deref().and_then(time);
+        one(
+            "elfup_site_metadata_expires_timestamp_seconds",
+            "Until when signed metadata is good.",
+            expires,
+        );
+        let last = self.last.as_ref();
+        one(
+            "elfup_site_last_update_timestamp_seconds",
+            "When the last update ended.",
+            last.and_then(|l| time(&l.time)),
+        );
+        one(
+            "elfup_site_last_update_bytes",
+            "Bytes that it fetched.",
+            last.map(|l| l.bytes as f64),
+        );
+        m.text()
     }
 
     /// Lays it on a stick, in the place of this site's last one.

@@ -286,6 +286,9 @@ pub enum Farm {
         /// Print as JSON.
         #[arg(long)]
         json: bool,
+        /// Print as Prometheus reads it, for a file beside its node exporter.
+        #[arg(long, conflicts_with = "json")]
+        prometheus: bool,
     },
 }
 
@@ -476,10 +479,16 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
         Farm::Stats {
             repo,
             follow,
-            json: true,
-        } => return json(&farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)?),
-        Farm::Stats { repo, follow, .. } => {
-            stats(&farm::stats(&*store::open(&repo, watch)?, &follow.get()?, watch)?);
+            json: as_json,
+            prometheus,
+        } => {
+            let follow = follow.get()?;
+            let steps = farm::stats(&*store::open(&repo, watch)?, &follow, watch)?;
+            match (as_json, prometheus) {
+                (true, _) => return json(&steps),
+                (_, true) => say!("{}", farm::metrics(&steps, &follow).trim_end()),
+                _ => stats(&steps),
+            }
         }
     }
     Ok(0)
@@ -497,14 +506,13 @@ fn stats(steps: &[farm::StepStats]) {
         "kept"
     );
     for s in steps {
-        let with = s.deltas + s.bundles + s.whole + s.step;
-        let saved = 100.0 - 100.0 * with as f64 / s.without.max(1) as f64;
+        let saved = 100.0 - 100.0 * s.with() as f64 / s.without.max(1) as f64;
         let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
         say!(
             "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}% {:>10}",
             s.files,
             bytes(s.without),
-            bytes(with),
+            bytes(s.with()),
             bytes(s.stored)
         );
     }

@@ -96,7 +96,8 @@ fn one(command: Command, site: &Site, watch: &Terminal) -> Result<u8> {
         }
         Command::Gc { forget_fetched, json } => return gc(site, forget_fetched, json, watch),
         Command::Pin { release, remove } => site.pin(&release, !remove)?,
-        Command::Report => return json(&site.report()?),
+        Command::Report { prometheus: true } => say!("{}", site.report()?.metrics().trim_end()),
+        Command::Report { .. } => return json(&site.report()?),
         Command::Recover { root } => site.recover(&read(&root)?)?,
     }
     Ok(0)

@@ -36,7 +36,7 @@ pub use plan::{Planned, Planning, plan};
 pub use proof::Wrong;
 pub use prove::SiteLimits;
 pub use publish::{JOBS_MEMORY, Publish, Published, publish};
-pub use stats::{StepStats, stats};
+pub use stats::{StepStats, metrics, stats};
 pub use stick::{Carried, Ready, Reported, Stick, prepare};
 pub use verify::{Repair, Repaired, Verified, Verify, repair, verify};
 pub use work::{Round, Share, Work, Worked, work};

@@ -2,6 +2,7 @@
 
 use super::publish::{base_of, load_channel};
 use super::steps;
+use crate::metrics::{Metrics, labels};
 use crate::names::Follow;
 use crate::step::BundleRow;
 use crate::store::Store;
@@ -31,6 +32,49 @@ pub struct StepStats {
     pub files: u64,
     /// Number of deltas.
     pub delta_count: u64,
+}
+
+impl StepStats {
+    /// Bytes that a site fetches by this step.
+    pub fn with(&self) -> u64 {
+        self.deltas + self.bundles + self.whole + self.step
+    }
+}
+
+/// The steps as figures for whoever watches a farm.
+pub fn metrics(steps: &[StepStats], follow: &Follow) -> String {
+    let of = labels(follow);
+    let ends: Vec<Vec<(&str, &str)>> = steps
+        .iter()
+        .map(|s| {
+            let ends = [
+                ("from", s.from.as_deref().unwrap_or_default()),
+                ("to", s.to.as_str()),
+            ];
+            of.iter().chain(&ends).copied().collect()
+        })
+        .collect();
+    let mut m = Metrics::default();
+    let mut all = |name: &str, help: &str, value: &dyn Fn(&StepStats) -> u64| {
+        let rows = ends.iter().zip(steps);
+        let rows: Vec<(&[(&str, &str)], f64)> = rows.map(|(l, s)| (&l[..], value(s) as f64)).collect();
+        m.gauge(name, help, &rows);
+    };
+    all(
+        "elfup_step_bytes",
+        "Bytes that a site fetches by the step.",
+        &StepStats::with,
+    );
+    all(
+        "elfup_step_without_bytes",
+        "Bytes of the same files whole.",
+        &|s| s.without,
+    );
+    all("elfup_step_files", "Files that the older release lacks.", &|s| {
+        s.files
+    });
+    all("elfup_step_deltas", "Deltas of the step.", &|s| s.delta_count);
+    m.text()
 }
 
 /// Reads all steps of a channel.

@@ -15,6 +15,7 @@ mod unit;
 pub use crate::allowance::Hours;
 
 use crate::disk::{self, Lock};
+use crate::metrics::Metrics;
 use crate::names::Follow;
 use crate::source::Access;
 use crate::{Error, Result, Watch, limits};
@@ -59,6 +60,30 @@ pub struct Tally {
     pub requests: u64,
     /// Pieces and files that are wanted and not there yet.
     pub waiting: usize,
+}
+
+impl Tally {
+    fn metrics(&self) -> String {
+        let mut m = Metrics::default();
+        m.counter(
+            "elfup_box_fetched_bytes_total",
+            "Bytes that came over the link.",
+            self.fetched,
+        );
+        m.counter(
+            "elfup_box_served_bytes_total",
+            "Bytes that went to sites.",
+            self.served,
+        );
+        m.counter("elfup_box_requests_total", "Requests of sites.", self.requests);
+        let waiting: &[(&[(&str, &str)], f64)] = &[(&[], self.waiting as f64)];
+        m.gauge(
+            "elfup_box_waiting",
+            "Pieces and files that are wanted and not there yet.",
+            waiting,
+        );
+        m.text()
+    }
 }
 
 /// A box at work.

@@ -2,6 +2,7 @@
 
 use super::cache::Why;
 use super::{Answer, Place, Slice};
+use crate::metrics::Metrics;
 use crate::source::LINK_HEADER;
 use crate::{Error, Result, Watch};
 use bytes::Bytes;
@@ -39,6 +40,8 @@ const TICK: Duration = Duration::from_millis(200);
 const LATER: u64 = 600;
 /// Where a box tells how it is.
 const STATUS: &str = "status.json";
+/// The same for Prometheus.
+const METRICS: &str = "metrics";
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -117,6 +120,12 @@ async fn respond(
     if path == STATUS {
         let tally = serde_json::to_vec(&place.tally()).unwrap_or_default();
         return Ok(small(StatusCode::OK, tally));
+    }
+    if path == METRICS {
+        let mut response = small(StatusCode::OK, place.tally().metrics().into_bytes());
+        let kind = hyper::header::HeaderValue::from_static(Metrics::TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        return Ok(response);
     }
     let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let range = range.and_then(bytes_of);

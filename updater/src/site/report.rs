@@ -19,7 +19,8 @@ impl Site {
     pub fn report(&self) -> Result<Report> {
         let running = self.running()?;
         // A site that has lost its trust has the more to tell.
-        let behind = self.trust().map_or(0, |state| state.clock_behind());
+        let state = self.trust().ok();
+        let behind = state.as_ref().map_or(0, |state| state.clock_behind());
         let (last, failures) = past(&self.notes.tail(Note::History, TAIL)?);
         Ok(Report {
             site: number(&self.notes)?,
@@ -38,6 +39,7 @@ impl Site {
             bad: bad(&self.notes)?,
             memory: self.config.memory,
             free: disk::free(&self.root)?,
+            expires: state.and_then(|state| state.expires()),
             last,
             failures,
         })

@@ -353,6 +353,12 @@ impl Process {
         let url = line.trim().strip_prefix("serves at ").unwrap();
         // It answers once it has said so: a signal while it writes ends it by that signal.
         assert_eq!(get(url, "GET /status.json HTTP/1.1").0, 200);
+        let (status, text) = get(url, "GET /metrics HTTP/1.1");
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            status == 200 && text.contains("\nelfup_box_waiting 0\n"),
+            "{text}"
+        );
         Process(child)
     }
 }

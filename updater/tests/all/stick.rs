@@ -357,6 +357,24 @@ fn a_stick_goes_round() {
         status.contains("demo/stable/x86_64, r2 runs") && status.contains("r1 -> r2"),
         "{status}"
     );
+    let figures = elfup(&["site", "--site", &site, "report", "--prometheus"]);
+    let runs = "elfup_site_sequence{product=\"demo\",channel=\"stable\",arch=\"x86_64\"} 2\n";
+    assert!(
+        figures.contains(runs) && figures.contains("elfup_site_metadata_expires_timestamp_seconds{"),
+        "{figures}"
+    );
+    let farm = [
+        "farm",
+        "stats",
+        "--repo",
+        &repo,
+        "--product",
+        "demo",
+        "--arch",
+        "x86_64",
+    ];
+    let figures = elfup(&[&farm[..], &["--prometheus"]].concat());
+    assert!(figures.contains("from=\"r1\",to=\"r2\"} "), "{figures}");
     let told: Vec<Report> = serde_json::from_str(&elfup(&["stick", "status", "--json", &stick])).unwrap();
     let own: Report = serde_json::from_str(&elfup(&["site", "--site", &site, "report"])).unwrap();
     assert_eq!(

@@ -15,7 +15,7 @@ const RANKS: [&[&str]; 11] = [
     &["error"],
     &["clock", "digest", "jobs", "limits", "watch"],
     &["disk", "names", "random", "speed"],
-    &["allowance", "compress"],
+    &["allowance", "compress", "metrics"],
     &["apart", "manifest", "store"],
     &["report", "step", "trust"],
     &["source"],

@@ -97,7 +97,11 @@ pub(super) enum Command {
         json: bool,
     },
     /// Print as JSON what this site says of itself, as it does on a stick: what runs, what failed, room, memory.
-    Report,
+    Report {
+        /// Print as Prometheus reads it, for a file beside its node exporter.
+        #[arg(long)]
+        prometheus: bool,
+    },
     /// Compare the running tree with its release, byte by byte.
     Verify {
         /// Print as JSON.
