@@ -69,39 +69,11 @@ fn lines_of_the_specification_are_short() {
 const LINES: usize = 100;
 const PARAMETERS: usize = 6;
 
-/// Functions that are larger still: each is one grammar that has not been cut yet. None is added.
-const LARGE: [&str; 18] = [
-    "code/bytes.rs::decide",
-    "data/bytes.rs::literals",
-    "predict/targets.rs::spell",
-    "predict/targets.rs::stop",
-    "tables/exceptions.rs::unit",
-    "tables/exceptions/fields.rs::end",
-    "tables/exceptions/lsda.rs::code_lsda",
-    "tables/exceptions/sites.rs::code_sites",
-    "tables/frames/fresh.rs::advance",
-    "tables/frames/fresh.rs::fresh",
-    "tables/frames/programs.rs::code",
-    "tables/frames/programs.rs::steps",
-    "tables/go/frame.rs::code_frame",
-    "tables/go/steps.rs::code_steps",
-    "tables/go/words.rs::code",
-    "tables/jumps.rs::unit",
-    "tables/relocations.rs::code_rows",
-    "tables/symbols/grammar.rs::code",
-];
-
 #[test]
 fn functions_are_small() {
     let large = source::large(&root(), LINES, PARAMETERS);
-    let added: Vec<_> = large.iter().filter(|f| !LARGE.contains(&f.as_str())).collect();
     assert!(
-        added.is_empty(),
-        "larger than {LINES} lines or {PARAMETERS} parameters: {added:#?}"
-    );
-    let gone: Vec<_> = LARGE.iter().filter(|f| !large.iter().any(|l| l == *f)).collect();
-    assert!(
-        gone.is_empty(),
-        "small by now, so strike them off the list: {gone:#?}"
+        large.is_empty(),
+        "larger than {LINES} lines or {PARAMETERS} parameters: {large:#?}"
     );
 }

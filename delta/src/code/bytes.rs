@@ -109,6 +109,15 @@ fn teach(inputs: &[i16; INPUTS], error: i16, a: &mut Weights, b: &mut Weights) {
 /// Histories of the contexts at hand, from index 1.
 type Slots = [[u8; STATES + 1]; CONTEXTS];
 
+/// What is known of a byte while its bits are coded.
+struct Byte {
+    /// The slots of all contexts for the half at hand.
+    slots: Slots,
+    standing: Standing,
+    /// Where the weights of its class begin.
+    class: usize,
+}
+
 /// The guesses that the bits of a byte did not refute yet.
 struct Standing {
     /// One bit for each that stands.
@@ -313,10 +322,12 @@ impl ByteModel {
                 confidence: run as u8,
             };
         }
-        let mut standing = Standing::new(&guesses);
         let mut starts = [0usize; CONTEXTS];
-        let mut slots: Slots = [[0; STATES + 1]; CONTEXTS];
-        let class = (known.class as usize & (CLASSES - 1)) * 8;
+        let mut byte = Byte {
+            slots: [[0; STATES + 1]; CONTEXTS],
+            standing: Standing::new(&guesses),
+            class: (known.class as usize & (CLASSES - 1)) * 8,
+        };
         let mut node = 1u32;
         for half in 0..2 {
             if half == 1 {
@@ -325,17 +336,17 @@ impl ByteModel {
                 keys = keys.map(|key| key ^ spread >> 24 ^ (spread >> 10 & (PAGE_LINES - 1) << 8));
                 std::hint::black_box(self.touch(&keys));
             }
-            self.open(&keys, &mut starts, &mut slots);
+            self.open(&keys, &mut starts, &mut byte.slots);
             let mut inner = 1usize;
             for depth in half * 4..half * 4 + 4 {
                 let bit = value >> (7 - depth) & 1 != 0;
-                let bit = self.decide(bits, &mut slots, &mut standing, (node, inner, depth), class, bit);
+                let bit = self.decide(bits, &mut byte, (node, inner, depth), bit);
                 node = node << 1 | u32::from(bit);
                 inner = inner << 1 | usize::from(bit);
             }
             for i in 0..CONTEXTS {
                 let at = self.line(keys[i]);
-                self.lines[at].0[starts[i]..starts[i] + STATES].copy_from_slice(&slots[i][1..]);
+                self.lines[at].0[starts[i]..starts[i] + STATES].copy_from_slice(&byte.slots[i][1..]);
             }
         }
         for at in runs {
@@ -349,12 +360,15 @@ impl ByteModel {
     fn decide<B: Bits>(
         &mut self,
         bits: &mut B,
-        slots: &mut Slots,
-        standing: &mut Standing,
+        byte: &mut Byte,
         (node, inner, depth): (u32, usize, usize),
-        class: usize,
         bit: bool,
     ) -> bool {
+        let Byte {
+            slots,
+            standing,
+            class,
+        } = byte;
         let mut inputs = [0i16; INPUTS];
         let mut states = [0; CONTEXTS];
         for i in 0..CONTEXTS {
@@ -369,7 +383,7 @@ impl ByteModel {
         let agreeing = standing.mask as usize & ((1 << GUESSES) - 1);
         inputs[CONSTANT] = 256;
         let (a, b) = (
-            &mut self.by_class[class + agreeing],
+            &mut self.by_class[*class + agreeing],
             &mut self.by_node[node as usize & 255],
         );
         let p = squash(mix(&inputs, a, b) >> (ONE.trailing_zeros() - 16));

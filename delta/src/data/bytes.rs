@@ -99,9 +99,7 @@ impl<'o> ByteCoder<'o> {
             let upto = cover.map_or(end, |c| c.new_at);
             while cursor < upto {
                 let n = (upto - cursor).min(CHUNK);
-                let skip = piece.known(cursor, n);
-                let truth = piece.truth(cursor).map(|t| &t[..n as usize]);
-                m.literals(s, old, (cursor, n), &skip, truth, &mut buffer)?;
+                m.literals(s, old, piece, (cursor, n), &mut buffer)?;
                 recipe.literal(&buffer);
                 cursor += n;
                 check(s, recipe, held)?;
@@ -138,18 +136,19 @@ fn check<S: Symbols>(s: &S, recipe: &Recipe, held: &mut Held) -> Result<()> {
 }
 
 impl ByteModels {
-    /// Codes `n` bytes from `at` that no cover explains.
+    /// Codes `n` bytes of a piece from `at` that no cover explains.
     fn literals<S: Symbols>(
         &mut self,
         s: &mut S,
         old: &FileView,
+        piece: &Piece,
         (at, n): (u32, u32),
-        skip: &[(usize, &[u8])],
-        truth: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        out.clear();
+        let skip = piece.known(at, n);
         let n = n as usize;
+        let truth = piece.truth(at).map(|t| &t[..n]);
+        out.clear();
         let mut raw = false;
         if n >= SHORTEST_RAW && skip.is_empty() {
             let size = usize::BITS - n.leading_zeros();

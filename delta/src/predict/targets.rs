@@ -42,6 +42,13 @@ pub struct Site {
     pub long_form: bool,
 }
 
+impl Site {
+    /// Bit length of the distance to an instruction.
+    fn away(&self, index: usize) -> u32 {
+        32 - (index.abs_diff(self.index) as u32).leading_zeros()
+    }
+}
+
 /// What the old file says of a reference.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guess {
@@ -242,8 +249,14 @@ impl<'a> Targets<'a> {
         let target = match found {
             Some(target) => target,
             None => {
-                let near = (guess.local.or_else(loose), guess.old_at);
-                self.spell(s, m, site, from, near, locals, truth)?
+                let missed = Missed {
+                    site,
+                    from,
+                    loose: guess.local.or_else(loose),
+                    old_at: guess.old_at,
+                    locals,
+                };
+                self.spell(s, m, &missed, truth)?
             }
         };
         if let Some(old) = guess.old_target {
@@ -274,78 +287,74 @@ impl<'a> Targets<'a> {
         &mut self,
         s: &mut S,
         m: &mut TargetModels,
-        site: &Site,
-        locals: &Locals,
+        missed: &Missed,
         (origin, key, known): (Origin, u32, u32),
-        old_at: Option<(u32, u32)>,
     ) -> Result<u32> {
-        let damaged = || Error::DamagedPatch("a reference goes nowhere");
+        let Missed { site, locals, .. } = *missed;
         let mut candidates = locals.candidates(origin, key & ANY, key & BACK != 0);
-        let (last_key, last_index) = self.last_label;
-        let away = |index: usize| 32 - (index.abs_diff(site.index) as u32).leading_zeros();
+        let last_key = self.last_label.0;
         let length = 32 - (locals.starts().len() as u32).leading_zeros();
-        let far = away(origin.first_ahead());
+        let far = site.away(origin.first_ahead());
         let index = if m.far(s, site, key, last_key, length, far, known >= SCANNED) {
             let more = m.rank(s, site, key, u64::from(known.saturating_sub(SCANNED)));
             let passed = usize::try_from(more.saturating_add(u64::from(SCANNED))).ok();
-            passed.and_then(|n| candidates.nth(n)).ok_or_else(damaged)?
+            passed.and_then(|n| candidates.nth(n)).ok_or_else(nowhere)?
         } else {
-            let wanted = old_at.map_or(0, |at| self.old_look(at));
-            let mut rank = 0;
-            loop {
-                let index = candidates.next().ok_or_else(damaged)?;
-                let looks = locals.looks(index);
-                let alike = match wanted {
-                    0 => 0,
-                    w if w == looks.0 => 1,
-                    _ => 2,
-                };
-                let near = index.abs_diff(last_index).min(3) as u32;
-                let state = key | alike << KEY_BITS;
-                let chosen = rank + 1 == SCANNED
-                    || m.stop(
-                        s,
-                        site,
-                        state,
-                        rank,
-                        looks,
-                        away(index),
-                        near,
-                        last_key,
-                        rank == known,
-                    );
-                if chosen {
-                    break index;
-                }
-                rank += 1;
-                if s.exhausted() {
-                    return Err(damaged());
-                }
-            }
+            self.ask(s, m, missed, (key, known), candidates)?
         };
         self.last_label = (key, index);
         let start = locals.starts().get(index).copied();
-        start.map(|start| site.unit.0 + start).ok_or_else(damaged)
+        start.map(|start| site.unit.0 + start).ok_or_else(nowhere)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Asks of one candidate after the other whether it is the one of that rank.
+    fn ask<S: Symbols>(
+        &self,
+        s: &mut S,
+        m: &mut TargetModels,
+        missed: &Missed,
+        (key, known): (u32, u32),
+        mut candidates: impl Iterator<Item = usize>,
+    ) -> Result<usize> {
+        let Missed { site, locals, .. } = *missed;
+        let (last_key, last_index) = self.last_label;
+        let wanted = missed.old_at.map_or(0, |at| self.old_look(at));
+        let mut rank = 0;
+        loop {
+            let index = candidates.next().ok_or_else(nowhere)?;
+            if rank + 1 == SCANNED {
+                return Ok(index);
+            }
+            let looks = locals.looks(index);
+            let alike = match wanted {
+                0 => 0,
+                w if w == looks.0 => 1,
+                _ => 2,
+            };
+            let (state, away) = (key | alike << KEY_BITS, site.away(index));
+            let near = index.abs_diff(last_index).min(3) as u32;
+            if m.stop(s, site, state, rank, looks, away, near, last_key, rank == known) {
+                return Ok(index);
+            }
+            rank += 1;
+            if s.exhausted() {
+                return Err(nowhere());
+            }
+        }
+    }
+
+    /// Tells a target in one of four ways.
     fn spell<S: Symbols>(
         &mut self,
         s: &mut S,
         m: &mut TargetModels,
-        site: &Site,
-        from: u32,
-        (loose, old_at): (Option<u32>, Option<(u32, u32)>),
-        locals: &Locals,
+        missed: &Missed,
         truth: u32,
     ) -> Result<u32> {
-        // A wrong guess inside the unit is often not far off: labels count from there.
-        let near = loose
-            .map(|l| l.wrapping_sub(site.unit.0))
-            .filter(|&o| o < site.unit.1);
+        let Missed { site, from, .. } = *missed;
         let (mut label, mut in_ring, mut unit, mut way) = (None, None, None, ADDRESS);
         if !S::READS {
-            label = shortest(locals, site, near, truth.wrapping_sub(site.unit.0));
+            label = shortest(missed, truth.wrapping_sub(site.unit.0));
             in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
             unit = self.units.binary_search(&truth).ok();
             way = match (label, in_ring, unit) {
@@ -355,60 +364,93 @@ impl<'a> Targets<'a> {
                 _ => ADDRESS,
             };
         }
-        let damaged = Error::DamagedPatch("a reference goes nowhere");
         match m.way(s, site, from, way) {
             RECENT => {
                 let k = m.ring(s, site, in_ring.unwrap_or(0) as u32);
                 Ok(self.ring[(self.ring_at + RING - 1 - k as usize) % RING])
             }
-            LOCAL => {
-                let (place, label) = label.unwrap_or_default();
-                let key = label.class | u32::from(label.back) << 2 | place << PLACE;
-                let home = locals.home(site.index);
-                let ahead = locals.candidates(Origin::at(site.index), 0, false).next();
-                let away = |i: usize| 32 - (i.abs_diff(site.index) as u32).leading_zeros();
-                let open = ahead.map_or(15, away);
-                let home = home.map_or(0, |h| 1 + away(h));
-                let key = m.label(s, site, from, near.is_some(), open, home, self.last_label.0, key);
-                let class = key & ANY;
-                let origin = origin(locals, site, near, key >> PLACE, class).ok_or(damaged)?;
-                let chosen = (origin, key, label.rank);
-                if s.is_modelled() {
-                    return self.stop(s, m, site, locals, chosen, old_at);
-                }
-                let rank = m.rank(s, site, key, u64::from(label.rank));
-                let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-                let back = key & BACK != 0;
-                let start = locals.resolve(origin, Label { class, back, rank });
-                start
-                    .map(|start| site.unit.0 + start)
-                    .ok_or(Error::DamagedPatch("a reference goes nowhere"))
-            }
+            LOCAL => self.label(s, m, missed, label.unwrap_or_default()),
             UNIT => {
                 let width = 32 - (self.units.len() as u32).leading_zeros();
                 let before = self.units.partition_point(|&u| u <= site.addr) as u32;
                 let known = unit.unwrap_or(0) as u32;
                 let unit = m.unit(s, width.min(24), site, before, self.last_unit, known);
                 self.last_unit = unit;
-                self.units.get(unit as usize).copied().ok_or(damaged)
+                self.units.get(unit as usize).copied().ok_or_else(nowhere)
             }
             _ => {
-                let base = loose.unwrap_or(self.last_address);
-                let away = m.address(s, site, from, loose.is_some(), i64::from(truth) - i64::from(base));
+                let base = missed.loose.unwrap_or(self.last_address);
+                let known = i64::from(truth) - i64::from(base);
+                let away = m.address(s, site, from, missed.loose.is_some(), known);
                 let target = i64::from(base).saturating_add(away);
-                let target = u32::try_from(target).map_err(|_| damaged)?;
+                let target = u32::try_from(target).map_err(|_| nowhere())?;
                 self.last_address = target;
                 Ok(target)
             }
         }
     }
+
+    /// Tells a target in the unit by its label.
+    fn label<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut TargetModels,
+        missed: &Missed,
+        (place, label): (u32, Label),
+    ) -> Result<u32> {
+        let Missed {
+            site, locals, from, ..
+        } = *missed;
+        let key = label.class | u32::from(label.back) << 2 | place << PLACE;
+        let home = locals.home(site.index);
+        let ahead = locals.candidates(Origin::at(site.index), 0, false).next();
+        let open = ahead.map_or(15, |i| site.away(i));
+        let home = home.map_or(0, |h| 1 + site.away(h));
+        let guessed = missed.near().is_some();
+        let key = m.label(s, site, from, guessed, open, home, self.last_label.0, key);
+        let class = key & ANY;
+        let origin = origin(missed, key >> PLACE, class).ok_or_else(nowhere)?;
+        if s.is_modelled() {
+            return self.stop(s, m, missed, (origin, key, label.rank));
+        }
+        let rank = m.rank(s, site, key, u64::from(label.rank));
+        let rank = u32::try_from(rank).unwrap_or(u32::MAX);
+        let back = key & BACK != 0;
+        let start = locals.resolve(origin, Label { class, back, rank });
+        start.map(|start| site.unit.0 + start).ok_or_else(nowhere)
+    }
+}
+
+fn nowhere() -> Error {
+    Error::DamagedPatch("a reference goes nowhere")
+}
+
+/// A reference whose target no guess gave.
+struct Missed<'m> {
+    site: &'m Site,
+    /// What the first guess came from.
+    from: u32,
+    /// That guess, if it was none of the sure ones too.
+    loose: Option<u32>,
+    /// Where the old target lies in the old file, with the end of its unit.
+    old_at: Option<(u32, u32)>,
+    locals: &'m Locals,
+}
+
+impl Missed<'_> {
+    /// A wrong guess inside the unit is often not far off: labels count from there.
+    fn near(&self) -> Option<u32> {
+        let offset = self.loose?.wrapping_sub(self.site.unit.0);
+        (offset < self.site.unit.1).then_some(offset)
+    }
 }
 
 /// The places that a label may count from, by number: where the reference was expected or else where it stands,
 /// the jump that leads to its block, and where the last jump went.
-fn origin(locals: &Locals, site: &Site, near: Option<u32>, place: u32, class: u32) -> Option<Origin> {
+fn origin(missed: &Missed, place: u32, class: u32) -> Option<Origin> {
+    let Missed { site, locals, .. } = *missed;
     match place {
-        0 => Some(match near {
+        0 => Some(match missed.near() {
             Some(offset) => Origin::at(locals.at(offset)),
             None if site.long_form && class != ANY => locals.beyond_short(site.index),
             None => Origin::at(site.index),
@@ -420,14 +462,15 @@ fn origin(locals: &Locals, site: &Site, near: Option<u32>, place: u32, class: u3
 }
 
 /// The label of a target with the lowest rank, and the place that it counts from.
-fn shortest(locals: &Locals, site: &Site, near: Option<u32>, target: u32) -> Option<(u32, Label)> {
+fn shortest(missed: &Missed, target: u32) -> Option<(u32, Label)> {
+    let locals = missed.locals;
     let from = |place| {
-        let label = locals.label(origin(locals, site, near, place, 0)?, target)?;
+        let label = locals.label(origin(missed, place, 0)?, target)?;
         Some((place, label))
     };
     let bits = |&(_, label): &(u32, Label)| 32 - label.rank.leading_zeros();
     let any = || {
-        let label = locals.label_as(ANY, origin(locals, site, near, 0, ANY)?, locals.index(target)?)?;
+        let label = locals.label_as(ANY, origin(missed, 0, ANY)?, locals.index(target)?)?;
         Some((0, label))
     };
     (0..3).filter_map(from).min_by_key(bits).or_else(any)

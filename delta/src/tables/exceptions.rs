@@ -5,15 +5,14 @@ mod lsda;
 mod sites;
 
 use super::World;
-use super::landmarks::Landmarks;
+use super::landmarks::Body;
 use super::order::{Order, OrderModels};
 use crate::budget::Budget;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
-use crate::predict::UnitView;
 use crate::{Error, error::Result};
-use lsda::{LsdaModels, code_lsda};
+use lsda::{LsdaModels, Told, code_lsda};
 
 /// The bytes of a table, and where each unit's part of it is.
 type Placed = (Vec<u8>, Vec<(u32, u32)>);
@@ -141,13 +140,11 @@ impl Exceptions {
     }
 
     /// Codes the table of a unit; `old` and `truth` are its addresses.
-    #[allow(clippy::too_many_arguments)]
     pub fn unit<S: Symbols>(
         &mut self,
         s: &mut S,
         world: &mut World,
-        view: &mut UnitView,
-        landmarks: &mut Landmarks,
+        body: &mut Body,
         unit: u32,
         old: Option<u32>,
         truth: Option<u32>,
@@ -176,24 +173,16 @@ impl Exceptions {
         };
         let plain = found.is_none() || is.is_some();
         if self.raw.plain(s, plain) {
-            let is = is.as_ref().map(|(l, _)| l);
-            let was = was.as_ref().map(|(l, _)| l);
-            let targets = &mut world.targets;
-            let lsda = code_lsda(
-                s,
-                &mut self.m,
-                targets,
-                view,
-                landmarks,
-                was,
-                is,
-                self.is_64,
+            let told = Told {
+                old: was.as_ref().map(|(l, _)| l),
+                truth: is.as_ref().map(|(l, _)| l),
+                is_64: self.is_64,
                 limit,
-            )?;
+            };
+            let lsda = code_lsda(s, &mut self.m, &mut world.targets, body, &told)?;
             lsda.emit(&mut self.bytes, self.is_64);
-            landmarks
-                .sites
-                .extend(lsda.sites.iter().map(|s| (s.start, s.end)));
+            let sites = lsda.sites.iter().map(|s| (s.start, s.end));
+            body.landmarks.sites.extend(sites);
             self.types.extend(lsda.types.iter().map(|t| t.unwrap_or(NONE)));
             entry.types.1 = lsda.types.len() as u32;
             (entry.encoding, entry.specs) = (lsda.types_encoding, lsda.specs.len() as u32);

@@ -16,7 +16,7 @@ mod tests;
 
 use super::exceptions::{ExceptionTable, Exceptions};
 use super::frame_index;
-use super::landmarks::Landmarks;
+use super::landmarks::{Body, Landmarks};
 use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Budget, Keep};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
@@ -319,17 +319,23 @@ impl<'w> TableModel<'w> for Unwind {
             let old = old.as_ref().and_then(|o| o.lsda.flatten());
             let truth = truth.as_ref().and_then(|t| t.lsda.flatten());
             let s = exceptions_stream;
-            exceptions.unit(s, world, view, &mut self.landmarks, unit, old, truth)?;
+            let body = &mut Body {
+                view: &mut *view,
+                landmarks: &mut self.landmarks,
+            };
+            exceptions.unit(s, world, body, unit, old, truth)?;
         }
 
         let from = self.bytes.len();
         let old_program = old.as_ref().map(|o| &self.old.bytes[o.program.clone()]);
         let truth_bytes = self.truth.as_ref().zip(truth.as_ref());
         let program = truth_bytes.map(|(t, f)| &t.bytes[f.program.clone()]);
-        let landmarks = &mut self.landmarks;
-        let old_len =
-            self.programs
-                .code(s, view, landmarks, factor, old_program, program, &mut self.bytes)?;
+        let body = &mut Body {
+            view: &mut *view,
+            landmarks: &mut self.landmarks,
+        };
+        let (programs, out) = (&mut self.programs, &mut self.bytes);
+        let old_len = programs.code(s, body, factor, old_program, program, out)?;
         let len = (self.bytes.len() - from) as u32;
         if self.bytes.len() > self.len as usize {
             return Err(Error::DamagedPatch("frames are too long"));

@@ -143,87 +143,141 @@ fn unit<S: Symbols>(
     view: &mut UnitView,
     made: &mut Made,
 ) -> Result<()> {
-    let function = (view.addr, view.unit.size);
-    let old_function = view
-        .source()
-        .and_then(|u| Some((world.old.code.addr(u.at)?, u.size)));
     let pointers: Vec<Pointer> = view.pointers.to_vec();
-    let mut news: Vec<u32> = pointers.iter().map(|p| p.new).collect();
-    let mut olds: Vec<u32> = pointers.iter().filter_map(|p| p.old).collect();
-    news.sort_unstable();
-    olds.sort_unstable();
+    let mut tables = Tables::of(world, view, &pointers);
     let held = made.known.memory();
-    let (mut old_entries, mut known) = (Vec::new(), Vec::new());
     for pointer in &pointers {
         if !world.is_generic(pointer.new) || m.done.contains(&pointer.new) {
             continue;
         }
-        let Some(new_limit) = limit(world.addresses, pointer.new, &news) else {
+        let Some(limit) = limit(world.addresses, pointer.new, &tables.news) else {
             continue;
         };
-        old_entries.clear();
-        if let (Some(old), Some(old_function)) = (pointer.old, old_function) {
-            let addresses = &world.old.addresses;
-            if let Some(limit) = limit(addresses, old, &olds) {
-                let read = |addr: u32| {
-                    let mut word = [0; 4];
-                    world
-                        .old
-                        .file
-                        .read(addresses.offset(addr)?.into(), &mut word)
-                        .ok()
-                        .map(|()| word)
-                };
-                let origin = pointer.old_origin.unwrap_or(old);
-                entries((old, origin), limit, old_function, read, &mut old_entries);
-            }
-        }
-        if let Some(truth) = world.truth {
-            let read = |addr: u32| {
-                let at = world.addresses.offset(addr)? as usize;
-                truth.get(at..at + 4)?.try_into().ok()
-            };
-            entries(
-                (pointer.new, pointer.origin),
-                new_limit,
-                function,
-                read,
-                &mut known,
-            );
-        }
-        let count = if !old_entries.is_empty() {
-            let usual = old_entries.len() as i64;
-            usual.saturating_add(m.own.count(s, known.len() as i64 - usual))
-        } else if pointer.old.is_none() && m.own.present(s, pointer.head, !known.is_empty()) {
-            m.own.fresh(s, known.len() as u64).min(1 << 40) as i64
-        } else {
+        tables.read_old(world, pointer);
+        tables.read_new(world, pointer, limit);
+        let Some(count) = tables.count(s, &mut m.own, pointer, limit)? else {
             continue;
         };
-        let room = (new_limit - pointer.new) / ENTRY;
-        let count = u32::try_from(count).ok().filter(|&n| n <= room.min(MOST));
-        let count = count.ok_or(Error::DamagedPatch("a jump table is too long"))?;
         m.done.insert(pointer.new);
         if count == 0 {
             continue;
         }
+        let bytes = tables.code(s, &mut m.targets, (world, view), pointer, count)?;
+        if let Some(at) = world.addresses.offset(pointer.new) {
+            made.known.add(at, &bytes);
+            world.account.fits(made.known.memory() - held)?;
+        }
+    }
+    Ok(())
+}
+
+/// The tables that one unit refers to.
+struct Tables {
+    /// Address and size of the unit, and of what it was.
+    function: (u32, u32),
+    old_function: Option<(u32, u32)>,
+    /// What new and old code refer to, ascending.
+    news: Vec<u32>,
+    olds: Vec<u32>,
+    /// Entries of the table at hand: of the old one, and of the new one where that is known.
+    was: Vec<u32>,
+    known: Vec<u32>,
+}
+
+impl Tables {
+    fn of(world: &World, view: &UnitView, pointers: &[Pointer]) -> Tables {
+        let mut tables = Tables {
+            function: (view.addr, view.unit.size),
+            old_function: view
+                .source()
+                .and_then(|u| Some((world.old.code.addr(u.at)?, u.size))),
+            news: pointers.iter().map(|p| p.new).collect(),
+            olds: pointers.iter().filter_map(|p| p.old).collect(),
+            was: Vec::new(),
+            known: Vec::new(),
+        };
+        tables.news.sort_unstable();
+        tables.olds.sort_unstable();
+        tables
+    }
+
+    /// Reads the old table of a reference, if it had one.
+    fn read_old(&mut self, world: &World, pointer: &Pointer) {
+        self.was.clear();
+        let (Some(base), Some(function)) = (pointer.old, self.old_function) else {
+            return;
+        };
+        let (addresses, file) = (&world.old.addresses, &world.old.file);
+        if let Some(limit) = limit(addresses, base, &self.olds) {
+            let read = |addr: u32| {
+                let mut word = [0; 4];
+                let read = file.read(addresses.offset(addr)?.into(), &mut word);
+                read.ok().map(|()| word)
+            };
+            let origin = pointer.old_origin.unwrap_or(base);
+            entries((base, origin), limit, function, read, &mut self.was);
+        }
+    }
+
+    /// Reads the new table, where the new file is known.
+    fn read_new(&mut self, world: &World, pointer: &Pointer, limit: u32) {
+        let Some(truth) = world.truth else { return };
+        let read = |addr: u32| {
+            let at = world.addresses.offset(addr)? as usize;
+            truth.get(at..at + 4)?.try_into().ok()
+        };
+        let place = (pointer.new, pointer.origin);
+        entries(place, limit, self.function, read, &mut self.known);
+    }
+
+    /// Tells how many entries the new table has; `None` where there is no table.
+    fn count<S: Symbols>(
+        &self,
+        s: &mut S,
+        m: &mut TableModels,
+        pointer: &Pointer,
+        limit: u32,
+    ) -> Result<Option<u32>> {
+        let known = self.known.len() as i64;
+        let count = if !self.was.is_empty() {
+            let usual = self.was.len() as i64;
+            usual.saturating_add(m.count(s, known - usual))
+        } else if pointer.old.is_none() && m.present(s, pointer.head, known > 0) {
+            m.fresh(s, known as u64).min(1 << 40) as i64
+        } else {
+            return Ok(None);
+        };
+        let room = (limit - pointer.new) / ENTRY;
+        let count = u32::try_from(count).ok().filter(|&n| n <= room.min(MOST));
+        let count = count.ok_or(Error::DamagedPatch("a jump table is too long"))?;
+        Ok(Some(count))
+    }
+
+    /// Codes so many entries; their bytes.
+    fn code<S: Symbols>(
+        &self,
+        s: &mut S,
+        m: &mut TargetModels,
+        (world, view): (&mut World, &mut UnitView),
+        pointer: &Pointer,
+        count: u32,
+    ) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity((count * ENTRY) as usize);
         let mut last = None;
         for k in 0..count as usize {
-            let offset = old_entries.get(k).zip(old_function).map(|(t, f)| t - f.0);
+            let was = self.was.get(k);
+            let offset = was.zip(self.old_function).map(|(t, f)| t - f.0);
             let local = match offset {
                 Some(offset) => view.project(offset).map(|o| view.addr + o),
                 None => last,
             };
-            let repeats = k > 0
-                && old_entries
-                    .get(k)
-                    .is_some_and(|t| Some(t) == old_entries.get(k - 1));
+            let repeats = k > 0 && was.is_some_and(|t| Some(t) == self.was.get(k - 1));
             let state = u32::from(offset.is_some()) + 2 * u32::from(repeats) + 4 * u32::from(view.unit.whole);
             let site = Site {
                 kind: SITE,
                 head: hash(9, state),
                 addr: pointer.new,
-                unit: function,
+                unit: self.function,
                 index: pointer.index,
                 same: offset.is_some(),
                 ..Site::default()
@@ -233,22 +287,16 @@ fn unit<S: Symbols>(
                 inside: true,
                 ..Guess::default()
             };
-            let truth = known.get(k).copied().unwrap_or(view.addr);
-            let target = world
-                .targets
-                .code(s, &mut m.targets, &site, guess, view.locals(), truth)?;
+            let truth = self.known.get(k).copied().unwrap_or(view.addr);
+            let target = world.targets.code(s, m, &site, guess, view.locals(), truth)?;
             bytes.extend_from_slice(&target.wrapping_sub(pointer.origin).to_le_bytes());
             last = Some(target);
             if s.exhausted() {
                 return Err(Error::DamagedPatch("the jump stream ends too early"));
             }
         }
-        if let Some(at) = world.addresses.offset(pointer.new) {
-            made.known.add(at, &bytes);
-            world.account.fits(made.known.memory() - held)?;
-        }
+        Ok(bytes)
     }
-    Ok(())
 }
 
 /// File ranges of the jump tables of a whole file.

@@ -36,6 +36,14 @@ pub struct Landmarks {
     pub sites: Vec<(u32, u32)>,
 }
 
+/// A unit of code, and what stands out in it.
+pub struct Body<'b, 'v> {
+    /// The unit.
+    pub view: &'b mut UnitView<'v>,
+    /// Its landmarks, once somebody asked for them.
+    pub landmarks: &'b mut Landmarks,
+}
+
 impl Landmarks {
     /// Forgets the unit.
     pub fn clear(&mut self) {

@@ -239,15 +239,14 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         let old = world.pairs[table].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
         let old = &old[split(machine, &old)..];
         let truth = truth.map(|t| t[folded.min(t.len())..].to_vec());
-        code_rows(
-            s,
-            &mut m,
-            world,
-            old,
-            total as usize - folded,
-            truth.as_deref(),
-            &mut put,
-        )?;
+        let mut rows = Rows::of(old);
+        for index in 0..total as usize - folded {
+            let known = |truth: &Vec<Row>| truth.get(index).copied().unwrap_or_default();
+            put(rows.row(s, &mut m, world, truth.as_ref().map(known))?);
+            if s.exhausted() {
+                return Err(Error::DamagedPatch("the pointer stream ends too early"));
+            }
+        }
         made.section(world, table, bytes)?;
     }
     Ok(())
@@ -343,50 +342,40 @@ fn code_slots<S: Symbols>(
     Ok(slots)
 }
 
-/// Codes rows that do not fold, each against the next old row or one further on.
-fn code_rows<S: Symbols>(
-    s: &mut S,
-    m: &mut Models,
-    world: &mut World,
-    old: &[Row],
-    count: usize,
-    truth: Option<&[Row]>,
-    put: &mut dyn FnMut(Row),
-) -> Result<()> {
-    let mut next = 0usize;
-    let mut locals = Locals::default();
-    let mut symbol_shift = 0i64;
-    let mut history = 0u32;
-    for index in 0..count {
-        let t = truth.and_then(|t| t.get(index)).copied().unwrap_or_default();
-        // The old row that this one continues: the encoder looks for the same symbol and kind ahead.
-        let alike = |r: &&Row| r.info as u32 == t.info as u32;
-        let ahead = truth.and_then(|_| {
-            let window = &old[next.min(old.len())..(next + 64).min(old.len())];
-            let expected = |r: &Row| world.targets.map().guess(r.offset as u32) == t.offset as u32;
-            window
-                .iter()
-                .position(expected)
-                .or_else(|| window.first().filter(alike).map(|_| 0))
-        });
-        let here = old.get(next).is_some() && m.own.follows(s, history, ahead == Some(0));
-        let mut partner = None;
-        if here {
-            partner = Some(next);
-        } else if next < old.len() {
-            let skip = m.own.skip(s, ahead.map_or(0, |a| a as u64));
-            if skip > 0 {
-                partner = next.checked_add(skip as usize).filter(|&i| i < old.len());
-                if partner.is_none() {
-                    return Err(Error::DamagedPatch(
-                        "a relocation continues one that is not there",
-                    ));
-                }
-            }
+/// Rows that do not fold, each told against the next old row or one further on.
+struct Rows<'r> {
+    old: &'r [Row],
+    /// The next old row.
+    next: usize,
+    locals: Locals,
+    /// How far symbols moved in the last row where that had to be told.
+    symbol_shift: i64,
+    /// For each row so far whether it continued the next old one, the last one lowest.
+    history: u32,
+}
+
+impl Rows<'_> {
+    fn of(old: &[Row]) -> Rows<'_> {
+        Rows {
+            old,
+            next: 0,
+            locals: Locals::default(),
+            symbol_shift: 0,
+            history: 0,
         }
-        history = history << 1 | u32::from(here);
-        let was = partner.map(|i| old[i]);
-        next = partner.map_or(next, |i| i + 1);
+    }
+
+    /// Codes a row.
+    fn row<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut Models,
+        world: &mut World,
+        truth: Option<Row>,
+    ) -> Result<Row> {
+        let t = truth.unwrap_or_default();
+        let ahead = truth.and_then(|t| self.ahead(world, &t));
+        let (follows, was) = self.partner(s, m, ahead)?;
         let site = Site {
             kind: ROW_OFFSET,
             ..Site::default()
@@ -395,48 +384,91 @@ fn code_rows<S: Symbols>(
             old_target: was.map(|r| r.offset as u32),
             ..Guess::default()
         };
-        let offset = world
-            .targets
-            .code(s, &mut m.targets, &site, guess, &mut locals, t.offset as u32)?;
-        let old_info = was.unwrap_or_default().info;
-        let expected =
-            ((((old_info >> 32) as i64).wrapping_add(symbol_shift)) as u64) << 32 | old_info & 0xffff_ffff;
-        let info = if m.own.info(s, here, old_info, t.info == expected) {
-            expected
-        } else {
-            let kind = m.own.kind(s, t.info & 0xffff_ffff);
-            let old_symbol = (old_info >> 32) as i64;
-            let symbol = m.own.symbol(s, kind, (t.info >> 32) as i64 - old_symbol);
-            symbol_shift = symbol;
-            (old_symbol.saturating_add(symbol) as u64) << 32 | kind & 0xffff_ffff
-        };
-        let old_addend = was.map_or(0, |r| r.addend);
+        let locals = &mut self.locals;
+        let offset = (world.targets).code(s, &mut m.targets, &site, guess, locals, t.offset as u32)?;
+        let was = was.unwrap_or_default();
+        let info = self.info(s, &mut m.own, follows, was.info, t.info);
         let kind = info as u32 & 0xffff;
-        let addend = if m.own.addend(s, here, kind, t.addend == old_addend) {
-            old_addend
-        } else {
-            let site = Site {
-                kind: ROW_ADDEND,
-                head: kind,
-                ..Site::default()
-            };
-            let guess = Guess {
-                old_target: u32::try_from(old_addend).ok().filter(|&a| a > 0),
-                ..Guess::default()
-            };
-            world
-                .targets
-                .code(s, &mut m.targets, &site, guess, &mut locals, t.addend as u32)?
-                .into()
+        let addend = match m.own.addend(s, follows, kind, t.addend == was.addend) {
+            true => was.addend,
+            false => self.addend(s, m, world, (kind, was.addend), t.addend)?,
         };
-        put(Row {
+        Ok(Row {
             offset: offset.into(),
             info,
             addend,
-        });
-        if s.exhausted() {
-            return Err(Error::DamagedPatch("the pointer stream ends too early"));
-        }
+        })
     }
-    Ok(())
+
+    /// On the writing side: how far ahead the old row is that a row continues, the same one moved.
+    fn ahead(&self, world: &World, row: &Row) -> Option<usize> {
+        let (from, len) = (self.next, self.old.len());
+        let window = &self.old[from.min(len)..(from + 64).min(len)];
+        let expected = |r: &Row| world.targets.map().guess(r.offset as u32) == row.offset as u32;
+        let alike = |r: &&Row| r.info as u32 == row.info as u32;
+        let first = || window.first().filter(alike).map(|_| 0);
+        window.iter().position(expected).or_else(first)
+    }
+
+    /// Tells whether a row continues the next old one, or which further on; gives that.
+    fn partner<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut Models,
+        ahead: Option<usize>,
+    ) -> Result<(bool, Option<Row>)> {
+        let left = self.next < self.old.len();
+        let follows = left && m.own.follows(s, self.history, ahead == Some(0));
+        let mut partner = None;
+        if follows {
+            partner = Some(self.next);
+        } else if left {
+            let skip = m.own.skip(s, ahead.map_or(0, |a| a as u64));
+            if skip > 0 {
+                let there = |&i: &usize| i < self.old.len();
+                partner = self.next.checked_add(skip as usize).filter(there);
+                let why = "a relocation continues one that is not there";
+                partner.ok_or(Error::DamagedPatch(why))?;
+            }
+        }
+        self.history = self.history << 1 | u32::from(follows);
+        self.next = partner.map_or(self.next, |i| i + 1);
+        Ok((follows, partner.map(|i| self.old[i])))
+    }
+
+    /// Codes kind and symbol.
+    fn info<S: Symbols>(&mut self, s: &mut S, m: &mut RowModels, follows: bool, old: u64, truth: u64) -> u64 {
+        let old_symbol = (old >> 32) as i64;
+        let expected = (old_symbol.wrapping_add(self.symbol_shift) as u64) << 32 | old & 0xffff_ffff;
+        if m.info(s, follows, old, truth == expected) {
+            return expected;
+        }
+        let kind = m.kind(s, truth & 0xffff_ffff);
+        let symbol = m.symbol(s, kind, (truth >> 32) as i64 - old_symbol);
+        self.symbol_shift = symbol;
+        (old_symbol.saturating_add(symbol) as u64) << 32 | kind & 0xffff_ffff
+    }
+
+    /// Codes an addend as an address, against the old one.
+    fn addend<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut Models,
+        world: &mut World,
+        (kind, old): (u32, u64),
+        truth: u64,
+    ) -> Result<u64> {
+        let site = Site {
+            kind: ROW_ADDEND,
+            head: kind,
+            ..Site::default()
+        };
+        let guess = Guess {
+            old_target: u32::try_from(old).ok().filter(|&a| a > 0),
+            ..Guess::default()
+        };
+        let (m, locals) = (&mut m.targets, &mut self.locals);
+        let addend = world.targets.code(s, m, &site, guess, locals, truth as u32)?;
+        Ok(addend.into())
+    }
 }

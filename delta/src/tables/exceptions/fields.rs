@@ -15,6 +15,17 @@ const RAW: u32 = 3;
 /// Most instructions that such a walk looks at.
 const WALKED: usize = 64;
 
+/// A site whose end is told.
+struct Span {
+    /// Where the last one ended.
+    from: u32,
+    start: u32,
+    /// What it has, as the models see it.
+    open: u32,
+    /// Where it should end.
+    guess: Option<u32>,
+}
+
 impl SiteModels {
     /// Codes a site that is not as guessed; `near` is the guess next in order, and whether the site replaces it.
     pub fn fresh<S: Symbols>(
@@ -30,22 +41,15 @@ impl SiteModels {
         let pad = self.pad(s, view, landmarks, around, near, known.pad)?;
         let reference = near.filter(|n| n.1).map(|n| n.0);
         let open = u32::from(pad > 0) | u32::from(reference.is_some()) << 1;
-        let start = self.start(
-            s,
-            landmarks,
-            around,
+        let guess = reference.map(|r| r.site.start);
+        let start = self.start(s, landmarks, around, open, guess, known.start)?;
+        let span = Span {
+            from: around.from,
+            start,
             open,
-            reference.map(|r| r.site.start),
-            known.start,
-        )?;
-        let end = self.end(
-            s,
-            landmarks,
-            (around.from, start),
-            open,
-            reference.map(|r| r.site.end),
-            known.end,
-        )?;
+            guess: reference.map(|r| r.site.end),
+        };
+        let end = self.end(s, landmarks, &span, known.end)?;
         let twin = around.sites.iter().rev().take(REMEMBERED).find(|t| t.pad == pad);
         let twin = twin.map_or(0xffff, |t| t.action & 0xfff);
         let was = reference.map_or(0xffff, |r| r.site.action & 0xfff);
@@ -190,16 +194,14 @@ impl SiteModels {
     }
 
     /// Codes where a site ends: as guessed, behind a call, or some instructions before one.
-    fn end<S: Symbols>(
-        &mut self,
-        s: &mut S,
-        landmarks: &Landmarks,
-        (from, start): (u32, u32),
-        open: u32,
-        guess: Option<u32>,
-        truth: u32,
-    ) -> Result<u32> {
+    fn end<S: Symbols>(&mut self, s: &mut S, landmarks: &Landmarks, span: &Span, truth: u32) -> Result<u32> {
         let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let Span {
+            from,
+            start,
+            open,
+            guess,
+        } = *span;
         let first = landmarks.from(start);
         let place = landmarks.index(truth).filter(|&i| truth > start && i > first);
         let behind = place.filter(|&i| landmarks.roles[i - 1] == CALL);

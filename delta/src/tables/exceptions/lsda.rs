@@ -5,8 +5,8 @@ use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::encoded::{Encoding, OMIT, uleb_len};
 use crate::elf::exceptions::{LONGEST, Lsda, ULEB};
-use crate::predict::{Guess, Locals, Site, TargetModels, Targets, UnitView};
-use crate::tables::landmarks::Landmarks;
+use crate::predict::{Guess, Locals, Site, TargetModels, Targets};
+use crate::tables::landmarks::Body;
 use crate::{Error, error::Result};
 
 /// Kind of the references in type tables, beyond the kinds of fields in code.
@@ -107,21 +107,31 @@ impl Keep for LsdaModels {
     }
 }
 
-/// Codes one table that takes at most `limit` bytes.
-#[allow(clippy::too_many_arguments)]
+/// A table that is told.
+pub struct Told<'t> {
+    /// The old table.
+    pub old: Option<&'t Lsda>,
+    /// The table itself, on the writing side.
+    pub truth: Option<&'t Lsda>,
+    /// Whether words have eight bytes.
+    pub is_64: bool,
+    /// Most bytes that it may take.
+    pub limit: usize,
+}
+
+/// Codes one table.
 pub fn code_lsda<S: Symbols>(
     s: &mut S,
     m: &mut LsdaModels,
     targets: &mut Targets,
-    view: &mut UnitView,
-    landmarks: &mut Landmarks,
-    old: Option<&Lsda>,
-    truth: Option<&Lsda>,
-    is_64: bool,
-    limit: usize,
+    body: &mut Body,
+    told: &Told,
 ) -> Result<Lsda> {
     let damaged = || Error::DamagedPatch("an exception table makes no sense");
-    let limit = limit.min(LONGEST);
+    let Told {
+        old, truth, is_64, ..
+    } = *told;
+    let limit = told.limit.min(LONGEST);
     let mut lsda = Lsda::default();
     let was = old.map_or(256, |o| u32::from(o.types_encoding));
     let known = truth.map_or(OMIT, |t| t.types_encoding);
@@ -132,9 +142,9 @@ pub fn code_lsda<S: Symbols>(
     lsda.sites_encoding = m.fields.sites(s, was, known);
 
     let mut guesses = std::mem::take(&mut m.guesses);
-    project(view, old.map_or(&[], |o| &o.sites), &mut guesses);
+    project(body.view, old.map_or(&[], |o| &o.sites), &mut guesses);
     let sites = truth.map(|t| &t.sites[..]);
-    lsda.sites = code_sites(s, &mut m.sites, view, landmarks, &guesses, sites, limit / 4)?;
+    lsda.sites = code_sites(s, &mut m.sites, body, &guesses, sites, limit / 4)?;
     m.guesses = guesses;
     m.actions(s, old, truth, &mut lsda, limit)?;
 
@@ -158,7 +168,7 @@ pub fn code_lsda<S: Symbols>(
         let site = Site {
             kind: TYPE_SITE,
             head: 1,
-            addr: view.addr,
+            addr: body.view.addr,
             ..Site::default()
         };
         let guess = Guess {

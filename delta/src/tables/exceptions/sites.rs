@@ -3,7 +3,7 @@
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::exceptions::Site;
 use crate::predict::UnitView;
-use crate::tables::landmarks::Landmarks;
+use crate::tables::landmarks::Body;
 use crate::{Error, error::Result};
 
 const REPLACE: u32 = 0;
@@ -244,12 +244,12 @@ pub struct Around {
 pub fn code_sites<S: Symbols>(
     s: &mut S,
     m: &mut SiteModels,
-    view: &mut UnitView,
-    landmarks: &mut Landmarks,
+    body: &mut Body,
     guesses: &[Guess],
     truth: Option<&[Site]>,
     limit: usize,
 ) -> Result<Vec<Site>> {
+    let Body { view, landmarks } = body;
     let damaged = || Error::DamagedPatch("an exception table makes no sense");
     let whole = u32::from(view.unit.whole);
     if !guesses.is_empty() {
@@ -317,7 +317,7 @@ pub fn code_sites<S: Symbols>(
             _ => {
                 let truth = truth.and_then(|t| t.get(around.sites.len()).copied());
                 let near = guess.map(|g| (*g, step == REPLACE));
-                let site = m.fresh(s, view, landmarks, &mut around, near, truth)?;
+                let site = m.fresh(s, view, &*landmarks, &mut around, near, truth)?;
                 around.take(view, site);
                 next += usize::from(step == REPLACE);
             }

@@ -7,9 +7,20 @@ use crate::elf::encoded::{put_uleb, uleb};
 use crate::tables::landmarks::Landmarks;
 use crate::{Error, error::Result};
 
-/// What is known while a program is coded op by op.
-#[derive(Clone, Debug, Default)]
-pub struct State {
+/// Where the instructions of a program may stand: behind those of a unit, at multiples of a factor.
+#[derive(Clone, Copy)]
+pub struct Stops<'p> {
+    /// What stands out in the unit.
+    pub landmarks: &'p Landmarks,
+    /// The code alignment factor.
+    pub factor: u32,
+}
+
+/// A program as far as it is coded, op by op.
+#[derive(Debug)]
+pub struct State<'o> {
+    /// Its bytes, behind what was there.
+    pub out: &'o mut Vec<u8>,
     /// Place that the next instructions are about.
     pub here: u32,
     /// Last two opcodes.
@@ -29,14 +40,28 @@ fn class_of(opcode: u8) -> usize {
     }
 }
 
-impl State {
+impl State<'_> {
+    /// At the start of a program.
+    pub fn new(out: &mut Vec<u8>) -> State<'_> {
+        State {
+            out,
+            here: 0,
+            before: (0, 0),
+            offset: 0,
+            highest: 0,
+            last: [0; 16],
+            kept: Vec::new(),
+        }
+    }
+
     /// Takes note of an opcode.
     pub fn note(&mut self, opcode: u8) {
         self.before = (opcode, self.before.0);
     }
 
-    /// Takes note of an instruction that is no advance.
-    pub fn pass(&mut self, bytes: &[u8]) {
+    /// Takes note of an instruction that is no advance, which stands from a place of the bytes on.
+    pub fn pass(&mut self, from: usize) {
+        let bytes = &self.out[from..];
         let opcode = bytes[0];
         let first = uleb(bytes, 1).map_or((0, 1), |(v, at)| (v, at));
         self.last[class_of(opcode)] = first.0;
@@ -54,16 +79,13 @@ impl State {
 
 impl ProgramModels {
     /// Codes one instruction that the guess does not have.
-    #[allow(clippy::too_many_arguments)]
     pub fn fresh<S: Symbols>(
         &mut self,
         s: &mut S,
-        landmarks: &Landmarks,
-        factor: u32,
+        stops: Stops,
         (guess, step): (u32, u32),
         truth: Option<(&Op, &[u8])>,
         state: &mut State,
-        out: &mut Vec<u8>,
     ) -> Result<()> {
         let damaged = || Error::DamagedPatch("a frame program makes no sense");
         let bytes = truth.map_or(&[][..], |(op, t)| &t[op.bytes.0 as usize..op.bytes.1 as usize]);
@@ -78,11 +100,11 @@ impl ProgramModels {
         let opcode = self.opcode(s, before, step, guess, at_body, state.last[15], known);
         if opcode == ADVANCE {
             let wide = truth.map_or(0, |t| t.0.wide);
-            return self.advance(s, landmarks, factor, (place, wide), state, out);
+            return self.advance(s, stops, (place, wide), state);
         }
         let (numbers, block) = operands(opcode).ok_or_else(damaged)?;
-        let from = out.len();
-        out.push(opcode);
+        let from = state.out.len();
+        state.out.push(opcode);
         let mut at = 1;
         for k in 0..numbers + u32::from(block) {
             let known = uleb(bytes, at);
@@ -102,7 +124,7 @@ impl ProgramModels {
                 let value = self.operand(s, key, last, state.offset, before, u64::from(known));
                 u32::try_from(value).map_err(|_| damaged())?
             };
-            put_uleb(out, value, 0);
+            put_uleb(state.out, value, 0);
             if k == numbers {
                 let block = bytes.get(at..).unwrap_or_default();
                 if value as usize > LONGEST {
@@ -112,12 +134,11 @@ impl ProgramModels {
                 for i in 0..value as usize {
                     let byte = self.byte(s, last, block.get(i).copied().unwrap_or(0));
                     last = (u32::from(byte), last.0);
-                    out.push(byte);
+                    state.out.push(byte);
                 }
             }
         }
-        let bytes = &out[from..];
-        state.pass(bytes);
+        state.pass(from);
         Ok(())
     }
 
@@ -125,13 +146,11 @@ impl ProgramModels {
     fn advance<S: Symbols>(
         &mut self,
         s: &mut S,
-        landmarks: &Landmarks,
-        factor: u32,
+        stops: Stops,
         (place, wide): (Option<u32>, u8),
         state: &mut State,
-        out: &mut Vec<u8>,
     ) -> Result<()> {
-        let factor = factor.max(1);
+        let (landmarks, factor) = (stops.landmarks, stops.factor.max(1));
         let first = landmarks.from(state.here);
         let here = state.here;
         let reached = |k: usize| landmarks.starts[k + 1];
@@ -169,7 +188,7 @@ impl ProgramModels {
         if form == 2 {
             forced = self.width(s, u64::from(wide)) as u8;
         }
-        put_advance(out, distance, forced);
+        put_advance(state.out, distance, forced);
         let reached = distance.checked_mul(factor).and_then(|d| d.checked_add(here));
         state.here = reached.ok_or_else(damaged)?;
         state.note(ADVANCE);

@@ -1,11 +1,11 @@
 //! Call frame instructions of one function: the old ones with their places projected, and what differs.
 
 use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, put_advance, strip};
-use super::fresh::State;
+use super::fresh::{State, Stops};
 use crate::budget::Budget;
 use crate::code::{Symbols, hash, symbols};
 use crate::predict::UnitView;
-use crate::tables::landmarks::Landmarks;
+use crate::tables::landmarks::Body;
 use crate::{Error, error::Result};
 
 /// Longest products of two programs' lengths that are aligned with care.
@@ -141,17 +141,16 @@ impl Programs {
 
     /// Codes the program of a unit, without `nop`s at its end, and appends it to `out`; gives the length of
     /// the old program, also without.
-    #[allow(clippy::too_many_arguments)]
     pub fn code<S: Symbols>(
         &mut self,
         s: &mut S,
-        view: &UnitView,
-        landmarks: &mut Landmarks,
+        body: &mut Body,
         factor: u32,
         old: Option<&[u8]>,
         truth: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<Option<u32>> {
+        let Body { view, landmarks } = body;
         let truth = truth.map(|t| strip(t, factor, &mut self.new_ops));
         self.guessed.clear();
         let mut raw_old = None;
@@ -189,7 +188,9 @@ impl Programs {
         let from = out.len();
         let old = raw_old.unwrap_or_default();
         let steps = truth.map(|t| self.plan(t.0, old));
-        self.steps(s, landmarks, factor, old, truth.map(|t| t.0), steps, out)?;
+        let known = truth.map(|t| t.0).zip(steps);
+        let stops = Stops { landmarks, factor };
+        self.steps(s, stops, old, known, out)?;
         if out.len() - from > LONGEST {
             return Err(Error::DamagedPatch("a frame program is too long"));
         }
@@ -299,25 +300,25 @@ impl Programs {
         steps
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Codes a program instruction by instruction; what is `known` of it on the writing side are its bytes and the steps
+    /// that lead to them.
     fn steps<S: Symbols>(
         &mut self,
         s: &mut S,
-        landmarks: &Landmarks,
-        factor: u32,
+        stops: Stops,
         old: &[u8],
-        truth: Option<&[u8]>,
-        plan: Option<Vec<u32>>,
+        known: Option<(&[u8], Vec<u32>)>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         const SAME: u32 = 4;
         let damaged = || Error::DamagedPatch("a frame program makes no sense");
-        let mut state = State::default();
+        let (truth, plan) = known.unzip();
+        let from = out.len();
+        let mut state = State::new(out);
         let mut plan = plan.into_iter().flatten();
         let mut swaps: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut swapped = Vec::new();
         let (mut i, mut j, mut history) = (0, 0, 0u32);
-        let from = out.len();
         loop {
             let mut known = plan.next();
             let guess = self.guess.get(i).copied();
@@ -350,13 +351,14 @@ impl Programs {
                     match guess.place {
                         Some(place) => {
                             let distance = place.checked_sub(state.here).ok_or_else(damaged)?;
-                            put_advance(out, distance / factor.max(1), guess.wide);
+                            put_advance(state.out, distance / stops.factor.max(1), guess.wide);
                             state.here = place;
                             state.note(ADVANCE);
                         }
                         None => {
-                            out.extend_from_slice(&swapped);
-                            state.pass(&swapped);
+                            let from = state.out.len();
+                            state.out.extend_from_slice(&swapped);
+                            state.pass(from);
                         }
                     }
                     (i, j) = (i + 1, j + 1);
@@ -371,14 +373,15 @@ impl Programs {
                     _ => {
                         let op = truth.and_then(|t| Some((self.new_ops.get(j)?, t)));
                         let m = &mut self.m;
-                        let at = out.len();
-                        m.fresh(s, landmarks, factor, (opcode, step), op, &mut state, out)?;
-                        let made = out[at..].first() == Some(&CFA_OFFSET) && opcode == u32::from(CFA_OFFSET);
+                        let at = state.out.len();
+                        m.fresh(s, stops, (opcode, step), op, &mut state)?;
+                        let made =
+                            state.out[at..].first() == Some(&CFA_OFFSET) && opcode == u32::from(CFA_OFFSET);
                         if let Some(guess) = guess.filter(|_| made && step == REPLACE) {
                             let was = &old[guess.bytes.0 as usize..guess.bytes.1 as usize];
                             swaps.retain(|(from, _)| from != was);
                             swaps.truncate(SWAPS - 1);
-                            swaps.insert(0, (was.to_vec(), out[at..].to_vec()));
+                            swaps.insert(0, (was.to_vec(), state.out[at..].to_vec()));
                         }
                         j += 1;
                         i += usize::from(step == REPLACE);
@@ -388,7 +391,7 @@ impl Programs {
                     return Err(damaged());
                 }
             }
-            if out.len() - from > LONGEST {
+            if state.out.len() - from > LONGEST {
                 return Err(Error::DamagedPatch("a frame program is too long"));
             }
         }

@@ -85,135 +85,217 @@ symbols! {
     }
 }
 
-/// Codes the frame of a table in a section of `room` bytes, the end of the code left out.
-pub fn code_frame<S: Symbols>(
-    s: &mut S,
-    old: Option<&GoTable>,
-    was: Option<&Frame>,
-    (old_text, text): (u64, u64),
-    (room, pointer): (usize, usize),
-    truth: Option<(&GoTable, &Frame)>,
-) -> Result<(Frame, FileMap)> {
-    let damaged = Error::DamagedPatch("Go's file lists make no sense");
-    let empty = Frame::default();
-    let was = was.unwrap_or(&empty);
-    let known = truth.map_or(&empty, |t| t.1);
+/// A frame that is told.
+pub struct Told<'t> {
+    /// The old table and its frame.
+    pub old: Option<&'t GoTable>,
+    /// The old frame.
+    pub was: Option<&'t Frame>,
+    /// The address of the code, in the old file and in the new one.
+    pub text: (u64, u64),
+    /// Bytes of the section, and of a pointer.
+    pub room: usize,
+    /// Bytes of a pointer.
+    pub pointer: usize,
+    /// The new table and its frame, on the writing side.
+    pub truth: Option<(&'t GoTable, &'t Frame)>,
+}
+
+/// Names of files in a new table.
+#[derive(Default)]
+struct FileNames {
+    /// Where each begins.
+    places: HashMap<Vec<u8>, u32>,
+    /// Where they begin, in order.
+    order: Vec<u32>,
+}
+
+fn damaged() -> Error {
+    Error::DamagedPatch("Go's file lists make no sense")
+}
+
+/// Codes the frame of a table, the end of the code left out.
+pub fn code_frame<S: Symbols>(s: &mut S, told: &Told) -> Result<(Frame, FileMap)> {
     let mut m = FrameModels::default();
-    let mut frame = Frame {
-        with_data: m.with_data(s, known.with_data),
-        ..Frame::default()
-    };
-    let pointer = pointer as u32;
-    frame.align = if m.align(s, known.align == pointer) {
-        pointer
-    } else {
-        32
-    };
-    let gap = m.gap(s, i64::from(known.gap) - i64::from(was.gap));
-    let gap = gap.saturating_add(i64::from(was.gap));
-    let expected = if was.text == old_text { text } else { was.text };
-    let same = m.text(s, known.text == expected);
-    frame.text = if same { expected } else { m.address(s, known.text) };
-    // File names.
-    let names: Vec<&[u8]> = truth.map(|t| t.0.file_names()).unwrap_or_default();
-    let old_count = old.map_or(0, |o| o.file_names().len() as i64);
-    let count = m
-        .names(s, names.len() as i64 - old_count)
-        .saturating_add(old_count);
-    let files = m.files(s, i64::from(known.files).wrapping_sub(count));
-    let files = files.saturating_add(count);
-    let part = old.map_or((0, 0), GoTable::files);
-    let mut coder = Names::new(old, part, !S::READS);
-    let mut places: HashMap<Vec<u8>, u32> = HashMap::new();
-    let mut order = Vec::new();
-    for index in 0..count.max(0) as usize {
-        let name = coder.code(s, 0, old, coder.next(), names.get(index).copied())?;
-        let at = frame.file_names.len() as u32;
-        frame.file_names.extend_from_slice(&name);
-        frame.file_names.push(0);
-        places.entry(name).or_insert(at);
-        order.push(at);
-        if frame.file_names.len() > room || s.exhausted() {
-            return Err(damaged);
+    let mut frame = told.header(s, &mut m)?;
+    let names = told.names(s, &mut m, &mut frame)?;
+    let map = told.lists(s, &mut m, &mut frame, &names)?;
+    Ok((frame, map))
+}
+
+impl Told<'_> {
+    /// Codes how the table begins, and where its code does.
+    fn header<S: Symbols>(&self, s: &mut S, m: &mut FrameModels) -> Result<Frame> {
+        let empty = Frame::default();
+        let was = self.was.unwrap_or(&empty);
+        let known = self.truth.map_or(&empty, |t| t.1);
+        let pointer = self.pointer as u32;
+        let with_data = m.with_data(s, known.with_data);
+        let align = match m.align(s, known.align == pointer) {
+            true => pointer,
+            false => 32,
+        };
+        let gap = m.gap(s, i64::from(known.gap) - i64::from(was.gap));
+        let gap = u32::try_from(gap.saturating_add(i64::from(was.gap)));
+        let gap = gap.map_err(|_| Error::DamagedPatch("Go's tables are too far apart"))?;
+        if gap as usize > self.room {
+            return Err(damaged());
         }
-    }
-    frame.gap = u32::try_from(gap).map_err(|_| Error::DamagedPatch("Go's tables are too far apart"))?;
-    frame.files = u32::try_from(files).map_err(|_| Error::DamagedPatch("Go's files are too many"))?;
-    if frame.gap as usize > room {
-        return Err(damaged);
-    }
-    // File lists.
-    let old_list = old.map(GoTable::unit_list).unwrap_or_default();
-    let expected: Vec<Option<u32>> = old_list
-        .iter()
-        .map(|&at| match at {
-            NONE => Some(NONE),
-            at => old.and_then(|o| places.get(o.string(part, at)).copied()),
+        let (old_text, text) = self.text;
+        let expected = if was.text == old_text { text } else { was.text };
+        let same = m.text(s, known.text == expected);
+        Ok(Frame {
+            with_data,
+            align,
+            gap,
+            text: if same { expected } else { m.address(s, known.text) },
+            ..Frame::default()
         })
-        .collect();
-    let mut map = FileMap {
-        units: vec![NONE; old_list.len()],
-        old: old_list,
-    };
-    let truth = &known.units;
-    let old_count = expected.len() as i64;
-    let count = m
-        .entries(s, truth.len() as i64 - old_count)
-        .saturating_add(old_count);
-    if count < 0 || count as usize > room / 4 {
-        return Err(damaged);
     }
-    let (mut cursor, mut history, mut last) = (0usize, 0u32, 0i64);
-    while frame.units.len() < count as usize {
-        let index = frame.units.len();
-        let at = |k: usize| expected.get(k).copied().flatten();
-        let is = |k: usize| truth.get(k).copied();
-        let before = history;
-        if m.hit(s, before, at(cursor).is_some() && at(cursor) == is(index)) {
-            let word = at(cursor).ok_or(Error::DamagedPatch("Go's file lists make no sense"))?;
-            map.units[cursor] = index as u32;
-            frame.units.push(word);
-            last = order.binary_search(&word).map_or(last, |i| i as i64);
-            cursor += 1;
-            history <<= 1;
-            continue;
+
+    /// Codes the names of files.
+    fn names<S: Symbols>(&self, s: &mut S, m: &mut FrameModels, frame: &mut Frame) -> Result<FileNames> {
+        let old = self.old;
+        let names: Vec<&[u8]> = self.truth.map(|t| t.0.file_names()).unwrap_or_default();
+        let old_count = old.map_or(0, |o| o.file_names().len() as i64);
+        let count = m.names(s, names.len() as i64 - old_count);
+        let count = count.saturating_add(old_count);
+        let known = self.truth.map_or(0, |t| i64::from(t.1.files));
+        let files = m.files(s, known.wrapping_sub(count)).saturating_add(count);
+        frame.files = u32::try_from(files).map_err(|_| Error::DamagedPatch("Go's files are too many"))?;
+        let mut coder = Names::new(old, old.map_or((0, 0), GoTable::files), !S::READS);
+        let mut found = FileNames::default();
+        for index in 0..count.max(0) as usize {
+            let name = coder.code(s, 0, old, coder.next(), names.get(index).copied())?;
+            let at = frame.file_names.len() as u32;
+            frame.file_names.extend_from_slice(&name);
+            frame.file_names.push(0);
+            found.places.entry(name).or_insert(at);
+            found.order.push(at);
+            if frame.file_names.len() > self.room || s.exhausted() {
+                return Err(damaged());
+            }
         }
-        history = history << 1 | 1;
-        let meet =
-            |old: usize, new: usize| (0..3).all(|i| at(old + i).is_some() && at(old + i) == is(new + i));
-        let (mut skip, mut insert) = (None, None);
-        if !S::READS {
-            skip = (1..LOOK).find(|k| meet(cursor + k, index));
-            insert = (1..LOOK).find(|k| meet(cursor, index + k));
+        Ok(found)
+    }
+
+    /// Codes the file lists of all compilation units, one behind the other.
+    fn lists<S: Symbols>(
+        &self,
+        s: &mut S,
+        m: &mut FrameModels,
+        frame: &mut Frame,
+        names: &FileNames,
+    ) -> Result<FileMap> {
+        let part = self.old.map_or((0, 0), GoTable::files);
+        let old = self.old.map(GoTable::unit_list).unwrap_or_default();
+        let place = |at: u32| names.places.get(self.old?.string(part, at)).copied();
+        let expected = |&at: &u32| if at == NONE { Some(NONE) } else { place(at) };
+        let truth = self.truth.map_or(&[][..], |t| &t.1.units);
+        let old_count = old.len() as i64;
+        let count = m.entries(s, truth.len() as i64 - old_count);
+        let count = count.saturating_add(old_count);
+        if count < 0 || count as usize > self.room / 4 {
+            return Err(damaged());
         }
-        let known = match (skip, insert) {
+        let mut list = List {
+            expected: old.iter().map(expected).collect(),
+            truth,
+            order: &names.order,
+            map: vec![NONE; old.len()],
+            cursor: 0,
+            history: 0,
+            last: 0,
+        };
+        while frame.units.len() < count as usize {
+            list.entry(s, m, &mut frame.units)?;
+            if s.exhausted() {
+                return Err(damaged());
+            }
+        }
+        let units = list.map;
+        Ok(FileMap { units, old })
+    }
+}
+
+/// File lists while they are told.
+struct List<'l> {
+    /// What the old entries should be now.
+    expected: Vec<Option<u32>>,
+    truth: &'l [u32],
+    /// Where names begin, in order.
+    order: &'l [u32],
+    /// The new entry that continues each old one.
+    map: Vec<u32>,
+    /// The next old entry.
+    cursor: usize,
+    history: u32,
+    /// The last name, as a place in `order`.
+    last: i64,
+}
+
+impl List<'_> {
+    fn at(&self, k: usize) -> Option<u32> {
+        self.expected.get(k).copied().flatten()
+    }
+
+    fn is(&self, k: usize) -> Option<u32> {
+        self.truth.get(k).copied()
+    }
+
+    /// Codes an entry, or how many old ones are skipped before it.
+    fn entry<S: Symbols>(&mut self, s: &mut S, m: &mut FrameModels, units: &mut Vec<u32>) -> Result<()> {
+        let index = units.len();
+        let (before, at) = (self.history, self.at(self.cursor));
+        if m.hit(s, before, at.is_some() && at == self.is(index)) {
+            let word = at.ok_or_else(damaged)?;
+            self.map[self.cursor] = index as u32;
+            units.push(word);
+            let place = self.order.binary_search(&word);
+            self.last = place.map_or(self.last, |i| i as i64);
+            self.cursor += 1;
+            self.history <<= 1;
+            return Ok(());
+        }
+        self.history = self.history << 1 | 1;
+        let (skip, known) = if S::READS { (None, 0) } else { self.way(index) };
+        match m.way(s, before, known) {
+            SKIP => {
+                let skip = m.skip(s, skip.unwrap_or(0) as u64);
+                self.cursor = self.cursor.saturating_add(skip.min(1 << 24) as usize);
+            }
+            way => {
+                units.push(self.word(s, m, index)?);
+                self.cursor += usize::from(way == REPLACE);
+            }
+        }
+        Ok(())
+    }
+
+    /// On the writing side: how an entry is told that is not the expected one, and how many old ones are skipped.
+    fn way(&self, index: usize) -> (Option<usize>, u32) {
+        let alike = |old: usize, new: usize| self.at(old).is_some() && self.at(old) == self.is(new);
+        let meet = |old: usize, new: usize| (0..3).all(|i| alike(old + i, new + i));
+        let skip = (1..LOOK).find(|k| meet(self.cursor + k, index));
+        let insert = (1..LOOK).find(|k| meet(self.cursor, index + k));
+        let way = match (skip, insert) {
             (Some(skip), Some(insert)) if insert < skip => INSERT,
             (Some(_), _) => SKIP,
             (None, Some(_)) => INSERT,
             (None, None) => REPLACE,
         };
-        let way = m.way(s, before, known);
-        if way == SKIP {
-            let skip = m.skip(s, skip.unwrap_or(0) as u64);
-            cursor = cursor.saturating_add(skip.min(1 << 24) as usize);
-        } else {
-            let true_index = is(index).and_then(|w| order.binary_search(&w).ok());
-            let away = true_index.map_or(0, |i| 1 + fold(i as i64 - last));
-            let word = if let Some(folded) = m.value(s, away).checked_sub(1) {
-                last = last.saturating_add(unfold(folded));
-                let i = usize::try_from(last).ok().filter(|&i| i < order.len());
-                order[i.ok_or(Error::DamagedPatch("Go's file lists make no sense"))?]
-            } else {
-                NONE
-            };
-            frame.units.push(word);
-            if way == REPLACE {
-                cursor += 1;
-            }
-        }
-        if s.exhausted() {
-            return Err(damaged);
-        }
+        (skip, way)
     }
-    Ok((frame, map))
+
+    /// Codes what an entry is, against the last one.
+    fn word<S: Symbols>(&mut self, s: &mut S, m: &mut FrameModels, index: usize) -> Result<u32> {
+        let known = self.is(index).and_then(|w| self.order.binary_search(&w).ok());
+        let away = known.map_or(0, |i| 1 + fold(i as i64 - self.last));
+        let Some(folded) = m.value(s, away).checked_sub(1) else {
+            return Ok(NONE);
+        };
+        self.last = self.last.saturating_add(unfold(folded));
+        let word = usize::try_from(self.last).ok().and_then(|i| self.order.get(i));
+        word.copied().ok_or_else(damaged)
+    }
 }

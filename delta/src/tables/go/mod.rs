@@ -135,14 +135,15 @@ impl Functions {
             text: (base(&world.old.elf, b".text"), base(world.elf, b".text")),
             data: (base(&world.old.elf, b".rodata"), base(world.elf, b".rodata")),
         };
-        let (frame, files) = frame::code_frame(
-            s,
-            old.as_ref(),
-            was.as_ref(),
-            (u64::from(bases.text.0), u64::from(bases.text.1)),
-            (room, pointer),
-            truth.as_ref().zip(known.as_ref()),
-        )?;
+        let told = frame::Told {
+            old: old.as_ref(),
+            was: was.as_ref(),
+            text: (u64::from(bases.text.0), u64::from(bases.text.1)),
+            room,
+            pointer,
+            truth: truth.as_ref().zip(known.as_ref()),
+        };
+        let (frame, files) = frame::code_frame(s, &told)?;
         let mut m = Models::default();
         let guess = i64::from(world.targets.map().guess(old_base));
         let by = m.own.module(s, i64::from(true_base) - guess);

@@ -142,118 +142,203 @@ pub fn code_steps<S: Symbols>(
     value: &mut dyn FnMut(usize, Option<i32>) -> i32,
     truth: Option<&[Step]>,
 ) -> Result<Vec<Step>> {
-    let kind = under.kind.min(15);
-    let expected = old.unwrap_or(&[]);
-    if old.is_some() {
-        let guess = tidy(expected.iter().enumerate().map(|(i, step)| Step {
-            end: step.end,
-            value: value(i, None),
-        }));
-        let h = m.history[kind as usize];
-        let state = kind | u32::from(under.whole) << 4 | 1 << 5;
-        let known = truth.is_some_and(|t| t == guess.as_slice());
-        let exact = m.own.exact(s, state, h, under.before, expected.len(), known);
-        m.history[kind as usize] = h << 1 | u32::from(!exact);
-        if exact {
-            return Ok(guess);
+    if let Some(expected) = old
+        && let Some(guess) = exact(s, m, under, expected, value, truth)
+    {
+        return Ok(guess);
+    }
+    let mut telling = Telling {
+        m: &mut m.own,
+        under,
+        kind: under.kind.min(15),
+        expected: old.unwrap_or(&[]),
+        next: 0,
+        at: 0,
+        last: -1,
+        rise: 0,
+        history: 0,
+    };
+    let mut steps: Vec<Step> = Vec::new();
+    loop {
+        let known = truth.and_then(|t| t.get(steps.len()));
+        let known = known.copied().unwrap_or_default();
+        let (step, hits) = telling.step(s, value, known);
+        let Step { end, .. } = step;
+        let odd = end <= telling.at || end % under.quantum != 0;
+        if odd || steps.len() >= under.limit || s.exhausted() {
+            return Err(Error::DamagedPatch("a table over code makes no sense"));
+        }
+        steps.push(step);
+        telling.pass(step, hits);
+        let done = truth.is_some_and(|t| t.len() == steps.len());
+        if telling.ends(s, end, done) {
+            return Ok(steps);
         }
     }
-    let mut steps: Vec<Step> = Vec::new();
-    let (mut at, mut last) = (0u32, -1i32);
-    let mut next = 0;
-    let mut history = 0u32;
-    let mut rise = 0i32;
-    loop {
-        let known = truth
-            .and_then(|t| t.get(steps.len()))
-            .copied()
-            .unwrap_or_default();
-        while expected.get(next).is_some_and(|e| e.end <= at) {
-            next += 1;
+}
+
+/// Tells whether a table is what the old one should be now; it, if so.
+fn exact<S: Symbols>(
+    s: &mut S,
+    m: &mut StepModels,
+    under: &Under,
+    expected: Expected,
+    value: &mut dyn FnMut(usize, Option<i32>) -> i32,
+    truth: Option<&[Step]>,
+) -> Option<Vec<Step>> {
+    let kind = under.kind.min(15);
+    let guess = tidy(expected.iter().enumerate().map(|(i, step)| Step {
+        end: step.end,
+        value: value(i, None),
+    }));
+    let h = m.history[kind as usize];
+    let state = kind | u32::from(under.whole) << 4 | 1 << 5;
+    let known = truth.is_some_and(|t| t == guess.as_slice());
+    let exact = m.own.exact(s, state, h, under.before, expected.len(), known);
+    m.history[kind as usize] = h << 1 | u32::from(!exact);
+    exact.then_some(guess)
+}
+
+/// A table while its stretches are told one after the other.
+struct Telling<'t> {
+    m: &'t mut StretchModels,
+    under: &'t Under<'t>,
+    kind: u32,
+    /// Old stretches, and the first that ends behind what was told.
+    expected: Expected<'t>,
+    next: usize,
+    /// Where the last stretch ended, its value, and by how much that was above the one before.
+    at: u32,
+    last: i32,
+    rise: i32,
+    /// For each stretch so far two bits: its value was not the expected one, nor was its end; the last one lowest.
+    history: u32,
+}
+
+/// The old stretch that a new one goes by.
+struct Partner {
+    index: usize,
+    /// What its value should be now.
+    guess: Option<i32>,
+    /// It begins where the new one does.
+    begins: bool,
+    /// It is the next one.
+    is_next: bool,
+}
+
+impl Telling<'_> {
+    /// Codes a stretch; tells whether its value and its end were the expected ones.
+    fn step<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        value: &mut dyn FnMut(usize, Option<i32>) -> i32,
+        known: Step,
+    ) -> (Step, [bool; 2]) {
+        let partner = self.partner(value);
+        let (now, hit) = self.value(s, &partner, known.value);
+        let old = self.expected.get(partner.index);
+        if old.is_some() && (hit || partner.begins) {
+            value(partner.index, Some(now));
         }
-        let mut index = next;
+        self.rise = now.wrapping_sub(self.last);
+        let ahead = |&end: &u32| end > self.at;
+        let guess = old.map(|e| e.end).filter(ahead);
+        let guess = guess.or(self.under.end.filter(ahead));
+        let is_old = u32::from(old.is_some());
+        let mut end_hit = None;
+        if let Some(guess) = guess {
+            let state = self.kind | u32::from(hit) << 4;
+            let which = u32::from(self.under.end == Some(guess)) | is_old << 1;
+            let (len, known) = (guess - self.at, guess == known.end);
+            let hit = (self.m).end_hit(s, self.kind, state, self.history, len, which, known);
+            end_hit = hit.then_some(guess);
+        }
+        let end = match end_hit {
+            Some(end) => end,
+            None => self.end(s, guess, known.end),
+        };
+        (Step { end, value: now }, [hit, end_hit.is_some()])
+    }
+
+    /// Finds the old stretch to go by.
+    fn partner(&mut self, value: &mut dyn FnMut(usize, Option<i32>) -> i32) -> Partner {
+        let expected = self.expected;
+        while expected.get(self.next).is_some_and(|e| e.end <= self.at) {
+            self.next += 1;
+        }
+        let mut index = self.next;
         let mut guess = expected.get(index).map(|_| value(index, None));
-        let begins = match next.checked_sub(1) {
-            Some(before) => expected[before].end == at,
-            None => at == 0,
+        let begins = match index.checked_sub(1) {
+            Some(before) => expected[before].end == self.at,
+            None => self.at == 0,
         };
         // Inside an old stretch whose value came already, the next one begins early.
-        if guess == Some(last) && !begins && index + 1 < expected.len() {
+        if guess == Some(self.last) && !begins && index + 1 < expected.len() {
             index += 1;
             guess = Some(value(index, None));
         }
-        let has = u32::from(guess.is_some());
-        let mut hit = false;
+        Partner {
+            index,
+            guess,
+            begins,
+            is_next: index == self.next,
+        }
+    }
+
+    /// Codes a value, and whether it is the expected one.
+    fn value<S: Symbols>(&mut self, s: &mut S, partner: &Partner, known: i32) -> (i32, bool) {
+        let (kind, last, guess) = (self.kind, self.last, partner.guess);
         if let Some(guess) = guess {
-            let place = u32::from(index == next) | u32::from(begins) << 1;
-            let again = u32::from(guess == last) | u32::from(begins) << 1;
-            hit = m.own.hit(s, kind, history, place, again, guess == known.value);
-        }
-        let now = match guess {
-            Some(guess) if hit => guess,
-            _ => {
-                let away = guess.map_or(0, |g| g.wrapping_sub(last).clamp(-20, 20));
-                let by = i64::from(known.value.wrapping_sub(last));
-                let by = m.own.value(s, kind, has, away, last, rise, by);
-                last.wrapping_add(by as i32)
+            let begins = u32::from(partner.begins) << 1;
+            let place = u32::from(partner.is_next) | begins;
+            let again = u32::from(guess == last) | begins;
+            if (self.m).hit(s, kind, self.history, place, again, guess == known) {
+                return (guess, true);
             }
-        };
-        if index < expected.len() && (hit || begins) {
-            value(index, Some(now));
         }
-        rise = now.wrapping_sub(last);
-        let end_guess = expected
-            .get(index)
-            .map(|e| e.end)
-            .filter(|&e| e > at)
-            .or(under.end.filter(|&e| e > at));
-        let mut end_hit = false;
-        if let Some(guess) = end_guess {
-            let state = kind | u32::from(hit) << 4;
-            let which = u32::from(under.end == Some(guess)) | u32::from(index < expected.len()) << 1;
-            let known = guess == known.end;
-            end_hit = m.own.end_hit(s, kind, state, history, guess - at, which, known);
+        let has = u32::from(guess.is_some());
+        let away = guess.map_or(0, |g| g.wrapping_sub(last).clamp(-20, 20));
+        let by = i64::from(known.wrapping_sub(last));
+        let by = (self.m).value(s, kind, has, away, last, self.rise, by);
+        (last.wrapping_add(by as i32), false)
+    }
+
+    /// Codes an end that is not the expected one; 0 where there is none.
+    fn end<S: Symbols>(&mut self, s: &mut S, guess: Option<u32>, known: u32) -> u32 {
+        let (under, at) = (self.under, self.at);
+        let first = under.starts.partition_point(|&x| x <= at);
+        let to = under.starts.binary_search(&known).ok();
+        let to = to.or((known == under.size).then_some(under.starts.len()));
+        let odd = to.is_none_or(|to| to < first);
+        if self.m.odd(s, self.kind, odd) {
+            let len = self.m.odd_end(s, self.kind, u64::from(known.wrapping_sub(at)));
+            let len = u32::try_from(len).ok();
+            return len.and_then(|len| at.checked_add(len)).unwrap_or(0);
         }
-        let end = match end_guess {
-            Some(guess) if end_hit => guess,
-            _ => {
-                let first = under.starts.partition_point(|&x| x <= at);
-                let to = under.starts.binary_search(&known.end).ok();
-                let to = to.or((known.end == under.size).then_some(under.starts.len()));
-                let odd = to.is_none_or(|to| to < first);
-                let room = end_guess.map_or(0, |g| 1 + (g - at).min(30));
-                if m.own.odd(s, kind, odd) {
-                    let len = m.own.odd_end(s, kind, u64::from(known.end.wrapping_sub(at)));
-                    u32::try_from(len)
-                        .ok()
-                        .and_then(|len| at.checked_add(len))
-                        .unwrap_or(0)
-                } else {
-                    let count = to.unwrap_or(0).wrapping_sub(first) as u64;
-                    let count = m.own.end(s, kind, room, rise, count);
-                    let index = usize::try_from(count).ok().and_then(|c| c.checked_add(first));
-                    match index {
-                        Some(i) if i < under.starts.len() => under.starts[i],
-                        Some(i) if i == under.starts.len() => under.size,
-                        _ => 0,
-                    }
-                }
-            }
-        };
-        if end <= at || end % under.quantum != 0 || steps.len() >= under.limit || s.exhausted() {
-            return Err(Error::DamagedPatch("a table over code makes no sense"));
+        let room = guess.map_or(0, |g| 1 + (g - at).min(30));
+        let count = to.unwrap_or(0).wrapping_sub(first) as u64;
+        let count = self.m.end(s, self.kind, room, self.rise, count);
+        let index = usize::try_from(count).ok().and_then(|c| c.checked_add(first));
+        match index {
+            Some(i) if i < under.starts.len() => under.starts[i],
+            Some(i) if i == under.starts.len() => under.size,
+            _ => 0,
         }
-        steps.push(Step { end, value: now });
-        history = history << 2 | u32::from(!hit) << 1 | u32::from(!end_hit);
-        (at, last) = (end, now);
-        let done = truth.is_some_and(|t| t.len() == steps.len());
-        let likely = match under.end {
+    }
+
+    /// Goes on behind a stretch.
+    fn pass(&mut self, step: Step, [hit, end_hit]: [bool; 2]) {
+        self.history = self.history << 2 | u32::from(!hit) << 1 | u32::from(!end_hit);
+        (self.at, self.last) = (step.end, step.value);
+    }
+
+    /// Codes whether the last stretch was the last one of the table.
+    fn ends<S: Symbols>(&mut self, s: &mut S, end: u32, done: bool) -> bool {
+        let likely = match self.under.end {
             Some(e) => u32::from(e == end),
-            None => 2 + u32::from(expected.last().is_some_and(|e| e.end == end)),
+            None => 2 + u32::from(self.expected.last().is_some_and(|e| e.end == end)),
         };
-        if m.own.last(s, kind, likely, history, done) {
-            return Ok(steps);
-        }
+        self.m.last(s, self.kind, likely, self.history, done)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Bases, base};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::data::Cover;
 use crate::elf::Elf;
+use crate::elf::address::{Addresses, Range};
 use crate::error::Result;
 use crate::layout::OldImage;
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
@@ -233,147 +234,227 @@ impl<'w> TableModel<'w> for GoWords {
 
 /// Tells the words of all generic sections of a Go file that stand under covers.
 fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
-    let words = Words {
-        pointers: world.choices.sections(Table::Relocations).next().is_none(),
-        ..Words::of(&world.old.elf, world.elf)
-    };
-    let (mut m, mut targets) = (WordModels::default(), TargetModels::default());
-    // What the last words were, four bits each.
-    let mut history = 0u32;
-    let size = world
-        .elf
-        .section(b".rodata")
-        .map_or(0, |i| world.elf.sections[i].size as u32);
+    let mut telling = Telling::of(world);
     let mut old_bytes = Vec::new();
     for cover in world.covers {
-        if cover.new_at.wrapping_sub(cover.old_at) % 4 != 0 {
+        let Some(stretch) = Stretch::of(world.addresses, cover) else {
             continue;
+        };
+        world.account.go_on(u64::from(stretch.len) / 16)?;
+        world.account.fits(u64::from(stretch.len))?;
+        old_bytes.resize(stretch.len as usize & !3, 0);
+        world.old.file.read(u64::from(stretch.old_at), &mut old_bytes)?;
+        telling.stretch(s, world, &stretch, &old_bytes, made)?;
+        if s.exhausted() {
+            return Err(crate::Error::DamagedPatch("the words of Go's data end too early"));
         }
-        let Some(range) = world
-            .addresses
-            .ranges()
-            .iter()
-            .find(|r| r.offset.is_some_and(|o| cover.new_at.wrapping_sub(o) < r.len))
-        else {
-            continue;
-        };
+    }
+    Ok(())
+}
+
+/// Words under a cover.
+struct Stretch {
+    /// Number of their section.
+    section: u32,
+    /// Address and offset of the first one in the new file, and where it was in the old one.
+    addr: u32,
+    at: u32,
+    old_at: u32,
+    /// Bytes.
+    len: u32,
+}
+
+impl Stretch {
+    fn of(addresses: &Addresses, cover: &Cover) -> Option<Stretch> {
+        if cover.new_at.wrapping_sub(cover.old_at) % 4 != 0 {
+            return None;
+        }
+        let stands = |r: &&Range| r.offset.is_some_and(|o| cover.new_at.wrapping_sub(o) < r.len);
+        let range = addresses.ranges().iter().find(stands)?;
         let skip = cover.new_at.wrapping_neg() % 4;
-        let Some(len) = cover.len.checked_sub(skip) else {
-            continue;
-        };
-        let first = cover.new_at + skip;
-        let addr = range.addr + (first - range.offset.unwrap_or(0));
-        let section = range.section;
-        world.account.go_on(u64::from(len) / 16)?;
-        world.account.fits(u64::from(len))?;
-        old_bytes.resize(len as usize & !3, 0);
-        world
-            .old
-            .file
-            .read(u64::from(cover.old_at + skip), &mut old_bytes)?;
+        let len = cover.len.checked_sub(skip)?;
+        let at = cover.new_at + skip;
+        Some(Stretch {
+            section: range.section,
+            addr: range.addr + (at - range.offset.unwrap_or(0)),
+            at,
+            old_at: cover.old_at + skip,
+            len,
+        })
+    }
+}
+
+/// A word: what it was, and where it is.
+struct Word {
+    old: u32,
+    /// The old word behind it.
+    behind: Option<u32>,
+    section: u32,
+    addr: u32,
+    at: u32,
+}
+
+/// How words are told, and what was.
+struct Telling {
+    words: Words,
+    m: WordModels,
+    targets: TargetModels,
+    /// What the last words were, four bits each.
+    history: u32,
+    /// Size of the new data.
+    size: u32,
+}
+
+impl Telling {
+    fn of(world: &World) -> Telling {
+        let size = |i: usize| world.elf.sections[i].size as u32;
+        Telling {
+            words: Words {
+                pointers: world.choices.sections(Table::Relocations).next().is_none(),
+                ..Words::of(&world.old.elf, world.elf)
+            },
+            m: WordModels::default(),
+            targets: TargetModels::default(),
+            history: 0,
+            size: world.elf.section(b".rodata").map_or(0, size),
+        }
+    }
+
+    /// Tells the words under a cover.
+    fn stretch<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &mut World,
+        stretch: &Stretch,
+        old_bytes: &[u8],
+        made: &mut Made,
+    ) -> Result<()> {
         let word = |at: usize| {
             let bytes = old_bytes.get(at..at + 4)?;
             Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         };
         let mut at = 0;
         while let Some(old) = word(at) {
-            let here = first + at as u32;
-            let truth = world.truth.map(|t| &t[here as usize..]);
-            let high = word(at + 4);
-            let is_pointer = words.pointers
-                && words.may_point(here as usize, high)
-                && world.old.addresses.range_of(old).is_some();
-            if is_pointer {
-                let known = truth.and_then(|t| address(t, words.pointer)).unwrap_or(0);
-                let small = u32::try_from(known).ok();
-                let fits = small.is_some_and(|k| world.addresses.range_of(k).is_some());
-                if m.pointer(s, history, section, fits) {
-                    let site = Site {
-                        kind: POINTER,
-                        head: section,
-                        addr: addr + at as u32,
-                        unit: (0, 0),
-                        index: 0,
-                        same: true,
-                        long_form: false,
-                    };
-                    let guess = Guess {
-                        old_target: Some(old),
-                        local: None,
-                        ..Guess::default()
-                    };
-                    let target = world.targets.code(
-                        s,
-                        &mut targets,
-                        &site,
-                        guess,
-                        &mut Locals::default(),
-                        small.unwrap_or(0),
-                    )?;
-                    made.known
-                        .add(here, &u64::from(target).to_le_bytes()[..words.pointer]);
-                    history = words.pointed(history);
-                    at += words.pointer;
-                    continue;
-                }
-            }
-            let project = |addr: u32| {
-                let learned = world.targets.remap().get(addr).map(|l| l.target);
-                learned.unwrap_or_else(|| world.targets.map().guess(addr))
+            let word = Word {
+                old,
+                behind: word(at + 4),
+                section: stretch.section,
+                addr: stretch.addr + at as u32,
+                at: stretch.at + at as u32,
             };
-            let (data, text) = words.guesses(old, project);
-            let matters = |guess: Option<u32>| guess.is_some_and(|g| g != old);
-            let mut class = class(old, data, text);
-            if matters(data) || matters(text) {
-                let known = truth.map(|t| u32::from_le_bytes([t[0], t[1], t[2], t[3]]));
-                let kind = match known {
-                    Some(k) if k == old => OTHER,
-                    Some(_) if known == data => DATA,
-                    Some(_) if known == text => TEXT,
-                    Some(k) if data.is_some() && old >= FAR && k >= FAR && k < size => SPELLED,
-                    _ => OTHER,
-                };
-                let able = u32::from(data.is_some()) | u32::from(matters(data)) << 1 | class << 2;
-                let kind = m.half(s, able, history, section, here, kind);
-                match (kind, data, text) {
-                    (DATA, Some(now), _) | (TEXT, _, Some(now)) => {
-                        made.known.add(here, &now.to_le_bytes());
-                        class = 8 + kind;
-                    }
-                    (SPELLED, Some(_), _) => {
-                        let site = Site {
-                            kind: POINTER + 1,
-                            addr: addr + at as u32,
-                            same: true,
-                            ..Site::default()
-                        };
-                        let guess = Guess {
-                            old_target: Some(words.bases.data.0.wrapping_add(old)),
-                            local: None,
-                            ..Guess::default()
-                        };
-                        let known = known.map_or(0, |k| k.wrapping_add(words.bases.data.1));
-                        let target = world.targets.code(
-                            s,
-                            &mut targets,
-                            &site,
-                            guess,
-                            &mut Locals::default(),
-                            known,
-                        )?;
-                        made.known
-                            .add(here, &target.wrapping_sub(words.bases.data.1).to_le_bytes());
-                        class = 8 + DATA;
-                    }
-                    _ => class = 8,
-                }
-            }
-            history = history << 4 | class;
-            at += 4;
+            at += match self.pointer(s, world, &word, made)? {
+                true => self.words.pointer,
+                false => self.half(s, world, &word, made).map(|()| 4)?,
+            };
         }
-        if s.exhausted() {
-            return Err(crate::Error::DamagedPatch("the words of Go's data end too early"));
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Tells the pointer that begins with a word; `false` if it is none.
+    fn pointer<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &mut World,
+        word: &Word,
+        made: &mut Made,
+    ) -> Result<bool> {
+        let words = &self.words;
+        let was = words.pointers
+            && words.may_point(word.at as usize, word.behind)
+            && world.old.addresses.range_of(word.old).is_some();
+        if !was {
+            return Ok(false);
+        }
+        let truth = world.truth.map(|t| &t[word.at as usize..]);
+        let known = truth.and_then(|t| address(t, words.pointer)).unwrap_or(0);
+        let small = u32::try_from(known).ok();
+        let fits = small.is_some_and(|k| world.addresses.range_of(k).is_some());
+        if !self.m.pointer(s, self.history, word.section, fits) {
+            return Ok(false);
+        }
+        let site = Site {
+            kind: POINTER,
+            head: word.section,
+            addr: word.addr,
+            same: true,
+            ..Site::default()
+        };
+        let target = self.target(s, world, &site, word.old, small.unwrap_or(0))?;
+        let bytes = u64::from(target).to_le_bytes();
+        made.known.add(word.at, &bytes[..self.words.pointer]);
+        self.history = self.words.pointed(self.history);
+        Ok(true)
+    }
+
+    /// Tells a word that may be an offset.
+    fn half<S: Symbols>(&mut self, s: &mut S, world: &mut World, word: &Word, made: &mut Made) -> Result<()> {
+        let old = word.old;
+        let project = |addr: u32| {
+            let learned = world.targets.remap().get(addr).map(|l| l.target);
+            learned.unwrap_or_else(|| world.targets.map().guess(addr))
+        };
+        let (data, text) = self.words.guesses(old, project);
+        let matters = |guess: Option<u32>| guess.is_some_and(|g| g != old);
+        let mut class = class(old, data, text);
+        if matters(data) || matters(text) {
+            let truth = world.truth.map(|t| &t[word.at as usize..]);
+            let known = truth.map(|t| u32::from_le_bytes([t[0], t[1], t[2], t[3]]));
+            let kind = match known {
+                Some(k) if k == old => OTHER,
+                Some(_) if known == data => DATA,
+                Some(_) if known == text => TEXT,
+                Some(k) if data.is_some() && old >= FAR && k >= FAR && k < self.size => SPELLED,
+                _ => OTHER,
+            };
+            let able = u32::from(data.is_some()) | u32::from(matters(data)) << 1 | class << 2;
+            let kind = self.m.half(s, able, self.history, word.section, word.at, kind);
+            let (kind, now) = match (kind, data, text) {
+                (DATA, Some(now), _) | (TEXT, _, Some(now)) => (kind, Some(now)),
+                (SPELLED, Some(_), _) => (DATA, Some(self.spelled(s, world, word, known)?)),
+                _ => (OTHER, None),
+            };
+            if let Some(now) = now {
+                made.known.add(word.at, &now.to_le_bytes());
+            }
+            class = 8 + kind;
+        }
+        self.history = self.history << 4 | class;
+        Ok(())
+    }
+
+    /// Tells an offset into the data as a target.
+    fn spelled<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &mut World,
+        word: &Word,
+        known: Option<u32>,
+    ) -> Result<u32> {
+        let (was, is) = self.words.bases.data;
+        let site = Site {
+            kind: POINTER + 1,
+            addr: word.addr,
+            same: true,
+            ..Site::default()
+        };
+        let known = known.map_or(0, |k| k.wrapping_add(is));
+        let target = self.target(s, world, &site, was.wrapping_add(word.old), known)?;
+        Ok(target.wrapping_sub(is))
+    }
+
+    fn target<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        world: &mut World,
+        site: &Site,
+        old_target: u32,
+        truth: u32,
+    ) -> Result<u32> {
+        let guess = Guess {
+            old_target: Some(old_target),
+            ..Guess::default()
+        };
+        let (m, locals) = (&mut self.targets, &mut Locals::default());
+        world.targets.code(s, m, site, guess, locals, truth)
+    }
 }

@@ -6,6 +6,7 @@ use super::pair::pair;
 use super::row::{self, Row};
 use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
+use crate::elf::Elf;
 use crate::recipe::Recipe;
 use crate::tables::names::places::Places;
 use crate::tables::names::{NONE, Names};
@@ -98,174 +99,316 @@ impl Rows {
     }
 }
 
-/// Codes the rows of section `table`; keeps its recipe in `made`.
+/// The rows of the old table, and what became of them.
+struct Olds<'o> {
+    elf: &'o Elf,
+    bytes: &'o [u8],
+    /// Bytes of a row.
+    width: usize,
+    count: usize,
+    /// From each row on, the first whose name is still there.
+    alive: Vec<u32>,
+    /// The first row that each old string names.
+    row_of: Vec<u32>,
+    /// Rows that were continued.
+    used: Vec<bool>,
+    places: Places,
+}
+
+impl<'o> Olds<'o> {
+    fn of(elf: &'o Elf, bytes: &'o [u8], names: &Names) -> Olds<'o> {
+        let width = row::len(elf.is_64);
+        let count = bytes.len() / width;
+        let mut olds = Olds {
+            elf,
+            bytes,
+            width,
+            count,
+            alive: vec![count as u32; count + 1],
+            row_of: vec![NONE; names.old.len()],
+            used: vec![false; count],
+            places: Places::default(),
+        };
+        for j in (0..count).rev() {
+            let name = olds.row(j).name;
+            olds.alive[j] = match names.project(name) {
+                Some(_) => j as u32,
+                None => olds.alive[j + 1],
+            };
+            if let Some(index) = names.old.find(name).filter(|&i| names.old.place(i).0 == name) {
+                olds.row_of[index] = j as u32;
+            }
+        }
+        olds
+    }
+
+    fn row(&self, j: usize) -> Row {
+        Row::read(self.elf, self.row_bytes(j))
+    }
+
+    fn row_bytes(&self, j: usize) -> &'o [u8] {
+        &self.bytes[j * self.width..(j + 1) * self.width]
+    }
+
+    /// Whether the name of a row is still there.
+    fn is_alive(&self, j: usize) -> bool {
+        self.alive[j] == j as u32
+    }
+
+    /// Whether a row is stepped over.
+    fn is_skipped(&self, j: usize) -> bool {
+        j < self.count && (self.used[j] || !self.is_alive(j))
+    }
+
+    /// The next row that was not continued yet and whose name is still there.
+    fn expected(&mut self) -> usize {
+        let mut expected = self.alive[self.places.expected.min(self.count)] as usize;
+        for _ in 0..STEPS {
+            if expected < self.count && self.used[expected] {
+                expected = self.alive[expected + 1] as usize;
+            }
+        }
+        self.places.expected = expected;
+        expected
+    }
+
+    /// The next rows of runs that were interrupted.
+    fn left(&self) -> impl Iterator<Item = usize> {
+        self.places.left(|j| self.is_skipped(j))
+    }
+
+    /// The row that is continued by what has this string, or [`NONE`] for a new one; nothing if it was continued.
+    fn by_string(&self, names: &Names, string: usize) -> Option<u32> {
+        let old = *names.source.get(string)?;
+        let row = self.row_of.get(old as usize).copied().unwrap_or(NONE);
+        (row == NONE || !self.used[row as usize]).then_some(row)
+    }
+
+    /// Takes note that a row is continued.
+    fn take(&mut self, j: usize) {
+        let Olds {
+            count, used, alive, ..
+        } = self;
+        let skipped = |j: usize| j < *count && (used[j] || alive[j] != j as u32);
+        self.places.go(j, skipped);
+        self.used[j] = true;
+    }
+}
+
+/// A table whose rows are told.
+pub struct Told<'t> {
+    /// Its number.
+    pub section: usize,
+    /// What it is told from.
+    pub world: &'t World<'t>,
+    /// Names of both tables.
+    pub names: &'t Names,
+}
+
+/// Codes the rows of a table; keeps its recipe in `made`.
 pub fn code<S: Symbols>(
     s: &mut S,
     m: &mut Models,
-    world: &World,
+    told: &Told,
     ground: &mut Ground,
-    names: &Names,
-    table: usize,
     made: &mut Made,
 ) -> Result<Rows> {
+    let Told {
+        section,
+        world,
+        names,
+    } = *told;
     let width = row::len(world.elf.is_64);
-    let old_bytes = world.old_bytes(table)?;
-    let old_at = world.pairs[table].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
-    let size = world.elf.sections[table].size as usize;
+    let old_bytes = world.old_bytes(section)?;
+    let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
+    let size = world.elf.sections[section].size as usize;
     if !size.is_multiple_of(width) {
         return Err(Error::DamagedPatch("a symbol table ends inside a row"));
     }
-    let old_count = old_bytes.len() / width;
-    let old_row = |j: usize| Row::read(&world.old.elf, &old_bytes[j * width..(j + 1) * width]);
-    // From each old row on, the first whose name is still there.
-    let mut alive = vec![old_count as u32; old_count + 1];
-    for j in (0..old_count).rev() {
-        alive[j] = if names.project(old_row(j).name).is_some() {
-            j as u32
-        } else {
-            alive[j + 1]
-        };
-    }
-    // The first row that each old string names.
-    let mut row_of = vec![NONE; names.old.len()];
-    for j in (0..old_count).rev() {
-        let name = old_row(j).name;
-        if let Some(index) = names.old.find(name).filter(|&i| names.old.place(i).0 == name) {
-            row_of[index] = j as u32;
-        }
-    }
-    ground.set_free((0..old_count).filter(|&j| alive[j] == j as u32).map(old_row));
+    let olds = Olds::of(&world.old.elf, &old_bytes, names);
+    let alive = (0..olds.count).filter(|&j| olds.is_alive(j));
+    ground.set_free(alive.map(|j| olds.row(j)));
     let ground = &*ground;
-    let expect = |seen: &Seen, j: usize| {
-        let old = old_row(j);
-        ground.expect(seen, &old, names.project(old.name).unwrap_or(0))
-    };
     let truth: Vec<Row> = world
-        .true_bytes(table)
+        .true_bytes(section)
         .map(|t| t.chunks_exact(width).map(|r| Row::read(world.elf, r)).collect())
         .unwrap_or_default();
     let seen = Seen::new(world.elf.sections.len());
+    let mut telling = Telling {
+        m: &mut m.rows,
+        c: Coder::new(&mut m.fields, ground, names, seen),
+        olds,
+        ground,
+        names,
+        history: 0,
+    };
     let pairs = if S::READS {
         Vec::new()
     } else {
-        let now = |j: usize| (alive[j] == j as u32).then(|| expect(&seen, j).row);
-        pair(&(0..old_count).map(now).collect::<Vec<_>>(), &truth)
+        let olds = &telling.olds;
+        let now = |j: usize| olds.is_alive(j).then(|| telling.expect(j).row);
+        pair(&(0..olds.count).map(now).collect::<Vec<_>>(), &truth)
     };
-
-    let (m, fields) = (&mut m.rows, &mut m.fields);
-    let mut c = Coder::new(fields, ground, names, seen);
     let mut rows = Rows::default();
     let mut recipe = Recipe::default();
-    let mut places = Places::default();
-    let mut history = 0u32;
-    let mut used = vec![false; old_count];
-    let damaged = || Error::DamagedPatch("a symbol continues one that is not there");
     for i in 0..size / width {
-        let known = truth.get(i).copied().unwrap_or_default();
-        let pair = pairs.get(i).copied().unwrap_or(NONE) as usize;
-        // The next old row that was not continued yet and whose name is still there.
-        let mut expected = alive[places.expected.min(old_count)] as usize;
-        for _ in 0..STEPS {
-            if expected < old_count && used[expected] {
-                expected = alive[expected + 1] as usize;
-            }
+        let known = Known {
+            row: truth.get(i).copied().unwrap_or_default(),
+            pair: pairs.get(i).copied().unwrap_or(NONE) as usize,
+        };
+        let (source, new) = telling.row(s, &known)?;
+        let bytes = &new.bytes(world.elf)[..width];
+        rows.bytes.extend_from_slice(bytes);
+        rows.source.push(source as u32);
+        if source < telling.olds.count {
+            let from = old_at + (source * width) as u32;
+            recipe.copy(from, telling.olds.row_bytes(source), bytes);
+            telling.olds.take(source);
+        } else {
+            recipe.literal(bytes);
         }
-        places.expected = expected;
+    }
+    recipe.finish();
+    made.sections.push((section, recipe));
+    Ok(rows)
+}
+
+/// What the writing side knows of a row: it, and the old one that it continues.
+struct Known {
+    row: Row,
+    pair: usize,
+}
+
+/// Rows while they are told one after the other.
+struct Telling<'t> {
+    m: &'t mut RowModels,
+    c: Coder<'t>,
+    olds: Olds<'t>,
+    ground: &'t Ground<'t>,
+    names: &'t Names,
+    /// For each row so far two bits, the last one lowest.
+    history: u32,
+}
+
+impl Telling<'_> {
+    /// What an old row should be now.
+    fn expect(&self, j: usize) -> Expected {
+        let old = self.olds.row(j);
+        let name = self.names.project(old.name).unwrap_or(0);
+        self.ground.expect(&self.c.seen, &old, name)
+    }
+
+    /// Codes a row; gives the old one that it continues, if one, and it.
+    fn row<S: Symbols>(&mut self, s: &mut S, known: &Known) -> Result<(usize, Row)> {
+        let expected = self.olds.expected();
         // What follows in the string table is a second opinion.
-        let other = names
-            .source
-            .get(c.string)
-            .map(|&old| row_of.get(old as usize).copied().unwrap_or(NONE));
-        let other = other.filter(|&j| j == NONE || !used[j as usize]);
+        let other = self.olds.by_string(self.names, self.c.string);
         let follow = match other {
             None => NOTHING,
             Some(NONE) => FRESH,
             Some(j) if j as usize == expected => AGREES,
             Some(_) => OLD,
         };
-        let mut e = if expected < old_count {
-            expect(&c.seen, expected)
-        } else {
-            Expected::default()
+        let mut e = match expected < self.olds.count {
+            true => self.expect(expected),
+            false => Expected::default(),
         };
-        let (row, right) = (&e.row, pair == expected && known == e.row);
-        let follows = m.follows(s, e.trust, follow, history, row.info, row.section, right);
-        if follows && expected >= old_count {
-            return Err(damaged());
-        }
-        let mut source = expected;
-        let mut new = e.row;
-        if !follows {
-            let by_string = other.is_some_and(|j| j as usize == pair)
-                && pair != expected
-                && (pair != NONE as usize || known.name == names.starts.place(c.string).0);
-            let by_string = matches!(follow, FRESH | OLD) && m.by_string(s, follow, history, by_string);
-            let skipped = |j: usize| j < old_count && (used[j] || alive[j] != j as u32);
-            let mut kind = match pair {
-                p if p == NONE as usize => INSERT,
-                p if p == expected => FIELDS,
-                p if places.left(skipped).any(|j| j == p) => BACK,
-                p if p > expected && p - expected < 1 << 12 => SKIP,
-                _ => JUMP,
-            };
-            if by_string {
-                kind = if follow == FRESH { INSERT } else { JUMP };
-                source = other.unwrap_or(NONE) as usize;
-            } else {
-                kind = m.kind(s, history, kind);
-                if kind == SKIP {
-                    let skip = m.skip(s, history, pair.wrapping_sub(expected) as u64);
-                    source = expected.saturating_add(skip.min(1 << 32) as usize);
-                } else if kind == BACK {
-                    let left: Vec<usize> = places.left(skipped).collect();
-                    let which = left.iter().position(|&j| j == pair).unwrap_or(0) as u32;
-                    let which = m.back(s, history, which);
-                    source = left.get(which as usize).copied().unwrap_or(usize::MAX);
-                } else if kind != INSERT && kind != FIELDS {
-                    let jump = m.jump(s, pair as i64 - expected as i64);
-                    source = usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX);
-                }
-            }
-            if kind != INSERT && source >= old_count {
+        let (row, right) = (&e.row, known.pair == expected && known.row == e.row);
+        let history = self.history;
+        let follows = (self.m).follows(s, e.trust, follow, history, row.info, row.section, right);
+        let (mut source, mut new) = (expected, e.row);
+        if follows {
+            if expected >= self.olds.count {
                 return Err(damaged());
             }
-            history = (history << 2) | (1 + u32::from(kind == INSERT));
-            if kind == INSERT {
-                source = NONE as usize;
-                let name = by_string.then(|| names.starts.place(c.string).0);
-                new = c.insert(s, name, &known)?;
+            self.history <<= 2;
+        } else {
+            let by_string = self.by_string(s, follow, other, (expected, known));
+            source = match by_string {
+                true => other.unwrap_or(NONE) as usize,
+                false => self.source(s, expected, known.pair)?,
+            };
+            let inserted = source == NONE as usize;
+            if !inserted && source >= self.olds.count {
+                return Err(damaged());
+            }
+            self.history = (self.history << 2) | (1 + u32::from(inserted));
+            new = if inserted {
+                let name = by_string.then(|| self.names.starts.place(self.c.string).0);
+                self.c.insert(s, name, &known.row)?
             } else {
                 if source != expected {
-                    e = expect(&c.seen, source);
+                    e = self.expect(source);
                 }
-                let right = known == e.row;
-                new = e.row;
-                if source == expected || !m.moved(s, e.trust, history, right) {
-                    new = c.fields(s, &e, &old_row(source), &known)?;
+                let right = known.row == e.row;
+                match source != expected && self.m.moved(s, e.trust, self.history, right) {
+                    true => e.row,
+                    false => self.c.fields(s, &e, &self.olds.row(source), &known.row)?,
                 }
-            }
-        } else {
-            history <<= 2;
+            };
         }
-        let old = (source < old_count).then(|| old_row(source));
-        c.seen.learn(&e, old.as_ref(), &new);
+        let old = (source < self.olds.count).then(|| self.olds.row(source));
+        self.c.seen.learn(&e, old.as_ref(), &new);
         if s.exhausted() {
             return Err(Error::DamagedPatch("the symbols end too early"));
         }
-        c.pass(&new);
-        let bytes = &new.bytes(world.elf)[..width];
-        rows.bytes.extend_from_slice(bytes);
-        rows.source.push(source as u32);
-        if source < old_count {
-            let from = source * width;
-            recipe.copy(old_at + from as u32, &old_bytes[from..from + width], bytes);
-            places.go(source, |j| j < old_count && (used[j] || alive[j] != j as u32));
-            used[source] = true;
-        } else {
-            recipe.literal(bytes);
+        self.c.pass(&new);
+        Ok((source, new))
+    }
+
+    /// Codes whether a row that is not the expected one is what the string table suggests.
+    fn by_string<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        follow: u32,
+        other: Option<u32>,
+        (expected, known): (usize, &Known),
+    ) -> bool {
+        if !matches!(follow, FRESH | OLD) {
+            return false;
+        }
+        let pair = known.pair;
+        let is = other.is_some_and(|j| j as usize == pair)
+            && pair != expected
+            && (pair != NONE as usize || known.row.name == self.names.starts.place(self.c.string).0);
+        self.m.by_string(s, follow, self.history, is)
+    }
+
+    /// Codes which old row is continued; [`NONE`] for a new row.
+    fn source<S: Symbols>(&mut self, s: &mut S, expected: usize, pair: usize) -> Result<usize> {
+        let (olds, history) = (&self.olds, self.history);
+        let kind = match pair {
+            p if p == NONE as usize => INSERT,
+            p if p == expected => FIELDS,
+            p if olds.left().any(|j| j == p) => BACK,
+            p if p > expected && p - expected < 1 << 12 => SKIP,
+            _ => JUMP,
+        };
+        let source = match self.m.kind(s, history, kind) {
+            INSERT => return Ok(NONE as usize),
+            FIELDS => expected,
+            SKIP => {
+                let skip = self.m.skip(s, history, pair.wrapping_sub(expected) as u64);
+                expected.saturating_add(skip.min(1 << 32) as usize)
+            }
+            BACK => {
+                let left: Vec<usize> = olds.left().collect();
+                let which = left.iter().position(|&j| j == pair).unwrap_or(0) as u32;
+                let which = self.m.back(s, history, which);
+                left.get(which as usize).copied().unwrap_or(usize::MAX)
+            }
+            _ => {
+                let jump = self.m.jump(s, pair as i64 - expected as i64);
+                usize::try_from((expected as i64).saturating_add(jump)).unwrap_or(usize::MAX)
+            }
+        };
+        match source < olds.count {
+            true => Ok(source),
+            false => Err(damaged()),
         }
     }
-    recipe.finish();
-    made.sections.push((table, recipe));
-    Ok(rows)
+}
+
+fn damaged() -> Error {
+    Error::DamagedPatch("a symbol continues one that is not there")
 }

@@ -155,7 +155,12 @@ fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
             }
             let ground: &mut ground::Ground =
                 ground.get_or_insert_with(|| ground::Ground::new(world, &made.exceptions));
-            let rows = grammar::code(s, &mut models, world, ground, &names, table, made)?;
+            let told = grammar::Told {
+                section: table,
+                world,
+                names: &names,
+            };
+            let rows = grammar::code(s, &mut models, &told, ground, made)?;
             let hangs = |i: &usize| world.elf.sections[*i].link as usize == table;
             for section in world.choices.sections(Table::Versions).filter(hangs) {
                 versions::code(s, world, &rows, section, made)?;
