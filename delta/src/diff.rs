@@ -15,6 +15,7 @@ use crate::data::Cover;
 use crate::file_view::FileView;
 use crate::layout::OldImage;
 use crate::matching::{bytes::ByteIndex, plan::plan};
+use crate::packed::MAGIC;
 use crate::pipeline::{Io, code_file, code_image};
 use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, Stage, Way, error::Result};
 use needs::Room;
@@ -197,7 +198,7 @@ impl<'j> Job<'j> {
     fn may_win(&self, way: Way, best: Option<&(Way, Sealed)>, fits: bool) -> bool {
         match way {
             Way::InPlace => self.differs_little(),
-            Way::Elf => best.is_none() || self.old != self.new,
+            Way::Elf => self.are_elf() && (best.is_none() || self.old != self.new),
             // What is packed costs this way its size nearly.
             Way::Generic => {
                 best.is_none_or(|(way, sealed)| *way == Way::Packed && sealed.0.len() > self.new.len() / 4)
@@ -363,6 +364,11 @@ impl Job<'_> {
         let pieces = || old.chunks(FEW).zip(new.chunks(FEW)).filter(|(o, n)| o != n);
         let differing = |(o, n): (&[u8], &[u8])| o.iter().zip(n).filter(|(o, n)| o != n).count();
         old.len() == new.len() && pieces().take(FEW).map(differing).sum::<usize>() <= FEW
+    }
+
+    /// Whether both begin as ELF files do.
+    fn are_elf(&self) -> bool {
+        [self.old, self.new].iter().all(|file| file.starts_with(&MAGIC))
     }
 
     /// The patch by the stages for ELF files, if both are such.

@@ -16,6 +16,9 @@ use std::cell::Cell;
 pub struct Needs {
     /// The least limit that it works with: the patch is then the new file as it is, packed with little memory.
     pub least: u64,
+    /// A limit at which nothing is left out of two files of which one at least is no ELF file, and in which nothing is
+    /// packed and no ELF file stands.
+    pub plain: u64,
     /// A limit at which no way is left out and nothing is done in fewer threads or segments, if nothing in the files is
     /// packed; what is packed counts by its size once it is unpacked.
     pub all: u64,
@@ -33,14 +36,17 @@ impl Options<'_> {
     /// ```
     pub fn needs(&self, old: u64, new: u64) -> Needs {
         let files = self.files(old, new);
-        let ways = super::WAYS
-            .iter()
-            .map(|&way| Room::full(self).takes(way, old, new));
-        // A way is begun while the best patch so far is held, which is no larger than the new file.
-        let most = ways.max().unwrap_or(0).saturating_add(new);
+        let takes = |way| {
+            // A way is begun while the best patch so far is held: where nothing is packed, of corrections in place.
+            let held = if way == Way::Whole { new } else { IN_PLACE_PATCH };
+            Room::full(self).takes(way, old, new).saturating_add(held)
+        };
+        let most = |ways: &[Way]| ways.iter().map(|&way| takes(way)).max().unwrap_or(0);
+        let plain = most(&[Way::Packed, Way::InPlace, Way::Generic, Way::Whole]);
         Needs {
             least: files.saturating_add(Frame::LEAST.takes(new)),
-            all: files.saturating_add(most),
+            plain: files.saturating_add(plain),
+            all: files.saturating_add(plain.max(takes(Way::Elf))),
         }
     }
 
@@ -84,6 +90,8 @@ const IN_PLACE: Rate = Rate {
     new: 8,
     always: 32 << 20,
 };
+/// The largest patch of corrections in place, of which there are few.
+const IN_PLACE_PATCH: u64 = 1 << 18;
 /// Most of it indexes the data; while the aligner works, less is held.
 const ELF: Rate = Rate {
     old: 80,
@@ -177,8 +185,8 @@ impl Room {
 }
 
 impl Job<'_> {
-    /// What looking for packed files may take: half of what is left is for codecs, and text that is unpacked is held in
-    /// an inside of either side, twice in that of the old one, and once more on its way.
+    /// What looking for packed files may take. What is unpacked is told through other ways, of which each takes some of
+    /// its size: so much of what is left stays theirs, and a codec has what no text takes by then.
     pub(super) fn bounds(&self) -> Bounds<'static> {
         let wanted = match self.task.options.apply_memory {
             0 => Limits::default().memory,
@@ -187,11 +195,11 @@ impl Job<'_> {
         let left = self
             .room
             .saturating_sub(LOOK.of(self.old.len() as u64, self.new.len() as u64));
-        let codec = wanted.min(left / 2);
+        let inside = (left - wanted.min(left / 2)) / 4;
         Bounds {
-            codec,
+            memory: left,
             wanted,
-            inside: usize::try_from((left - codec) / 4).unwrap_or(usize::MAX),
+            inside: usize::try_from(inside).unwrap_or(usize::MAX),
             lacked: Cell::new(false),
             stop: &|| false,
         }

@@ -32,8 +32,8 @@ pub struct Found {
 
 /// What opening both files may take.
 pub struct Bounds<'s> {
-    /// Bytes of memory for a codec, on whichever side.
-    pub codec: u64,
+    /// Bytes of memory for what is held at once beside both files and their copies: a codec, insides, texts on their way.
+    pub memory: u64,
     /// Bytes of memory for a codec that are wanted, and are not there where that is more.
     pub wanted: u64,
     /// Bytes of a file that may be unpacked.
@@ -48,7 +48,7 @@ impl<'s> Bounds<'s> {
     /// As much as there is to find, by codecs that take no more than `codec` bytes.
     pub fn of(codec: u64, stop: &'s dyn Fn() -> bool) -> Bounds<'s> {
         Bounds {
-            codec,
+            memory: u64::MAX,
             wanted: codec,
             inside: usize::MAX,
             lacked: Cell::new(false),
@@ -56,13 +56,13 @@ impl<'s> Bounds<'s> {
         }
     }
 
-    /// Whether a codec may take so much memory.
-    fn allow(&self, memory: u64) -> bool {
-        let allowed = memory <= self.codec;
+    /// Whether a codec may take so much memory beside what is held.
+    fn allow(&self, memory: u64, held: u64) -> bool {
+        let allowed = memory.saturating_add(held) <= self.memory;
         if !allowed && memory <= self.wanted {
             self.lacked.set(true);
         }
-        allowed
+        allowed && memory <= self.wanted
     }
 }
 
@@ -72,15 +72,16 @@ impl<'s> Bounds<'s> {
 /// nothing closes there: it is what it was.
 pub fn look(old: &[u8], new: &[u8], bounds: &Bounds) -> [Option<Found>; 2] {
     let none = BTreeSet::new();
-    let mut before = Search::new(old, Side::Old, &none, bounds);
+    let mut before = Search::new((old, Side::Old), &none, 0, bounds);
     before.level(old, b"", 0);
     let met = std::mem::take(&mut before.met);
-    let mut after = Search::new(new, Side::New, &met, bounds);
+    let mut after = Search::new((new, Side::New), &met, before.unpacked(), bounds);
     after.level(new, b"", 0);
     if met.intersection(&after.closed).next().is_none() {
         return [before.finish(), after.finish()];
     }
-    let mut again = Search::new(old, Side::Old, &after.closed, bounds);
+    let beside = before.unpacked().saturating_add(after.unpacked());
+    let mut again = Search::new((old, Side::Old), &after.closed, beside, bounds);
     again.level(old, b"", 0);
     [again.finish(), after.finish()]
 }
@@ -106,11 +107,14 @@ struct Search<'s> {
     /// Streams that stay closed.
     keep: &'s BTreeSet<Stream>,
     bounds: &'s Bounds<'s>,
+    /// Bytes that other searches hold.
+    beside: u64,
     found: Found,
     /// Streams that there are, and those of them that stayed closed.
     met: BTreeSet<Stream>,
     closed: BTreeSet<Stream>,
-    /// Bytes that may still be unpacked, and unpacked or packed in vain.
+    /// Bytes that may be unpacked, those that still may, and those that may be unpacked or packed in vain.
+    most: usize,
     room: usize,
     /// That is less than it would be with more memory.
     short: bool,
@@ -124,15 +128,22 @@ struct Search<'s> {
 }
 
 impl<'s> Search<'s> {
-    fn new(file: &[u8], side: Side, keep: &'s BTreeSet<Stream>, bounds: &'s Bounds<'s>) -> Search<'s> {
+    fn new(
+        (file, side): (&[u8], Side),
+        keep: &'s BTreeSet<Stream>,
+        beside: u64,
+        bounds: &'s Bounds<'s>,
+    ) -> Search<'s> {
         let most = MOST.min(file.len().saturating_mul(GROWTH).saturating_add(ALWAYS));
         Search {
             side,
             keep,
             bounds,
+            beside,
             found: Found::default(),
             met: BTreeSet::new(),
             closed: BTreeSet::new(),
+            most: most.min(bounds.inside),
             room: most.min(bounds.inside),
             short: bounds.inside < most,
             tries: TRIES.saturating_add(file.len().saturating_mul(8)),
@@ -140,6 +151,16 @@ impl<'s> Search<'s> {
             styles: Vec::new(),
             last: None,
         }
+    }
+
+    /// Bytes that were unpacked and not found to be in vain.
+    fn unpacked(&self) -> u64 {
+        (self.most - self.room) as u64
+    }
+
+    /// What is held: text in an inside and on its way, with what an allocator keeps of how it grew.
+    fn held(&self) -> u64 {
+        self.beside.saturating_add(self.unpacked().saturating_mul(3))
     }
 
     fn finish(mut self) -> Option<Found> {
@@ -221,9 +242,13 @@ impl<'s> Search<'s> {
 
     /// The text of a stream, and the length of that with what follows from it.
     fn unpack(&mut self, bytes: &[u8], codec: &Codec) -> Option<(Vec<u8>, usize)> {
-        if !self.bounds.allow(codec.decoder_memory()) {
+        let (memory, held) = (codec.decoder_memory(), self.held());
+        if !self.bounds.allow(memory, held) {
             return None;
         }
+        let left = (self.bounds.memory - memory - held) / 3;
+        let room = self.room.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let short = self.short || room < self.room;
         let mut decoder = codec.decoder().ok()?;
         let (mut text, mut at, mut piece) = (Vec::new(), 0, Vec::new());
         loop {
@@ -233,8 +258,8 @@ impl<'s> Search<'s> {
             };
             at += taken;
             text.extend_from_slice(&piece);
-            if text.len() > self.room {
-                self.bounds.lacked.set(self.bounds.lacked.get() || self.short);
+            if text.len() > room {
+                self.bounds.lacked.set(self.bounds.lacked.get() || short);
                 break;
             }
             if ended {
@@ -289,7 +314,10 @@ impl<'s> Search<'s> {
         for number in 0..all.len() {
             let (tried, codec) = (&all[..number], &all[number]);
             let begins_wrong = wrong.iter().any(|wrong| codec.begins_like(wrong));
-            if begins_wrong || tried.contains(codec) || !self.bounds.allow(codec.encoder_memory()) {
+            if begins_wrong
+                || tried.contains(codec)
+                || !self.bounds.allow(codec.encoder_memory(), self.held())
+            {
                 continue;
             }
             match self.closes(codec, text, stream) {

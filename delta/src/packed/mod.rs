@@ -24,7 +24,7 @@ pub use close::Closer;
 pub use codec::{Codec, Decode, Encode, has_encoder, needs_thread};
 pub use find::{Bounds, Found, look};
 pub use inside::{Inside, Scratch, ScratchFile, Section};
-pub use leaf::Leaf;
+pub use leaf::{Leaf, MAGIC};
 pub use open::open;
 pub use places::Word;
 pub use plan::{Op, Plan, Side};
