@@ -1,7 +1,7 @@
 //! The attack list: each refused, with the tree unchanged.
 
 use crate::server::{Fault, Server};
-use crate::world::{World, assert_same, copy, runs, update, write};
+use crate::world::{World, assert_same, copy, noise, runs, update, write};
 use elfup::farm::publish;
 use elfup::manifest::Content;
 use elfup::site::{Objective, Site};
@@ -195,8 +195,8 @@ impl Mirror {
     }
 }
 
-/// Two releases, a site at the first that prefers few bytes, so that it looks at packs first, and what brings groups:
-/// programs that change little.
+/// Two releases, a site at the first that prefers few bytes, so that it looks at packs first, what brings groups:
+/// programs that change little, and a delta.
 fn mirror() -> (Mirror, Site) {
     let world = World::new();
     let program = fs::read("/bin/bash").unwrap();
@@ -210,6 +210,11 @@ fn mirror() -> (Mirror, Site) {
             .for_each(|b| *b ^= 0x55);
         write(world.path("two").join(name), &bytes);
     }
+    // Too large for a frame, and changed too much for a group: a delta of its own.
+    let mut large = noise(3, (4 << 20) + 1000);
+    write(world.path("one/lib/large"), &large);
+    large[50_000..120_000].copy_from_slice(&noise(4, 70_000));
+    write(world.path("two/lib/large"), &large);
     world.publish("r1", "one").unwrap();
     let site = world.site("site", |config| config.objective = Objective::Bytes);
     update(&site).unwrap();
