@@ -1,7 +1,8 @@
 //! Formats beside gzip: xz, lz4, zstd and zip, opened and closed exactly; encoders held to what they wrote; lies found out.
 
 use elfdelta::container::Method;
-use elfdelta::packed::{Codec, Encode, ZstdEffort, ZstdFeed};
+use elfdelta::packed::deflate::{Deflate, Style, Writer};
+use elfdelta::packed::{Codec, Encode, Trailer, ZstdEffort, ZstdFeed};
 use elfdelta::{Error, Limits, Options, Patch, Silent};
 use liblzma::stream::{Check, Filters, LzmaOptions, MtStreamBuilder, Stream};
 use sha2::{Digest, Sha256};
@@ -237,12 +238,8 @@ fn zstd_is_closed_again() {
 fn zip(members: &[(&str, &[u8])], flags: u16) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, text) in members {
-        let style = elfdelta::packed::deflate::Style {
-            gnu: false,
-            level: 6,
-            large: false,
-        };
-        let mut deflate = elfdelta::packed::deflate::Deflate::new(style);
+        let style = Style::new(Writer::Zlib, 6);
+        let mut deflate = Deflate::new(style);
         let mut packed = Vec::new();
         deflate.push(text);
         deflate.finish();
@@ -434,6 +431,11 @@ fn encoders_write_what_their_names_promise() {
     }
     let lz4 = hex(all);
     let mut all = Sha256::new();
+    for style in Style::all().filter(|style| !style.writer.is_frozen()) {
+        all.update(packed_by(&Codec::deflate(Trailer::None, style), &text));
+    }
+    let zlib_rs = hex(all);
+    let mut all = Sha256::new();
     for level in 1..=19 {
         for (feed, told) in [
             (ZstdFeed::Stream, false),
@@ -452,7 +454,10 @@ fn encoders_write_what_their_names_promise() {
             all.update(packed_by(&Codec::Zstd { window: 0, effort }, &text));
         }
     }
-    assert_eq!([&liblzma[..], &lz4, &hex(all)], [LIBLZMA, LZ4, LIBZSTD]);
+    assert_eq!(
+        [&liblzma[..], &lz4, &zlib_rs, &hex(all)],
+        [LIBLZMA, LZ4, ZLIB_RS, LIBZSTD]
+    );
 }
 
 fn hex(sum: Sha256) -> String {
@@ -461,4 +466,5 @@ fn hex(sum: Sha256) -> String {
 
 const LIBLZMA: &str = "1773b8a0310659c88a9311869f6bc0739d6732bcb48297ff2fbb78a694cd5045";
 const LIBZSTD: &str = "86cbe9167dd58341387ad31bb71af0c0040fb7a3b9872fd0edc815bd372e52ef";
+const ZLIB_RS: &str = "0688a634b6db000fcb3bc1ded2c4fda4ead08c4cf5b02ea6774bf06e6a314f53";
 const LZ4: &str = "cde4dc2f02ee739f724d361b62293a616662a1d3fff56b07c57f66a6920a202c";

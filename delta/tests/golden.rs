@@ -6,8 +6,8 @@
 #[path = "golden/refused.rs"]
 mod refused;
 
-use elfdelta::packed::Codec;
-use elfdelta::packed::deflate::{Deflate, Style};
+use elfdelta::packed::deflate::{Style, Writer};
+use elfdelta::packed::{Codec, Trailer};
 use elfdelta::{Method, Options, Patch, Profile, Silent};
 use sha2::{Digest, Sha256};
 use std::{fs, io::Read, path::PathBuf, process::Command};
@@ -62,7 +62,17 @@ fn golden() -> Vec<Golden> {
     add("words", &words, &moved, plain);
     add("words-fast", &words, &moved, fast);
     add("noise", &old, &[&old[..], &noise, &noise[..900]].concat(), plain);
-    add("gzip", &gzip(&text(20_000, 1)), &gzip(&longer), plain);
+    let gnu = Style::default();
+    add("gzip", &gzip(&text(20_000, 1), gnu), &gzip(&longer, gnu), plain);
+    let node = Style::new(Writer::Chromium, 9);
+    add("node", &gzip(&text(20_000, 1), node), &gzip(&longer, node), plain);
+    let rust = Style::new(Writer::ZlibRsCopied, 6);
+    add(
+        "rust-gzip",
+        &gzip(&text(20_000, 1), rust),
+        &gzip(&longer, rust),
+        plain,
+    );
     add("xz", &xz(&text(20_000, 1)), &xz(&longer), plain);
     add("lz4", &lz4(&text(20_000, 1)), &lz4(&longer), plain);
     let zstd = |text: &[u8]| zstd::bulk::compress(text, 3).unwrap();
@@ -161,15 +171,12 @@ fn archive(object: &[u8], name: &str, word: usize) -> Vec<u8> {
     [b"!<arch>\n", &member(name, &list)[..], &members.concat()].concat()
 }
 
-/// A file as GNU gzip writes it at its highest level.
-fn gzip(text: &[u8]) -> Vec<u8> {
+/// A gzip file of that style.
+fn gzip(text: &[u8], style: Style) -> Vec<u8> {
     let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
-    let mut deflate = Deflate::new(Style::default());
-    deflate.push(text);
-    deflate.finish();
-    deflate.take(&mut file);
-    file.extend(crc32fast::hash(text).to_le_bytes());
-    file.extend((text.len() as u32).to_le_bytes());
+    let mut encoder = Codec::deflate(Trailer::Gzip, style).encoder().unwrap();
+    encoder.push(text, &mut file).unwrap();
+    encoder.finish(&mut file).unwrap();
     file
 }
 
@@ -243,7 +250,7 @@ fn the_format_id_is_that_of_the_golden_patches() {
 const NOT_CLOSED: i32 = 8;
 
 /// Golden patches of packed files.
-const PACKED: [&str; 5] = ["gzip", "xz", "lz4", "zstd", "archive"];
+const PACKED: [&str; 7] = ["gzip", "node", "rust-gzip", "xz", "lz4", "zstd", "archive"];
 
 /// The decoder in Python.
 struct Second {

@@ -3,7 +3,7 @@
 use super::deflate::Style;
 use super::flate::{self, Trailer};
 use super::plan::Side;
-use super::{lz4, places, xz, zstd};
+use super::{lz4, places, xz, zlib_rs, zstd};
 use crate::cursor::{Cursor, put_varint};
 use crate::{Error, error::Result};
 
@@ -65,7 +65,14 @@ pub enum Codec {
 
 /// Whether this program has the encoder of that name and version, of those whose output no standard fixes.
 pub fn has_encoder(name: &str) -> bool {
-    [xz::ENCODER, lz4::ENCODER, zstd::ENCODER, zstd::THREADED].contains(&name)
+    [
+        xz::ENCODER,
+        lz4::ENCODER,
+        zlib_rs::ENCODER,
+        zstd::ENCODER,
+        zstd::THREADED,
+    ]
+    .contains(&name)
 }
 
 /// Whether an encoder starts a thread, which not every process may.
@@ -99,7 +106,8 @@ impl Codec {
     /// The name of its encoder, if no standard fixes what that writes.
     pub fn encoder_name(&self) -> Option<&'static str> {
         match self {
-            Codec::Deflate { .. } | Codec::Places { .. } => None,
+            Codec::Deflate { style, .. } => (!style.writer.is_frozen()).then_some(zlib_rs::ENCODER),
+            Codec::Places { .. } => None,
             Codec::Xz { .. } => Some(xz::ENCODER),
             Codec::Lz4 { .. } => Some(lz4::ENCODER),
             Codec::Zstd { effort, .. } => Some(effort.encoder_name()),
@@ -236,7 +244,7 @@ impl Codec {
     /// Bytes of memory of an encoder, its output buffer included.
     pub fn encoder_memory(&self) -> u64 {
         match self {
-            Codec::Deflate { .. } => flate::Encoder::MEMORY,
+            Codec::Deflate { style, .. } => flate::Encoder::memory(*style),
             Codec::Xz { chain, .. } => chain.encoder_memory(),
             Codec::Lz4 { .. } => lz4::MEMORY,
             Codec::Zstd { effort, .. } => effort.memory(),

@@ -2,6 +2,7 @@
 
 use super::codec::{Decode, Encode, NONE};
 use super::deflate::{Deflate, Style};
+use super::zlib_rs;
 use crate::error::Result;
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -98,9 +99,15 @@ impl Decode for Decoder {
     }
 }
 
+/// What writes a stream.
+enum Maker {
+    Frozen(Box<Deflate>),
+    Library(Box<zlib_rs::Encoder>),
+}
+
 /// Takes text in and gives the packed stream.
 pub struct Encoder {
-    deflate: Deflate,
+    maker: Maker,
     trailer: Trailer,
     crc: crc32fast::Hasher,
     adler: Adler,
@@ -111,12 +118,22 @@ pub struct Encoder {
 
 impl Encoder {
     /// Bytes of memory of one.
-    pub const MEMORY: u64 = Deflate::MEMORY + 2 * PIECE as u64;
+    pub fn memory(style: Style) -> u64 {
+        let maker = match style.writer.is_frozen() {
+            true => Deflate::MEMORY,
+            false => zlib_rs::Encoder::MEMORY,
+        };
+        maker + 2 * PIECE as u64
+    }
 
     /// As a program writes it, but for the end.
     pub fn new(trailer: Trailer, style: Style, end: Option<(u64, Vec<u8>)>) -> Encoder {
+        let maker = match zlib_rs::Encoder::new(style) {
+            Some(library) => Maker::Library(Box::new(library)),
+            None => Maker::Frozen(Box::new(Deflate::new(style))),
+        };
         Encoder {
-            deflate: Deflate::new(style),
+            maker,
             trailer,
             crc: crc32fast::Hasher::new(),
             adler: Adler::default(),
@@ -125,15 +142,26 @@ impl Encoder {
         }
     }
 
-    fn take(&mut self, packed: &mut Vec<u8>) -> u64 {
+    /// Text, or its end, to what writes the stream.
+    fn make(&mut self, text: Option<&[u8]>, packed: &mut Vec<u8>) -> Result<u64> {
         let before = packed.len();
-        let work = self.deflate.take(packed);
+        let work = match (&mut self.maker, text) {
+            (Maker::Library(library), Some(text)) => library.push(text, packed)?,
+            (Maker::Library(library), None) => library.finish(packed)?,
+            (Maker::Frozen(deflate), text) => {
+                match text {
+                    Some(text) => deflate.push(text),
+                    None => deflate.finish(),
+                }
+                deflate.take(packed)
+            }
+        };
         if let Some((kept, _)) = &mut self.end {
             let stays = (*kept).min((packed.len() - before) as u64);
             packed.truncate(before + stays as usize);
             *kept -= stays;
         }
-        work
+        Ok(work)
     }
 }
 
@@ -145,13 +173,11 @@ impl Encode for Encoder {
             Trailer::Zlib => self.adler.update(text),
             Trailer::None => {}
         }
-        self.deflate.push(text);
-        Ok(self.take(packed))
+        self.make(Some(text), packed)
     }
 
     fn finish(&mut self, packed: &mut Vec<u8>) -> Result<u64> {
-        self.deflate.finish();
-        let work = self.take(packed);
+        let work = self.make(None, packed)?;
         if let Some((_, rest)) = &mut self.end {
             packed.append(rest);
         }

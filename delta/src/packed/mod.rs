@@ -18,11 +18,13 @@ mod places;
 mod plan;
 mod spots;
 mod xz;
+mod zlib_rs;
 mod zstd;
 
 pub use close::Closer;
 pub use codec::{Codec, Decode, Encode, has_encoder, needs_thread};
 pub use find::{Bounds, Found, look};
+pub use flate::Trailer;
 pub use inside::{Inside, Scratch, ScratchFile, Section};
 pub use leaf::{Leaf, MAGIC};
 pub use open::open;

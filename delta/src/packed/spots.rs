@@ -4,7 +4,7 @@
 //! `ar` its list of places alone is looked up; what only looks like the head of a stream does not decode, or not to the end.
 
 use super::codec::Codec;
-use super::deflate::Style;
+use super::deflate::{Style, Writer};
 use super::flate::Trailer;
 use super::{ar, gzip, lz4, xz, zstd};
 
@@ -92,12 +92,8 @@ fn gzip(bytes: &[u8]) -> Option<Spot> {
         4 => 1,
         _ => 6,
     };
-    let style = |gnu| Style {
-        gnu,
-        level,
-        large: false,
-    };
-    Some(deflated(at, Trailer::Gzip, &[style(true), style(false)], b""))
+    let likely = [Writer::Gnu, Writer::Zlib, Writer::Chromium].map(|writer| Style::new(writer, level));
+    Some(deflated(at, Trailer::Gzip, &likely, b""))
 }
 
 fn xz(bytes: &[u8]) -> Option<Spot> {
@@ -154,10 +150,6 @@ fn zip(bytes: &[u8]) -> Option<Spot> {
     }
     let name = bytes.get(30..30 + usize::from(number(26)))?;
     let at = 30 + name.len() + usize::from(number(28));
-    let style = |level| Style {
-        gnu: false,
-        level,
-        large: false,
-    };
-    (at < bytes.len()).then(|| deflated(at, Trailer::None, &[style(6), style(9)], name))
+    let likely = [6, 9].map(|level| Style::new(Writer::Zlib, level));
+    (at < bytes.len()).then(|| deflated(at, Trailer::None, &likely, name))
 }

@@ -36,7 +36,7 @@ class Codec:
             if is_new:
                 self.style, kept = cursor.byte(), cursor.varint()
                 self.end = (kept - 1, cursor.take(cursor.varint())) if kept else None
-                if self.style >> 4 > 2 or not 1 <= self.style & 15 <= 9:
+                if self.style >> 4 > 7 or not 1 <= self.style & 15 <= 9:
                     raise NOT_KNOWN
         elif number == XZ:
             self.check, self.filter, self.dictionary = cursor.byte(), cursor.byte(), cursor.varint()
@@ -152,6 +152,8 @@ class Codec:
             check = {0: b"", 1: zlib.crc32(text).to_bytes(4, "little")}.get(self.check)
             return packed + bytes(-len(packed) % 4) + (crc_64(text).to_bytes(8, "little") if check is None else check)
         level = self.style & 15
+        if self.style >> 4 > 2:
+            raise NotClosed("Chromium's zlib or zlib-rs")
         if self.style & 16:
             packed = command(["gzip", "-n", f"-{level}", "-c"], text)[10:-8]
         else:

@@ -1,13 +1,17 @@
-//! Deflate exactly as zlib and GNU gzip write it, level by level: what both sides compute, frozen with the format.
+//! Deflate exactly as zlib, Chromium's zlib and GNU gzip write it, level by level: what both sides compute, frozen with
+//! the format.
 //!
-//! Facts from RFC 1951 and from what the two programs write: a window of twice 32 KiB that slides by half, chains of
+//! Facts from RFC 1951 and from what the programs write: a window of twice 32 KiB that slides by half, chains of
 //! places with the same hash of three bytes, matches put off for a better one at the next byte, blocks that end after
-//! so many symbols. GNU gzip differs from zlib at the end of the input and in where it ends blocks.
+//! so many symbols. GNU gzip differs from zlib at the end of the input and in where it ends blocks, Chromium's zlib,
+//! which is Node's, in the hash.
 
 mod bits;
+mod style;
 mod trees;
 
 use bits::Bits;
+pub use style::{Style, Writer};
 use trees::Block;
 
 const HALF: usize = 1 << 15;
@@ -22,53 +26,6 @@ const TOO_FAR: usize = 4096;
 
 /// Steps along a chain for one unit of work, and bytes that every step of the window counts.
 const STEPS: u64 = 16;
-
-/// Which program wrote a stream, and at what level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Style {
-    /// GNU gzip, or else zlib.
-    pub gnu: bool,
-    /// 1 to 9.
-    pub level: u8,
-    /// zlib's larger blocks and hash table (`memLevel` 9, where 8 is usual).
-    pub large: bool,
-}
-
-impl Default for Style {
-    fn default() -> Self {
-        Style {
-            gnu: true,
-            level: 9,
-            large: false,
-        }
-    }
-}
-
-impl Style {
-    /// All of them, those that are met most first.
-    pub fn all() -> impl Iterator<Item = Style> {
-        let programs = [(false, false), (true, false), (false, true)];
-        let levels = [6, 9, 1, 8, 7, 5, 4, 3, 2];
-        let style = move |level| programs.map(|(gnu, large)| Style { gnu, level, large });
-        levels.into_iter().flat_map(style)
-    }
-
-    /// As one byte of a plan.
-    pub fn to_byte(self) -> u8 {
-        self.level | u8::from(self.gnu) << 4 | u8::from(self.large) << 5
-    }
-
-    /// Read from a plan; `None` where there is no such style.
-    pub fn from_byte(byte: u8) -> Option<Style> {
-        let style = Style {
-            gnu: byte & 0x10 != 0,
-            level: byte & 0xf,
-            large: byte & 0x20 != 0,
-        };
-        let known = (1..=9).contains(&style.level) && !(style.gnu && style.large);
-        (known && byte < 0x40).then_some(style)
-    }
-}
 
 /// How hard a level tries.
 struct Effort {
@@ -104,6 +61,8 @@ fn effort(level: u8) -> Effort {
 /// An encoder: text in, stream out.
 pub struct Deflate {
     style: Style,
+    /// GNU gzip is the writer.
+    gnu: bool,
     effort: Effort,
     window: Vec<u8>,
     /// The newest place of each hash, and the one before each place; 0 is none.
@@ -131,9 +90,10 @@ impl Deflate {
 
     /// Begins a stream.
     pub fn new(style: Style) -> Deflate {
-        let hashes = if style.large { 2 * HALF } else { HALF };
+        let hashes = style.writer.hashes();
         Deflate {
             style,
+            gnu: style.writer == Writer::Gnu,
             effort: effort(style.level),
             window: vec![0; WINDOW],
             head: vec![0; hashes],
@@ -172,7 +132,7 @@ impl Deflate {
         self.slide();
         self.ended = true;
         let end = self.at + self.ahead;
-        if self.style.gnu {
+        if self.gnu {
             let stop = (end + LEAST - 1).min(WINDOW);
             self.window[end..stop].fill(0);
         }
@@ -213,7 +173,7 @@ impl Deflate {
     }
 
     fn goes_on(&mut self) -> bool {
-        if self.ended && !self.style.gnu {
+        if self.ended && !self.gnu {
             self.slide();
         }
         self.ahead >= AHEAD || self.ended && self.ahead > 0
@@ -224,9 +184,8 @@ impl Deflate {
         if at + LEAST > WINDOW {
             return 0;
         }
-        let [a, b, c] = [0, 1, 2].map(|i| usize::from(self.window[at + i]));
-        let shift = if self.style.large { 6 } else { 5 };
-        let hash = (a << (2 * shift) ^ b << shift ^ c) & (self.head.len() - 1);
+        let byte = |i| self.window.get(at + i).copied().unwrap_or(0);
+        let hash = self.style.hash([byte(0), byte(1), byte(2), byte(3)]) & (self.head.len() - 1);
         let newest = self.head[hash];
         self.before[at & (HALF - 1)] = newest;
         self.head[hash] = at as u16;
@@ -235,7 +194,7 @@ impl Deflate {
 
     /// Remembers this place, where enough lies ahead for that.
     fn insert_here(&mut self) -> usize {
-        if self.style.gnu || self.ahead >= LEAST {
+        if self.gnu || self.ahead >= LEAST {
             return self.insert(self.at);
         }
         0
@@ -243,7 +202,7 @@ impl Deflate {
 
     /// Whether a place can be searched from.
     fn in_reach(&self, candidate: usize) -> bool {
-        candidate != 0 && self.at - candidate <= FARTHEST && (!self.style.gnu || self.at <= WINDOW - AHEAD)
+        candidate != 0 && self.at - candidate <= FARTHEST && (!self.gnu || self.at <= WINDOW - AHEAD)
     }
 
     /// The longest match at this place that is longer than `length`, along the chain from a place.
@@ -253,7 +212,7 @@ impl Deflate {
         if length >= self.effort.good {
             chain >>= 2;
         }
-        let nice = if self.style.gnu {
+        let nice = if self.gnu {
             self.effort.nice
         } else {
             self.effort.nice.min(self.ahead)
@@ -304,7 +263,7 @@ impl Deflate {
                 self.ahead -= length - 1;
                 for _ in 0..length - 2 {
                     self.at += 1;
-                    if self.style.gnu || self.at + LEAST <= insert_end {
+                    if self.gnu || self.at + LEAST <= insert_end {
                         self.insert(self.at);
                     }
                 }
@@ -342,7 +301,7 @@ impl Deflate {
                 self.block.matched(self.at - self.found, length);
                 full = self.full(self.at);
                 self.ahead -= length;
-                if length <= self.effort.lazy && (self.style.gnu || self.ahead >= LEAST) {
+                if length <= self.effort.lazy && (self.gnu || self.ahead >= LEAST) {
                     for at in self.at + 1..self.at + length {
                         self.insert(at);
                     }
@@ -363,8 +322,8 @@ impl Deflate {
     /// Whether the block ends with the symbol just added.
     fn full(&self, at: usize) -> bool {
         let symbols = self.block.len();
-        if !self.style.gnu {
-            return symbols == if self.style.large { HALF - 1 } else { HALF / 2 - 1 };
+        if !self.gnu {
+            return symbols == self.style.writer.symbols();
         }
         if self.style.level > 2 && symbols.is_multiple_of(4096) {
             let text = at.wrapping_add_signed(-self.block_at);
@@ -372,7 +331,7 @@ impl Deflate {
                 return true;
             }
         }
-        symbols == HALF - 1
+        symbols == self.style.writer.symbols()
     }
 
     fn flush(&mut self, last: bool) {
