@@ -317,7 +317,7 @@ pub fn code_sites<S: Symbols>(
             _ => {
                 let truth = truth.and_then(|t| t.get(around.sites.len()).copied());
                 let near = guess.map(|g| (*g, step == REPLACE));
-                let site = m.fresh(s, view, &*landmarks, &mut around, near, truth)?;
+                let site = m.fresh(s, view, landmarks, &mut around, near, truth)?;
                 around.take(view, site);
                 next += usize::from(step == REPLACE);
             }

@@ -266,7 +266,7 @@ struct Stretch {
 
 impl Stretch {
     fn of(addresses: &Addresses, cover: &Cover) -> Option<Stretch> {
-        if cover.new_at.wrapping_sub(cover.old_at) % 4 != 0 {
+        if !cover.new_at.wrapping_sub(cover.old_at).is_multiple_of(4) {
             return None;
         }
         let stands = |r: &&Range| r.offset.is_some_and(|o| cover.new_at.wrapping_sub(o) < r.len);
