@@ -479,17 +479,23 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
         Farm::Stats {
             repo,
             follow,
-            json: as_json,
+            json,
             prometheus,
         } => {
             let follow = follow.get()?;
             let steps = farm::stats(&*store::open(&repo, watch)?, &follow, watch)?;
-            match (as_json, prometheus) {
-                (true, _) => return json(&steps),
-                (_, true) => say!("{}", farm::metrics(&steps, &follow).trim_end()),
-                _ => stats(&steps),
-            }
+            return told(&steps, &follow, (json, prometheus));
         }
+    }
+    Ok(0)
+}
+
+/// The steps for people, as JSON, or for Prometheus.
+fn told(steps: &[farm::StepStats], follow: &Follow, (as_json, prometheus): (bool, bool)) -> Result<u8> {
+    match (as_json, prometheus) {
+        (true, _) => return json(&steps),
+        (_, true) => say!("{}", farm::metrics(steps, follow).trim_end()),
+        _ => stats(steps),
     }
     Ok(0)
 }
