@@ -129,7 +129,7 @@ fn own(dir: &Path) -> Result<()> {
     disk::make_dirs_durably(&dir.join(report::FOLDER))
 }
 
-/// Removes what leads away from a stick or has no name in a repository: it was anybody's meanwhile, and files are written and
+/// Removes what leads away from a stick: it was anybody's meanwhile, and files are written and
 /// removed below these folders.
 fn plain(folder: &Path) -> Result<()> {
     let mut todo = vec![folder.to_owned()];
@@ -138,11 +138,9 @@ fn plain(folder: &Path) -> Result<()> {
             disk::remove(&dir)?;
         }
         for entry in disk::list(&dir)? {
-            let kind = entry.file_type();
-            match kind.as_ref().map(|t| (t.is_dir(), t.is_file())) {
-                _ if entry.file_name().to_str().is_none() => disk::remove(&entry.path())?,
-                Ok((true, _)) => todo.push(entry.path()),
-                Ok((_, true)) => {}
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => todo.push(entry.path()),
+                Ok(kind) if kind.is_file() => {}
                 _ => disk::remove(&entry.path())?,
             }
         }

@@ -192,7 +192,10 @@ impl Store for LocalStore {
         let mut todo = vec![dir.trim_end_matches('/').to_owned()];
         while let Some(dir) = todo.pop() {
             for entry in disk::list(&self.root.join(&dir))? {
-                let name = entry.file_name().into_string().unwrap_or_default();
+                // What has no name in a repository is none of its files: gc would take it for the folder that it is in.
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
                 let path = format!("{dir}/{name}");
                 match entry.file_type() {
                     Ok(t) if t.is_dir() => todo.push(path),

@@ -5,6 +5,7 @@ use elfup::farm::{Repair, Verify, export, repair, verify};
 use elfup::store::{LocalStore, Store};
 use elfup::{Error, Quiet, Result, Watch};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -293,4 +294,31 @@ fn a_turned_bit_is_neither_copied_to_a_stick_nor_left_there() {
     turn_a_bit(&world.repo().join(blob));
     exported(&world, &stick).unwrap();
     crate::world::assert_same(&world.path("good-stick"), &stick);
+}
+
+/// A file or folder whose name is no text is none of a repository's: gc neither takes it for the folder that it is in,
+/// nor goes round in it.
+#[test]
+fn names_that_are_no_text_are_left_alone() {
+    let world = published();
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    write(world.repo().join("blobs").join(odd), "no name");
+    write(world.repo().join("packs").join(odd).join("inner"), "no name");
+    let keep = elfup::farm::Keep {
+        last: 1,
+        every: 0,
+        named: Vec::new(),
+    };
+    elfup::farm::gc(
+        &world.store(),
+        &world.path("keys"),
+        &World::follow(),
+        &keep,
+        &Quiet,
+    )
+    .unwrap();
+    assert!(wrong(&world).is_empty());
+    assert!(world.repo().join("blobs").join(odd).exists());
+    let site = world.site("reader", |_| {});
+    crate::world::update(&site).unwrap();
 }
