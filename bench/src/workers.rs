@@ -121,8 +121,9 @@ pub fn run(args: &Farm) -> Result<(), String> {
                 weed: Some(weed),
                 ..yard
             };
-            yard.begin("s3://farm/repo")?;
-            rows.push(yard.release("s3://farm/repo", 2)?);
+            let repo = format!("s3://{}/repo", weed::BUCKET);
+            yard.begin(&repo)?;
+            rows.push(yard.release(&repo, 2)?);
         }
     }
     println!("{}", table(&rows));

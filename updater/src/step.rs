@@ -390,6 +390,35 @@ impl Step {
         }
     }
 
+    /// Plain bytes of a bundle's bases, and of what comes out of it.
+    pub fn plain(&self, bundle: &BundleRow) -> (u64, u64) {
+        let base = |i: &usize| self.base(*i).map(|base| base.content().size);
+        let target = |i: &usize| self.to.entries.get(*i)?.content().map(|c| c.size);
+        let bases = bundle.bases.iter().filter_map(base).sum();
+        (bases, bundle.targets.iter().filter_map(target).sum())
+    }
+
+    /// Memory that a site gives to a delta, its piece included.
+    pub fn delta_memory(&self, delta: &DeltaRow) -> u64 {
+        delta.memory.saturating_add(self.piece(delta.piece))
+    }
+
+    /// Memory that a site gives to a bundle, its piece included.
+    pub fn bundle_memory(&self, bundle: &BundleRow) -> u64 {
+        let (bases, plain) = self.plain(bundle);
+        let memory = match bundle.patch {
+            Some(patch) => patch.memory,
+            None => compress::UNPACK_MEMORY
+                .saturating_add(bases)
+                .saturating_add(plain),
+        };
+        memory.saturating_add(self.piece(bundle.piece))
+    }
+
+    fn piece(&self, piece: usize) -> u64 {
+        self.table.pieces.get(piece).map_or(0, |p| p.length)
+    }
+
     /// The level of each content that some bundle makes of new ones: one more than the highest of theirs, others
     /// being at 0. None is made of itself, as levels end.
     fn levels(&self) -> std::result::Result<HashMap<Digest, u8>, &'static str> {

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// SeaweedFS with one bucket, `farm`.
+/// The bucket.
+pub const BUCKET: &str = "farm";
+
+/// SeaweedFS with one bucket.
 pub struct Weed {
     child: Child,
     s3: u16,
@@ -71,7 +74,7 @@ impl Weed {
         };
         let begin = Instant::now();
         loop {
-            let made = request(ports[4], "POST /buckets/farm/");
+            let made = request(ports[4], &format!("POST /buckets/{BUCKET}/"));
             let made = made.is_some_and(|answer| answer.contains(" 201 ") || answer.contains(" 409 "));
             if made && TcpStream::connect(("127.0.0.1", weed.s3)).is_ok() {
                 return Ok(Some(weed));

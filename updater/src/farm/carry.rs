@@ -12,7 +12,7 @@ use crate::step::{Base, Channel, Release, Step};
 use crate::store::{LocalStore, Store};
 use crate::trust::Signer;
 use crate::watch::Heed;
-use crate::{Digest, Error, Result, Watch, compress};
+use crate::{Digest, Error, Result, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -185,31 +185,17 @@ impl<'a> Origin<'a> {
 /// The contents that a step brings to a site that has all of its older release and so much memory.
 fn told(step: &Step, memory: u64) -> BTreeSet<Digest> {
     let Step { table, to, .. } = step;
-    let digest = |entry: &usize| to.entries.get(*entry).and_then(|e| e.content()).map(|c| c.digest);
-    let fits = |needs: u64, piece: usize| {
-        let piece = table.pieces.get(piece).map_or(0, |p| p.length);
-        needs.saturating_add(piece) <= memory
-    };
+    let digest = |entry: &usize| Some(to.entries.get(*entry)?.content()?.digest);
     // Whether a site has an encoder nobody knows here, and a bundle with a new base wants that made first.
-    let deltas = table
-        .deltas
-        .iter()
-        .filter(|d| d.encoders.is_empty() && fits(d.memory, d.piece));
-    let mut told: BTreeSet<Digest> = deltas.filter_map(|d| digest(&d.to)).collect();
-    for b in &table.bundles {
-        let size = |entry| step.base(entry).map_or(0, |base| base.content().size);
-        let bases = b.bases.iter().map(|i| size(*i)).sum::<u64>();
-        let targets = b.targets.iter().filter_map(|i| to.entries.get(*i)?.content());
-        let needs = match b.patch {
-            Some(patch) => patch.memory,
-            None => compress::UNPACK_MEMORY + bases + targets.map(|c| c.size).sum::<u64>(),
-        };
-        let old = |i: &usize| matches!(step.base(*i), Some(Base::Old(_)));
-        if fits(needs, b.piece) && b.bases.iter().all(old) {
-            told.extend(b.targets.iter().filter_map(digest));
-        }
-    }
-    told
+    let deltas = table.deltas.iter().filter(|d| d.encoders.is_empty());
+    let deltas = deltas.filter(|d| step.delta_memory(d) <= memory);
+    let old = |i: &usize| matches!(step.base(*i), Some(Base::Old(_)));
+    let bundles = table.bundles.iter().filter(|b| b.bases.iter().all(old));
+    let bundles = bundles.filter(|b| step.bundle_memory(b) <= memory);
+    let alone = deltas.filter_map(|d| digest(&d.to));
+    alone
+        .chain(bundles.flat_map(|b| b.targets.iter().filter_map(digest)))
+        .collect()
 }
 
 /// Writes a file of metadata and reads it back.

@@ -333,7 +333,7 @@ impl Planner<'_> {
             requests: 0,
             apply: d.micros as f64 * 1e-6 * self.rates.speed,
             read: 2 * base.size,
-            memory: d.memory.saturating_add(piece.length),
+            memory: step.delta_memory(d),
             scratch: d.length + size,
             passing: d.scratch,
         };
@@ -386,18 +386,8 @@ impl Planner<'_> {
         let step = self.ways.steps.get(at.step)?;
         let bundle = step.table.bundles.get(at.row)?;
         let piece = step.table.pieces.get(bundle.piece)?;
-        let contents = |list: &[usize], m: &crate::manifest::Manifest| -> u64 {
-            list.iter()
-                .filter_map(|i| m.entries.get(*i)?.content())
-                .map(|c| c.size)
-                .sum()
-        };
-        let plain = contents(&bundle.targets, &step.to).max(1);
-        let bases = bundle
-            .bases
-            .iter()
-            .filter_map(|i| Some(step.base(*i)?.content().size));
-        let bases: u64 = bases.sum();
+        let (bases, plain) = step.plain(bundle);
+        let plain = plain.max(1);
         // What is new of the wanted release is made before: items are in order of levels.
         let there = |base: Base| match base {
             Base::New(_) if step.to_digest == self.ways.digest => true,
@@ -414,24 +404,19 @@ impl Planner<'_> {
             .sum();
         let share = content.size as f64 / wanted.max(1) as f64;
         let left = piece.length - (self.held)(&piece.digest).min(piece.length);
-        let (apply, memory, passing) = match bundle.patch {
+        let (apply, passing) = match bundle.patch {
             Some(p) => (
                 p.micros as f64 * 1e-6 * self.rates.speed,
-                p.memory,
                 p.scratch.saturating_add(bases).saturating_add(plain),
             ),
-            None => (
-                self.rates.unpack(plain),
-                compress::UNPACK_MEMORY + bases + plain,
-                0,
-            ),
+            None => (self.rates.unpack(plain), 0),
         };
         let uses = Use {
             bytes: (left as f64 * share).ceil() as u64,
             requests: 0,
             apply: apply * share,
             read: (bases as f64 * share) as u64,
-            memory: memory.saturating_add(piece.length),
+            memory: step.bundle_memory(bundle),
             scratch: (piece.length as f64 * share).ceil() as u64 + content.size,
             passing,
         };

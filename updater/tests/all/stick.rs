@@ -41,6 +41,17 @@ fn alone(world: &World, name: &str) -> Site {
     })
 }
 
+/// A site that has the first release from the stick, and said so on it.
+fn reported() -> (World, Site) {
+    let world = World::new();
+    world.publish("r1", "one").unwrap();
+    made(&world, |_| {}).unwrap();
+    let site = alone(&world, "far");
+    update(&site).unwrap();
+    site.report_back(&Quiet);
+    (world, site)
+}
+
 /// Files below a stick's repository and their bytes, by kind.
 fn sizes(stick: &Path) -> BTreeMap<String, u64> {
     fn walk(dir: &Path, total: &mut u64) {
@@ -105,12 +116,7 @@ fn a_stick_brings_releases_there_and_reports_back() {
 
 #[test]
 fn room_is_for_what_is_needed_first() {
-    let world = World::new();
-    world.publish("r1", "one").unwrap();
-    made(&world, |_| {}).unwrap();
-    let site = alone(&world, "far");
-    update(&site).unwrap();
-    site.report_back(&Quiet);
+    let (world, site) = reported();
     world.publish("r2", "two").unwrap();
     let all = made(&world, |_| {}).unwrap();
     let spare = all.channels[0].spare;
@@ -199,12 +205,7 @@ fn failures_are_reported() {
 /// Anybody may have written the reports, and anything may stand in their place.
 #[test]
 fn a_hostile_stick_wastes_room_at_most() {
-    let world = World::new();
-    world.publish("r1", "one").unwrap();
-    made(&world, |_| {}).unwrap();
-    let site = alone(&world, "far");
-    update(&site).unwrap();
-    site.report_back(&Quiet);
+    let (world, site) = reported();
     let folder = world.path("stick/reports");
     let mut names = fs::read_dir(&folder).unwrap().flatten().map(|e| e.path());
     let good = names.find(|p| p.extension().is_some()).unwrap();
