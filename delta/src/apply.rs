@@ -4,7 +4,7 @@ mod insides;
 
 use crate::budget::Budget;
 use crate::code::{ColumnReader, ModelledReader, SEGMENTED, StreamReader, Streams};
-use crate::container::{Coding, Method, Stream as Entry, WHOLE};
+use crate::container::{Coding, Method, WHOLE};
 use crate::file_view::FileView;
 use crate::layout::OldImage;
 use crate::packed::{Scratch, has_encoder};
@@ -187,7 +187,7 @@ impl Patch<'_> {
             _ => self.write(old, budget, threads, sink)?,
         };
         if output.left != 0 || <[u8; 32]>::from(output.digest.finalize()) != self.header().new_digest {
-            return Err(Error::DamagedPatch("the rebuilt file has another digest"));
+            return Err(Error::damaged("the rebuilt file has another digest"));
         }
         Ok(sections)
     }
@@ -223,15 +223,19 @@ impl Patch<'_> {
         let header = self.header();
         let mut io = self.tellers(account)?;
         if header.method == Method::Bytes {
-            return Ok((code_file(&mut io, view, header.new_len, None)?, Vec::new()));
+            let scripts = code_file(&mut io, view, header.new_len, None);
+            return Ok((scripts.map_err(|e| io.streams.locate(e))?, Vec::new()));
         }
         let old = OldImage::read(view)?;
-        let old = old.ok_or(Error::DamagedPatch(
+        let old = old.ok_or(Error::damaged(
             "it takes the old file for an ELF file that it is not",
         ))?;
         let segments = PatchSegments { patch: self, threads };
-        let scripts = code_image(&mut io, Some(&segments), &old, header.new_len, None)?;
-        Ok((scripts, io.streams.take_parts()))
+        let scripts = code_image(&mut io, Some(&segments), &old, header.new_len, None);
+        Ok((
+            scripts.map_err(|e| io.streams.locate(e))?,
+            io.streams.take_parts(),
+        ))
     }
 
     /// The streams of an image, or of all images of a group, from their start.
@@ -242,36 +246,32 @@ impl Patch<'_> {
 
     /// A reader of a stream, of which there is one for each segment if it is of that kind.
     fn reader<'b>(&'b self, id: u8, segment: usize, budget: &'b Budget<'b>) -> Result<StreamReader<'b>> {
-        let absent = Entry {
-            id,
-            coding: Coding::Modelled,
-            decoded: 0,
-            bytes: &[],
-        };
         let entry = self.streams().iter().filter(|s| s.id == id).nth(segment);
-        let entry = entry.unwrap_or(&absent);
-        Ok(match entry.coding {
-            Coding::Modelled => StreamReader::Modelled(ModelledReader::new(entry.bytes, budget)),
-            Coding::Stored => StreamReader::Columns(ColumnReader::stored(entry.bytes, budget)?),
-            Coding::Zstd => StreamReader::Columns(ColumnReader::zstd(entry.bytes, entry.decoded, budget)),
+        let (coding, decoded, bytes) = entry.map_or((Coding::Modelled, 0, &[][..]), |entry| {
+            (entry.coding, entry.decoded, &entry.bytes[..])
+        });
+        Ok(match coding {
+            Coding::Modelled => StreamReader::Modelled(ModelledReader::new(bytes, budget)),
+            Coding::Stored => StreamReader::Columns(ColumnReader::stored(bytes, budget)?),
+            Coding::Zstd => StreamReader::Columns(ColumnReader::zstd(bytes, decoded, budget)),
         })
     }
 
     fn whole(&self, budget: &Budget, sink: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let entry = self.streams().iter().find(|s| s.id == WHOLE);
-        let entry = entry.ok_or(Error::DamagedPatch("the whole file is missing"))?;
+        let entry = entry.ok_or(Error::damaged("the whole file is missing"))?;
         if entry.coding == Coding::Stored {
-            return sink(entry.bytes);
+            return sink(&entry.bytes);
         }
         budget.fits(WHOLE_MEMORY)?;
         let mut buffer = vec![0; 1 << 16];
-        let mut reader = zstd::Decoder::with_buffer(entry.bytes)?;
+        let mut reader = zstd::Decoder::with_buffer(&entry.bytes[..])?;
         reader.window_log_max(WHOLE_WINDOW)?;
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => sink(&buffer[..n])?,
-                Err(_) => return Err(Error::DamagedPatch("a zstd frame is damaged")),
+                Err(_) => return Err(Error::damaged("a zstd frame is damaged")),
             }
         }
     }
@@ -350,7 +350,7 @@ impl Output<'_> {
     fn write(&mut self, piece: &[u8]) -> Result<()> {
         self.budget.go_on(1 + piece.len() as u64 / 64)?;
         let left = self.left.checked_sub(piece.len() as u64);
-        self.left = left.ok_or(Error::DamagedPatch("more output than declared"))?;
+        self.left = left.ok_or(Error::damaged("more output than declared"))?;
         self.digest.update(piece);
         self.sink.write_all(piece)?;
         self.done += piece.len() as u64;

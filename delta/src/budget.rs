@@ -146,7 +146,7 @@ impl<'p> Budget<'p> {
         let now = self.held.get().saturating_add(bytes);
         if now > self.memory {
             self.refused.set(true);
-            return Err(Error::DamagedPatch(MORE_MEMORY));
+            return Err(Error::damaged(MORE_MEMORY));
         }
         self.peak.set(self.peak.get().max(now));
         Ok(())

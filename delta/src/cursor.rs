@@ -25,7 +25,7 @@ impl<'a> Cursor<'a> {
     /// The next `n` bytes.
     pub fn take(&mut self, n: usize) -> Result<&'a [u8]> {
         let end = self.at.checked_add(n).filter(|&e| e <= self.bytes.len());
-        let end = end.ok_or(Error::DamagedPatch("it ends too early"))?;
+        let end = end.ok_or(Error::damaged("it ends too early"))?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -54,7 +54,7 @@ impl<'a> Cursor<'a> {
                 return Ok(value);
             }
         }
-        Err(Error::DamagedPatch("a number is too long"))
+        Err(Error::damaged("a number is too long"))
     }
 }
 

@@ -258,7 +258,7 @@ impl<'j> Job<'j> {
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
-                let lacked = matches!(error, Error::DamagedPatch(MORE_MEMORY));
+                let lacked = matches!(error, Error::Damaged { why: MORE_MEMORY, .. });
                 self.task.lacked.set(self.task.lacked.get() || lacked);
                 Ok(None)
             }

@@ -56,7 +56,7 @@ impl<'a> FileView<'a> {
     pub fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
         let end = at.checked_add(out.len() as u64).filter(|&e| e <= self.len);
         if end.is_none() {
-            return Err(Error::DamagedPatch("it refers past the end of a file"));
+            return Err(Error::damaged("it refers past the end of a file"));
         }
         self.budget.spend(1 + out.len() as u64 / COPIED);
         if let Some(bytes) = self.bytes {
@@ -96,7 +96,7 @@ impl<'a> FileView<'a> {
     /// `len` bytes from `at`, allocated.
     pub fn bytes(&self, at: u64, len: u64) -> Result<Vec<u8>> {
         if at.checked_add(len).is_none_or(|end| end > self.len) {
-            return Err(Error::DamagedPatch("it refers past the end of a file"));
+            return Err(Error::damaged("it refers past the end of a file"));
         }
         self.budget.fits(len)?;
         let mut out = vec![0; len as usize];

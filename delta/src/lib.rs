@@ -36,7 +36,8 @@
 //!
 //! # Applying one
 //! [`apply()`] does it with the default [`Limits`]. [`Patch::parse`] reads header and directory alone and answers
-//! questions without an old file; [`Patch::applier`] takes limits, [`Progress`] and [`Scratch`] space:
+//! questions without an old file ([`Patch::into_owned`] is one to keep); [`Patch::applier`] takes limits, [`Progress`]
+//! and [`Scratch`] space:
 //!
 //! ```
 //! use elfdelta::{Error, Limits, Patch};
@@ -46,6 +47,7 @@
 //! println!("{} bytes of memory for {} bytes", patch.header().memory, patch.header().new_len);
 //! let small = patch.applier().limits(Limits::new().memory(0));
 //! assert!(matches!(small.check(), Err(Error::OverLimit { .. })));
+//! let _kept: Patch<'static> = patch.into_owned();
 //! # Ok::<(), elfdelta::Error>(())
 //! ```
 //!
@@ -56,7 +58,8 @@
 //!
 //! # While it runs
 //! [`Progress`] hears of each [`Stage`] and of bytes done, and can end the call with [`Error::Cancelled`];
-//! [`Silent`] does neither. [`Error`] has one variant for each cause and a number for each kind of it.
+//! [`Silent`] does neither. [`Error`] has one variant for each cause and a number for each kind of it; of damage it
+//! says in which stream of the patch it was found, and how far that was read.
 //!
 //! # Further reading
 //! `FORMAT.md` beside this crate is the patch format, stream by stream. `ARCHITECTURE.md` at the root of the

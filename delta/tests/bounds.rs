@@ -95,7 +95,7 @@ fn a_patch_that_declares_too_little_is_damaged() {
         let short = declaring(&patch, memory * part / 3);
         let short = Patch::parse(&short).unwrap();
         let done = short.applier().apply(&old, &mut Vec::new());
-        assert!(matches!(done, Err(Error::DamagedPatch(_))), "{done:?}");
+        assert!(matches!(done, Err(Error::Damaged { .. })), "{done:?}");
     }
     let patch = Patch::parse(&patch).unwrap();
     let applier = patch.applier().limits(Limits::new().memory(memory - 1));

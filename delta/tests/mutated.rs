@@ -155,6 +155,52 @@ fn peak() -> u64 {
 }
 
 #[test]
+fn damage_is_told_where_it_is() {
+    let (mut there, mut elsewhere) = (0, 0);
+    for (kind, [old, new]) in PAIRS {
+        for patch in patches(old, new) {
+            let (header, bodies) = parts(&patch);
+            for damaged in 0..bodies.len() {
+                let mut bad = bodies.clone();
+                let (id, _, _, body) = &mut bad[damaged];
+                let name = container::stream_name(*id);
+                // From the middle on it is all ones, so that the first half is read as it was.
+                let half = body.len() / 2;
+                body[half..].fill(0xff);
+                let bad = container::write(&header, &bad);
+                let parsed = Patch::parse(&bad).unwrap();
+                match parsed.applier().limits(LIMITS).apply(old, &mut Vec::new()) {
+                    Err(Error::Damaged {
+                        stream: Some(told),
+                        at,
+                        ..
+                    }) => {
+                        let streams = bodies.iter().filter(|b| container::stream_name(b.0) == told);
+                        let most = streams.map(|b| b.3.len() as u64).max().unwrap_or(0);
+                        assert!(
+                            at <= Some(most),
+                            "{kind}: byte {at:?} of {told}, which has {most}"
+                        );
+                        let count = if told == name { &mut there } else { &mut elsewhere };
+                        *count += 1;
+                    }
+                    Err(Error::Io(e)) => panic!("{kind}: {e}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+    println!("{there} times in the stream that was damaged, {elsewhere} in another");
+    assert!(there > 200 && there > elsewhere);
+    let cut = &patches(PAIRS[0].1[0], PAIRS[0].1[1])[0][..20];
+    let error = Patch::parse(cut).unwrap_err();
+    assert!(
+        error.to_string().contains("byte"),
+        "where the header ends is not told: {error}"
+    );
+}
+
+#[test]
 fn damaged_patches_of_real_files_end_in_an_error_or_the_right_file() {
     let mut random = Random(5);
     // And all of them behind each other.

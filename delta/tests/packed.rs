@@ -264,7 +264,7 @@ fn sizes_that_lie_are_damage() {
                 *size = size.saturating_add_signed(by);
             });
             let done = apply(&old, &lying, Limits::new()).map(drop);
-            assert!(matches!(done, Err(Error::DamagedPatch(_))), "{by}: {done:?}");
+            assert!(matches!(done, Err(Error::Damaged { .. })), "{by}: {done:?}");
         }
     }
 }
@@ -279,7 +279,7 @@ fn a_bomb_is_damage_before_it_has_gone_off() {
         header.old_digest = Sha256::digest(&bomb).into();
     });
     let done = apply(&bomb, &armed, Limits::new()).map(drop);
-    assert!(matches!(done, Err(Error::DamagedPatch(_))), "{done:?}");
+    assert!(matches!(done, Err(Error::Damaged { .. })), "{done:?}");
 }
 
 #[test]
@@ -408,6 +408,6 @@ fn a_group_that_lies_is_damage() {
     let short = rewritten(&patch, |header| header.memory = 1 << 20);
     assert!(matches!(
         apply(&old, &short, Limits::new()),
-        Err(Error::DamagedPatch(_))
+        Err(Error::Damaged { .. })
     ));
 }

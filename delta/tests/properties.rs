@@ -160,7 +160,7 @@ fn every_truncation_is_noticed() {
         for len in 0..patch.len() {
             let error = apply(TINY[0], &patch[..len], Limits::new()).expect_err("a truncated patch");
             assert!(
-                matches!(error, Error::DamagedPatch(_)),
+                matches!(error, Error::Damaged { .. }),
                 "{profile:?} cut at {len}: {error}"
             );
         }

@@ -2,7 +2,7 @@
 
 use crate::budget::{Budget, Held};
 use crate::code::StreamReader;
-use crate::container::{Coding, INSIDES, PLANS, Packing, Patch, Stretch, stretches};
+use crate::container::{Coding, INSIDES, PLANS, Packing, Patch, Stretch, stream_name, stretches};
 use crate::cursor::Cursor;
 use crate::file_view::FileView;
 use crate::layout::OldImage;
@@ -19,12 +19,12 @@ pub(super) fn rebuild(
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Vec<Part>> {
     let packing = patch.header().packing.as_ref();
-    let packing = packing.ok_or(Error::DamagedPatch("it does not say what is packed"))?;
+    let packing = packing.ok_or(Error::damaged("it does not say what is packed"))?;
     let ([opening, closing], _held) = plans(patch, budget)?;
     let insides = patch.streams().iter().find(|s| s.id == INSIDES);
     let insides = insides.filter(|s| s.coding == Coding::Stored);
-    let insides = insides.ok_or(Error::DamagedPatch("its insides are missing"))?;
-    let stretches = stretches(insides.bytes, packing)?;
+    let insides = insides.ok_or(Error::damaged("its insides are missing"))?;
+    let stretches = stretches(&insides.bytes, packing)?;
     let inside = opened(&opening, old, packing, scratch, budget)?;
     let mut writer = Writer {
         patch,
@@ -41,7 +41,7 @@ pub(super) fn rebuild(
     };
     writer.go_on();
     let rest = stretches.first().and_then(|s| s.patch.as_ref());
-    let rest = rest.ok_or(Error::DamagedPatch("its insides are missing"))?;
+    let rest = rest.ok_or(Error::damaged("its insides are missing"))?;
     let parts = rest.write(inside.read(), budget, threads, &mut |piece| writer.rest(piece))?;
     writer.parts.extend(parts);
     writer.stretches()?;
@@ -51,25 +51,28 @@ pub(super) fn rebuild(
 
 /// The plans of both files, and their memory.
 fn plans<'b>(patch: &Patch, budget: &'b Budget<'b>) -> Result<([Plan; 2], Held<'b>)> {
-    let damaged = Error::DamagedPatch("its plans of packed files are damaged");
+    let damaged = Error::damaged("its plans of packed files are damaged");
     let stream = patch.streams().iter().find(|s| s.id == PLANS);
     let mut held = budget.held();
     let bytes = match stream {
         Some(s) if s.coding == Coding::Stored => s.bytes.to_vec(),
         Some(s) if s.coding == Coding::Zstd => {
             held.set(s.decoded)?;
-            zstd::bulk::decompress(s.bytes, s.decoded as usize).map_err(|_| damaged)?
+            zstd::bulk::decompress(&s.bytes, s.decoded as usize).map_err(|_| damaged)?
         }
         _ => return Err(damaged),
     };
     held.set(bytes.len() as u64 * (1 + size_of::<Op>() as u64))?;
     let mut cursor = Cursor::new(&bytes);
-    let opening = Plan::read(Side::Old, &mut cursor)?;
-    let closing = Plan::read(Side::New, &mut cursor)?;
-    if !cursor.is_empty() {
-        return Err(Error::DamagedPatch("bytes after its plans"));
-    }
-    Ok(([opening, closing], held))
+    let read = |cursor: &mut Cursor| {
+        let plans = [Plan::read(Side::Old, cursor)?, Plan::read(Side::New, cursor)?];
+        match cursor.is_empty() {
+            true => Ok(plans),
+            false => Err(Error::damaged("bytes after its plans")),
+        }
+    };
+    let plans = read(&mut cursor).map_err(|e| e.within(stream_name(PLANS), cursor.position() as u64))?;
+    Ok((plans, held))
 }
 
 /// The inside of the old file.
@@ -80,7 +83,7 @@ fn opened<'b>(
     scratch: Option<&dyn Scratch>,
     budget: &'b Budget<'b>,
 ) -> Result<Inside<'b>> {
-    let other = || Error::DamagedPatch("the inside of the old file has another size than declared");
+    let other = || Error::damaged("the inside of the old file has another size than declared");
     let mut inside = Inside::new(
         packing.old_inside,
         (packing.scratch > 0).then_some(scratch),
@@ -111,13 +114,13 @@ fn member<'b>(
     let budget = group.account;
     let view = FileView::new(old, budget)?;
     let image = OldImage::read(&view)?;
-    let image = image.ok_or(Error::DamagedPatch(
+    let image = image.ok_or(Error::damaged(
         "it takes a part of the old file for an ELF file that it is not",
     ))?;
     budget.keep(true);
     let made = code_image(group, None, &image, len, None);
     budget.keep(false);
-    let (recipes, _held) = made?;
+    let (recipes, _held) = made.map_err(|e| group.streams.locate(e))?;
     drop(image);
     budget.stage(Stage::Write, len);
     for recipe in recipes {
@@ -172,7 +175,7 @@ impl Writer<'_, '_> {
             let mut left = stretch.new.end - stretch.new.start;
             let len = left;
             let mut write = |piece: &[u8]| {
-                let damaged = Error::DamagedPatch("a stretch is longer than declared");
+                let damaged = Error::damaged("a stretch is longer than declared");
                 left = left.checked_sub(piece.len() as u64).ok_or(damaged)?;
                 closer.push(piece, sink)
             };
@@ -187,7 +190,7 @@ impl Writer<'_, '_> {
                 }
             };
             if left > 0 {
-                return Err(Error::DamagedPatch("a stretch is shorter than declared"));
+                return Err(Error::damaged("a stretch is shorter than declared"));
             }
             self.parts.extend(parts);
             self.at = stretch.new.end;

@@ -85,7 +85,7 @@ impl<'a> ColumnReader<'a> {
         let mut lengths = [0usize; 3];
         for length in &mut lengths {
             *length =
-                usize::try_from(cursor.varint()?).map_err(|_| Error::DamagedPatch("a column is too long"))?;
+                usize::try_from(cursor.varint()?).map_err(|_| Error::damaged("a column is too long"))?;
         }
         for (length, column) in lengths.iter().zip(&mut self.columns) {
             let from = cursor.position();
@@ -97,7 +97,7 @@ impl<'a> ColumnReader<'a> {
 
     /// Decompresses the frame.
     fn open(&mut self, frame: &[u8], decoded: u64) -> Result<()> {
-        let damaged = || Error::DamagedPatch("a zstd frame is damaged");
+        let damaged = || Error::damaged("a zstd frame is damaged");
         self.held.set(decoded)?;
         self.budget.spend(decoded / 16);
         let len = usize::try_from(decoded).map_err(|_| damaged())?;

@@ -1,7 +1,7 @@
 //! The streams of an image, by name.
 
 use super::Symbols;
-use crate::Part;
+use crate::{Error, Part};
 
 /// What a stream holds. The number is its identifier in the patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Streams<S> {
     /// Up to where each stream is accounted for.
     counted: [u64; STREAMS.len()],
     parts: Vec<Part>,
+    /// Which coder was asked for last.
+    last: usize,
 }
 
 impl<S> Streams<S> {
@@ -86,12 +88,14 @@ impl<S> Streams<S> {
             more,
             counted: [0; STREAMS.len()],
             parts: Vec::new(),
+            last: 0,
         })
     }
 
     /// The coder of a stream.
     pub fn get(&mut self, stream: Stream) -> &mut S {
-        &mut self.coders[stream as usize - 1]
+        self.last = stream as usize - 1;
+        &mut self.coders[self.last]
     }
 
     /// How many segments there are.
@@ -112,6 +116,7 @@ impl<S> Streams<S> {
 
     /// The coders of two different streams.
     pub fn two(&mut self, a: Stream, b: Stream) -> (&mut S, &mut S) {
+        self.last = a as usize - 1;
         let pair = self.coders.get_disjoint_mut([a as usize - 1, b as usize - 1]);
         let [a, b] = pair.unwrap_or_else(|_| unreachable!("two names are two streams"));
         (a, b)
@@ -140,6 +145,11 @@ impl<S> Streams<S> {
 }
 
 impl<S: Symbols> Streams<S> {
+    /// Says of damage that it was found in the stream that was asked for last.
+    pub fn locate(&self, error: Error) -> Error {
+        error.within(STREAMS[self.last].1, self.coders[self.last].position())
+    }
+
     /// Says that what was read of these streams since the last word about them went into a part of the new file.
     pub fn account(&mut self, streams: &[Stream], name: &str) {
         let mut bytes = 0;

@@ -63,7 +63,7 @@ const GROWTH: u64 = 1040;
 
 impl Packing {
     fn read(cursor: &mut Cursor, (old_len, new_len): (u64, u64)) -> Result<Packing> {
-        let damaged = Error::DamagedPatch("what it says of packed files is not possible");
+        let damaged = Error::damaged("what it says of packed files is not possible");
         let scratch = cursor.varint()?.saturating_mul(MEMORY_UNIT);
         let (old_inside, new_inside) = (cursor.varint()?, cursor.varint()?);
         let count = cursor.varint()?;
@@ -129,7 +129,7 @@ const MEMORY_UNIT: u64 = 64 << 10;
 
 impl Header {
     pub(super) fn read(cursor: &mut Cursor) -> Result<Header> {
-        let not_a_patch = Error::DamagedPatch("it does not begin like an elfdelta patch");
+        let not_a_patch = Error::damaged("it does not begin like an elfdelta patch");
         match cursor.array::<4>() {
             Ok(MAGIC) => {}
             _ => return Err(not_a_patch),
@@ -159,9 +159,7 @@ impl Header {
         let new_digest = cursor.array()?;
         let packed = method == Method::Packed;
         if packed != (features & PACKED != 0) {
-            return Err(Error::DamagedPatch(
-                "its method and its features do not fit together",
-            ));
+            return Err(Error::damaged("its method and its features do not fit together"));
         }
         let packing = match packed {
             true => Some(Packing::read(cursor, (old_len, new_len))?),

@@ -1,6 +1,8 @@
 //! Patches inside a packed patch, one for a stretch of the inside: no digests, no declared memory of their own.
 
-use super::{Header, Method, Packing, Patch, SEGMENTS, bodies, directory, write_streams};
+use super::{
+    Header, INSIDES, Method, Packing, Patch, SEGMENTS, bodies, directory, stream_name, write_streams,
+};
 use crate::cursor::{Cursor, fold, put_varint, unfold};
 use crate::{Error, error::Result};
 use std::ops::Range;
@@ -23,15 +25,20 @@ const GROUPED: u8 = 3;
 
 /// Reads all stretches: first the one that is everything else, then those that stand out, in order.
 pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'a>>> {
-    let damaged = || Error::DamagedPatch("the stretches of its insides do not fit together");
     let mut cursor = Cursor::new(bytes);
+    let read = read(&mut cursor, packing);
+    read.map_err(|e| e.within(stream_name(INSIDES), cursor.position() as u64))
+}
+
+fn read<'a>(cursor: &mut Cursor<'a>, packing: &Packing) -> Result<Vec<Stretch<'a>>> {
+    let damaged = || Error::damaged("the stretches of its insides do not fit together");
     let (mut all, mut at, mut told, mut expected) = (Vec::new(), 0u64, 0u64, 0u64);
     while all.is_empty() || !cursor.is_empty() {
         let kind = cursor.byte()?;
         let (mut old, mut new) = (0..packing.old_inside, 0..0);
         if !all.is_empty() {
             let from = at.checked_add(cursor.varint()?);
-            let to = from.and_then(|from| Some(from..from.checked_add(len(&mut cursor).ok()?)?));
+            let to = from.and_then(|from| Some(from..from.checked_add(len(cursor).ok()?)?));
             new = to
                 .filter(|new| new.end <= packing.new_inside)
                 .ok_or_else(damaged)?;
@@ -63,7 +70,7 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
             2 => Method::Image,
             _ => return Err(damaged()),
         };
-        let rows = directory(&mut cursor, features)?;
+        let rows = directory(cursor, features)?;
         let patch = Some(Patch {
             header: Header {
                 features,
@@ -76,7 +83,7 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
                 packing: None,
             },
             header_len: 0,
-            streams: bodies(&mut cursor, rows)?,
+            streams: bodies(cursor, rows)?,
         });
         all.push(Stretch { old, new, patch });
     }
@@ -88,7 +95,7 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
 
 /// A length of a stretch that stands out, which is not 0.
 fn len(cursor: &mut Cursor) -> Result<u64> {
-    let empty = Error::DamagedPatch("a stretch of its insides is empty");
+    let empty = Error::damaged("a stretch of its insides is empty");
     Some(cursor.varint()?).filter(|&len| len > 0).ok_or(empty)
 }
 
@@ -110,7 +117,7 @@ impl Stretches {
     pub fn new(rest: &Patch) -> Stretches {
         let mut new = Stretches::default();
         new.bytes.push(kind(rest));
-        write_streams(rest.streams.iter().copied(), &mut new.bytes);
+        write_streams(rest.streams.iter().cloned(), &mut new.bytes);
         new
     }
 
@@ -124,7 +131,7 @@ impl Stretches {
         put_signed(out, new.end - new.start, old.end - old.start);
         (self.at, self.expected) = (new.end, old.end);
         if let Some(patch) = patch {
-            write_streams(patch.streams.iter().copied(), out);
+            write_streams(patch.streams.iter().cloned(), out);
         }
     }
 }

@@ -9,6 +9,7 @@ pub use inner::{Stretch, Stretches, stretches};
 use crate::code::{MAX_SEGMENTS, SEGMENTED, STREAMS};
 use crate::cursor::{Cursor, put_varint};
 use crate::{Error, Report, error::Result, report::Part};
+use std::borrow::Cow;
 
 /// How a stream's bytes are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Coding {
 }
 
 /// One stream of the directory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Stream<'a> {
     /// Which stream (the registry is in FORMAT.md).
     pub id: u8,
@@ -32,10 +33,10 @@ pub struct Stream<'a> {
     /// Length once decoded, in bytes; 0 for all but zstd streams.
     pub decoded: u64,
     /// The coded bytes.
-    pub bytes: &'a [u8],
+    pub bytes: Cow<'a, [u8]>,
 }
 
-/// A parsed patch; borrows the patch bytes.
+/// A parsed patch; borrows the patch bytes, see [`Patch::into_owned`].
 #[derive(Debug)]
 pub struct Patch<'a> {
     header: Header,
@@ -52,7 +53,7 @@ type Row = (u8, Coding, u64, u64);
 fn directory(cursor: &mut Cursor, features: u64) -> Result<Vec<Row>> {
     let count = cursor.varint()?;
     if count > MAX_STREAMS {
-        return Err(Error::DamagedPatch("too many streams"));
+        return Err(Error::damaged("too many streams"));
     }
     let mut rows = Vec::new();
     for _ in 0..count {
@@ -67,7 +68,7 @@ fn directory(cursor: &mut Cursor, features: u64) -> Result<Vec<Row>> {
         let last = rows.last().map(|row: &Row| row.0);
         let again = features & SEGMENTS != 0 && SEGMENTED.iter().any(|&s| s as u8 == id);
         if last.is_some_and(|last| last > id || last == id && !again) {
-            return Err(Error::DamagedPatch("its streams are out of order"));
+            return Err(Error::damaged("its streams are out of order"));
         }
         let decoded = if coding == Coding::Zstd {
             cursor.varint()?
@@ -78,7 +79,7 @@ fn directory(cursor: &mut Cursor, features: u64) -> Result<Vec<Row>> {
     }
     let [edits, literals] = SEGMENTED.map(|s| rows.iter().filter(|row| row.0 == s as u8).count());
     if features & SEGMENTS != 0 && (edits != literals || !(2..=MAX_SEGMENTS).contains(&edits)) {
-        return Err(Error::DamagedPatch("its segments do not fit together"));
+        return Err(Error::damaged("its segments do not fit together"));
     }
     Ok(rows)
 }
@@ -87,12 +88,12 @@ fn directory(cursor: &mut Cursor, features: u64) -> Result<Vec<Row>> {
 fn bodies<'a>(cursor: &mut Cursor<'a>, rows: Vec<Row>) -> Result<Vec<Stream<'a>>> {
     let mut streams = Vec::with_capacity(rows.len());
     for (id, coding, decoded, coded) in rows {
-        let len = usize::try_from(coded).map_err(|_| Error::DamagedPatch("stream too long"))?;
+        let len = usize::try_from(coded).map_err(|_| Error::damaged("stream too long"))?;
         streams.push(Stream {
             id,
             coding,
             decoded,
-            bytes: cursor.take(len)?,
+            bytes: cursor.take(len)?.into(),
         });
     }
     Ok(streams)
@@ -107,12 +108,16 @@ impl<'a> Patch<'a> {
     /// Parses header and directory; refuses what is damaged or too new.
     pub fn parse(bytes: &'a [u8]) -> Result<Patch<'a>> {
         let mut cursor = Cursor::new(bytes);
-        let header = Header::read(&mut cursor)?;
-        let rows = directory(&mut cursor, header.features)?;
+        Patch::read(&mut cursor).map_err(|e| e.at(cursor.position() as u64))
+    }
+
+    fn read(cursor: &mut Cursor<'a>) -> Result<Patch<'a>> {
+        let header = Header::read(cursor)?;
+        let rows = directory(cursor, header.features)?;
         let header_len = cursor.position();
-        let streams = bodies(&mut cursor, rows)?;
+        let streams = bodies(cursor, rows)?;
         if !cursor.is_empty() {
-            return Err(Error::DamagedPatch("bytes after the last stream"));
+            return Err(Error::damaged("bytes after the last stream"));
         }
         Ok(Patch {
             header,
@@ -120,6 +125,20 @@ impl<'a> Patch<'a> {
             streams,
         })
     }
+
+    /// The same with a copy of the patch bytes, for who keeps it longer than those.
+    pub fn into_owned(self) -> Patch<'static> {
+        let own = |stream: Stream| Stream {
+            bytes: Cow::Owned(stream.bytes.into_owned()),
+            ..stream
+        };
+        Patch {
+            streams: self.streams.into_iter().map(own).collect(),
+            header: self.header,
+            header_len: self.header_len,
+        }
+    }
+
     /// Versions, sizes, digests, declared memory.
     pub fn header(&self) -> &Header {
         &self.header
@@ -137,9 +156,9 @@ impl<'a> Patch<'a> {
     }
 
     /// The streams of all patches of insides, if this stream holds such.
-    fn inner(&self, stream: &Stream<'a>) -> Vec<Stream<'a>> {
+    fn inner<'s>(&'s self, stream: &'s Stream) -> Vec<Stream<'s>> {
         let packing = self.header.packing.as_ref().filter(|_| stream.id == INSIDES);
-        let inside = packing.and_then(|packing| stretches(stream.bytes, packing).ok());
+        let inside = packing.and_then(|packing| stretches(&stream.bytes, packing).ok());
         inside
             .into_iter()
             .flatten()
@@ -210,7 +229,7 @@ pub fn write(header: &Header, streams: &[Body]) -> Vec<u8> {
         id: *id,
         coding: *coding,
         decoded: *decoded,
-        bytes,
+        bytes: Cow::Borrowed(bytes),
     });
     write_streams(rows, &mut out);
     out
@@ -228,7 +247,7 @@ pub fn put_around(header: &Header, (id, coding, decoded): (u8, Coding, u64), bod
         id,
         coding,
         decoded,
-        bytes: body,
+        bytes: Cow::Borrowed(body),
     };
     write_rows([stream].into_iter(), &mut head);
     body.splice(..0, head);
@@ -237,7 +256,7 @@ pub fn put_around(header: &Header, (id, coding, decoded): (u8, Coding, u64), bod
 /// Writes a directory and its bodies.
 fn write_streams<'s>(streams: impl Iterator<Item = Stream<'s>> + Clone, out: &mut Vec<u8>) {
     write_rows(streams.clone(), out);
-    streams.for_each(|stream| out.extend_from_slice(stream.bytes));
+    streams.for_each(|stream| out.extend_from_slice(&stream.bytes));
 }
 
 fn write_rows<'s>(streams: impl Iterator<Item = Stream<'s>> + Clone, out: &mut Vec<u8>) {

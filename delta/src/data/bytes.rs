@@ -130,7 +130,7 @@ impl<'o> ByteCoder<'o> {
 
 fn check<S: Symbols>(s: &S, recipe: &Recipe, held: &mut Held) -> Result<()> {
     if s.exhausted() {
-        return Err(Error::DamagedPatch("a byte stream ends too early"));
+        return Err(Error::damaged("a byte stream ends too early"));
     }
     held.set(recipe.memory())
 }

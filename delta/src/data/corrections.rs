@@ -111,7 +111,7 @@ impl Corrections {
                 self.history = 0;
             }
             if s.exhausted() {
-                return Err(Error::DamagedPatch("a byte stream ends too early"));
+                return Err(Error::damaged("a byte stream ends too early"));
             }
         }
         Ok(())

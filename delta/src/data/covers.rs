@@ -61,7 +61,7 @@ impl<'a> CoverCoder<'a> {
         held: &mut Held,
     ) -> Result<()> {
         let (m, out, old_len) = (&mut *self.m, &mut self.covers, self.old_len);
-        let damaged = || Error::DamagedPatch("a cover reaches past its region");
+        let damaged = || Error::damaged("a cover reaches past its region");
         let end = at + len;
         let mut cursor = at;
         let mut expected = i64::from(hint);

@@ -134,9 +134,7 @@ impl<'o> LayoutCoder<'o> {
         let usual_count = i64::from(range.1 - range.0);
         let count = self.m.count(s, truth.len() as i64 - usual_count) + usual_count;
         if count < 0 || count > i64::from(len) {
-            return Err(Error::DamagedPatch(
-                "a section has an impossible number of functions",
-            ));
+            return Err(Error::damaged("a section has an impossible number of functions"));
         }
         let mut units = Vec::new();
         let mut cursor = at;
@@ -155,7 +153,7 @@ impl<'o> LayoutCoder<'o> {
                 || end > i64::from(at) + i64::from(len)
                 || s.exhausted()
             {
-                return Err(Error::DamagedPatch("a function lies outside its section"));
+                return Err(Error::damaged("a function lies outside its section"));
             }
             units.push(NewUnit {
                 at: start as u32,
@@ -201,7 +199,7 @@ impl<'o> LayoutCoder<'o> {
             }
         };
         if index != -1 && !fits(index) {
-            return Err(Error::DamagedPatch("a function continues one that is not there"));
+            return Err(Error::damaged("a function continues one that is not there"));
         }
         course.history = course.history << 1 | u32::from(follows);
         Ok(Source {

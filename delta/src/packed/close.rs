@@ -32,7 +32,7 @@ impl<'a> Closer<'a> {
     pub fn push(&mut self, mut inside: &[u8], sink: &mut Sink) -> Result<()> {
         while !inside.is_empty() {
             if self.left == 0 && !self.next(sink)? {
-                return Err(Error::DamagedPatch("more inside than its plan foresees"));
+                return Err(Error::damaged("more inside than its plan foresees"));
             }
             let n = (inside.len() as u64).min(self.left) as usize;
             self.left -= n as u64;
@@ -47,7 +47,7 @@ impl<'a> Closer<'a> {
         loop {
             // A copy of all that is left ends here.
             if self.left > 0 && self.left < u64::MAX >> 1 {
-                return Err(Error::DamagedPatch("less inside than its plan foresees"));
+                return Err(Error::damaged("less inside than its plan foresees"));
             }
             if !self.next(sink)? {
                 return Ok(());

@@ -87,9 +87,9 @@ const ZSTD: u64 = 6;
 const PLACES: u64 = 7;
 
 /// What is said of a plan that names what no encoder here can do.
-pub const UNKNOWN: Error = Error::DamagedPatch("it names a way to pack that is not known");
+pub const UNKNOWN: Error = Error::damaged("it names a way to pack that is not known");
 /// What is said of bytes that a codec cannot read.
-pub const NONE: Error = Error::DamagedPatch("what it takes for a packed stream is none");
+pub const NONE: Error = Error::damaged("what it takes for a packed stream is none");
 
 impl Codec {
     /// Its number in a plan.

@@ -70,7 +70,7 @@ impl<'a> Opener<'a> {
             lower.at += taken;
             top.ended = ended;
             if taken == 0 && top.bytes.is_empty() && !ended && lower.ended {
-                return Err(Error::DamagedPatch("a packed stream has no end"));
+                return Err(Error::damaged("a packed stream has no end"));
             }
         }
         Ok(())
@@ -84,7 +84,7 @@ pub fn open(
     budget: &Budget,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let damaged = || Error::DamagedPatch("its plan does not fit the old file");
+    let damaged = || Error::damaged("its plan does not fit the old file");
     let mut opener = Opener {
         file,
         len: file.size()?,

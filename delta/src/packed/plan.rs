@@ -65,7 +65,7 @@ impl Plan {
 
     /// Reads one; the steps fit together, whatever the file.
     pub fn read(side: Side, cursor: &mut Cursor) -> Result<Plan> {
-        let damaged = Error::DamagedPatch("its plan of a packed file does not fit together");
+        let damaged = Error::damaged("its plan of a packed file does not fit together");
         let mut plan = Plan::default();
         let mut depth = 0;
         // Each step takes a byte at least, so the cursor ends what the count does not.

@@ -295,7 +295,7 @@ impl Decoder {
 }
 
 /// What is said where the library finds no memory.
-const NO_MEMORY: Error = Error::DamagedPatch("there is no memory for a coder");
+const NO_MEMORY: Error = Error::damaged("there is no memory for a coder");
 
 impl Decode for Decoder {
     fn step(&mut self, packed: &[u8], out: &mut Vec<u8>) -> Result<(usize, bool)> {

@@ -33,7 +33,7 @@ pub fn code<'b, S: Symbols>(
             RegionKind::Table => recipe.literal(&parts.table),
             RegionKind::Section(i) if i == facts.new.elf.names => recipe.literal(&parts.names),
             RegionKind::Section(i) if !facts.is_data(region) => {
-                let damaged = Error::DamagedPatch("its sections do not fit together");
+                let damaged = Error::damaged("its sections do not fit together");
                 recipe = made.take(i).ok_or(damaged)?;
             }
             _ => {

@@ -21,7 +21,7 @@ pub fn code_file<'b, S: Symbols>(
     let account = io.account;
     let (mut models, mut held_covers, mut held) = (account.held(), account.held(), account.held());
     models.set(MODELS)?;
-    let too_long = |_| Error::DamagedPatch("a file of 4 GiB or more is not coded so");
+    let too_long = |_| Error::damaged("a file of 4 GiB or more is not coded so");
     let (len, old_len) = (
         u32::try_from(len).map_err(too_long)?,
         u32::try_from(old.len()).map_err(too_long)?,

@@ -66,7 +66,7 @@ impl<'b> Pads<'b> {
             return Ok(());
         }
         if len > LONGEST {
-            return Err(Error::DamagedPatch("padding is too long"));
+            return Err(Error::damaged("padding is too long"));
         }
         let mut guess = vec![old.machine.pad(); len as usize];
         let mut source = None;

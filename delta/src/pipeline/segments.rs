@@ -141,13 +141,14 @@ impl Code<'_> {
                     plan: &plan.runs[index],
                 });
             }
-            coder.code(
+            let done = coder.code(
                 (&mut *ops, &mut *literals),
                 &mut models,
                 unit,
                 truth,
                 &mut text.body,
-            )?;
+            );
+            done.map_err(|e| e.within("edits", ops.position()))?;
             text.held
                 .set(models.memory() + coder.memory() + text.body.memory())?;
             reads.account.go_on(1)?;

@@ -29,7 +29,7 @@ pub struct NewFile {
 /// Codes the headers of a new file of `len` bytes, and which of its sections are modelled.
 pub fn code<S: Symbols>(io: &mut Io<S>, old: &OldImage, len: u64, plan: Option<&Plan>) -> Result<NewFile> {
     if len > u64::from(u32::MAX) {
-        return Err(Error::DamagedPatch("a file of 4 GiB or more is not coded so"));
+        return Err(Error::damaged("a file of 4 GiB or more is not coded so"));
     }
     let mut stage = io.stage([]);
     let account = stage.account();
@@ -38,7 +38,7 @@ pub fn code<S: Symbols>(io: &mut Io<S>, old: &OldImage, len: u64, plan: Option<&
     let mut models = account.lend();
     let parts = parts(s, &mut models, &old.parts, plan.map_or(&empty, |p| &p.parts))?;
     let elf = checked_elf(&parts, len)?;
-    let damaged = || Error::DamagedPatch("its sections do not fit together");
+    let damaged = || Error::damaged("its sections do not fit together");
     let addresses = Addresses::of(&elf).ok_or_else(damaged)?;
     let regions = elf.regions(len).ok_or_else(damaged)?;
     let choices = Choices::code(s, account, &elf, plan.map(|p| &p.choices))?;
@@ -93,7 +93,7 @@ fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize)
     let length = u64::try_from(length).ok().filter(|&l| l <= LONGEST);
     length
         .map(|l| l as usize)
-        .ok_or(Error::DamagedPatch("its headers are too long"))
+        .ok_or(Error::damaged("its headers are too long"))
 }
 
 /// Codes a part word by word, in rows of `row` bytes.
@@ -130,7 +130,7 @@ fn words<S: Symbols>(
                 0 => m.word(s, column, is.wrapping_sub(was) as i64) as u64,
                 _ => *shifts
                     .get(k - 1)
-                    .ok_or(Error::DamagedPatch("a header shift is unknown"))?,
+                    .ok_or(Error::damaged("a header shift is unknown"))?,
             };
             let from = shifts.iter().position(|&d| d == shift).unwrap_or(SHIFTS - 1);
             shifts.copy_within(0..from, 1);
@@ -162,14 +162,14 @@ fn parts<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: &Parts, new: &Parts
         names.push(m.byte(s, was, before, known));
     }
     if s.exhausted() {
-        return Err(Error::DamagedPatch("the header stream ends too early"));
+        return Err(Error::damaged("the header stream ends too early"));
     }
     Ok(Parts { head, table, names })
 }
 
 /// Reads the places of the parts in a new file whose parts are known, and checks that they fit its length.
 fn checked_elf(parts: &Parts, len: u64) -> Result<Elf> {
-    let damaged = || Error::DamagedPatch("its headers do not fit together");
+    let damaged = || Error::damaged("its headers do not fit together");
     let elf = parts.elf().ok_or_else(damaged)?;
     let places = elf::places(&parts.head).ok_or_else(damaged)?;
     let names = elf.sections.get(elf.names).ok_or_else(damaged)?;

@@ -306,13 +306,13 @@ impl<'a> CodePass<'a> {
                     let to = self.literal + (until - at) as usize;
                     let literal = self.body.literals.get(self.literal..to);
                     self.bytes
-                        .extend_from_slice(literal.ok_or(Error::DamagedPatch("literal code is missing"))?);
+                        .extend_from_slice(literal.ok_or(Error::damaged("literal code is missing"))?);
                     self.literal = to;
                 }
             }
         }
         if self.bytes.len() as u32 != unit.size {
-            return Err(Error::DamagedPatch("code runs past its function"));
+            return Err(Error::damaged("code runs past its function"));
         }
         self.base.clone_from(&self.bytes);
         self.shape(unit);
@@ -447,7 +447,7 @@ impl<'a> CodePass<'a> {
             scanner.pass(&insn, &self.bytes[p..], u64::from(here));
             p = end;
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the target stream ends too early"));
+                return Err(Error::damaged("the target stream ends too early"));
             }
         }
         self.emit(unit, &runs, recipe);

@@ -422,7 +422,7 @@ impl<'a> Targets<'a> {
 }
 
 fn nowhere() -> Error {
-    Error::DamagedPatch("a reference goes nowhere")
+    Error::damaged("a reference goes nowhere")
 }
 
 /// A reference whose target no guess gave.

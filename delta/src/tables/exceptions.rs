@@ -192,7 +192,7 @@ impl Exceptions {
             self.bytes.extend_from_slice(&bytes);
         }
         if self.bytes.len() > self.len as usize {
-            return Err(Error::DamagedPatch("exception tables are too long"));
+            return Err(Error::damaged("exception tables are too long"));
         }
         entry.bytes.1 = (self.bytes.len() - from) as u32;
         self.entries.push(entry);
@@ -217,7 +217,7 @@ impl Exceptions {
             entries.push(self.entries[entry]);
         }
         if entries.len() != self.entries.len() {
-            return Err(Error::DamagedPatch("an exception table belongs to no frame"));
+            return Err(Error::damaged("an exception table belongs to no frame"));
         }
         self.entries = entries;
         let mut old_order = vec![None; self.old.starts.len()];
@@ -263,7 +263,7 @@ impl Exceptions {
         let until = self.truth.as_ref().map(|t| t.bytes.len());
         self.gap(s, &mut out, before, None, until)?;
         if out.len() != self.len as usize {
-            return Err(Error::DamagedPatch("exception tables do not fill their section"));
+            return Err(Error::damaged("exception tables do not fill their section"));
         }
         self.exchange(account);
         places.sort_unstable();
@@ -315,7 +315,7 @@ impl Exceptions {
         let zeros = if way == ALIGNED || way == AS_OLD { usual } else { 0 };
         let tail = if way == AS_OLD { old } else { &[] };
         if zeros + tail.len() > limit {
-            return Err(Error::DamagedPatch("exception tables are too long"));
+            return Err(Error::damaged("exception tables are too long"));
         }
         out.resize(out.len() + zeros, 0);
         out.extend_from_slice(tail);
@@ -362,7 +362,7 @@ impl RawModels {
     fn code<S: Symbols>(&mut self, s: &mut S, truth: &[u8], limit: usize) -> Result<Vec<u8>> {
         let len = self.length(s, truth.len() as u64);
         if len > limit as u64 {
-            return Err(Error::DamagedPatch("exception tables are too long"));
+            return Err(Error::damaged("exception tables are too long"));
         }
         let mut out = Vec::new();
         let mut last = 0;
@@ -372,7 +372,7 @@ impl RawModels {
             last = u32::from(value);
             out.push(value);
             if s.exhausted() {
-                return Err(Error::DamagedPatch("an exception stream ends too early"));
+                return Err(Error::damaged("an exception stream ends too early"));
             }
         }
         Ok(out)

@@ -230,7 +230,7 @@ impl<'w> TableModel<'w> for Unwind {
         let section = match tables {
             (Some(section), ..) => section,
             (None, None, None) => return Ok(None),
-            _ => return Err(Error::DamagedPatch("it has unwind tables without frames")),
+            _ => return Err(Error::damaged("it has unwind tables without frames")),
         };
         unwind.exchange(world.account);
         let header = &world.elf.sections[section];
@@ -272,7 +272,7 @@ impl<'w> TableModel<'w> for Unwind {
         unit: u32,
         _made: &mut Made,
     ) -> Result<()> {
-        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let damaged = || Error::damaged("a frame record makes no sense");
         let (s, exceptions_stream) = streams.two(Stream::Unwind, Stream::Exceptions);
         self.landmarks.clear();
         let old_row = view.unit.source.checked_sub(1).and_then(|u| self.old.row_of(u));
@@ -338,7 +338,7 @@ impl<'w> TableModel<'w> for Unwind {
         let old_len = programs.code(s, body, factor, old_program, program, out)?;
         let len = (self.bytes.len() - from) as u32;
         if self.bytes.len() > self.len as usize {
-            return Err(Error::DamagedPatch("frames are too long"));
+            return Err(Error::damaged("frames are too long"));
         }
         let fixed = 17 + lsda_field.map_or(0, |e| u32::from(e.size));
         let known = program.map_or(0, |p| (p.len() as u32).saturating_sub(len));
@@ -428,7 +428,7 @@ impl Unwind {
         old: Option<Option<u32>>,
         known: Lsda,
     ) -> Result<Lsda> {
-        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let damaged = || Error::damaged("a frame record makes no sense");
         let m = &mut self.m;
         let state = match old {
             None => 0,
@@ -491,7 +491,7 @@ impl Unwind {
             None => total.next_multiple_of(if self.last_padding & 1 == 0 { 8 } else { 4 }) - total,
         };
         let same = u32::from(old.is_some_and(|o| o.0 == len)) | u32::from(old.is_some()) << 1;
-        let damaged = Error::DamagedPatch("frames are too long");
+        let damaged = Error::damaged("frames are too long");
         let mut padding = guess;
         if !self.m.padded(s, same, self.last_padding, total, guess == known) {
             let coded = self.m.padding(s, total, guess, u64::from(known));

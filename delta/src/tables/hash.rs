@@ -160,6 +160,6 @@ pub fn code<S: Symbols>(
     let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf.sections[section].size;
     let bytes = made_table
         .filter(right_size)
-        .ok_or(Error::DamagedPatch("a hash table does not fit its symbols"))?;
+        .ok_or(Error::damaged("a hash table does not fit its symbols"))?;
     made.section(world, section, bytes)
 }

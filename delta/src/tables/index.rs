@@ -255,7 +255,7 @@ impl<S: Symbols> Pass<'_, '_, S> {
                 bytes.extend_from_slice(&word.to_le_bytes());
             }
             if self.s.exhausted() {
-                return Err(Error::DamagedPatch("the unwind stream ends too early"));
+                return Err(Error::damaged("the unwind stream ends too early"));
             }
             if k % 1024 == 0 {
                 let held = self.made.memory() + bytes.len() as u64;
@@ -289,9 +289,7 @@ impl<S: Symbols> Pass<'_, '_, S> {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             partner = Some(next.saturating_add(skip)).filter(|_| skip > 0);
             if partner.is_some_and(|i| i >= old.len()) {
-                return Err(Error::DamagedPatch(
-                    "an unwind row continues one that is not there",
-                ));
+                return Err(Error::damaged("an unwind row continues one that is not there"));
             }
         }
         *next = partner.map_or(*next, |i| i + 1);

@@ -249,7 +249,7 @@ impl Tables {
         };
         let room = (limit - pointer.new) / ENTRY;
         let count = u32::try_from(count).ok().filter(|&n| n <= room.min(MOST));
-        let count = count.ok_or(Error::DamagedPatch("a jump table is too long"))?;
+        let count = count.ok_or(Error::damaged("a jump table is too long"))?;
         Ok(Some(count))
     }
 
@@ -292,7 +292,7 @@ impl Tables {
             bytes.extend_from_slice(&target.wrapping_sub(pointer.origin).to_le_bytes());
             last = Some(target);
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the jump stream ends too early"));
+                return Err(Error::damaged("the jump stream ends too early"));
             }
         }
         Ok(bytes)

@@ -296,7 +296,7 @@ fn table<S: Symbols>(
     (world, names): (&World, &Names),
     table: usize,
 ) -> Result<Vec<u8>> {
-    let damaged = Error::DamagedPatch("a table of relocations that is none");
+    let damaged = Error::damaged("a table of relocations that is none");
     let form = Form::of_object(world.elf, &world.elf.sections[table]).ok_or(damaged)?;
     let mut held = world.account.held();
     let code = target(world.elf, table).filter(|s| is_code(s));
@@ -346,7 +346,7 @@ fn table<S: Symbols>(
         pass.pass(row);
         form.put(row, &mut bytes);
         if s.exhausted() {
-            return Err(Error::DamagedPatch("the pointer stream ends too early"));
+            return Err(Error::damaged("the pointer stream ends too early"));
         }
         if k % 1024 == 0 {
             world.account.go_on(64)?;
@@ -465,9 +465,7 @@ impl Pass<'_, '_> {
                     .ok()
                     .and_then(|n| self.next.checked_add(n)?.checked_add(1));
                 let index = index.filter(|&i| i < self.old.len());
-                let index = index.ok_or(Error::DamagedPatch(
-                    "a relocation continues one that is not there",
-                ))?;
+                let index = index.ok_or(Error::damaged("a relocation continues one that is not there"))?;
                 self.next = index + 1;
                 let foreseen = self.foresee(index);
                 let differs = u64::from(foreseen.row != t);

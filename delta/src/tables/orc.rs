@@ -211,7 +211,7 @@ impl<'w> TableModel<'w> for Orc {
     }
 }
 
-const DAMAGED: Error = Error::DamagedPatch("places in code that do not fit together");
+const DAMAGED: Error = Error::damaged("places in code that do not fit together");
 
 /// A place and what is said of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -324,7 +324,7 @@ impl<'p, 'w> Pass<'p, 'w> {
                 entries.extend(row.entry.iter().flat_map(|half| half.to_le_bytes()));
             }
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the unwind stream ends too early"));
+                return Err(Error::damaged("the unwind stream ends too early"));
             }
             if k % 4096 == 0 {
                 self.world.account.go_on(1024)?;

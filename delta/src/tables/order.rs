@@ -179,7 +179,7 @@ impl Order {
 
     /// Codes the next item.
     pub fn next<S: Symbols>(&mut self, s: &mut S, m: &mut OrderModels, truth: Option<u32>) -> Result<u32> {
-        let damaged = Error::DamagedPatch("records are out of order");
+        let damaged = Error::damaged("records are out of order");
         let follower = self.follower(self.cursor);
         let neighbour = self.neighbour();
         let known = |item: Option<u32>| item.is_some_and(|i| self.old_of[i as usize] != NONE);
@@ -201,7 +201,7 @@ impl Order {
             None => {
                 let base = neighbour.unwrap_or(self.last);
                 let item = self.elsewhere(s, m, state, base, truth);
-                item.ok_or(Error::DamagedPatch("records are out of order"))?
+                item.ok_or(Error::damaged("records are out of order"))?
             }
         };
         match self.placed.get_mut(item as usize) {

@@ -211,7 +211,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
     for table in tables {
         let machine = world.old.machine;
         let form = Form::of(world.elf, &world.elf.sections[table]);
-        let form = form.ok_or(Error::DamagedPatch("a table of relocations that is none"))?;
+        let form = form.ok_or(Error::damaged("a table of relocations that is none"))?;
         let truth = world.truth.map(|file| {
             let held = word_in(world.elf, file);
             form.rows(machine, section_of(world.elf, table, file), &held)
@@ -224,7 +224,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         let folded = usize::try_from(folded)
             .ok()
             .filter(|&n| n <= left.len() && n as u64 <= total);
-        let folded = folded.ok_or(Error::DamagedPatch("a relocation table has too many rows"))?;
+        let folded = folded.ok_or(Error::damaged("a relocation table has too many rows"))?;
         let (mine, rest) = left.split_at(folded);
         left = rest;
         let mut bytes = Vec::with_capacity((total as usize * form.row()).min(LARGEST_START));
@@ -244,7 +244,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
             let known = |truth: &Vec<Row>| truth.get(index).copied().unwrap_or_default();
             put(rows.row(s, &mut m, world, truth.as_ref().map(known))?);
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the pointer stream ends too early"));
+                return Err(Error::damaged("the pointer stream ends too early"));
             }
         }
         made.section(world, table, bytes)?;
@@ -335,7 +335,7 @@ fn code_slots<S: Symbols>(
                 _ => {}
             }
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the pointer stream ends too early"));
+                return Err(Error::damaged("the pointer stream ends too early"));
             }
         }
     }
@@ -428,7 +428,7 @@ impl Rows<'_> {
                 let there = |&i: &usize| i < self.old.len();
                 partner = self.next.checked_add(skip as usize).filter(there);
                 let why = "a relocation continues one that is not there";
-                partner.ok_or(Error::DamagedPatch(why))?;
+                partner.ok_or(Error::damaged(why))?;
             }
         }
         self.history = self.history << 1 | u32::from(follows);

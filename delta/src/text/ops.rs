@@ -145,7 +145,7 @@ impl<'a> TextCoder<'a> {
     /// Turns the far listing to an instruction of a unit; false if there is no such instruction.
     fn load_far(&mut self, unit: u32, index: usize) -> Result<bool> {
         let found = self.map.units.get(unit as usize).copied();
-        let bounds = found.ok_or(Error::DamagedPatch("it copies from a function that is not there"))?;
+        let bounds = found.ok_or(Error::damaged("it copies from a function that is not there"))?;
         let far = &self.far;
         if far.unit != unit
             || !(far.first + self.machine.lead_in().min(index)..far.first + far.len()).contains(&index)
@@ -209,7 +209,7 @@ impl<'a> TextCoder<'a> {
                 }
             }
             if ops.exhausted() || literals.exhausted() {
-                return Err(Error::DamagedPatch("a code stream ends too early"));
+                return Err(Error::damaged("a code stream ends too early"));
             }
         }
         Ok(())
@@ -460,7 +460,7 @@ impl Edit<'_, '_> {
                 self.forced = false;
                 if same {
                     if len > room {
-                        return Err(Error::DamagedPatch("an instruction reaches past its function"));
+                        return Err(Error::damaged("an instruction reaches past its function"));
                     }
                     self.history <<= 2;
                     return Ok(Step::Same(at, len));
@@ -478,9 +478,7 @@ impl Edit<'_, '_> {
             match op {
                 REPLACE => {
                     let Some((far, index)) = self.cursor else {
-                        return Err(Error::DamagedPatch(
-                            "it replaces an instruction that is not there",
-                        ));
+                        return Err(Error::damaged("it replaces an instruction that is not there"));
                     };
                     let listing = self.listing(far);
                     return Ok(Step::Literal(Some(listing.at + listing.starts[index])));
@@ -491,7 +489,7 @@ impl Edit<'_, '_> {
             }
             self.forced = true;
             if s.exhausted() {
-                return Err(Error::DamagedPatch("a code stream ends too early"));
+                return Err(Error::damaged("a code stream ends too early"));
             }
         }
     }
@@ -507,7 +505,7 @@ impl Edit<'_, '_> {
         let index = usize::try_from(to)
             .ok()
             .filter(|&i| self.mapped.is_some() && i < self.coder.near.len());
-        let index = index.ok_or(Error::DamagedPatch("it goes past its old function"))?;
+        let index = index.ok_or(Error::damaged("it goes past its old function"))?;
         self.cursor = Some((false, index));
         self.since = 0;
         Ok(())
@@ -518,7 +516,7 @@ impl Edit<'_, '_> {
         let (unit, at) = target.unwrap_or((0, 0));
         let away = m.far_unit(s, self.history, i64::from(unit) - i64::from(last_unit));
         let unit = i64::from(last_unit).saturating_add(away);
-        let unit = u32::try_from(unit).map_err(|_| Error::DamagedPatch("it copies from nowhere"))?;
+        let unit = u32::try_from(unit).map_err(|_| Error::damaged("it copies from nowhere"))?;
         let again = unit == last_unit;
         let base = if again { i64::from(last_at) } else { 0 };
         let index = base.saturating_add(m.far_at(s, self.history, again, i64::from(at) - base));
@@ -526,7 +524,7 @@ impl Edit<'_, '_> {
             Some(i) if self.coder.load_far(unit, i)? => Some(i),
             _ => None,
         };
-        let index = there.ok_or(Error::DamagedPatch("it copies from past a function"))?;
+        let index = there.ok_or(Error::damaged("it copies from past a function"))?;
         self.coder.last_far = (unit, index as u32);
         self.cursor = Some((true, index - self.coder.far.first));
         Ok(())

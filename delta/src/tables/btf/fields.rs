@@ -242,7 +242,7 @@ impl<'f> Fields<'f> {
         let t = |i: usize| truth.and_then(|t| t.get(i)).copied().unwrap_or_default();
         let info = self.info(s, was(1), t(1))?;
         let Some((third, columns)) = shape(info) else {
-            return Err(Error::DamagedPatch("a type is of no kind"));
+            return Err(Error::damaged("a type is of no kind"));
         };
         let site = kind(info) << 3;
         // Words of another kind mean something else.
@@ -275,7 +275,7 @@ impl<'f> Fields<'f> {
             let t = truth.and_then(|t| t.get(i * columns.len()..)?.get(..columns.len()));
             rest.code(self, s, t, &mut record)?;
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the types end too early"));
+                return Err(Error::damaged("the types end too early"));
             }
         }
         Ok(record)
@@ -295,7 +295,7 @@ impl<'f> Fields<'f> {
         let rest = m.rest(s, kind, u64::from(t >> 16 & 0xff | t >> 29 << 8));
         let count = sum(low, count)?;
         if count > 0xffff || rest > 0x7ff {
-            return Err(Error::DamagedPatch("a type is of no kind"));
+            return Err(Error::damaged("a type is of no kind"));
         }
         let rest = rest as u32;
         Ok(kind << 24 | count | (rest & 0xff) << 16 | rest >> 8 << 29)
@@ -465,9 +465,7 @@ impl Elements<'_> {
             _ => {
                 let was = self.was(index).map(<[u32]>::to_vec);
                 self.next = index.saturating_add(1);
-                was.ok_or(Error::DamagedPatch(
-                    "a part of a type continues one that is not there",
-                ))?
+                was.ok_or(Error::damaged("a part of a type continues one that is not there"))?
             }
         };
         let (words, _) = self.foresee(fields, index).unwrap_or_default();

@@ -114,7 +114,7 @@ impl Keep for Known {
 /// A number and what was told against it.
 fn sum(from: u32, away: i64) -> Result<u32> {
     let sum = u32::try_from(i64::from(from).saturating_add(away));
-    sum.map_err(|_| Error::DamagedPatch("a number of its types is out of range"))
+    sum.map_err(|_| Error::damaged("a number of its types is out of range"))
 }
 
 /// Codes one table, and gives its bytes.
@@ -128,7 +128,7 @@ fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: usize
     let (true_types, true_strings) = truth.unzip();
     let size = world.elf.sections[section].size;
     if size > 8 * old_bytes.len() as u64 + (1 << 24) {
-        return Err(Error::DamagedPatch("a table of types is too long"));
+        return Err(Error::damaged("a table of types is too long"));
     }
 
     let found = true_types
@@ -153,7 +153,7 @@ fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: usize
     let (types_len, room) = (4 * u64::from(words), size.checked_sub(HEADER as u64));
     let strings_len = room.and_then(|room| room.checked_sub(types_len));
     let strings_len = strings_len.filter(|_| u64::from(count) * 12 <= types_len);
-    let strings_len = strings_len.ok_or(Error::DamagedPatch("its types do not fit their section"))?;
+    let strings_len = strings_len.ok_or(Error::damaged("its types do not fit their section"))?;
 
     let (names, _) = names::table(s, world.account, (old_strings, 0), strings_len, true_strings)?;
     let strings = strings_len + 8 * (names.old.len() + names.starts.len()) as u64;
@@ -183,7 +183,7 @@ fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: usize
     for index in 0..count as usize {
         let record = fields.record(s, index, t.map(|t| t.record(index)))?;
         if (bytes.len() + 4 * record.len()) as u64 > end || s.exhausted() {
-            return Err(Error::DamagedPatch("the types end too early"));
+            return Err(Error::damaged("the types end too early"));
         }
         bytes.extend(record.iter().flat_map(|word| word.to_le_bytes()));
         world.account.go_on(1 + record.len() as u64 / 8)?;
@@ -193,7 +193,7 @@ fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: usize
     }
     fields.finish();
     if bytes.len() as u64 != end {
-        return Err(Error::DamagedPatch("the types end too early"));
+        return Err(Error::damaged("the types end too early"));
     }
     bytes.extend_from_slice(&names.table);
     Ok(bytes)
@@ -216,9 +216,8 @@ impl Known {
         if self.head.based(s, t == self.bases) {
             return Ok(());
         }
-        let wide = |n: u64| {
-            u32::try_from(n).map_err(|_| Error::DamagedPatch("a number of its types is out of range"))
-        };
+        let wide =
+            |n: u64| u32::try_from(n).map_err(|_| Error::damaged("a number of its types is out of range"));
         let old = (
             wide(self.head.base(s, 0, t.old.0.into()))?,
             wide(self.head.base(s, 1, t.old.1.into()))?,

@@ -80,14 +80,14 @@ impl Order {
             history = history << 2 | class;
             if let Some(j) = source {
                 if j >= old || order.is_used(j) {
-                    return Err(Error::DamagedPatch("a type continues one that is not there"));
+                    return Err(Error::damaged("a type continues one that is not there"));
                 }
                 places.go(j, |j| order.is_used(j));
                 order.of_old[j] = index as u32;
             }
             order.source.push(source.map_or(NONE, |j| j as u32));
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the types end too early"));
+                return Err(Error::damaged("the types end too early"));
             }
         }
         Ok(order)

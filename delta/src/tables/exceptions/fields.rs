@@ -55,7 +55,7 @@ impl SiteModels {
         let was = reference.map_or(0xffff, |r| r.site.action & 0xfff);
         let action = self.m.action(s, twin, was, open, u64::from(known.action));
         let action =
-            u32::try_from(action).map_err(|_| Error::DamagedPatch("an exception table makes no sense"))?;
+            u32::try_from(action).map_err(|_| Error::damaged("an exception table makes no sense"))?;
         Ok(Site {
             start,
             end,
@@ -100,7 +100,7 @@ impl SiteModels {
             RECENT => {
                 let k = self.m.recent(s, many, recent.unwrap_or(0) as u32);
                 let at = many.checked_sub(1 + k as usize);
-                let damaged = Error::DamagedPatch("a landing pad is unknown");
+                let damaged = Error::damaged("a landing pad is unknown");
                 return at.map(|i| around.recent[i]).ok_or(damaged);
             }
             _ => {}
@@ -111,7 +111,7 @@ impl SiteModels {
             Some(&pad) => landmarks.from(pad).min(last),
             None => landmarks.from(around.from).min(last),
         };
-        let damaged = || Error::DamagedPatch("a landing pad is unknown");
+        let damaged = || Error::damaged("a landing pad is unknown");
         let origin = Origin::at(from);
         let (mut way, mut label) = (RAW, None);
         if !S::READS {
@@ -161,7 +161,7 @@ impl SiteModels {
         guess: Option<u32>,
         truth: u32,
     ) -> Result<u32> {
-        let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let damaged = || Error::damaged("an exception table makes no sense");
         let from = around.from;
         // One instruction further on at least: where the last one ended has a form of its own.
         let least = landmarks.from(from.saturating_add(1));
@@ -195,7 +195,7 @@ impl SiteModels {
 
     /// Codes where a site ends: as guessed, behind a call, or some instructions before one.
     fn end<S: Symbols>(&mut self, s: &mut S, landmarks: &Landmarks, span: &Span, truth: u32) -> Result<u32> {
-        let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let damaged = || Error::damaged("an exception table makes no sense");
         let Span {
             from,
             start,

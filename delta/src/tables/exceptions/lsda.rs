@@ -127,7 +127,7 @@ pub fn code_lsda<S: Symbols>(
     body: &mut Body,
     told: &Told,
 ) -> Result<Lsda> {
-    let damaged = || Error::DamagedPatch("an exception table makes no sense");
+    let damaged = || Error::damaged("an exception table makes no sense");
     let Told {
         old, truth, is_64, ..
     } = *told;
@@ -196,7 +196,7 @@ impl LsdaModels {
         lsda: &mut Lsda,
         limit: usize,
     ) -> Result<()> {
-        let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let damaged = || Error::damaged("an exception table makes no sense");
         let m = &mut self.fields;
         let deepest = lsda.sites.iter().map(|s| s.action).max().unwrap_or(0);
         if let Some(old) = old {
@@ -255,7 +255,7 @@ impl LsdaModels {
         lsda: &mut Lsda,
         size: u32,
     ) -> Result<()> {
-        let damaged = || Error::DamagedPatch("an exception table makes no sense");
+        let damaged = || Error::damaged("an exception table makes no sense");
         let kind = u32::from(lsda.types_encoding) | u32::from(lsda.sites_encoding) << 8;
         let sites_len = lsda.sites_len();
         let least = uleb_len(sites_len);

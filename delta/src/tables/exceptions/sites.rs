@@ -250,7 +250,7 @@ pub fn code_sites<S: Symbols>(
     limit: usize,
 ) -> Result<Vec<Site>> {
     let Body { view, landmarks } = body;
-    let damaged = || Error::DamagedPatch("an exception table makes no sense");
+    let damaged = || Error::damaged("an exception table makes no sense");
     let whole = u32::from(view.unit.whole);
     if !guesses.is_empty() {
         let solid = u32::from(guesses.iter().all(|g| g.solid));

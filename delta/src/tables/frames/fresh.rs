@@ -87,7 +87,7 @@ impl ProgramModels {
         truth: Option<(&Op, &[u8])>,
         state: &mut State,
     ) -> Result<()> {
-        let damaged = || Error::DamagedPatch("a frame program makes no sense");
+        let damaged = || Error::damaged("a frame program makes no sense");
         let bytes = truth.map_or(&[][..], |(op, t)| &t[op.bytes.0 as usize..op.bytes.1 as usize]);
         let place = truth.and_then(|(op, _)| op.place);
         let known = if place.is_some() {
@@ -182,7 +182,7 @@ impl ProgramModels {
             let distance_coded = self.distance(s, before, u64::from(known));
             distance = u32::try_from(distance_coded).ok();
         }
-        let damaged = || Error::DamagedPatch("a frame program makes no sense");
+        let damaged = || Error::damaged("a frame program makes no sense");
         let distance = distance.ok_or_else(damaged)?;
         let mut forced = 0;
         if form == 2 {

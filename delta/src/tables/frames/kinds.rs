@@ -10,7 +10,7 @@ use crate::{Error, error::Result};
 impl Unwind {
     /// Codes the kinds of CIE.
     pub(super) fn code_kinds<S: Symbols>(&mut self, s: &mut S, world: &mut World) -> Result<()> {
-        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let damaged = || Error::damaged("a frame record makes no sense");
         let m = &mut self.m;
         let truth = self.truth.as_ref().map(|t| &t.kinds[..]);
         let count = m.count(s, truth.map_or(0, |t| t.len() as u64));

@@ -192,7 +192,7 @@ impl Programs {
         let stops = Stops { landmarks, factor };
         self.steps(s, stops, old, known, out)?;
         if out.len() - from > LONGEST {
-            return Err(Error::DamagedPatch("a frame program is too long"));
+            return Err(Error::damaged("a frame program is too long"));
         }
         Ok(old_len)
     }
@@ -201,7 +201,7 @@ impl Programs {
     pub fn raw<S: Symbols>(&mut self, s: &mut S, truth: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let len = self.m.length(s, truth.len() as u64);
         if len > LONGEST as u64 {
-            return Err(Error::DamagedPatch("a frame program is too long"));
+            return Err(Error::damaged("a frame program is too long"));
         }
         let mut before = (0, 0);
         for i in 0..len as usize {
@@ -311,7 +311,7 @@ impl Programs {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         const SAME: u32 = 4;
-        let damaged = || Error::DamagedPatch("a frame program makes no sense");
+        let damaged = || Error::damaged("a frame program makes no sense");
         let (truth, plan) = known.unzip();
         let from = out.len();
         let mut state = State::new(out);
@@ -392,7 +392,7 @@ impl Programs {
                 }
             }
             if state.out.len() - from > LONGEST {
-                return Err(Error::DamagedPatch("a frame program is too long"));
+                return Err(Error::damaged("a frame program is too long"));
             }
         }
     }

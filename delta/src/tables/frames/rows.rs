@@ -119,7 +119,7 @@ pub(super) struct Stray {
 impl Unwind {
     /// Codes the order of the records.
     pub(super) fn code_rows<S: Symbols>(&mut self, s: &mut S) -> Result<Vec<Row>> {
-        let damaged = || Error::DamagedPatch("frame records are out of order");
+        let damaged = || Error::damaged("frame records are out of order");
         let (mut m, mut orders) = (RowModels::default(), OrderModels::default());
         let mut old_order = vec![None; self.old.rows.len()];
         for (item, entry) in self.entries.iter().enumerate() {
@@ -203,7 +203,7 @@ impl Unwind {
         rows: &[Row],
         lsdas: &[(u32, u32)],
     ) -> Result<Vec<u8>> {
-        let damaged = || Error::DamagedPatch("frame records are out of order");
+        let damaged = || Error::damaged("frame records are out of order");
         let mut out: Vec<u8> = Vec::with_capacity(self.len as usize);
         let mut latest: Vec<Option<u32>> = vec![None; self.kinds.len()];
         for row in rows {
@@ -283,7 +283,7 @@ impl Unwind {
         row: u32,
         last_start: &mut u32,
     ) -> Result<Stray> {
-        let damaged = || Error::DamagedPatch("a frame record makes no sense");
+        let damaged = || Error::damaged("a frame record makes no sense");
         let truth = self.truth.as_ref().and_then(|t| Some((t, t.fde(row)?)));
         let known = self.truth.as_ref().map_or(0, |t| t.rows[row as usize].kind);
         let kind = m.stray_kind(s, known);

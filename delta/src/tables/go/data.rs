@@ -227,7 +227,7 @@ impl Functions {
                 .and_then(|p| seen.iter().position(|q| *q == p));
             let index = m.which_data(s, index.map_or(0, |i| i as u64 + 1));
             match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
-                Some(i) => *seen.get(i).ok_or(Error::DamagedPatch("Go's data is not there"))?,
+                Some(i) => *seen.get(i).ok_or(Error::damaged("Go's data is not there"))?,
                 None => {
                     let known = truth.map_or(0, |t| u32::from(t.1));
                     let group = m.group(s, column, content.len(), known);
@@ -257,7 +257,7 @@ impl Functions {
         let by = m.len(s, column, guess.len(), truth.len() as i64 - guess.len() as i64);
         let len = by.saturating_add(guess.len() as i64);
         let len = usize::try_from(len).ok().filter(|&l| l <= self.room);
-        let len = len.ok_or(Error::DamagedPatch("Go's data is too long"))?;
+        let len = len.ok_or(Error::damaged("Go's data is too long"))?;
         let mut out = Vec::new();
         while out.len() < len {
             let at = out.len();
@@ -283,7 +283,7 @@ impl Functions {
                 out.push(m.byte(s, column, was, before, at, known));
             }
             if s.exhausted() {
-                return Err(Error::DamagedPatch("Go's data ends too early"));
+                return Err(Error::damaged("Go's data ends too early"));
             }
         }
         Ok(out)
@@ -315,7 +315,7 @@ impl Functions {
         let count = self.m.own.rows(s, has, by);
         let count = count.saturating_add(old_count);
         let count = usize::try_from(count).ok().filter(|&c| c <= self.room / 16);
-        let count = count.ok_or(Error::DamagedPatch("an inline tree is too long"))?;
+        let count = count.ok_or(Error::damaged("an inline tree is too long"))?;
         let known = truth.map_or(0, |t| u32::from(t.group));
         let mut tree = Tree {
             group: self.m.own.tree_group(s, group, known) as u8,
@@ -332,7 +332,7 @@ impl Functions {
             let row = NewRow { index, from, history };
             self.tree_row(s, subject, &rows, row, &mut tree)?;
             if s.exhausted() {
-                return Err(Error::DamagedPatch("an inline tree ends too early"));
+                return Err(Error::damaged("an inline tree ends too early"));
             }
         }
         Ok(tree)
@@ -413,7 +413,7 @@ impl Functions {
         }
         let from = cursor.checked_add(skip).filter(|&j| j < count);
         from.map(Some)
-            .ok_or(Error::DamagedPatch("an inline tree continues nothing"))
+            .ok_or(Error::damaged("an inline tree continues nothing"))
     }
 
     /// Codes a row of an inline tree.
@@ -487,9 +487,7 @@ impl Functions {
             let by = index.map_or(0, |i| i as i64 - base as i64);
             let at = m.pc_index(s, fresh, by).saturating_add(base as i64);
             let at = usize::try_from(at).ok().and_then(|i| starts.get(i));
-            return at
-                .copied()
-                .ok_or(Error::DamagedPatch("an inlined call is nowhere"));
+            return at.copied().ok_or(Error::damaged("an inlined call is nowhere"));
         }
         let by = m.pc_away(s, fresh, i64::from(truth) - i64::from(guess));
         Ok(guess.wrapping_add(by as u32))

@@ -111,7 +111,7 @@ struct FileNames {
 }
 
 fn damaged() -> Error {
-    Error::DamagedPatch("Go's file lists make no sense")
+    Error::damaged("Go's file lists make no sense")
 }
 
 /// Codes the frame of a table, the end of the code left out.
@@ -137,7 +137,7 @@ impl Told<'_> {
         };
         let gap = m.gap(s, i64::from(known.gap) - i64::from(was.gap));
         let gap = u32::try_from(gap.saturating_add(i64::from(was.gap)));
-        let gap = gap.map_err(|_| Error::DamagedPatch("Go's tables are too far apart"))?;
+        let gap = gap.map_err(|_| Error::damaged("Go's tables are too far apart"))?;
         if gap as usize > self.room {
             return Err(damaged());
         }
@@ -162,7 +162,7 @@ impl Told<'_> {
         let count = count.saturating_add(old_count);
         let known = self.truth.map_or(0, |t| i64::from(t.1.files));
         let files = m.files(s, known.wrapping_sub(count)).saturating_add(count);
-        frame.files = u32::try_from(files).map_err(|_| Error::DamagedPatch("Go's files are too many"))?;
+        frame.files = u32::try_from(files).map_err(|_| Error::damaged("Go's files are too many"))?;
         let mut coder = Names::new(old, old.map_or((0, 0), GoTable::files), !S::READS);
         let mut found = FileNames::default();
         for index in 0..count.max(0) as usize {

@@ -114,9 +114,7 @@ impl Functions {
         self.told += 1;
         self.entry = entry;
         if self.builder.len() > self.room + 64 {
-            return Err(Error::DamagedPatch(
-                "Go's function table does not fit its section",
-            ));
+            return Err(Error::damaged("Go's function table does not fit its section"));
         }
         result
     }
@@ -179,7 +177,7 @@ impl Functions {
         let tables = self.m.own.tables(s, old_counts.0, true_counts.0);
         let data = self.m.own.data(s, old_counts.1, true_counts.1);
         if tables < 3 {
-            return Err(Error::DamagedPatch("a Go function lacks its tables"));
+            return Err(Error::damaged("a Go function lacks its tables"));
         }
         f.tables = vec![None; tables as usize];
 
@@ -358,7 +356,7 @@ impl Functions {
                     .map_or(0, |i| i as u64 + 1);
                 let index = m.which_name(s, index);
                 match usize::try_from(index).unwrap_or(usize::MAX).checked_sub(1) {
-                    Some(i) => Some(*seen.get(i).ok_or(Error::DamagedPatch("a name is not there"))?),
+                    Some(i) => Some(*seen.get(i).ok_or(Error::damaged("a name is not there"))?),
                     None => None,
                 }
             }

@@ -219,7 +219,7 @@ impl Functions {
                 self.name_places.entry(at).or_insert(place);
             }
             if self.builder.len() > self.room + 64 || s.exhausted() {
-                return Err(Error::DamagedPatch("Go's names do not fit their section"));
+                return Err(Error::damaged("Go's names do not fit their section"));
             }
         }
         Ok(())
@@ -299,7 +299,7 @@ impl<'w> TableModel<'w> for Functions {
         self.extras(s, world.targets.map(), u32::MAX)?;
         let end = self.known.as_ref().map_or(0, |k| i64::from(k.end));
         let end = self.m.own.end(s, end - i64::from(self.end));
-        let damaged = || Error::DamagedPatch("Go's function table does not fit its section");
+        let damaged = || Error::damaged("Go's function table does not fit its section");
         let end = u32::try_from(end.saturating_add(i64::from(self.end))).map_err(|_| damaged())?;
         if self.builder.len() + reader::index_len(end) > self.room + 64 {
             return Err(damaged());

@@ -116,7 +116,7 @@ impl Names {
             Some(_) => OLD,
             None => NEW,
         };
-        let damaged = Error::DamagedPatch("a name is not there");
+        let damaged = Error::damaged("a name is not there");
         let index = match self.m.way(s, kind, expected.is_some(), way) {
             NEXT => self.last + 1,
             OLD => {
@@ -156,7 +156,7 @@ impl Names {
             }
             name.push(byte);
             if name.len() > LONGEST || s.exhausted() {
-                return Err(Error::DamagedPatch("a name does not end"));
+                return Err(Error::damaged("a name does not end"));
             }
         }
         self.spelled.clone_from(&name);

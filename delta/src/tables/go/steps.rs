@@ -166,7 +166,7 @@ pub fn code_steps<S: Symbols>(
         let Step { end, .. } = step;
         let odd = end <= telling.at || end % under.quantum != 0;
         if odd || steps.len() >= under.limit || s.exhausted() {
-            return Err(Error::DamagedPatch("a table over code makes no sense"));
+            return Err(Error::damaged("a table over code makes no sense"));
         }
         steps.push(step);
         telling.pass(step, hits);

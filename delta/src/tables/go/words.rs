@@ -246,7 +246,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         world.old.file.read(u64::from(stretch.old_at), &mut old_bytes)?;
         telling.stretch(s, world, &stretch, &old_bytes, made)?;
         if s.exhausted() {
-            return Err(crate::Error::DamagedPatch("the words of Go's data end too early"));
+            return Err(crate::Error::damaged("the words of Go's data end too early"));
         }
     }
     Ok(())

@@ -178,7 +178,7 @@ impl<'c> Coder<'c> {
                     relation = self.m.relation(s, unsure, relation, known_relation);
                 }
                 if relation < SPELL && source >= count {
-                    return Err(Error::DamagedPatch("a name continues one that is not there"));
+                    return Err(Error::damaged("a name continues one that is not there"));
                 }
             }
             self.name(s, source, relation, guess, known)?;
@@ -194,11 +194,11 @@ impl<'c> Coder<'c> {
             }
             self.enter(i);
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the names end too early"));
+                return Err(Error::damaged("the names end too early"));
             }
         }
         if self.names.table.len() > size {
-            Err(Error::DamagedPatch("the names are too long"))
+            Err(Error::damaged("the names are too long"))
         } else {
             Ok(())
         }
@@ -247,7 +247,7 @@ impl<'c> Coder<'c> {
         if source < count {
             Ok(source)
         } else {
-            Err(Error::DamagedPatch("a name continues one that is not there"))
+            Err(Error::damaged("a name continues one that is not there"))
         }
     }
 
@@ -276,7 +276,7 @@ impl<'c> Coder<'c> {
 
     /// The last new name of a series, counted on.
     fn next<S: Symbols>(&mut self, s: &mut S, known: &[u8]) -> Result<Vec<u8>> {
-        let damaged = Error::DamagedPatch("a name counts on from one without a number");
+        let damaged = Error::damaged("a name counts on from one without a number");
         let which = self.series_of(known).unwrap_or(0) as u32;
         let which = self.m.which(s, self.step, which);
         let Some(&index) = self.series.get(which as usize) else {
@@ -436,7 +436,7 @@ impl Coder<'_> {
         let alphabet = u32::from(hex) | u32::from(decimal) << 1;
         let length = self.m.length(s, old.len(), truth.len() as u64);
         if length > tokens::LONGEST as u64 {
-            return Err(Error::DamagedPatch("a token is too long"));
+            return Err(Error::damaged("a token is too long"));
         }
         let letter = |k| truth.get(k).copied().unwrap_or(0);
         let told: Vec<u8> = (0..length as usize)

@@ -146,7 +146,7 @@ pub fn table<S: Symbols>(
 ) -> Result<(Names, Recipe)> {
     let mut models = account.lend::<TableModels>();
     if size > LARGEST.min(8 * old_table.len() as u64 + (1 << 24)) {
-        return Err(Error::DamagedPatch("a string table is too long"));
+        return Err(Error::damaged("a string table is too long"));
     }
     let mut names = Names {
         old: Starts::of(old_table),
@@ -156,7 +156,7 @@ pub fn table<S: Symbols>(
     let same = truth.is_some_and(|t| t == old_table) && fits(old_table);
     if models.whole(s, same) {
         if size != old_table.len() as u64 || !fits(old_table) {
-            return Err(Error::DamagedPatch("a string table has another length"));
+            return Err(Error::damaged("a string table has another length"));
         }
         recipe.copy(old_at, old_table, old_table);
         names.starts = names.old.clone();

@@ -129,7 +129,7 @@ impl<'b> Speller<'b> {
                 return Ok(());
             }
             if n >= LONGEST || s.exhausted() {
-                return Err(Error::DamagedPatch("a symbol's name never ends"));
+                return Err(Error::damaged("a symbol's name never ends"));
             }
             let follow = |trail: &mut Option<usize>, hits: &mut u32, right: bool| {
                 *hits = if right { *hits + 1 } else { 0 };

@@ -209,7 +209,7 @@ impl<'c> Coder<'c> {
         let away = self.m.string(s, truth as i64 - self.fresh as i64);
         let index = usize::try_from((self.fresh as i64).saturating_add(away)).unwrap_or(usize::MAX);
         if index >= starts.len() {
-            return Err(Error::DamagedPatch("a symbol's name is not there"));
+            return Err(Error::damaged("a symbol's name is not there"));
         }
         if source[index] == NONE && index >= self.fresh {
             self.fresh = index + 1;

@@ -223,7 +223,7 @@ pub fn code<S: Symbols>(
     let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
     let size = world.elf.sections[section].size as usize;
     if !size.is_multiple_of(width) {
-        return Err(Error::DamagedPatch("a symbol table ends inside a row"));
+        return Err(Error::damaged("a symbol table ends inside a row"));
     }
     let olds = Olds::of(&world.old.elf, &old_bytes, names);
     let alive = (0..olds.count).filter(|&j| olds.is_alive(j));
@@ -350,7 +350,7 @@ impl Telling<'_> {
         let old = (source < self.olds.count).then(|| self.olds.row(source));
         self.c.seen.learn(&e, old.as_ref(), &new);
         if s.exhausted() {
-            return Err(Error::DamagedPatch("the symbols end too early"));
+            return Err(Error::damaged("the symbols end too early"));
         }
         self.c.pass(&new);
         Ok((source, new))
@@ -410,5 +410,5 @@ impl Telling<'_> {
 }
 
 fn damaged() -> Error {
-    Error::DamagedPatch("a symbol continues one that is not there")
+    Error::damaged("a symbol continues one that is not there")
 }

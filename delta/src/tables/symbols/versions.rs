@@ -36,7 +36,7 @@ pub fn code<S: Symbols>(
     made: &mut Made,
 ) -> Result<()> {
     if !fits(world.elf.sections[section].size, rows.source.len() as u64) {
-        return Err(Error::DamagedPatch("the versions are not as many as the symbols"));
+        return Err(Error::damaged("the versions are not as many as the symbols"));
     }
     let mut models = world.account.lend::<VersionModels>();
     let old = world.old_bytes(section)?;

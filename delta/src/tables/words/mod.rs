@@ -269,7 +269,7 @@ impl Pass<'_> {
             let form = (became & 3).checked_sub(1).map(|k| Form::ALL[k as usize]);
             let mut size = 4;
             if let Some(form) = form {
-                let damaged = Error::DamagedPatch("a word of data is moved that can't be");
+                let damaged = Error::damaged("a word of data is moved that can't be");
                 let candidate = moves[form as usize].ok_or(damaged)?;
                 let word = match became {
                     SPELLED.. => self.spelled(s, world, (form, here, places.1), candidate)?,
@@ -291,7 +291,7 @@ impl Pass<'_> {
             }
             at += size;
             if s.exhausted() {
-                return Err(Error::DamagedPatch("the words of data end too early"));
+                return Err(Error::damaged("the words of data end too early"));
             }
         }
         Ok(())
@@ -349,6 +349,6 @@ impl Pass<'_> {
             .targets
             .code(s, &mut self.targets, &site, guess, &mut none, truth)?;
         let word = self.sides.new.word(form, target, place);
-        word.ok_or(Error::DamagedPatch("a word of data leads nowhere"))
+        word.ok_or(Error::damaged("a word of data leads nowhere"))
     }
 }
