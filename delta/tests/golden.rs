@@ -90,6 +90,7 @@ fn golden() -> Vec<Golden> {
         "kinds/loong64",
         "kinds/mips64",
         "kinds/object",
+        "kinds/module",
         "kinds/go-apart",
         "kinds/unwind",
         "kinds/names",

@@ -248,6 +248,23 @@ impl Machine {
         dispatch!(self, S => S::blank(kind, insn, at))
     }
 
+    /// How far the target of a field is from where it would be with all bits zero, if the field is *open*: it is zero, or
+    /// leads into its own instruction or right behind it. In an object, a linker fills such a field. Arguments as in
+    /// [`Machine::read`]; `here` is the address of the instruction.
+    pub fn open(self, field: Field, insn: &[u8], len: u8, from: u64, here: u64) -> Option<u32> {
+        let target = self.read(field.kind, insn, field.at, len, from);
+        let away = target.wrapping_sub(self.unfilled(field, insn, len, from)) as u32;
+        (away == 0 || target.wrapping_sub(here) <= u64::from(len)).then_some(away)
+    }
+
+    /// The target of a field if all its bits were zero; arguments as in [`Machine::read`].
+    pub fn unfilled(self, field: Field, insn: &[u8], len: u8, from: u64) -> u64 {
+        let (mut zero, first) = ([0; 16], insn.len().min(16));
+        zero[..first].copy_from_slice(&insn[..first]);
+        self.blank(field.kind, &mut zero[..first], field.at);
+        self.read(field.kind, &zero[..first], field.at, len, from)
+    }
+
     /// Which bits of byte `at` of an instruction belong to its field and are not told with the text.
     #[inline]
     pub fn hidden_bits(self, field: Field, at: usize) -> u8 {

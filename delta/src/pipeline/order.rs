@@ -66,6 +66,7 @@ impl<'f> Facts<'f> {
             machine: self.old.machine,
             file: self.old.file,
             map: &self.old.code,
+            objects: self.new.elf.is_object(),
         }
     }
 

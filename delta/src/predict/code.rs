@@ -18,6 +18,8 @@ pub struct OldCode<'a> {
     pub file: &'a FileView<'a>,
     /// Its units.
     pub map: &'a CodeMap,
+    /// Whether the new file is an object.
+    pub objects: bool,
 }
 
 /// Goes through the new units in order and finishes each.
@@ -83,6 +85,8 @@ struct Place {
     old: OldPlace,
     /// Whether the old instruction is the same one.
     same: bool,
+    /// How far the last open field was from zero.
+    away: u32,
 }
 
 /// The old instruction behind a reference: where it is, where it led, and what that was counted from.
@@ -90,27 +94,30 @@ struct OldPlace {
     at: Option<u32>,
     target: Option<u32>,
     from: Option<u32>,
+    /// In objects, what of the field: 0 none is known, 1 it is not open, 2 it is.
+    was: u32,
 }
 
 /// The walk over the old code behind a new unit.
 struct OldSide {
     scanner: Scanner,
     partner: Vec<u8>,
+    /// How far the last open field was from zero.
+    away: u32,
 }
 
 impl OldSide {
-    /// Where the reference of an old instruction leads, and what that is counted from. The instruction is `base`, the bytes themselves, or else the one that was
-    /// replaced.
+    /// What is known of an old instruction. It is `base`, the bytes themselves, or else the one that was replaced.
     #[inline]
-    fn target(
-        &mut self,
-        old: OldCode,
-        old_at: Option<u32>,
-        base: Option<(&[u8], Insn)>,
-    ) -> Result<(Option<u32>, Option<u32>)> {
-        let place = old_at.and_then(|at| Some((at, old.map.addr(at)?)));
-        let Some((old_at, old_addr)) = place else {
-            return Ok((None, None));
+    fn place(&mut self, old: OldCode, at: Option<u32>, base: Option<(&[u8], Insn)>) -> Result<OldPlace> {
+        let mut known = OldPlace {
+            at,
+            target: None,
+            from: None,
+            was: 0,
+        };
+        let Some((old_at, here)) = at.and_then(|at| Some((at, u64::from(old.map.addr(at)?)))) else {
+            return Ok(known);
         };
         let machine = old.machine;
         let (bytes, insn) = match base {
@@ -120,12 +127,18 @@ impl OldSide {
                 (&self.partner[..], machine.decode(&self.partner))
             }
         };
-        let field = self.scanner.field(&insn, bytes, u64::from(old_addr));
-        let target = field.map(|(f, from)| machine.read(f.kind, bytes, f.at, insn.len(), from));
-        let from = field.map(|(_, from)| from);
-        self.scanner.pass(&insn, bytes, u64::from(old_addr));
-        let small = |address: Option<u64>| address.and_then(|a| u32::try_from(a).ok());
-        Ok((small(target), small(from)))
+        if let Some((field, from)) = self.scanner.field(&insn, bytes, here) {
+            let small = |address: u64| u32::try_from(address).ok();
+            known.target = small(machine.read(field.kind, bytes, field.at, insn.len(), from));
+            known.from = small(from);
+            if old.objects {
+                let away = machine.open(field, bytes, insn.len(), from, here);
+                known.was = 1 + u32::from(away.is_some());
+                self.away = away.unwrap_or(self.away);
+            }
+        }
+        self.scanner.pass(&insn, bytes, here);
+        Ok(known)
     }
 }
 
@@ -408,6 +421,7 @@ impl<'a> CodePass<'a> {
         let mut old_side = OldSide {
             scanner: Scanner::in_place(machine),
             partner: Vec::new(),
+            away: 0,
         };
         let mut run = 0;
         let mut p = 0usize;
@@ -428,19 +442,16 @@ impl<'a> CodePass<'a> {
             let old_at = source.map(|r| r.old_at + if r.same { at - r.new_at } else { 0 });
             let same = source.is_some_and(|r| r.same);
             let base = same.then(|| (&self.base[p..], insn));
-            let (old_target, old_from) = old_side.target(self.old, old_at, base)?;
+            let old = old_side.place(self.old, old_at, base)?;
             if let Some((field, from)) = field {
                 let place = Place {
                     index,
                     p,
                     field,
                     from,
-                    old: OldPlace {
-                        at: old_at,
-                        target: old_target,
-                        from: old_from,
-                    },
+                    old,
                     same,
+                    away: old_side.away,
                 };
                 self.reference(s, m, targets, new, place)?;
             }
@@ -499,10 +510,16 @@ impl<'a> CodePass<'a> {
                 ..Guess::default()
             }
         };
-        let target = if unit.whole && guess.local.is_some() {
-            guess.local.unwrap_or_default()
-        } else {
-            targets.code(s, m, &site, guess, &mut self.locals, known as u32)?
+        let implied = guess.local.filter(|_| unit.whole);
+        let open = || {
+            let zero = machine.unfilled(field, &self.bytes[p..], insn.len(), from);
+            (zero as u32).wrapping_add(place.away)
+        };
+        let open = (self.old.objects && implied.is_none()).then(open);
+        let open = open.filter(|&target| m.open(s, &site, place.old.was, target == known as u32));
+        let target = match implied.or(open) {
+            Some(target) => target,
+            None => targets.code(s, m, &site, guess, &mut self.locals, known as u32)?,
         };
         if uses.data {
             self.pointers.push(Pointer {

@@ -67,6 +67,14 @@ symbols! {
     /// target was right: 2 + r learned and projected or local alike, 6 + r learned, the other differs, 10 + r learned
     /// alone, 14 projected or local alone, 15 loose or none; plus 16 if the old target is inside the old unit.
     pub struct TargetModels {
+        open(12, 255) {
+            /// The field is open. `was`: 0 no old field is known, 1 the old one is not open, 2 it is.
+            open: flag by(site: &Site, was: u32)
+                [
+                    hash(1, was | u32::from(site.same) << 2 | site.kind << 3),
+                    hash(hash(2, was | u32::from(site.same) << 2), site.head),
+                ];
+        }
         hit(16, 255) {
             /// The target is the first guess. `h`: for each guess so far whether it was wrong, the last one lowest.
             hit: flag by(site: &Site, from: u32, h: u32)

@@ -4,22 +4,27 @@
 //! A row has a field in the section that the table is for, a symbol, and mostly an addend, which with the symbol of a
 //! section says where in it. Source of the layout: System V gABI, "Relocation".
 
+mod fields;
+
+use self::fields::{Fields, Open};
 use super::relocations::{Form, Row};
 use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::{Elf, Section};
+use crate::predict::UnitView;
 use crate::tables::names::NONE;
-use crate::tables::symbols::section_of;
+use crate::tables::symbols::{section_of, went};
 use crate::{Error, error::Result};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 const SHF_EXECINSTR: u64 = 4;
 
 /// What a row is.
-const SAME: u32 = 0;
-const CHANGED: u32 = 1;
-const FRESH: u32 = 2;
-const SKIP: u32 = 3;
+const SAME: u64 = 0;
+const CHANGED: u64 = 1;
+const FRESH: u64 = 2;
+const SKIP: u64 = 3;
 
 /// Old rows among which one is looked for that a new one continues.
 const AHEAD: usize = 64;
@@ -30,21 +35,23 @@ const BEHIND: u64 = 4;
 
 symbols! {
     /// Rows of objects. `site`: 1 if the table is for code, plus twice the type of the old row. `unsure`: 1 if no cover
-    /// holds the field of the old row, plus 2 if none holds what it leads to. `h`: for each row so far what it was, two
-    /// bits each, the last one lowest. `kind`: type of the row.
+    /// holds the field of the old row, plus 2 if none holds what it leads to. `sight`: what of the field of the next old
+    /// row and the next open one: 0 the table is not for code, 1 no field is open, 2 they are the same, 3 the open one
+    /// comes first, 4 the old row's, 5 no old row is left. `h`: for each row so far what it was, two bits each, the last
+    /// one lowest. `kind`: type of the row. `look`: what the instruction of an open field is known by, 0 for another.
     struct RowModels {
         row(16, 1023) {
             /// 0 as foreseen of the next old row, 1 that with changes, 2 a new one, 3 some old rows are skipped.
-            row: tree(2) by(site: u32, unsure: u32, h: u32)
+            row: number by(site: u32, unsure: u32, sight: u32, h: u32)
                 [
-                    hash(hash(1, site), unsure),
-                    hash(hash(2, unsure), h & 0xff),
-                    hash(hash(hash(3, site), unsure), h & 0xffff),
+                    hash(hash(1, site), unsure | sight << 2),
+                    hash(hash(2, unsure | sight << 2), h & 0xff),
+                    hash(hash(hash(3, site), unsure | sight << 2), h & 0xffff),
                 ];
         }
         skip(12, 255) {
-            /// Old rows that are skipped, less one.
-            skip: number by(site: u32) [0, hash(1, site)];
+            /// Old rows that are skipped, less one. `before`: those whose field stands before the next open one, less one.
+            skip: number by(site: u32, before: u32) [hash(1, before), hash(hash(2, site), before)];
         }
         changed(8, 255) {
             /// Behind that: 1 if the row is not as foreseen.
@@ -56,6 +63,10 @@ symbols! {
             hit: flag by(i: u32, site: u32, unsure: u32, missed: u32)
                 [hash(hash(1, i), missed), hash(hash(2, site), i), hash(hash(3, i), unsure | missed << 2)];
         }
+        open(12, 255) {
+            /// Which of the open fields behind that of the row before, from 1; 0 for another.
+            open: number by(site: u32, sight: u32) [hash(1, sight), hash(hash(2, site), sight)];
+        }
         offset(14, 255) {
             /// Where the field is against that of the row before. `last`: how far that one was from the one before it, at
             /// most 255.
@@ -63,15 +74,17 @@ symbols! {
         }
         kind(12, 255) {
             /// The type, against that of the row before.
-            kind: signed by(site: u32, before: u32) [hash(1, site & 1), hash(hash(2, site), before)];
+            kind: signed by(site: u32, before: u32, look: u32)
+                [hash(1, site & 1), hash(hash(2, site), before), hash(hash(3, look), before)];
         }
-        recent(12, 255) {
+        recent(14, 255) {
             /// Which of the symbols used last, from 1; 0 for another.
-            recent: tree(4) by(site: u32, kind: u32) [hash(1, site & 1), hash(2, kind)];
+            recent: tree(4) by(site: u32, kind: u32, look: u32)
+                [hash(1, site & 1), hash(2, kind), hash(hash(3, kind), look)];
         }
         symbol(14, 255) {
-            /// The symbol, against the last one.
-            symbol: signed by(site: u32) [site & 1, hash(2, site)];
+            /// The symbol, against the last one of that type.
+            symbol: signed by(site: u32, kind: u32) [hash(1, site & 1), hash(hash(2, site), kind)];
         }
         addend(16, 255) {
             /// The addend, against what is foreseen of it (`foreseen`), else against that of the row before with this
@@ -86,8 +99,10 @@ symbols! {
 }
 
 /// All such tables of a file.
-#[derive(Debug)]
-pub struct Objects;
+#[derive(Debug, Default)]
+pub struct Objects {
+    fields: Fields,
+}
 
 impl<'w> TableModel<'w> for Objects {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Pointers, Spent::Parts("(relocations)"))];
@@ -102,17 +117,40 @@ impl<'w> TableModel<'w> for Objects {
     }
 
     fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Objects>> {
-        Ok(world.choices.sections(Table::Objects).next().map(|_| Objects))
+        Ok(world
+            .choices
+            .sections(Table::Objects)
+            .next()
+            .map(|_| Objects::default()))
+    }
+
+    fn unit<S: Symbols>(
+        &mut self,
+        _: &mut Streams<S>,
+        _: &mut World<'w>,
+        view: &mut UnitView,
+        _: u32,
+        _: &mut Made,
+    ) -> Result<()> {
+        self.fields.unit(view);
+        Ok(())
+    }
+
+    fn memory(&self) -> u64 {
+        self.fields.memory()
     }
 
     fn finish<S: Symbols>(
-        self,
+        mut self,
         streams: &mut Streams<S>,
         world: &mut World<'w>,
         made: &mut Made,
     ) -> Result<()> {
         let mut models = world.account.lend::<RowModels>();
         let mut held = world.account.held();
+        let mut fields = world.account.held();
+        fields.set(self.fields.memory())?;
+        self.fields.sort();
         let mut names: BTreeMap<u32, Names> = BTreeMap::new();
         for table in world.choices.sections(Table::Objects) {
             let link = world.elf.sections[table].link;
@@ -124,7 +162,8 @@ impl<'w> TableModel<'w> for Objects {
             }
             let bytes = match names.get(&link) {
                 Some(names) => {
-                    self::table(streams.get(Stream::Pointers), &mut models, (world, names), table)?
+                    let known = (&*world, names, &self.fields);
+                    self::table(streams.get(Stream::Pointers), &mut models, known, table)?
                 }
                 None => Vec::new(),
             };
@@ -177,11 +216,13 @@ impl Names {
     /// The names of the tables that name symbols of that new table.
     fn of(world: &World, link: u32, made: &Made) -> Result<Names> {
         let mut names = Names::default();
-        let elf = &world.old.elf;
+        let (elf, mut rows_of_old) = (&world.old.elf, Vec::new());
         if let Some(symbols) = continued(world, link) {
             let s = &elf.sections[symbols];
-            names.old = section_of(elf, &world.old.file.bytes(s.offset, s.size)?);
+            let was = world.old.file.bytes(s.offset, s.size)?;
+            names.old = section_of(elf, &was);
             names.code = code_rows(world, symbols)?;
+            rows_of_old = was;
         }
         if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link as usize) {
             names.new = section_of(world.elf, &rows.bytes);
@@ -191,6 +232,9 @@ impl Names {
                     *place = new as u32;
                 }
             }
+            let map = world.targets.map();
+            let files = [(elf, &rows_of_old[..]), (world.elf, &rows.bytes[..])];
+            went(files, &|addr| map.project(addr), &mut names.of_old);
         }
         Ok(names)
     }
@@ -202,7 +246,8 @@ impl Names {
             return 0;
         };
         let rows = |(s, form, _): (&Section, Form, u32)| s.size + s.size / form.row() as u64 * 3 * ROW;
-        2 * elf.sections[symbols].size + of_code(elf, symbols).map(rows).sum::<u64>()
+        let new = world.elf.sections.get(link as usize).map_or(0, |s| s.size);
+        3 * elf.sections[symbols].size + new + of_code(elf, symbols).map(rows).sum::<u64>()
     }
 
     fn memory(&self) -> u64 {
@@ -275,15 +320,18 @@ struct Pass<'p, 'w> {
     old: Vec<Old>,
     /// Whether rows have addends.
     addends: bool,
-    /// The code that the table is for, if it is.
+    /// The code that the table is for, if it is, and the fields that are open there; how many of them were passed.
     code: Option<&'p Section>,
+    open: &'p [Open],
+    passed: usize,
     next: usize,
     history: u32,
     /// The row before, and how far its field was from the one before that.
     last: Row,
     step: u64,
-    /// Symbols used lately, the last one first.
+    /// Symbols used lately, the last one first, and the last one by type.
     recent: Vec<u64>,
+    symbols: BTreeMap<u32, u64>,
     /// The last addend by symbol, where that is a section's, and by type.
     by_symbol: BTreeMap<u64, u64>,
     by_kind: BTreeMap<u64, u64>,
@@ -293,7 +341,7 @@ struct Pass<'p, 'w> {
 fn table<S: Symbols>(
     s: &mut S,
     m: &mut RowModels,
-    (world, names): (&World, &Names),
+    (world, names, fields): (&World, &Names, &Fields),
     table: usize,
 ) -> Result<Vec<u8>> {
     let damaged = Error::damaged("a table of relocations that is none");
@@ -331,11 +379,14 @@ fn table<S: Symbols>(
         old,
         addends: form.has_addends(),
         code,
+        open: code.map_or(&[], |code| fields.within(code.addr, code.size)),
+        passed: 0,
         next: 0,
         history: 0,
         last: Row::default(),
         step: 0,
         recent: Vec::new(),
+        symbols: BTreeMap::new(),
         by_symbol: BTreeMap::new(),
         by_kind: BTreeMap::new(),
     };
@@ -350,7 +401,7 @@ fn table<S: Symbols>(
         }
         if k % 1024 == 0 {
             world.account.go_on(64)?;
-            let listed = ENTRY * (pass.by_symbol.len() + pass.by_kind.len()) as u64;
+            let listed = ENTRY * (pass.symbols.len() + pass.by_symbol.len() + pass.by_kind.len()) as u64;
             rows.set(2 * bytes.len() as u64 + listed)?;
         }
     }
@@ -419,6 +470,10 @@ impl Pass<'_, '_> {
         let alike = |r: &Row, t: &Row| r.info == t.info && place(r, t);
         let found = foreseen.iter().position(|r| r == t);
         let found = found.or_else(|| foreseen.iter().position(|r| alike(r, t)));
+        let found = found.or_else(|| {
+            let mut all = foreseen.iter().filter(|_| self.code.is_some());
+            all.position(|r| r.offset == t.offset)
+        });
         // A row between others that go on was changed.
         let between = || {
             let (here, behind) = (foreseen.first()?, foreseen.get(1)?);
@@ -436,6 +491,7 @@ impl Pass<'_, '_> {
         }
         let foreseen = self.foresee(self.next);
         let site = self.site(self.old[self.next].row);
+        let sight = self.sight();
         let right = ahead.is_some() && foreseen.row == t;
         let partner = match right {
             true => Some(self.next),
@@ -447,8 +503,9 @@ impl Pass<'_, '_> {
             Some(index) if index == self.next => CHANGED,
             Some(_) => SKIP,
         };
-        let what = self.m.row(s, site, foreseen.unsure, self.history, known);
-        self.history = self.history << 2 | what;
+        let what = self.m.row(s, site, foreseen.unsure, sight, self.history, known);
+        let what = what.min(SKIP);
+        self.history = self.history << 2 | what as u32;
         match what {
             SAME => {
                 self.next += 1;
@@ -460,7 +517,7 @@ impl Pass<'_, '_> {
             }
             SKIP => {
                 let skip = partner.map_or(0, |p| (p - self.next).saturating_sub(1));
-                let skip = self.m.skip(s, site, skip as u64);
+                let skip = self.m.skip(s, site, self.before(), skip as u64);
                 let index = usize::try_from(skip)
                     .ok()
                     .and_then(|n| self.next.checked_add(n)?.checked_add(1));
@@ -478,6 +535,27 @@ impl Pass<'_, '_> {
         }
     }
 
+    /// What of the field of the next old row and the next open one.
+    fn sight(&self) -> u32 {
+        match (self.code, self.open.get(self.passed), self.old.get(self.next)) {
+            (None, ..) => 0,
+            (_, None, _) => 1,
+            (.., None) => 5,
+            (_, Some(open), Some(old)) => match open.addr.cmp(&old.place) {
+                Ordering::Equal => 2,
+                Ordering::Less => 3,
+                Ordering::Greater => 4,
+            },
+        }
+    }
+
+    /// Old rows behind the next one, at most 15, whose field stands before the next open one too.
+    fn before(&self) -> u32 {
+        let open = self.open.get(self.passed).map_or(0, |open| open.addr);
+        let behind = self.old.iter().skip(self.next + 1).take(15);
+        behind.take_while(|old| old.place < open).count() as u32
+    }
+
     fn site(&self, old: Row) -> u32 {
         u32::from(self.code.is_some()) | (old.info as u32) << 1
     }
@@ -492,7 +570,7 @@ impl Pass<'_, '_> {
         }
         if !self.m.hit(s, 1, site, unsure, missed, new.info == t.info) {
             missed |= 2;
-            new.info = self.info(s, site, t);
+            new.info = self.info(s, site, new.offset, t);
         }
         if self.addends && !self.m.hit(s, 2, site, unsure, missed, new.addend == t.addend) {
             let away = t.addend.wrapping_sub(new.addend) as i64;
@@ -507,7 +585,7 @@ impl Pass<'_, '_> {
     fn fresh<S: Symbols>(&mut self, s: &mut S, t: Row) -> Row {
         let site = self.site(self.last);
         let offset = self.offset(s, site, t);
-        let info = self.info(s, site, t);
+        let info = self.info(s, site, offset, t);
         if !self.addends {
             return Row {
                 offset,
@@ -531,25 +609,50 @@ impl Pass<'_, '_> {
         }
     }
 
+    /// Codes where the field is.
     fn offset<S: Symbols>(&mut self, s: &mut S, site: u32, t: Row) -> u64 {
+        if let Some(code) = self.code.filter(|_| self.passed < self.open.len()) {
+            let ahead = &self.open[self.passed..];
+            let place = |open: &Open| u64::from(open.addr).wrapping_sub(code.addr);
+            let found = || {
+                let near = &ahead[..ahead.len().min(AHEAD)];
+                near.binary_search_by_key(&t.offset, place)
+                    .map_or(0, |k| k as u64 + 1)
+            };
+            let known = if S::READS { 0 } else { found() };
+            let sight = self.sight();
+            let open = self.m.open(s, site, sight, known).checked_sub(1);
+            if let Some(open) = open.and_then(|k| ahead.get(usize::try_from(k).ok()?)) {
+                return place(open);
+            }
+        }
         let away = t.offset.wrapping_sub(self.last.offset) as i64;
         let away = self.m.offset(s, site, self.step.min(255) as u32, away);
         self.last.offset.wrapping_add_signed(away)
     }
 
-    /// Codes type and symbol.
-    fn info<S: Symbols>(&mut self, s: &mut S, site: u32, t: Row) -> u64 {
-        let before = self.last.info as u32;
+    /// What the instruction of the open field there is known by; 0 if there is none.
+    fn look(&self, offset: u64) -> u32 {
+        let addr = self.code.map_or(0, |code| code.addr.wrapping_add(offset));
+        let found = self.open.binary_search_by_key(&addr, |open| open.addr.into());
+        found.map_or(0, |k| self.open[k].site)
+    }
+
+    /// Codes type and symbol of a row whose field is known.
+    fn info<S: Symbols>(&mut self, s: &mut S, site: u32, offset: u64, t: Row) -> u64 {
+        let (before, look) = (self.last.info as u32, self.look(offset));
         let away = i64::from(t.info as u32) - i64::from(before);
-        let kind = before.wrapping_add(self.m.kind(s, site, before, away) as u32);
+        let kind = before.wrapping_add(self.m.kind(s, site, before, look, away) as u32);
         let symbol = t.info >> 32;
         let recent = self.recent.iter().position(|&r| r == symbol);
-        let recent = self.m.recent(s, site, kind, recent.map_or(0, |k| k as u32 + 1));
+        let recent = self
+            .m
+            .recent(s, site, kind, look, recent.map_or(0, |k| k as u32 + 1));
         let symbol = match recent.checked_sub(1).and_then(|k| self.recent.get(k as usize)) {
             Some(&symbol) => symbol,
             None => {
-                let last = self.last.info >> 32;
-                let away = self.m.symbol(s, site, symbol.wrapping_sub(last) as i64);
+                let last = self.symbols.get(&kind).copied().unwrap_or(self.last.info >> 32);
+                let away = self.m.symbol(s, site, kind, symbol.wrapping_sub(last) as i64);
                 last.wrapping_add_signed(away) & 0xffff_ffff
             }
         };
@@ -571,6 +674,11 @@ impl Pass<'_, '_> {
             self.by_symbol.insert(symbol, row.addend);
         } else {
             self.by_kind.insert(row.info & 0xffff_ffff, row.addend);
+        }
+        self.symbols.insert(row.info as u32, symbol);
+        if let Some(code) = self.code {
+            let addr = code.addr.saturating_add(row.offset);
+            self.passed = self.open.partition_point(|open| u64::from(open.addr) <= addr);
         }
         self.step = row.offset.wrapping_sub(self.last.offset);
         self.last = row;

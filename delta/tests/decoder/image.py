@@ -223,13 +223,13 @@ class Image:
         """References of the code unit by unit, and the tables that belong to each."""
         go = self.streams.go
         self.unwind, jumps, models = Unwind(self, self.streams), Jumps(self), self.kept.lend("targets", CodeModels)
-        self.functions, self.orc = functions.begin(go, self), Orc(self)
+        self.functions, self.orc, self.fields = functions.begin(go, self), Orc(self), objects.Fields()
         for section in self.code.sections:
             pads, out, before = Pads(self), bytearray(), None
             for number in section.units:
                 unit = self.units[number]
                 out += pads.fill(section.at + len(out), unit.at, before)
-                view = UnitCode(self.old, unit, self.code.addr(unit.at), bodies[number])
+                view = UnitCode(self.old, unit, self.code.addr(unit.at), bodies[number], self.elf.is_object)
                 view.references(self.streams.targets, models, self.targets)
                 out += view.bytes
                 jumps.unit(self.streams.jumps, view, self.made)
@@ -237,6 +237,8 @@ class Image:
                     self.functions.unit(go, view)
                 self.unwind.unit(view, number)
                 self.orc.unit(view)
+                if self.choices.sections(tables.OBJECTS):
+                    self.fields.unit(view)
                 before = unit
             out += pads.fill(section.at + len(out), section.at + section.len, before)
             self.made.sections[section.section] = bytes(out)
@@ -252,7 +254,7 @@ class Image:
         Relocations(self).code(self.streams.pointers, self.made)
         Words(self).code(self.streams.pointers, self.made)
         symbols.code(self.streams.symbols, self, self.made)
-        objects.code(self.streams.pointers, self, self.made)
+        objects.code(self.streams.pointers, self, self.made, self.fields)
         btf.code(self.streams.symbols, self, self.made)
 
     def file(self):

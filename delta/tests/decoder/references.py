@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from container import Damaged
+from machine.insn import open_away, unfilled
 from models import M32, M64
 from predict import Locals
 from targets import Guess, Site
@@ -30,7 +31,8 @@ def widen(origin, target):
 class UnitCode:
     """A unit of the new file: its bytes as they become final, and what its tables ask of it."""
 
-    def __init__(self, old, unit, addr, body):
+    def __init__(self, old, unit, addr, body, in_object):
+        self.in_object, self.away = in_object, 0  # how far the last open field was from zero
         self.old, self.unit, self.addr, self.runs = old, unit, addr, body.runs
         self.machine = old.machine.in_mode(unit.other_mode)
         self.source = None if unit.source is None else old.code.units[unit.source]
@@ -109,19 +111,24 @@ class UnitCode:
         return bytes(self.bytes[p : p + self.machine.window])
 
     def old_target(self, scanner, old_at, p, insn):
-        """Where the reference of the old instruction leads, and what it counts from; `p` is where it was repeated."""
+        """Where the reference of the old instruction leads, what it counts from, and whether it is open (0 not known, 1, 2);
+        `p` is where it was repeated."""
         addr = None if old_at is None else self.old.code.addr(old_at)
         if addr is None:
-            return None, None
+            return None, None, 0
+        machine = self.machine
         code = self.old.data[old_at : old_at + 16] if p is None else self.base[p : p + self.machine.window]
-        insn = self.machine.decode(code) if p is None else insn
+        insn = machine.decode(code) if p is None else insn
         field = scanner.field(insn, code, addr)
-        target = origin = None
+        target, origin, was = None, None, 0
         if field:
-            target = self.machine.read(field.kind, code, field.at, insn.len, field.origin)
+            away = open_away(machine, field, code, insn.len, addr) if self.in_object else None
+            was = 0 if not self.in_object else 1 if away is None else 2
+            self.away = self.away if away is None else away
+            target = machine.read(field.kind, code, field.at, insn.len, field.origin)
             target, origin = (None if a > M32 else a for a in (target, field.origin))
         scanner.go_on(insn, code, addr)
-        return target, origin
+        return target, origin, was
 
     def reference(self, s, m, targets, index, p, field, old_at, old, same):
         machine, insn, addr = self.machine, self.shapes[index], self.addr
@@ -129,9 +136,12 @@ class UnitCode:
         head = machine.site(bytes(self.bytes[p : p + insn.len]), field)
         site = Site(field.kind, head, addr + p, (addr, self.unit.size), index, same, uses.long_form)
         guess = self.guess(old_at, old[0]) if uses.direct else Guess(old[0])
+        target = None
         if self.unit.whole and guess.local is not None:
             target = guess.local
-        else:
+        elif self.in_object and m.open(s, site=site, was=old[2]):
+            target = unfilled(machine, field, self.window(p), insn.len) + self.away & M32
+        if target is None:
             target = targets.code(s, m, site, guess, self._locals)
         if uses.data:
             origins = (field.origin & M32, old[1]) if uses.counted else (target, old[0])

@@ -104,6 +104,36 @@ pub fn section_of(elf: &Elf, rows: &[u8]) -> Vec<u16> {
     rows.map(section).collect()
 }
 
+/// Says of old symbols that have an address, and are neither sections nor known everywhere, which new one has the
+/// address that theirs goes to: labels are called by numbers, and those shift. `of_old` has a new row for each old one,
+/// or [`names::NONE`], and keeps it where that is there or there is no other.
+pub fn went([old, new]: [(&Elf, &[u8]); 2], project: &dyn Fn(u32) -> Option<u32>, of_old: &mut [u32]) {
+    let len = |(elf, _): (&Elf, _)| row::len(elf.is_64);
+    let local = |r: &Row| r.has_address() && r.kind() != row::SECTION && r.info >> 4 == 0;
+    let address = |r: &Row| u32::try_from(r.value).ok().filter(|_| local(r));
+    let rows = new.1.chunks_exact(len(new)).map(|r| Row::read(new.0, r));
+    let at = |(k, r): (usize, Row)| Some((address(&r)?, r.info, k as u32));
+    let mut known: Vec<(u32, u8, u32)> = rows.enumerate().filter_map(at).collect();
+    known.sort_unstable();
+    let rows = old.1.chunks_exact(len(old)).map(|r| Row::read(old.0, r));
+    for (was, is) in rows.zip(of_old) {
+        let Some(addr) = address(&was).and_then(project) else {
+            continue;
+        };
+        let from = known.partition_point(|k| (k.0, k.1) < (addr, was.info));
+        let there = || {
+            known[from..]
+                .iter()
+                .take_while(|k| (k.0, k.1) == (addr, was.info))
+        };
+        if let Some(first) = there().next()
+            && there().all(|k| k.2 != *is)
+        {
+            *is = first.2;
+        }
+    }
+}
+
 /// All symbol tables of a file, with what hangs on them.
 #[derive(Debug)]
 pub struct SymbolTables;

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from models import M32, M64
+
 NEXT, CALL, JUMP, COND_JUMP, RETURN, TRAP = range(6)
 # An instruction that does nothing, among the roles of instructions.
 NOP = 16
@@ -68,6 +70,20 @@ class Scanner:
 def word(code, at=0):
     """The little-endian word at a place, or None."""
     return int.from_bytes(code[at : at + 4], "little") if at + 4 <= len(code) else None
+
+
+def unfilled(machine, field, code, size):
+    """The target of a field if all its bits were zero."""
+    zero = bytearray(code[:16])
+    machine.blank(field, zero)
+    return machine.read(field.kind, bytes(zero), field.at, size, field.origin)
+
+
+def open_away(machine, field, code, size, here):
+    """How far the target of a field is from where it would be with all bits zero, if the field is open, else None."""
+    target = machine.read(field.kind, code, field.at, size, field.origin)
+    away = target - unfilled(machine, field, code, size) & M32
+    return away if away == 0 or (target - here & M64) <= size else None
 
 
 def signed(value, bits):
