@@ -9,6 +9,9 @@ mod elfup;
 mod engine;
 mod fleet;
 mod formats;
+#[cfg(test)]
+#[path = "../../delta/command/tests/schemas/hold.rs"]
+mod hold;
 mod interrupt;
 mod load;
 mod measure;
@@ -16,6 +19,9 @@ mod peers;
 mod place;
 mod release;
 mod run;
+#[cfg(test)]
+#[path = "../../delta/command/tests/schemas/tree.rs"]
+mod schemas;
 mod summary;
 mod table;
 mod tools;
@@ -151,4 +157,15 @@ fn run_table(cache: &Cache, pairs: &[String], engines: &[String], json: Option<&
 /// An error as its sentence: all that this program does with errors is to print them.
 fn text(error: impl Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn what_prints_json_has_a_schema() {
+        schemas::has_schemas("bench", &Args::command(), &[]);
+    }
 }

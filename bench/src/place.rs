@@ -316,3 +316,24 @@ fn table(name: &str, shape: Shape, rows: &[Row]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command itself wants root, a web server and minutes.
+    #[test]
+    fn rows_are_as_their_schema_says() {
+        let row = Row {
+            way: "behind a box".into(),
+            sites: 30,
+            down: 3,
+            content: 2,
+            requests: 1,
+            seconds: 0.5,
+            again: 0,
+        };
+        let rows = serde_json::to_vec(&[row]).unwrap();
+        crate::hold::Schemas::of("bench").check("place", &rows);
+    }
+}

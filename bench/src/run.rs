@@ -252,4 +252,43 @@ mod tests {
         assert!(!same(&a, &path("c", &long[1..])).unwrap());
         assert!(!same(&a, &path("d", b"")).unwrap());
     }
+
+    /// The command itself fetches its pairs.
+    #[test]
+    fn rows_are_as_their_schema_says() {
+        let piece = || Piece {
+            name: "text".into(),
+            bytes: 3,
+        };
+        let done = |report| {
+            Outcome::Done(Box::new(Done {
+                bytes: 5,
+                diff: Usage::default(),
+                apply: Usage::default(),
+                report,
+            }))
+        };
+        let account = Account {
+            total: 5,
+            streams: vec![piece()],
+            sections: vec![piece()],
+        };
+        let engine = &crate::engine::ENGINES[0];
+        let row = |outcome| CaseResult {
+            pair: "numpy".into(),
+            about: "C".into(),
+            old_bytes: 1,
+            new_bytes: 2,
+            rows: vec![Row::of(engine, outcome)],
+        };
+        let mut schemas = crate::hold::Schemas::of("bench");
+        for outcome in [
+            done(Some(account)),
+            done(None),
+            Outcome::Skipped("why".into()),
+            Outcome::Failed("why".into()),
+        ] {
+            schemas.check("table", &serde_json::to_vec(&[row(outcome)]).unwrap());
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! `bench load` as a user runs it, at a hundredth of its size.
 
+#[path = "../../delta/command/tests/schemas/hold.rs"]
+mod hold;
+
 use std::{fs, path::Path, process::Command};
 
 #[test]
@@ -23,6 +26,7 @@ fn every_case_tells_its_figures_and_keeps_its_bounds() {
     for row in ["1000 files", "pair of 10 MB", "file of 53 MB"] {
         assert!(table.contains(row), "{table}");
     }
+    hold::Schemas::of("bench").check("load", &fs::read(&json).unwrap());
     let rows: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!(rows.len(), 4 + 4 + 2);
     for row in &rows {

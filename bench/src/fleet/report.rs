@@ -164,4 +164,36 @@ mod tests {
         open.requests = 0;
         assert_eq!(computed(shape, &open), 10.0 + 2.0 * 0.6 + 2.0);
     }
+
+    /// The command itself wants root, a web server and an hour.
+    #[test]
+    fn rows_are_as_their_schema_says() {
+        let tool = &crate::fleet::TOOLS[0];
+        let made =
+            serde_json::json!({"version": "1", "usage": crate::measure::Usage::default(), "stored": 7});
+        let pulled = Pulled {
+            content: 1,
+            down: 2,
+            up: 3,
+            requests: 4,
+            usage: crate::measure::Usage::default(),
+            disk: 5,
+        };
+        let full = Row {
+            missing: None,
+            made: Some(serde_json::from_value(made).unwrap()),
+            open: Some(pulled.clone()),
+            real: Some(pulled),
+            computed: Some(1.5),
+            ..Row::of(tool)
+        };
+        let empty = Row {
+            missing: Some("why".into()),
+            ..Row::of(tool)
+        };
+        let mut schemas = crate::hold::Schemas::of("bench");
+        for row in [full, empty] {
+            schemas.check("fleet", &serde_json::to_vec(&[row]).unwrap());
+        }
+    }
 }

@@ -210,3 +210,14 @@ impl From<Profile> for elfdelta::Profile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn what_prints_json_has_a_schema() {
+        crate::schemas::has_schemas("elfdelta", &Cli::command(), &[]);
+    }
+}

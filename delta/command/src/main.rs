@@ -13,6 +13,9 @@ mod manual;
 mod mapped;
 mod output;
 mod progress;
+#[cfg(test)]
+#[path = "../tests/schemas/tree.rs"]
+mod schemas;
 mod scratch;
 mod size;
 

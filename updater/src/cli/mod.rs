@@ -7,6 +7,9 @@ mod bus;
 mod farm;
 mod manual;
 mod say;
+#[cfg(test)]
+#[path = "../../../delta/command/tests/schemas/tree.rs"]
+mod schemas;
 #[cfg(feature = "serve")]
 mod serve;
 mod show;
@@ -122,5 +125,16 @@ pub fn main() -> ExitCode {
             tell!("{}", e.advice());
             ExitCode::from(e.exit_code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn what_prints_json_has_a_schema() {
+        schemas::has_schemas("elfup", &Args::command(), &["site-report"]);
     }
 }

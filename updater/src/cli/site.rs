@@ -49,7 +49,7 @@ fn one(command: Command, site: &Site, watch: &Terminal) -> Result<u8> {
         Command::Plan { weigh, explain, json } => {
             let planned = site.prepare(&weigh.options(), watch)?;
             match planned {
-                Some(planned) if json => return show::json(&planned.plan),
+                planned if json => return show::json(&planned.map(|planned| planned.plan)),
                 Some(planned) => show::plan(&planned.plan, site.config().budget, explain),
                 None => say!("up to date"),
             }

@@ -13,6 +13,8 @@ mod crash;
 mod faults;
 mod fixed;
 mod health;
+#[path = "../../../delta/command/tests/schemas/hold.rs"]
+mod hold;
 mod hostile;
 mod keep;
 mod leaning;
@@ -22,6 +24,7 @@ mod place;
 mod prove;
 mod ration;
 mod rogue;
+mod schemas;
 mod server;
 #[cfg(feature = "s3")]
 mod slurm;
