@@ -186,3 +186,22 @@ fn rows_name_the_label_at_the_same_place() {
     println!("{bytes} of {all} bytes for rows of 60 functions");
     assert!(bytes < 20, "{bytes} of {all} bytes for rows of 60 functions");
 }
+
+/// Numbers that count what a file includes shift together.
+#[test]
+fn numbers_of_unique_names_move_along() {
+    let source = |first: u32| {
+        let name = |n: u32| match n % 3 {
+            0 => format!("__UNIQUE_ID_text{}.{}", first + n, first / 9 + n),
+            _ => format!("__UNIQUE_ID_kind_{}{}", n % 7 * 7919, first + n),
+        };
+        let line = |n| format!("char object_{n} __asm__(\"{}\") = {n};\n", name(n));
+        (0..90).map(line).collect::<String>()
+    };
+    let (Some(old), Some(new)) = (object(&source(180), "-m64"), object(&source(207), "-m64")) else {
+        return;
+    };
+    let (all, _) = told(&old, &new);
+    println!("{all} bytes for 90 names");
+    assert!(all < 180, "{all} bytes for 90 names");
+}

@@ -17,11 +17,16 @@ def main(path, version):
         # Two functions that are one in the second version.
         "f": digest("f" if version == "1" else "e")[:16],
     }
+    count = 0
     for line in open(path):
         of, _, name = line.rstrip("\n").rpartition(" ")
         if of in ("", version):
             for key in "123456789abcdefghlm":
                 name = name.replace("{" + key + "}", other.get(key, digest(key)[:16]))
+            # Numbers that count what a file includes, by another first one in the second version.
+            count += "{n}" in name
+            name = name.replace("{n}", str(count + (300 if version == "1" else 1007)))
+            name = name.replace("{k}", str(count + (10 if version == "1" else 8)))
             print(f'"{name}":\n\t.byte 0')
 
 

@@ -68,6 +68,10 @@ symbols! {
             token: flag by(how: u32, i: usize, len: usize)
                 [hash(1, how), hash(2, (i as u32).min(7)), hash(3, how | (len as u32) << 2)];
         }
+        shift(12, 255) {
+            /// A number of a counted name against the expected one. `dot`: it stands behind a dot.
+            shift: signed by(dot: bool) [u32::from(dot), 2];
+        }
         length(12, 255) {
             /// Bytes of a new token.
             length: number by(old: usize) [old as u32, 255];
@@ -311,18 +315,17 @@ impl<'c> Coder<'c> {
         }
         tokens::find(old, &mut self.spans);
         let mut unsure = 0;
-        let new: Vec<&[u8]> = self
+        let new: Vec<_> = self
             .spans
             .iter()
             .map(|&(a, b)| {
-                let token = &old[a..b];
-                self.map.get(token).unwrap_or_else(|| {
+                self.map.get(old, (a, b)).unwrap_or_else(|| {
                     unsure += 1;
-                    token
+                    old[a..b].into()
                 })
             })
             .collect();
-        tokens::replace(old, &self.spans, |i| new[i], &mut out);
+        tokens::replace(old, &self.spans, |i| &new[i], &mut out);
         (out, unsure.min(3))
     }
 
@@ -381,7 +384,7 @@ impl<'c> Coder<'c> {
     /// The old name with each of its tokens told.
     fn tokens<S: Symbols>(&mut self, s: &mut S, source: usize, known: &[u8]) -> Result<Vec<u8>> {
         let old = self.names.old.name(self.old_table, source);
-        let mut spans = Vec::new();
+        let (mut spans, counted) = (Vec::new(), tokens::is_counted(old));
         tokens::find(old, &mut spans);
         tokens::find(known, &mut self.spans);
         let mut new: Vec<Vec<u8>> = Vec::with_capacity(spans.len());
@@ -389,14 +392,24 @@ impl<'c> Coder<'c> {
             let token = &old[a..b];
             let truth = self.spans.get(i).map_or(&[][..], |&(a, b)| &known[a..b]);
             // The same token twice in a name is the same both times.
-            let twin = spans[..i].iter().position(|&(c, d)| &old[c..d] == token);
+            let mut twins = spans[..i].iter().filter(|_| !counted);
+            let twin = twins.position(|&(c, d)| &old[c..d] == token);
+            let learned = self.map.get(old, (a, b));
+            let how = u32::from(twin.is_some()) | u32::from(learned.is_some()) << 1;
             let expected = match twin {
-                Some(k) => &new[k],
-                None => self.map.get(token).unwrap_or(token),
+                Some(k) => new[k].clone(),
+                None => learned.map_or_else(|| token.to_vec(), |new| new.into_owned()),
             };
-            let how = u32::from(twin.is_some()) | u32::from(self.map.get(token).is_some()) << 1;
             let told = if self.m.token(s, how, i, token.len(), truth == expected) {
-                expected.to_vec()
+                expected
+            } else if counted {
+                let number = |digits: &[u8]| tokens::value(digits, (0, digits.len())) as i64;
+                let dot = tokens::is_behind_dot(old, (a, b));
+                let away = number(truth).wrapping_sub(number(&expected));
+                let moved = number(&expected).checked_add(self.m.shift(s, dot, away));
+                let moved = moved.and_then(|n| u64::try_from(n).ok());
+                let damaged = Error::damaged("a name's number is below zero");
+                moved.ok_or(damaged)?.to_string().into_bytes()
             } else {
                 self.token(s, token, new.last(), truth)?
             };
@@ -459,8 +472,8 @@ fn learn(map: &mut TokenMap, old: &[u8], new: &[u8]) {
     }
     tokens::find(new, &mut is);
     if was.len() == is.len() {
-        for (a, b) in was.iter().zip(&is) {
-            map.learn(&old[a.0..a.1], &new[b.0..b.1]);
+        for (&was, &is) in was.iter().zip(&is) {
+            map.learn((old, was), (new, is));
         }
     }
 }

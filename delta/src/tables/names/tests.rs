@@ -33,6 +33,8 @@ fn name() -> impl Strategy<Value = String> {
         (token(), 0..9u8, 0..3u32).prop_map(|(h, n, l)| format!("anon.{h}.{n}.llvm.{}", 77 * l)),
         (krate(), krate(), "B[0-9a-zA-Z]{0,2}_").prop_map(|(a, b, r)| format!("_RINv{a}_4coreNt{b}_3foo{r}")),
         (0..40u8).prop_map(|n| format!("GCC_except_table{n}")),
+        (0..3u8, 0..400u32, 0..9u8)
+            .prop_map(|(n, c, d)| format!("__UNIQUE_ID_a{}{c}.{d}", ["", "b", "."][usize::from(n)])),
         "[a-c_]{0,3}",
     ]
 }

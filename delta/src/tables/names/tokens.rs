@@ -1,8 +1,10 @@
 //! Parts of symbol names that a rebuild changes although the name is the same: hashes of crates and modules.
 //!
 //! Rust v0 crate disambiguators (`Cs<base 62>_`, RFC 2603), legacy hashes (`17h<16 hex digits>E`), `.llvm.<digits>`
-//! of ThinLTO's promotion, `anon.<hex>` and names of code generation units.
+//! of ThinLTO's promotion, `anon.<hex>` and names of code generation units; numbers of a kernel's `__UNIQUE_ID`, which
+//! count what a file includes, so that they shift.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A token: where it starts and ends in its name.
@@ -28,9 +30,35 @@ pub fn is_v0(name: &[u8]) -> bool {
     name.starts_with(b"_R")
 }
 
+/// Whether the tokens of a name are numbers, each of which moves as far as the last one did: one that ends it, and one
+/// before that if there is a dot between them.
+pub fn is_counted(name: &[u8]) -> bool {
+    name.starts_with(b"__UNIQUE_ID_")
+}
+
+/// The tokens of a counted name.
+fn numbers(name: &[u8], out: &mut Vec<Span>) {
+    let mut end = name.len();
+    while let Some(span) = number(&name[..end]).filter(|&(_, to)| to == end && out.len() < 2) {
+        out.insert(0, span);
+        if !is_behind_dot(name, span) {
+            break;
+        }
+        end = span.0 - 1;
+    }
+}
+
+/// Whether a number stands behind a dot.
+pub fn is_behind_dot(name: &[u8], (from, _): Span) -> bool {
+    name[..from].ends_with(b".")
+}
+
 /// Finds the tokens of a name, in order.
 pub fn find(name: &[u8], out: &mut Vec<Span>) {
     out.clear();
+    if is_counted(name) {
+        return numbers(name, out);
+    }
     let v0 = is_v0(name);
     let mut at = 0;
     while at < name.len() {
@@ -234,21 +262,36 @@ pub fn replace<'t>(old: &[u8], spans: &[Span], tokens: impl Fn(usize) -> &'t [u8
 pub struct TokenMap {
     places: HashMap<u64, (u32, u32)>,
     pool: Vec<u8>,
+    /// How far the last number of a counted name moved, and the last one behind a dot.
+    shifts: [Option<i64>; 2],
 }
 
 impl TokenMap {
-    /// What an old token became when last seen.
-    pub fn get(&self, old: &[u8]) -> Option<&[u8]> {
-        let &(at, len) = self.places.get(&digest(old))?;
-        Some(&self.pool[at as usize..(at + len) as usize])
+    /// What a token of an old name becomes, if that is known.
+    pub fn get(&self, name: &[u8], span: Span) -> Option<Cow<'_, [u8]>> {
+        if is_counted(name) {
+            let shift = self.shifts[usize::from(is_behind_dot(name, span))]?;
+            let moved = u64::try_from(value(name, span) as i64 + shift).ok()?;
+            return Some(moved.to_string().into_bytes().into());
+        }
+        let &(at, len) = self.places.get(&digest(&name[span.0..span.1]))?;
+        Some(self.pool[at as usize..(at + len) as usize].into())
     }
 
-    /// Learns what an old token became.
-    pub fn learn(&mut self, old: &[u8], new: &[u8]) {
-        if self.get(old) != Some(new) {
-            self.places
-                .insert(digest(old), (self.pool.len() as u32, new.len() as u32));
-            self.pool.extend_from_slice(new);
+    /// Learns what a token of an old name became in the new one.
+    pub fn learn(&mut self, old: (&[u8], Span), new: (&[u8], Span)) {
+        if is_counted(old.0) {
+            let shift = &mut self.shifts[usize::from(is_behind_dot(old.0, old.1))];
+            if is_counted(new.0) {
+                *shift = Some(value(new.0, new.1) as i64 - value(old.0, old.1) as i64);
+            }
+            return;
+        }
+        let token = &new.0[new.1.0..new.1.1];
+        if self.get(old.0, old.1).as_deref() != Some(token) {
+            let place = (self.pool.len() as u32, token.len() as u32);
+            self.places.insert(digest(&old.0[old.1.0..old.1.1]), place);
+            self.pool.extend_from_slice(token);
         }
     }
 }
@@ -275,6 +318,9 @@ mod tests {
             tokens("anon.87cc8f3a6e7f96954699ca0f161535d3.442"),
             ["87cc8f3a6e7f96954699ca0f161535d3"]
         );
+        assert_eq!(tokens("__UNIQUE_ID_ddebug915.20"), ["915", "20"]);
+        assert_eq!(tokens("__UNIQUE_ID_nfs4_type607"), ["607"]);
+        assert!(tokens("__UNIQUE_ID_0123456789abcdef.llvm.7x").is_empty());
         assert!(tokens("Csabc_ deadbeef bad_0123456789abcdef0"[..20].as_ref()).is_empty());
     }
 
@@ -304,7 +350,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_told(name in "(_R)?([A-Ca-c0-9_.]|Cs|17h|\\.llvm\\.){0,40}", token in "[a-z0-9]{0,20}") {
+        fn any_name_is_told(name in "(_R|__UNIQUE_ID_)?([A-Ca-c0-9_.]|Cs|17h|\\.llvm\\.){0,40}", token in "[a-z0-9]{0,20}") {
             let mut spans = Vec::new();
             find(name.as_bytes(), &mut spans);
             let mut out = Vec::new();

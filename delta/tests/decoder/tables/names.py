@@ -79,7 +79,7 @@ class Coder:
         self.m, self.names = kept.grammar("tables/names/grammar.rs"), names
         self.speller = Speller(kept.grammar("tables/names/spell.rs"))
         # What old tokens became, the new tokens that were told, and the last name of each series.
-        self.map, self.recent, self.series, self.step = {}, [], [], 0
+        self.map, self.recent, self.series, self.step = tokens.Map(), [], [], 0
         self.places = Places()
 
     def is_used(self, old):
@@ -141,9 +141,10 @@ class Coder:
         if len(old) > LONGEST:
             return b"", 0
         spans = tokens.find(old)
-        was = [old[a:b] for a, b in spans]
-        unsure = sum(token not in self.map for token in was)
-        return tokens.replace(old, spans, [self.map.get(token, token) for token in was]), min(unsure, 3)
+        new = [self.map.get(old, span) for span in spans]
+        unsure = sum(token is None for token in new)
+        new = [old[a:b] if token is None else token for token, (a, b) in zip(new, spans)]
+        return tokens.replace(old, spans, new), min(unsure, 3)
 
     def next(self, s):
         """The last name of a series, counted on."""
@@ -184,20 +185,26 @@ class Coder:
             old, new = names.name_of_old(source), names.name_of_new(len(names.starts) - 2)
             was, now = tokens.find(old), tokens.find(new)
             if len(was) == len(now):
-                for (a, b), (c, d) in zip(was, now):
-                    self.map[old[a:b]] = new[c:d]
+                for span, other in zip(was, now):
+                    self.map.learn(old, span, new, other)
 
     def tokens(self, s, source):
         """The old name with each of its tokens told."""
         old, new, seen = self.names.name_of_old(source), [], {}
-        spans = tokens.find(old)
+        spans, counted = tokens.find(old), tokens.is_counted(old)
         for i, (a, b) in enumerate(spans):
-            token = old[a:b]
+            token, learned = old[a:b], self.map.get(old, (a, b))
             # The same token twice in a name is the same both times.
-            expected = seen.get(token, self.map.get(token, token))
-            how = (token in seen) | (token in self.map) << 1
+            twin = None if counted else seen.get(token)
+            expected = twin if twin is not None else token if learned is None else learned
+            how = (twin is not None) | (learned is not None) << 1
             if self.m.token(s, how=how, i=i, len=len(token)):
                 new.append(expected)
+            elif counted:
+                moved = int(expected) + self.m.shift(s, dot=tokens.is_behind_dot(old, (a, b)))
+                if moved < 0:
+                    raise Damaged("a name's number is below zero")
+                new.append(b"%d" % moved)
             else:
                 new.append(self.token(s, token, new[-1] if new else None))
             seen.setdefault(token, new[-1])

@@ -5,8 +5,54 @@ import re
 LONGEST, HEX, DIGITS = 64, 16, 9
 
 
+def is_counted(name):
+    """The tokens of a name are numbers, each of which moves as far as the last one did."""
+    return name.startswith(b"__UNIQUE_ID_")
+
+
+def is_behind_dot(name, span):
+    return name[: span[0]].endswith(b".")
+
+
+def numbers(name):
+    """The number that ends a counted name, and one before that if there is a dot between them."""
+    spans, end = [], len(name)
+    while len(spans) < 2:
+        span = number(name[:end])
+        if span is None or span[1] != end:
+            break
+        spans.insert(0, span)
+        if not is_behind_dot(name, span):
+            break
+        end = span[0] - 1
+    return spans
+
+
+class Map:
+    """What tokens of old names became, and how far numbers of counted names moved: the last, and that behind a dot."""
+
+    def __init__(self):
+        self.learned, self.shifts = {}, [None, None]
+
+    def get(self, name, span):
+        """What a token of an old name becomes, or None."""
+        if not is_counted(name):
+            return self.learned.get(name[slice(*span)])
+        shift = self.shifts[is_behind_dot(name, span)]
+        moved = -1 if shift is None else int(name[slice(*span)]) + shift
+        return b"%d" % moved if moved >= 0 else None
+
+    def learn(self, old, was, new, now):
+        if not is_counted(old):
+            self.learned[old[slice(*was)]] = new[slice(*now)]
+        elif is_counted(new):
+            self.shifts[is_behind_dot(old, was)] = int(new[slice(*now)]) - int(old[slice(*was)])
+
+
 def find(name):
     """The tokens of a name, in order, as (start, end)."""
+    if is_counted(name):
+        return numbers(name)
     v0, spans, at = name.startswith(b"_R"), [], 0
     while at < len(name):
         if v0 and name.startswith(b"Cs", at):
