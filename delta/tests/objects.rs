@@ -205,3 +205,27 @@ fn numbers_of_unique_names_move_along() {
     println!("{all} bytes for 90 names");
     assert!(all < 180, "{all} bytes for 90 names");
 }
+
+/// A section more moves numbers, names and places of those behind it, which go on from their old rows.
+#[test]
+fn headers_of_sections_that_move_cost_little() {
+    let order: Vec<u32> = (0..60).collect();
+    let more: Vec<u32> = (0..5)
+        .flat_map(|k| [60 + k].into_iter().chain(k * 12..k * 12 + 12))
+        .collect();
+    let class = "-ffunction-sections";
+    let (Some(old), Some(new)) = (compiled(&order, class), compiled(&more, class)) else {
+        return;
+    };
+    for [old, new] in [[&old, &new], [&new, &old]] {
+        let delta = elfdelta::diff(old, new, &Options::default(), &Silent).unwrap();
+        let headers = delta.report.sections.iter().find(|part| part.name == "(headers)");
+        let bytes = headers.map_or(0, |part| part.bytes);
+        println!("{bytes} of {} bytes for headers", delta.bytes.len());
+        assert!(
+            bytes > 0 && bytes < 300,
+            "{bytes} of {} bytes for headers",
+            delta.bytes.len()
+        );
+    }
+}

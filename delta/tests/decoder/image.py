@@ -11,7 +11,7 @@ from elf import Addresses, Elf, NoElf
 from kept import Kept
 from models import M32, M64
 from predict import Projection
-from tables import btf, objects, symbols
+from tables import btf, names, objects, symbols
 from tables.go import functions
 from tables.go.words import Words as GoWords
 from tables.index import Index
@@ -43,11 +43,17 @@ class Streams:
 class Skeleton:
     """Headers of the new file, word by word against the old ones, and its section names."""
 
-    def __init__(self, s, m, old, size):
-        self.s, self.m, self.shifts = s, m, [0] * SHIFTS
-        head, table = self.words(7, old.elf.head), self.words(8, old.elf.table_bytes)
+    def __init__(self, s, kept, old, size):
+        self.s, self.m, self.kept, self.shifts = s, kept.grammar("pipeline/skeleton.rs"), kept, [0] * SHIFTS
+        head = self.words(7, old.elf.head)
+        if old.elf.is_object and head[16:18] == b"\1\0":
+            section_names = self.names(old.elf.name_bytes, True)
+            table = self.rows(64 if head[4:5] == b"\2" else 40, old.elf.table_bytes)
+        else:
+            table = self.words(8, old.elf.table_bytes)
+            section_names = self.names(old.elf.name_bytes, False)
         try:
-            self.elf = Elf(head, table, self.names(old.elf.name_bytes))
+            self.elf = Elf(head, table, section_names)
             self.check(size)
             self.addresses, self.regions = Addresses(self.elf), self.elf.regions(size)
         except NoElf:
@@ -80,6 +86,27 @@ class Skeleton:
             out += (was & M64).to_bytes(8, "little")
         return out[:size]
 
+    def rows(self, row, old):
+        """The section headers of an object, in rows of so many bytes."""
+        s, m, size, out, history, following = self.s, self.m, self.length(old), b"", 0, 0
+        name, end, link = 0, [0] * 3, [0] * 3
+        while len(out) < size:
+            index = following + m.row(s)
+            following, moved, sort = index + 1, [], 0
+            for column in range(row // 8):
+                at = index * row + 8 * column
+                was = int.from_bytes(old[at : at + 8], "little") if index >= 0 else 0
+                foreseen = {0: name, 3: end[sort], 5: link[sort]}.get(column, 0)
+                steady = m.steady(s, column=column, sort=sort, history=history)
+                history = (history << 1 | steady) & M32
+                moved.append(foreseen if steady else self.shift(column))
+                value = was + moved[-1] & M64
+                sort = {4: 1, 9: 1, 17: 2}.get(value >> 32, 0) if column == 0 else sort
+                out += value.to_bytes(8, "little")
+            name, end[sort] = moved[0], moved[3] + moved[4] & M64
+            link[sort] = moved[5] if len(moved) > 5 else 0
+        return out[:size]
+
     def shift(self, column):
         """One of the last differences, or a new one; it moves to the front."""
         k = self.m.shift(self.s, column=column)
@@ -91,10 +118,12 @@ class Skeleton:
         self.shifts.insert(0, shift)
         return shift
 
-    def names(self, old):
+    def names(self, old, in_object):
         size, out = self.length(old), bytearray()
         if self.m.same_names(self.s) and size == len(old):
             return old
+        if in_object and self.m.strings(self.s):
+            return bytes(names.table(self.s, self.kept, old, size).table)
         while len(out) < size:
             was = old[len(out)] if len(out) < len(old) else 256
             out.append(self.m.byte(self.s, was=was, before=out[-1] if out else 0))
@@ -138,7 +167,7 @@ class Image:
         old, streams = self.old, self.streams
         if size > M32:
             raise Damaged("a file of 4 GiB or more is not coded so")
-        skeleton = Skeleton(streams.skeleton, self.kept.grammar("pipeline/skeleton.rs"), old, size)
+        skeleton = Skeleton(streams.skeleton, self.kept, old, size)
         self.elf, self.addresses, self.regions = skeleton.elf, skeleton.addresses, skeleton.regions
         self.pairs = pair(old.elf, self.elf)
         self.choices = tables.Choices(streams.skeleton, self.kept.grammar("tables/choices.rs"), self.elf)
