@@ -3,6 +3,7 @@
 mod access;
 mod apart;
 mod attacks;
+mod book;
 #[cfg(feature = "s3")]
 mod bucket;
 #[cfg(feature = "dbus")]

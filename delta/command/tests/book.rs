@@ -1,0 +1,120 @@
+//! The book in `docs/book` is true: its commands run, its links lead somewhere, its numbers stand where it says.
+
+#[path = "book/pages.rs"]
+mod pages;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Pages whose commands are those of `elfdelta`; those of `elfup` run in its own tests.
+const OURS: [&str; 2] = ["start.md", "program.md"];
+const THEIRS: [&str; 1] = ["releases.md"];
+
+fn all() -> Vec<String> {
+    let names = fs::read_dir(pages::folder()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".md")).collect()
+}
+
+#[test]
+fn commands_do_what_the_pages_say() {
+    for page in OURS {
+        let folder = tempfile::tempdir().unwrap();
+        let seeds = pages::folder().join("../../fuzz/seeds/elf");
+        for (seed, name) in [("tiny-1", "app-1.0"), ("tiny-2", "app-1.1")] {
+            fs::copy(seeds.join(seed), folder.path().join(name)).unwrap();
+        }
+        pages::run(page, folder.path(), env!("CARGO_BIN_EXE_elfdelta"));
+    }
+    for page in all() {
+        let tested = OURS.iter().chain(&THEIRS).any(|other| *other == page);
+        let text = pages::text(&page);
+        assert!(
+            tested || pages::commands(&text).is_empty(),
+            "{page}: its commands are run by no test"
+        );
+        assert_eq!(
+            text.matches("```").count(),
+            2 * text.matches("```sh\n").count(),
+            "{page}: another block"
+        );
+    }
+}
+
+/// What a link or a picture of the page leads to.
+fn targets(text: &str) -> Vec<&str> {
+    let after = text.split("](").skip(1);
+    after
+        .map(|rest| rest.split(')').next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let folder = pages::folder();
+    let contents: Vec<PathBuf> = targets(&pages::text("SUMMARY.md"))
+        .iter()
+        .map(|t| folder.join(t))
+        .collect();
+    for page in all() {
+        assert!(
+            page == "SUMMARY.md" || contents.contains(&folder.join(&page)),
+            "{page} is not in SUMMARY.md"
+        );
+        for target in targets(&pages::text(&page)) {
+            assert!(!target.contains("://"), "{page}: {target} is not ours to keep");
+            let path = target.split('#').next().unwrap();
+            assert!(folder.join(path).exists(), "{page}: {target}");
+            if path.ends_with(".svg") {
+                picture(&folder.join(path));
+            }
+        }
+    }
+}
+
+/// A picture says what it shows to those who do not see it, and fetches nothing.
+fn picture(path: &Path) {
+    let text = fs::read_to_string(path).unwrap();
+    let wanted = ["<title", "<desc", "viewBox", "prefers-color-scheme: dark"];
+    assert!(
+        wanted.iter().all(|part| text.contains(part)),
+        "{}",
+        path.display()
+    );
+    let plain = text.replace("http://www.w3.org/2000/svg", "");
+    assert!(
+        !plain.contains("http") && !plain.contains("href"),
+        "{}",
+        path.display()
+    );
+}
+
+/// Numbers of a text that could be wrong: with a decimal point, or above a hundred.
+fn numbers(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == ','));
+    let words = words.map(|word| word.trim_matches(['.', ',']).to_owned());
+    words
+        .filter(|word| word.len() > 2 && word.starts_with(|c: char| c.is_ascii_digit()))
+        .collect()
+}
+
+#[test]
+fn numbers_stand_where_they_were_measured() {
+    let root = pages::folder().join("../..");
+    let sources = [
+        "README.md",
+        "bench/README.md",
+        "updater/OPERATING.md",
+        "delta/LEDGER.md",
+    ];
+    let measured: String = sources
+        .map(|name| fs::read_to_string(root.join(name)).unwrap())
+        .join("\n");
+    let measured = numbers(&measured);
+    let told = numbers(&pages::text("questions.md"));
+    let unknown: Vec<_> = told.difference(&measured).collect();
+    assert!(told.len() > 15 && unknown.is_empty(), "{unknown:?}");
+}
