@@ -10,8 +10,8 @@
 #SBATCH --signal=TERM@30
 
 set -u
-# Half of what the task has, as a job's need is an upper bound for what it holds beside what the process needs anyway.
-memory=$((${SLURM_MEM_PER_NODE:-900} / 2))
+# Three quarters of what the task has: the rest is for what the process needs anyway.
+memory=$((${SLURM_MEM_PER_NODE:-900} * 3 / 4))
 exec "${ELFUP:-elfup}" --quiet farm work --repo "$REPO" --product "$PRODUCT" --channel "${CHANNEL:-stable}" \
     --arch "${ARCH:-$(uname -m)}" --release "$RELEASE" \
     --threads "${SLURM_CPUS_PER_TASK:-1}" --memory "$memory"

@@ -5,7 +5,7 @@
 //! is free before it begins; one that declares more than all there is runs alone. Jobs begin in the order of their
 //! items, and results are handed over in that order.
 
-use crate::Result;
+use crate::{Result, machine};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,10 +70,15 @@ impl<R> Drop for Ends<'_, R> {
 }
 
 impl Jobs {
-    /// At most so many threads (0: one for each core) and so many bytes declared by jobs in work.
+    /// At most so many threads (0: one for each core) and so many bytes declared by jobs in work (0: three quarters of
+    /// the machine's memory).
     pub fn new(threads: usize, memory: u64) -> Jobs {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
+            n => n,
+        };
+        let memory = match memory {
+            0 => machine::memory() / 4 * 3,
             n => n,
         };
         Jobs {
@@ -81,6 +86,11 @@ impl Jobs {
             memory,
             most: AtomicU64::new(0),
         }
+    }
+
+    /// How many bytes jobs in work may declare at once.
+    pub fn memory(&self) -> u64 {
+        self.memory
     }
 
     /// The most that jobs in work had declared at once so far, in bytes.

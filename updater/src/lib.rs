@@ -16,6 +16,7 @@ mod error;
 pub mod farm;
 mod jobs;
 pub mod limits;
+mod machine;
 pub mod manifest;
 pub mod metrics;
 pub mod names;

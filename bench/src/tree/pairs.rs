@@ -4,7 +4,7 @@ use super::kind;
 use crate::interrupt;
 use elfup::{
     Jobs, Watch,
-    farm::{JOBS_MEMORY, Pair, by_name},
+    farm::{Pair, by_name},
     manifest::{Entry, Header, Manifest, ScanOptions, join, scan},
     names::Follow,
 };
@@ -61,8 +61,7 @@ pub fn read(old: &Path, new: &Path) -> Result<Trees, String> {
 }
 
 fn manifest(tree: &Path) -> Result<Manifest, String> {
-    let entries =
-        scan(tree, &ScanOptions::default(), &Jobs::new(0, JOBS_MEMORY), &Stop).map_err(crate::text)?;
+    let entries = scan(tree, &ScanOptions::default(), &Jobs::new(0, 0), &Stop).map_err(crate::text)?;
     let header = Header {
         mtime: None,
         protocol: elfup::PROTOCOL,

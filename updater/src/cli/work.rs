@@ -23,8 +23,9 @@ pub struct About {
     /// Threads (0: one a core).
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// MiB that files in work may need at once; one that needs more is worked on alone.
-    #[arg(long, default_value_t = farm::JOBS_MEMORY >> 20, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    /// MiB that files in work may need at once (0: three quarters of the machine's); one that needs more is worked on
+    /// alone, in so much.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1 << 30))]
     memory: u64,
     /// Print the result as JSON.
     #[arg(long)]

@@ -84,11 +84,14 @@ pub fn copy(store: &dyn Store, content: &Content, sink: &mut dyn Write, watch: &
     Ok(())
 }
 
-/// Whether a file begins so. It is not verified: what hangs on it is only which way is tried first.
-pub fn begins_with(store: &dyn Store, content: &Content, start: &[u8]) -> bool {
-    let begin = || -> Result<Vec<u8>> {
-        let (name, file) = open(store, &content.digest)?;
-        compress::unpack_start(file, start.len()).doing("unpack", &name)
-    };
-    begin().is_ok_and(|bytes| bytes == start)
+/// The first bytes of a file, where they can be read. They are not verified: what hangs on them is only which way is
+/// tried first, and in how much memory.
+pub fn start(store: &dyn Store, content: &Content, count: usize) -> Option<Vec<u8>> {
+    let (name, file) = open(store, &content.digest).ok()?;
+    compress::unpack_start(file, count).doing("unpack", &name).ok()
+}
+
+/// Whether a file begins so.
+pub fn begins_with(store: &dyn Store, content: &Content, begin: &[u8]) -> bool {
+    start(store, content, begin.len()).is_some_and(|bytes| bytes == begin)
 }

@@ -149,7 +149,7 @@ impl<'a> Origin<'a> {
 
     /// Copies and reads back: here, as a site that has the copy alone can do nothing about a wrong byte.
     fn bring(&self, files: &Files, to: &LocalStore, stick: &Path, watch: &dyn Watch) -> Result<()> {
-        let jobs = Jobs::new(0, super::JOBS_MEMORY);
+        let jobs = Jobs::new(0, 0);
         let mut lacking = Vec::new();
         check_all(to, &files.values().collect::<Vec<_>>(), &jobs, watch, |w| {
             lacking.extend(files.get(&w.path));

@@ -2,7 +2,7 @@
 
 use crate::watch::{ForEngine, Heed};
 use crate::{Digest, Error, Result, Watch, compress, limits, speed};
-use elfdelta::{Limits, Options, Patch, Profile};
+use elfdelta::{Limits, Needs, Options, Patch, Profile};
 use serde::{Deserialize, Serialize};
 use std::io;
 
@@ -69,21 +69,22 @@ impl Measured {
 
 /// Memory that a delta may take at a site: more than sites allow by themselves, as one may say so, but no more than that.
 const MOST: u64 = 512 << 20;
-/// What a job holds for each byte of both files, files included, and whatever their size. Measured: 3.3 to 5.7 for
-/// each byte of files of megabytes, 31 MB in all for small ones.
-const MEMORY_PER_BYTE: u64 = 10;
-const MEMORY_ALWAYS: u64 = 24 << 20;
-/// Memory that making patches takes for files of these sizes, in bytes.
-pub fn memory(old: u64, new: u64) -> u64 {
-    (old + new) * MEMORY_PER_BYTE + MEMORY_ALWAYS
+
+/// Memory that making patches takes for sides of these sizes, in bytes.
+pub fn needs(old: u64, new: u64) -> Needs {
+    options(Profile::Default).needs(old, new)
 }
 
-/// Tells the second from the first of both sides.
-pub fn make(form: Form, sides: [&[u8]; 2], watch: &dyn Watch) -> Result<(Vec<u8>, Measured)> {
+fn options(profile: Profile) -> Options<'static> {
+    Options::default().profile(profile).threads(1).apply_memory(MOST)
+}
+
+/// Tells the second from the first of both sides, in so many bytes of memory.
+pub fn make(form: Form, sides: [&[u8]; 2], memory: u64, watch: &dyn Watch) -> Result<(Vec<u8>, Measured)> {
     let [old, new] = sides;
     let bytes = match form.profile() {
         Some(profile) => {
-            let options = Options::default().profile(profile).threads(1).apply_memory(MOST);
+            let options = options(profile).memory(memory);
             elfdelta::diff(old, new, &options, &ForEngine(watch))?.bytes
         }
         None => compress::pack(new, old, compress::LEVEL, watch)?,

@@ -42,7 +42,7 @@ pub fn gc(
     let (was, mut channel) = begin_channel(store, follow)?;
     (report.releases, report.steps) = keep.thin(&mut channel);
     if report.releases + report.steps > 0 {
-        let jobs = Jobs::new(0, super::JOBS_MEMORY);
+        let jobs = Jobs::new(0, 0);
         Proven::default().require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
         let signer = Signer::new(store, keys, Lifetimes::default()).heeding(watch);
         commit(store, signer, &*lock, was, &channel)?;

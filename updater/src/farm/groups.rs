@@ -1,7 +1,6 @@
 //! Groups: files that change alike, mostly programs of one package, told by one patch where that takes fewer bytes.
 
 use super::blobs;
-use super::deltas;
 use super::job::{Job, Kind, Made};
 use super::pairs::Pair;
 use super::parts::{Maker, Staged, Tried};
@@ -86,7 +85,7 @@ impl Maker<'_> {
         let pairs: Vec<Pair> = group.iter().map(|tried| tried.pair).collect();
         let (bases, mut job) = self.job(Kind::Group, &pairs, limits::GROUP);
         job.most = group.iter().filter_map(Tried::best).map(|n| n + ROW).sum();
-        job.need = deltas::memory(job.bytes(), 0) + job.bytes();
+        let job = self.declared(job);
         (bases, job)
     }
 }

@@ -33,7 +33,8 @@ pub struct Job {
     pub news: Vec<Content>,
     /// Bytes that the new side takes otherwise: what is not smaller is of no use.
     pub most: u64,
-    /// Memory that it takes, in bytes.
+    /// Memory that it takes, in bytes, which the engine keeps to. Two farms that have less than it wants make
+    /// other patches of it, each of which gives the new side.
     pub need: u64,
 }
 
@@ -93,13 +94,13 @@ const NOTE: u64 = 8192;
 
 impl Job {
     /// The deltas of a file.
-    pub fn pair(old: &Content, new: &Content, need: u64) -> Job {
+    pub fn pair(old: &Content, new: &Content) -> Job {
         Job {
             kind: Kind::Pair,
             olds: vec![old.clone()],
             news: vec![new.clone()],
             most: new.stored,
-            need,
+            need: 0,
         }
     }
 
@@ -211,7 +212,7 @@ impl Job {
 
     /// Everything that is worth to be offered, the usual one first.
     fn forms(&self, sides: [&[u8]; 2], watch: &dyn Watch) -> Result<Vec<(Vec<u8>, Measured)>> {
-        let make = |form| deltas::make(form, sides, watch);
+        let make = |form| deltas::make(form, sides, self.need, watch);
         let smaller = |(_, m): &(Vec<u8>, Measured), most: u64| m.size + ROW < most;
         let bundled = |most: u64| -> Result<_> {
             let patch = make(Form::Default)?;

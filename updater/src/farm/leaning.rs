@@ -1,7 +1,6 @@
 //! Files that hold what other new files of the release hold, such as an image and the modules that it was made of: told
 //! from their old one and from those, where that takes half the bytes.
 
-use super::deltas;
 use super::groups::Together;
 use super::job::{Job, Kind};
 use super::pairs::Pair;
@@ -185,7 +184,6 @@ impl Maker<'_> {
             }
         }
         job.most = leaning.alone / 2;
-        job.need = deltas::memory(job.bytes(), 0);
-        (bases, job)
+        (bases, self.declared(job))
     }
 }

@@ -3,14 +3,15 @@
 
 use super::blobs;
 use super::crew::Crew;
-use super::deltas::{self, Form};
+use super::deltas::Form;
 use super::groups::Together;
 use super::job::{Job, Kind, Made};
 use super::leaning::Leaning;
+use super::needs;
 use super::pairs::{Pair, pairs};
 use crate::manifest::{Content, Manifest};
 use crate::store::Store;
-use crate::{Jobs, Result, Watch, compress, limits};
+use crate::{Jobs, Result, Watch, limits};
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
@@ -24,9 +25,8 @@ const FEW: u64 = 1 << 10;
 const SMALL_STORED: u64 = 48 << 10;
 /// Plain bytes after which a bundle is full.
 const BUNDLE: u64 = 1 << 20;
-/// How a gzip file begins, and how many times its size it has once opened, about.
+/// How a gzip file begins.
 const GZIP: &[u8] = b"\x1f\x8b\x08";
-const OPENED: u64 = 5;
 
 /// What a step is made with.
 #[derive(Clone, Copy)]
@@ -126,7 +126,7 @@ impl<'a> Maker<'a> {
 
     /// The jobs of the first stage.
     pub fn deltas(&self) -> Vec<Job> {
-        let job = |p: &Pair| Some(Job::pair(self.base(p)?, self.content(p)?, self.need(p)));
+        let job = |p: &Pair| Some(self.declared(Job::pair(self.base(p)?, self.content(p)?)));
         self.large.iter().filter_map(job).collect()
     }
 
@@ -224,12 +224,10 @@ impl<'a> Maker<'a> {
         pair.from.is_some() && !plain()
     }
 
-    /// Memory that trying a pair takes, in bytes.
-    fn need(&self, pair: &Pair) -> u64 {
-        match (self.base(pair), self.content(pair)) {
-            (Some(old), Some(new)) => deltas::memory(old.size, new.size + self.opened(&[*pair])),
-            _ => 0,
-        }
+    /// A job that says what memory it takes.
+    pub fn declared(&self, job: Job) -> Job {
+        let need = needs::of(self.tools.store, &job, self.tools.jobs.memory());
+        Job { need, ..job }
     }
 
     /// Whether what was tried alone is left to the bundles of small files.
@@ -267,13 +265,6 @@ impl<'a> Maker<'a> {
             (plain, base) = (plain + size, base + old);
         }
         groups
-    }
-
-    /// Bytes that the packed files of a group have more once opened, about.
-    fn opened(&self, group: &[Pair]) -> u64 {
-        let packed = |content: &&Content| blobs::begins_with(self.tools.store, content, GZIP);
-        let both = group.iter().flat_map(|p| [self.content(p), self.base(p)]);
-        both.flatten().filter(packed).map(|c| c.size * OPENED).sum()
     }
 
     /// The bases of some pairs, entries of the older manifest, and a job of both sides' contents. A base with which they
@@ -334,13 +325,7 @@ impl<'a> Maker<'a> {
 
     /// The bases of small files, and the job that packs them with those as prefix and makes a patch of them.
     fn bundle(&self, group: &[Pair]) -> (Vec<usize>, Job) {
-        let (bases, mut job) = self.job(Kind::Bundle, group, limits::BUNDLE);
-        let size = |c: Option<&Content>| c.map_or(0, |c| c.size);
-        let bytes: u64 = group
-            .iter()
-            .map(|p| size(self.content(p)) + size(self.base(p)))
-            .sum();
-        job.need = compress::memory(bytes).max(deltas::memory(bytes, self.opened(group))) + 2 * bytes;
-        (bases, job)
+        let (bases, job) = self.job(Kind::Bundle, group, limits::BUNDLE);
+        (bases, self.declared(job))
     }
 }

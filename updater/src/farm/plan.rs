@@ -28,7 +28,7 @@ pub struct Planning {
     pub keep: Keep,
     /// Threads; 0 is one for each core.
     pub threads: usize,
-    /// Bytes that files in work may need at once.
+    /// Bytes that files in work may need at once, 0 for three quarters of the machine's.
     pub memory: u64,
 }
 

@@ -40,7 +40,8 @@ pub struct Publish {
     pub lifetimes: Lifetimes,
     /// Threads; 0 is one for each core.
     pub threads: usize,
-    /// Bytes that files in work may need at once; one that needs more is worked on alone.
+    /// Bytes that files in work may need at once, 0 for three quarters of the machine's; one that needs more is worked
+    /// on alone, in so much.
     pub memory: u64,
     /// What sites take; a release that exceeds it is refused.
     pub sites: SiteLimits,
@@ -64,8 +65,6 @@ pub struct Published {
 }
 
 const LIMIT: u64 = 64 << 20;
-/// Bytes that files in work may need at once, where nobody says otherwise.
-pub const JOBS_MEMORY: u64 = 512 << 20;
 
 /// Publishes a release. Killed and run again with the same arguments, it completes with the work already done.
 ///

@@ -52,7 +52,7 @@ const SAVE_AFTER: Duration = Duration::from_secs(2);
 
 /// Reads everything that signed metadata leads to, or a sample, and tells what is not right.
 pub fn verify(store: &dyn Store, o: &Verify, watch: &dyn Watch) -> Result<Verified> {
-    let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
+    let jobs = Jobs::new(o.threads, 0);
     let (items, wrong) = everything(store, watch)?;
     let mut report = Verified {
         wrong,
@@ -156,7 +156,7 @@ pub fn repair(store: &dyn Store, o: &Repair, watch: &dyn Watch) -> Result<Repair
         sources: &sources,
         told: RefCell::default(),
     };
-    let jobs = Jobs::new(o.threads, super::JOBS_MEMORY);
+    let jobs = Jobs::new(o.threads, 0);
     let mut report = Repaired::default();
     repair_metadata(store, &sources, &mut report, watch)?;
     // A manifest that is right again leads to files that were not looked at before.

@@ -35,7 +35,8 @@ pub struct Work {
     pub share: Share,
     /// Threads; 0 is one for each core.
     pub threads: usize,
-    /// Bytes that jobs in work may need at once; one that needs more is done alone.
+    /// Bytes that jobs in work may need at once, 0 for three quarters of the machine's; one that needs more is done
+    /// alone, in so much.
     pub memory: u64,
 }
 

@@ -19,6 +19,7 @@ mod hold;
 mod hostile;
 mod keep;
 mod leaning;
+mod memory;
 mod mutated;
 mod operating;
 mod place;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The parts of the updater, lowest first; those in one row do not know each other.
 const RANKS: [&[&str]; 11] = [
-    &["error"],
+    &["error", "machine"],
     &["clock", "digest", "jobs", "limits", "watch"],
     &["disk", "names", "random", "speed"],
     &["allowance", "compress", "metrics"],

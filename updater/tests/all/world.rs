@@ -72,7 +72,7 @@ impl World {
             scan: ScanOptions::default(),
             lifetimes: Lifetimes::default(),
             threads: 0,
-            memory: elfup::farm::JOBS_MEMORY,
+            memory: 0,
             sites: elfup::farm::SiteLimits::default(),
         }
     }
