@@ -3,7 +3,7 @@
 
 use super::blobs;
 use super::deltas;
-use super::job::Job;
+use super::job::{Job, Kind};
 use crate::manifest::Content;
 use crate::store::Store;
 use crate::{compress, limits};
@@ -30,9 +30,11 @@ const CLOSING_MOST: u64 = 768 << 20;
 /// with: its patch is plainer then.
 pub fn of(store: &dyn Store, job: &Job, most: u64) -> u64 {
     let plain = |side: &[Content]| side.iter().map(|c| c.size).sum::<u64>();
+    // Of several files in one job each is an inside, too.
+    let inside = u64::from(job.kind != Kind::Pair);
     let opened = |side: &[Content]| {
-        let packed = side.iter().filter(|c| is_packed(store, c));
-        packed.map(|c| c.size.saturating_mul(OPENED)).sum::<u64>()
+        let times = |c: &Content| if is_packed(store, c) { OPENED } else { inside };
+        side.iter().map(|c| c.size.saturating_mul(times(c))).sum::<u64>()
     };
     let (old, new) = (plain(&job.olds), plain(&job.news));
     let (old_opened, new_opened) = (opened(&job.olds), opened(&job.news));

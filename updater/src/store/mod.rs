@@ -6,6 +6,8 @@ mod cache;
 mod lease;
 mod local;
 #[cfg(feature = "s3")]
+mod profile;
+#[cfg(feature = "s3")]
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;

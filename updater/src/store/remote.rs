@@ -1,5 +1,6 @@
 //! Requests to a bucket, for threads that know nothing of asynchronous work: one thread of its own drives them all.
 
+use super::profile::Profile;
 use crate::{Error, Result, Watch};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryStreamExt};
@@ -24,6 +25,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Tries of a put whose answer was lost, and the pause before the second.
 pub(super) const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// What says who asks before a file does.
+const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"];
 
 /// A bucket and a prefix in it.
 pub(super) struct Remote {
@@ -82,7 +86,8 @@ pub(super) enum Outcome {
 }
 
 impl Remote {
-    /// Reads `s3://bucket/prefix`; endpoint, region and credentials come from the usual variables.
+    /// Reads `s3://bucket/prefix`; endpoint, region and credentials come from the usual variables, else from the usual
+    /// files.
     pub fn open(name: &str) -> Result<Remote> {
         let wrong = |why: &str| Error::Usage(format!("{name}: {why}; a bucket is named s3://BUCKET/PREFIX"));
         let rest = name.strip_prefix("s3://").unwrap_or(name).trim_end_matches('/');
@@ -93,9 +98,10 @@ impl Remote {
         Path::parse(prefix).map_err(|e| wrong(&e.to_string()))?;
         // The same cryptography as for other sources; what was chosen before stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let variable = |names: [&str; 2]| names.iter().find_map(|n| std::env::var(n).ok());
+        let variable = |names: &[&str]| names.iter().find_map(|n| std::env::var(n).ok());
+        let told = Profile::load().map_err(|why| wrong(&why))?;
         let endpoint =
-            variable(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or(std::env::var("AWS_ENDPOINT").ok());
+            variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]).or(told.endpoint);
         let plain = endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
         let options = ClientOptions::new()
             .with_allow_http(plain)
@@ -118,6 +124,19 @@ impl Remote {
             });
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint);
+        }
+        if let Some(region) = told.region
+            && variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]).is_none()
+        {
+            builder = builder.with_region(region);
+        }
+        if let Some((key, secret)) = told.key
+            && variable(&KEYS).is_none()
+        {
+            builder = builder.with_access_key_id(key).with_secret_access_key(secret);
+            if let Some(token) = told.token {
+                builder = builder.with_token(token);
+            }
         }
         let store = builder.build().map_err(|e| wrong(&e.to_string()))?;
         Ok(Remote {

@@ -36,7 +36,8 @@ struct Nothing;
 impl Hold for Nothing {}
 
 impl<'a> S3Store<'a> {
-    /// Opens `s3://bucket/prefix`; endpoint, region and credentials come from the usual `AWS_*` variables.
+    /// Opens `s3://bucket/prefix`; endpoint, region and credentials come from the usual `AWS_*` variables, else
+    /// from the files below `~/.aws`.
     pub fn open(name: &str, watch: &'a dyn Watch) -> Result<S3Store<'a>> {
         Ok(S3Store {
             remote: Arc::new(Remote::open(name)?),

@@ -138,6 +138,31 @@ fn a_farm_in_a_bucket_does_what_one_in_a_folder_does() {
     farm.is_whole(&weed, "r3");
 }
 
+/// Who asks, and where the bucket is, stands in the usual files where no variable says it.
+#[test]
+fn files_say_who_asks_and_where() {
+    let Some(weed) = Weed::start() else { return };
+    let (world, home) = (World::new(), tempfile::tempdir().unwrap());
+    let keys = world.path("keys");
+    let asks = |secret: &str, profile: &str, code: i32| {
+        let told = weed.elfup(&["repo", "init", &repo("files"), "--keys", keys.to_str().unwrap()]);
+        let endpoint = told.get_envs().find(|(name, _)| *name == "AWS_ENDPOINT_URL");
+        let endpoint = endpoint.unwrap().1.unwrap().to_str().unwrap();
+        let credentials =
+            format!("[farm]\naws_access_key_id = key\naws_secret_access_key = {secret}\n[other]\n");
+        crate::world::write(home.path().join(".aws/credentials"), credentials);
+        let config = format!("[profile farm]\nregion = us-east-1\nendpoint_url = {endpoint}\n");
+        crate::world::write(home.path().join(".aws/config"), config);
+        let mut command = Command::new(told.get_program());
+        command.args(told.get_args()).env_clear().env("HOME", home.path());
+        command.env("AWS_PROFILE", profile);
+        ends(command, code)
+    };
+    asks("secret", "farm", 0);
+    let refused = asks("guess", "farm", 5);
+    assert!(refused.contains("SignatureDoesNotMatch"), "{refused}");
+}
+
 fn started(mut command: Command) -> Child {
     command
         .stdout(Stdio::piped())
