@@ -207,6 +207,11 @@ impl<'a> TextCoder<'a> {
                 while token < t.listing.len() && (t.listing.starts[token] as usize) < edit.p {
                     token += 1;
                 }
+                // A plan that repeats what differs tells another file than the new one.
+                let starts = token < t.listing.len() && t.listing.starts[token] as usize == edit.p;
+                if !starts && edit.p < unit.size as usize {
+                    return Err(Error::SelfCheck("the plan of a function leads out of step"));
+                }
             }
             if ops.exhausted() || literals.exhausted() {
                 return Err(Error::damaged("a code stream ends too early"));
@@ -528,5 +533,66 @@ impl Edit<'_, '_> {
         self.coder.last_far = (unit, index as u32);
         self.cursor = Some((true, index - self.coder.far.first));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+    use crate::code::ModelledWriter;
+    use crate::layout::Unit;
+
+    /// A plan that repeats an instruction of another length is an error of the writer: there is no listing behind the end.
+    #[test]
+    fn a_plan_that_is_out_of_step_is_an_error() {
+        let (machine, budget) = (Machine::X86_64, Budget::unlimited(&Silent));
+        let old: &[u8] = &[0x90, 0x66, 0x90, 0x90];
+        let new: &[u8] = &[0x90, 0xb8, 1, 2, 3, 4];
+        let old_view = FileView::new(&old, &budget).unwrap();
+        let new_view = FileView::new(&new, &budget).unwrap();
+        let unit = |size: usize| Unit {
+            at: 0,
+            size: size as u32,
+            other_mode: false,
+        };
+        let map = CodeMap {
+            sections: Vec::new(),
+            units: vec![unit(old.len())],
+        };
+        let mut listing = Listing::new(machine);
+        listing.load(machine, &new_view, 0, unit(new.len())).unwrap();
+        assert_eq!(listing.len(), 2);
+        let told = |first: u32| {
+            let plan = [PlanRun {
+                new: 0,
+                len: 1,
+                unit: 0,
+                old: first,
+            }];
+            let truth = Truth {
+                listing: &listing,
+                plan: &plan,
+            };
+            let to = NewUnit {
+                at: 0,
+                size: new.len() as u32,
+                source: 1,
+                whole: false,
+                other_mode: false,
+            };
+            let (mut ops, mut literals) = (ModelledWriter::default(), ModelledWriter::default());
+            let mut coder = TextCoder::new(machine, &old_view, &map, &budget);
+            coder.code(
+                (&mut ops, &mut literals),
+                &mut TextModels::default(),
+                &to,
+                Some(truth),
+                &mut TextBody::default(),
+            )
+        };
+        // The first instruction is the same one, the second takes a byte more.
+        assert!(told(0).is_ok());
+        assert!(matches!(told(1), Err(Error::SelfCheck(_))));
     }
 }
