@@ -249,9 +249,11 @@ impl Yard {
         let paths = [self.work.join("first"), site.clone()].map(|path| path.display().to_string());
         command::run(&["rm".into(), "-rf".into(), paths[1].clone()])?;
         command::run(&[&line[..], &paths[..]].concat())?;
-        let mut config = elfup::site::Config::load(&site).map_err(crate::text)?;
-        config.sources = vec![source.to_owned()];
-        config.save(&site).map_err(crate::text)
+        let path = site.join("site.json");
+        let text = fs::read(&path).map_err(crate::text)?;
+        let mut config: serde_json::Value = serde_json::from_slice(&text).map_err(crate::text)?;
+        config["sources"] = serde_json::json!([source]);
+        fs::write(&path, config.to_string()).map_err(crate::text)
     }
 
     fn update(&self, name: &str) -> Result<Updating, String> {

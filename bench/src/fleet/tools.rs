@@ -49,10 +49,10 @@ pub const TOOLS: [Tool; 7] = [
             "$ELFUP" -q site --site "$SITE/site" init --product site \
                 --source "$WWW/repo" --root "$WWW/repo/tuf/1.root.json"
             "$ELFUP" -q site --site "$SITE/site" downgrade old
-            sed -i "s|\"$WWW/repo\"|\"$URL/repo\"|" "$SITE/site/site.toml""#,
+            sed -i "s|\"$WWW/repo\"|\"$URL/repo\"|" "$SITE/site/site.json""#,
         pull: r#""$ELFUP" -q site --site "$SITE/site" update $PLAN --json > "$SITE/updated.json""#,
         check: r#"
-            grep -q "$URL/repo" "$SITE/site/site.toml"
+            grep -q "$URL/repo" "$SITE/site/site.json"
             diff -r --no-dereference "$NEW" "$SITE/site/current/." >&2
             "$ELFUP" -q site --site "$SITE/site" verify"#,
     },

@@ -28,7 +28,7 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     super::apart::use_self(args.sandbox);
     if let Command::Run(daemon) = command {
         if !args.source.is_empty() {
-            return Err(Error::Usage("`run` takes its sources from site.toml".into()));
+            return Err(Error::Usage("`run` takes its sources from site.json".into()));
         }
         return serve(&args.site, daemon, watch);
     }

@@ -122,7 +122,7 @@ pub fn run(
     tell: &mut dyn FnMut(&Event),
 ) -> Result<()> {
     // Without a site there is nothing to try again.
-    Config::load(dir)?;
+    Config::load(&dir.join("site.json"))?;
     let (mut ask, mut failures) = (Ask::Check, 0u32);
     loop {
         let now = Policy {

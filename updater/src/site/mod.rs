@@ -149,7 +149,7 @@ impl Site {
         let lock = Lock::take(&dir.join("lock"))?;
         let site = Site::with(dir, config.clone(), lock);
         state.save(&site.notes.path(Note::Trust))?;
-        config.save(dir)?;
+        config.save(&dir.join("site.json"))?;
         Ok(site)
     }
 
@@ -160,14 +160,12 @@ impl Site {
 
     /// The same with further sources, such as a stick that is there today; they are asked before those configured.
     pub fn open_from(dir: &Path, sources: &[String]) -> Result<Site> {
-        let mut config = Config::load(dir)?;
+        let mut config = Config::load(&dir.join("site.json"))?;
         let configured = config.sources.split_off(0);
         let others = configured.into_iter().filter(|s| !sources.contains(s));
         config.sources = sources.iter().cloned().chain(others).collect();
         let site = Site::with(dir, config, Lock::take(&dir.join("lock"))?);
         site.sweep()?;
-        // Where that fails, as on a full disk, the next command tries again: this one knows what the file says.
-        let _ = Config::migrate(dir);
         Ok(site)
     }
 

@@ -145,9 +145,9 @@ fn credentials_are_never_told() {
     assert!(told.contains("401") && told.contains("--header-file"), "{told}");
     // And once it works, with what the site remembers of its link.
     let open = guarded(world.repo(), "authorization", BASIC, None);
-    let mut config = elfup::site::Config::load(&world.path("site")).unwrap();
+    let mut config = elfup::site::Config::load(&world.path("site/site.json")).unwrap();
     config.sources = vec![open.url.replace("http://", "http://me:s3cret@")];
-    config.save(&world.path("site")).unwrap();
+    config.save(&world.path("site/site.json")).unwrap();
     let output = elfup(&world.path("site"), &["update"], &[]);
     assert!(output.status.success(), "{output:?}");
     let state = std::fs::read_dir(world.path("site/state")).unwrap().flatten();

@@ -417,10 +417,10 @@ fn slow_retrieval() {
 fn point(site: Site, url: &str, stall: u64) -> Site {
     let root = site.root().to_owned();
     drop(site);
-    let mut config = elfup::site::Config::load(&root).unwrap();
+    let mut config = elfup::site::Config::load(&root.join("site.json")).unwrap();
     config.sources = vec![url.into()];
     config.stall = stall;
-    config.save(&root).unwrap();
+    config.save(&root.join("site.json")).unwrap();
     Site::open(&root).unwrap()
 }
 

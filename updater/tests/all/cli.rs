@@ -154,9 +154,9 @@ fn failures_are_told_in_two_lines() {
         assert!(lines[1].contains(advice) && told.len() < 400, "{told}");
     };
     let change = |f: &dyn Fn(&mut elfup::site::Config)| {
-        let mut config = elfup::site::Config::load(&at).unwrap();
+        let mut config = elfup::site::Config::load(&at.join("site.json")).unwrap();
         f(&mut config);
-        config.save(&at).unwrap();
+        config.save(&at.join("site.json")).unwrap();
     };
     two_lines(&failed(2, &["downgrade", "none"]), "help");
     {
@@ -224,41 +224,4 @@ fn shells_and_manuals_know_the_command() {
     let (code, script) = run(&["completions", "bash"]);
     assert!(code == Some(0) && script.contains("rollback"), "{script}");
     assert_eq!(run(&["completions", "other"]).0, Some(2));
-}
-
-/// Nothing that commands do touches what the administrator wrote into `site.toml`; only what earlier versions wrote is
-/// replaced, once.
-#[test]
-fn the_configuration_is_the_administrators() {
-    let (world, site) = World::ready();
-    drop(site);
-    let (at, path) = (world.path("site"), world.path("site/site.toml"));
-    crate::world::as_before(&at);
-    elfup(&at, &["status"]);
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        !at.join("site.json").exists() && text.contains("# Disk that stays free"),
-        "{text}"
-    );
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-    assert_eq!(mode & 0o7777, 0o600);
-    let own = format!(
-        "# ours\n{}\nbudget = 50_000_000 # a day\n",
-        text.replace("keep = 1", "keep = 2")
-    );
-    std::fs::write(&path, &own).unwrap();
-    for (args, code) in [
-        (&["check"][..], 10),
-        (&["update"], 0),
-        (&["rollback"], 0),
-        (&["gc"], 0),
-    ] {
-        assert_eq!(elfup(&at, args).0, code, "{args:?}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), own, "{args:?}");
-    }
-    // One that comes late, as from a backup, does not count, and goes.
-    std::fs::write(at.join("site.json"), "{}").unwrap();
-    elfup(&at, &["status"]);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), own);
-    assert!(!at.join("site.json").exists());
 }

@@ -257,9 +257,9 @@ fn rollback_and_gc_survive_every_point() {
             assert_eq!(runs(&site), "r1", "{at}");
         },
     );
-    let mut config = elfup::site::Config::load(&base).unwrap();
+    let mut config = elfup::site::Config::load(&base.join("site.json")).unwrap();
     config.keep = 0;
-    config.save(&base).unwrap();
+    config.save(&base.join("site.json")).unwrap();
     sweep(&["site", "--site", site, "gc"], &|| copy(&base, &dir), &|at| {
         let site = old_or_new(&dir, at);
         site.gc(true, &Quiet)

@@ -123,10 +123,10 @@ fn a_server_without_ranges_still_serves() {
 fn with_source(site: Site, url: &str) -> Site {
     let root = site.root().to_owned();
     drop(site);
-    let mut config = elfup::site::Config::load(&root).unwrap();
+    let mut config = elfup::site::Config::load(&root.join("site.json")).unwrap();
     config.sources = vec![url.into()];
     config.stall = 2;
-    config.save(&root).unwrap();
+    config.save(&root.join("site.json")).unwrap();
     Site::open(&root).unwrap()
 }
 
@@ -167,9 +167,9 @@ fn a_full_disk_is_noticed_before_the_first_byte() {
     let (world, site) = World::ready();
     let root = site.root().to_owned();
     drop(site);
-    let mut config = elfup::site::Config::load(&root).unwrap();
+    let mut config = elfup::site::Config::load(&root.join("site.json")).unwrap();
     config.reserve = u64::MAX / 4;
-    config.save(&root).unwrap();
+    config.save(&root.join("site.json")).unwrap();
     let site = Site::open(&root).unwrap();
     assert!(matches!(update(&site), Err(Error::NoSpace { .. })));
     assert_eq!(runs(&site), "r1");

@@ -83,7 +83,7 @@ fn a_failed_health_check_puts_the_old_tree_back() {
     let (world, site, app) = at_fixed_path();
     update(&site).unwrap();
     drop(site);
-    let mut config = Config::load(&world.path("site")).unwrap();
+    let mut config = Config::load(&world.path("site/site.json")).unwrap();
     // The check sees the new tree where it runs.
     let command = [
         "sh",
@@ -93,7 +93,7 @@ fn a_failed_health_check_puts_the_old_tree_back() {
     let mut command: Vec<String> = command.map(str::to_owned).into();
     command.push(app.to_str().unwrap().into());
     config.health = Some(Health { command, timeout: 60 });
-    config.save(&world.path("site")).unwrap();
+    config.save(&world.path("site/site.json")).unwrap();
     world.publish("r2", "two").unwrap();
     let site = Site::open(&world.path("site")).unwrap();
     assert!(matches!(update(&site), Err(Error::Unhealthy(_))));

@@ -88,7 +88,7 @@ fn a_stop_during_the_check_goes_on_with_the_trial() {
             let with = |config: &mut elfup::site::Config, script: &str| {
                 let command = vec!["sh".into(), "-c".into(), script.to_owned()];
                 config.health = Some(Health { command, timeout: 60 });
-                config.save(&world.path("site")).unwrap();
+                config.save(&world.path("site/site.json")).unwrap();
                 Site::open(&world.path("site")).unwrap()
             };
             let site = with(&mut config, &script);
@@ -141,7 +141,7 @@ fn a_command_without_a_verdict_blames_nobody() {
     drop(site);
     for command in commands {
         config.health = Some(Health { command, timeout: 60 });
-        config.save(&world.path("site")).unwrap();
+        config.save(&world.path("site/site.json")).unwrap();
         let site = Site::open(&world.path("site")).unwrap();
         let error = update(&site).unwrap_err();
         assert!(
@@ -155,7 +155,7 @@ fn a_command_without_a_verdict_blames_nobody() {
         command: vec!["true".into()],
         timeout: 60,
     });
-    config.save(&world.path("site")).unwrap();
+    config.save(&world.path("site/site.json")).unwrap();
     let site = Site::open(&world.path("site")).unwrap();
     // The fetched release is still there.
     assert_eq!(site.activate(&Quiet).unwrap().release, "r2");
@@ -177,7 +177,7 @@ fn a_killed_command_is_asked_once_more() {
         for (times, script) in scripts.into_iter().enumerate() {
             let command = vec!["sh".into(), "-c".into(), script];
             config.health = Some(Health { command, timeout: 60 });
-            config.save(&world.path("site")).unwrap();
+            config.save(&world.path("site/site.json")).unwrap();
             let site = Site::open(&world.path("site")).unwrap();
             let again = UpdateOptions {
                 again: true,

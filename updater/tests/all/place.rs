@@ -91,7 +91,7 @@ fn sites_behind(world: &World, count: usize, sources: &[&str]) -> Vec<elfup::sit
     let make = |i| {
         let site = world.site(&format!("site{i}"), |_| {});
         update(&site).unwrap();
-        let path = site.root().join("site.toml");
+        let path = site.root().join("site.json");
         let config = fs::read_to_string(&path).unwrap();
         let from = format!("\"{}\"", world.repo().display());
         let to = sources
@@ -157,7 +157,7 @@ fn many_sites_cost_the_link_as_much_as_one() {
     let sites = sites_behind(&world, 13, &[&place.url]);
     // What one site costs without a box.
     let alone = Server::start(&world.repo(), Fault::None);
-    let path = sites[12].root().join("site.toml");
+    let path = sites[12].root().join("site.json");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replace(&place.url, &alone.url)).unwrap();
     let mut sites = sites;
@@ -265,7 +265,7 @@ fn a_box_goes_on_without_its_link() {
     let url = place.url.clone();
     drop((place, far));
     let port = Running::start(&world, &["http://127.0.0.1:1"], |_| {});
-    let path = sites[1].root().join("site.toml");
+    let path = sites[1].root().join("site.json");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replace(&url, &port.url)).unwrap();
     let site = world.reopen(sites.into_iter().nth(1).unwrap());
@@ -296,7 +296,7 @@ fn budget_and_hours_are_kept() {
     let hours = Hours::parse(&format!("{hour}-{}", (hour + 1) % 24)).ok();
     let rests = Running::start(&world, &[&far.url], |settings| settings.hours = hours);
     let resume = |url: &str, to: &str, site: elfup::site::Site| {
-        let path = site.root().join("site.toml");
+        let path = site.root().join("site.json");
         let config = fs::read_to_string(&path).unwrap();
         fs::write(&path, config.replace(url, to)).unwrap();
         world.reopen(site)

@@ -94,9 +94,9 @@ fn frugal() -> (World, Site) {
 fn configure(site: Site, change: impl FnOnce(&mut Config)) -> Site {
     let root = site.root().to_owned();
     drop(site);
-    let mut config = Config::load(&root).unwrap();
+    let mut config = Config::load(&root.join("site.json")).unwrap();
     change(&mut config);
-    config.save(&root).unwrap();
+    config.save(&root.join("site.json")).unwrap();
     Site::open(&root).unwrap()
 }
 

@@ -287,9 +287,9 @@ fn a_stick_with_the_needed_part_is_enough() {
     .unwrap();
     assert!(bytes < whole, "{bytes} {whole}");
     drop(site);
-    let mut config = elfup::site::Config::load(&world.path("site")).unwrap();
+    let mut config = elfup::site::Config::load(&world.path("site/site.json")).unwrap();
     config.sources = vec![stick.to_str().unwrap().into()];
-    config.save(&world.path("site")).unwrap();
+    config.save(&world.path("site/site.json")).unwrap();
     let site = Site::open(&world.path("site")).unwrap();
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");
@@ -377,9 +377,9 @@ fn small_packed_files_travel_opened() {
     // A site that has not the memory for it takes the frame.
     let root = poor.root().to_owned();
     drop(poor);
-    let mut config = Config::load(&root).unwrap();
+    let mut config = Config::load(&root.join("site.json")).unwrap();
     config.memory = 13 << 20;
-    config.save(&root).unwrap();
+    config.save(&root.join("site.json")).unwrap();
     let poor = Site::open(&root).unwrap();
     let planned = poor.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     let option = &planned.plan.items[0].options[0];

@@ -110,13 +110,6 @@ pub fn runs(site: &Site) -> String {
         .map_or(String::new(), |d| d.release)
 }
 
-/// Gives a site the configuration that earlier versions wrote, instead of its own.
-pub fn as_before(dir: &Path) {
-    let config = Config::load(dir).unwrap();
-    fs::write(dir.join("site.json"), serde_json::to_vec_pretty(&config).unwrap()).unwrap();
-    fs::remove_file(dir.join("site.toml")).unwrap();
-}
-
 /// Same paths, types and bytes.
 pub fn assert_same(a: &Path, b: &Path) {
     // The slash-dot, as `b` may be the symlink `current` itself.

@@ -160,9 +160,9 @@ fn export_survives_every_point() {
         &Quiet,
     )
     .unwrap();
-    let mut config = elfup::site::Config::load(&world.path("old")).unwrap();
+    let mut config = elfup::site::Config::load(&world.path("old/site.json")).unwrap();
     config.sources = vec![stick.clone()];
-    config.save(&world.path("old")).unwrap();
+    config.save(&world.path("old/site.json")).unwrap();
     drop(old);
     copy(&world.path("old"), &world.path("saved-old"));
     sweep(&export, &|| drop(fs::remove_dir_all(&stick)), &|at| {

@@ -1,7 +1,7 @@
 //! Every command of a site that writes, struck at every system call: run again it completes, and the site goes on.
 
 use super::{ELFUP, copy, small, strace_works, sweep};
-use crate::world::{World, as_before, runs, update, write};
+use crate::world::{World, runs, update, write};
 use elfup::site::{Config, Health, Site, UpdateOptions};
 use elfup::{Error, Quiet};
 use std::fs::{self, Permissions};
@@ -215,9 +215,10 @@ fn trials_survive_every_point() {
         }
         assert_eq!(runs(&site), "r1", "{at}");
         drop(site);
-        let mut config = Config::load(dir).unwrap();
+        let file = dir.join("site.json");
+        let mut config = Config::load(&file).unwrap();
         config.health = asks("true");
-        config.save(dir).unwrap();
+        config.save(&file).unwrap();
         let site = open(dir, at);
         let again = UpdateOptions {
             again: true,
@@ -312,30 +313,11 @@ fn update_from_a_stick_survives_every_point() {
     let mut export = vec!["repo", "export", &repo, "--since", "r1"];
     export.extend(["--product", "demo", "--arch", "x86_64", &stick]);
     run(&export, "export");
-    let base = world.path("base");
-    let mut config = Config::load(&base).unwrap();
+    let file = world.path("base/site.json");
+    let mut config = Config::load(&file).unwrap();
     config.sources = vec![stick.clone()];
-    config.save(&base).unwrap();
+    config.save(&file).unwrap();
     sweep_command(&world, &["update"], &|_| ());
-}
-
-/// The configuration of an earlier version is one of the two files at any moment, whole.
-#[test]
-fn migration_survives_every_point() {
-    if !strace_works() {
-        return;
-    }
-    let world = ready(|config| config.reserve = 12_345);
-    let before = |site: &str| as_before(Path::new(site));
-    sweep_from(&world, &["pin", "r1"], &before, &|dir, at| {
-        assert_eq!(Config::load(dir).unwrap().reserve, 12_345, "{at}");
-        goes_on(dir, at);
-        assert!(
-            dir.join("site.toml").exists() && !dir.join("site.json").exists(),
-            "{at}"
-        );
-        assert_eq!(Config::load(dir).unwrap().reserve, 12_345, "{at}");
-    });
 }
 
 #[test]
