@@ -137,7 +137,8 @@ fn configuration_outlasts_a_disk_that_does_not_open() {
         }
         n += if super::whole() { 1 } else { 13 };
     }
-    assert!(n > 100, "{n} points");
+    // Each is tried until none is left; a program without faults would have none.
+    assert!(n > 50, "{n} points");
 }
 
 #[test]
