@@ -5,20 +5,18 @@
 //! section says where in it. Source of the layout: System V gABI, "Relocation".
 
 mod fields;
+mod old;
 
 use self::fields::{Fields, Open};
+use self::old::{Names, Old, ROW, is_code, target};
 use super::relocations::{Form, Row};
 use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::{Elf, Section};
 use crate::predict::UnitView;
-use crate::tables::names::NONE;
-use crate::tables::symbols::{section_of, went};
 use crate::{Error, error::Result};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-
-const SHF_EXECINSTR: u64 = 4;
 
 /// What a row is.
 const SAME: u64 = 0;
@@ -117,11 +115,8 @@ impl<'w> TableModel<'w> for Objects {
     }
 
     fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Objects>> {
-        Ok(world
-            .choices
-            .sections(Table::Objects)
-            .next()
-            .map(|_| Objects::default()))
+        let any = world.choices.sections(Table::Objects).next();
+        Ok(any.map(|_| Objects::default()))
     }
 
     fn unit<S: Symbols>(
@@ -174,135 +169,11 @@ impl<'w> TableModel<'w> for Objects {
     }
 }
 
-/// Both files' symbols that the rows of some tables name, and the old rows for code that name them.
-#[derive(Debug, Default)]
-struct Names {
-    /// New symbol for each old one, or [`NONE`].
-    of_old: Vec<u32>,
-    /// The section whose symbol it is, or 0.
-    old: Vec<u16>,
-    new: Vec<u16>,
-    /// By where their fields go.
-    code: Vec<Old>,
-}
-
-/// A row of the old file; of a table for code with what becomes of its field.
-#[derive(Clone, Copy, Debug, Default)]
-struct Old {
-    row: Row,
-    /// Where the field goes, and whether no cover says so.
-    place: u32,
-    unsure: bool,
-    /// Times that a field stood before the last one in its table so far: assemblers write some rows behind the others.
-    run: u32,
-}
-
-/// The old table of symbols that a new one continues.
-fn continued(world: &World, link: u32) -> Option<usize> {
-    let old = (*world.pairs.get(link as usize)?)?;
-    world.old.elf.sections[old].in_file().then_some(old)
-}
-
-/// The old tables for code whose rows name symbols of that table, with where that code is.
-fn of_code(elf: &Elf, symbols: usize) -> impl Iterator<Item = (&Section, Form, u32)> {
-    elf.sections.iter().enumerate().filter_map(move |(table, s)| {
-        let form = Form::of_object(elf, s).filter(|_| s.link as usize == symbols)?;
-        let code = target(elf, table).filter(|s| is_code(s))?;
-        Some((s, form, code.addr as u32))
-    })
-}
-
-impl Names {
-    /// The names of the tables that name symbols of that new table.
-    fn of(world: &World, link: u32, made: &Made) -> Result<Names> {
-        let mut names = Names::default();
-        let (elf, mut rows_of_old) = (&world.old.elf, Vec::new());
-        if let Some(symbols) = continued(world, link) {
-            let s = &elf.sections[symbols];
-            let was = world.old.file.bytes(s.offset, s.size)?;
-            names.old = section_of(elf, &was);
-            names.code = code_rows(world, symbols)?;
-            rows_of_old = was;
-        }
-        if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link as usize) {
-            names.new = section_of(world.elf, &rows.bytes);
-            names.of_old = vec![NONE; names.old.len()];
-            for (new, &old) in rows.source.iter().enumerate() {
-                if let Some(place) = names.of_old.get_mut(old as usize) {
-                    *place = new as u32;
-                }
-            }
-            let map = world.targets.map();
-            let files = [(elf, &rows_of_old[..]), (world.elf, &rows.bytes[..])];
-            went(files, &|addr| map.project(addr), &mut names.of_old);
-        }
-        Ok(names)
-    }
-
-    /// Bytes of memory that making them takes at most.
-    fn needs(world: &World, link: u32) -> u64 {
-        let elf = &world.old.elf;
-        let Some(symbols) = continued(world, link) else {
-            return 0;
-        };
-        let rows = |(s, form, _): (&Section, Form, u32)| s.size + s.size / form.row() as u64 * 3 * ROW;
-        let new = world.elf.sections.get(link as usize).map_or(0, |s| s.size);
-        3 * elf.sections[symbols].size + new + of_code(elf, symbols).map(rows).sum::<u64>()
-    }
-
-    fn memory(&self) -> u64 {
-        2 * (2 * self.of_old.len() + self.old.len() + self.new.len()) as u64 + ROW * self.code.len() as u64
-    }
-
-    /// What an old symbol became; itself where that is not known.
-    fn now(&self, old: u64) -> u64 {
-        let new = self.of_old.get(usize::try_from(old).unwrap_or(usize::MAX));
-        new.filter(|&&new| new != NONE).map_or(old, |&new| new.into())
-    }
-}
-
-/// Bytes of an old row that is kept.
-const ROW: u64 = size_of::<Old>() as u64;
-
-/// The old rows for code, by where their fields go.
-fn code_rows(world: &World, symbols: usize) -> Result<Vec<Old>> {
-    let map = world.targets.map();
-    let mut all = Vec::new();
-    for (s, form, addr) in of_code(&world.old.elf, symbols) {
-        let bytes = world.old.file.bytes(s.offset, s.size)?;
-        let rows = form.rows(world.old.machine, &bytes, &|_| None);
-        world.account.go_on(1 + rows.len() as u64 / 16)?;
-        let (mut last, mut run) = (0, 0);
-        all.extend(rows.into_iter().map(|row| {
-            let addr = addr.wrapping_add(row.offset as u32);
-            run += u32::from(row.offset < last);
-            last = row.offset;
-            Old {
-                row,
-                place: map.guess(addr),
-                unsure: map.project(addr).is_none(),
-                run,
-            }
-        }));
-    }
-    all.sort_by_key(|old| (old.place, old.unsure));
-    Ok(all)
-}
-
 /// The section of a symbol that is a section's, if it is loaded.
 fn inside<'e>(elf: &'e Elf, sections: &[u16], info: u64) -> Option<&'e Section> {
     let section = *sections.get((info >> 32) as usize)?;
     let section = elf.sections.get(usize::from(section)).filter(|_| section != 0)?;
     section.is_loaded().then_some(section)
-}
-
-/// The section that a table is for.
-fn target(elf: &Elf, table: usize) -> Option<&Section> {
-    elf.sections.get(elf.sections[table].info as usize)
-}
-
-fn is_code(section: &Section) -> bool {
-    section.is_loaded() && section.flags & SHF_EXECINSTR != 0
 }
 
 /// What is foreseen of an old row.

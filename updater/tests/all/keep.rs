@@ -2,7 +2,7 @@
 
 use crate::world::{World, noise, runs, update, write};
 use elfup::Quiet;
-use elfup::farm::{Keep, gc, publish, stats};
+use elfup::farm::{Keep, publish, stats};
 use elfup::site::{Objective, UpdateOptions};
 use elfup::step::Channel;
 use elfup::store::Store;
@@ -40,14 +40,7 @@ fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
         if n == 1 {
             update(&away).unwrap();
         }
-        gc(
-            &world.store(),
-            &world.path("keys"),
-            &World::follow(),
-            &keep,
-            &Quiet,
-        )
-        .unwrap();
+        world.gc(&keep);
     }
     let kept: Vec<u64> = channel(&world).releases.iter().map(|r| r.sequence).collect();
     assert_eq!(kept, [3, 6, 7]);

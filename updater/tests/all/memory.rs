@@ -1,6 +1,6 @@
 //! What `publish` declares to hold, it does not exceed: of programs, of what is packed, and of what nothing foresees.
 
-use crate::world::World;
+use crate::world::{World, copy, noise};
 use elfup::Quiet;
 use elfup::site::UpdateOptions;
 use std::fs;
@@ -12,15 +12,6 @@ use std::time::Duration;
 const BESIDE: u64 = 64 << 20;
 /// What the allocator keeps for each further thread, of jobs that have ended.
 const KEPT: u64 = 128 << 20;
-
-/// Bytes that no packer shrinks.
-fn noise(len: usize, mut state: u64) -> Vec<u8> {
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
-}
 
 /// A program's bytes with some of them changed, as code that was built again is.
 fn rebuilt(program: &[u8]) -> Vec<u8> {
@@ -51,7 +42,7 @@ fn tree(at: &Path, release: u64) {
             println!("{packer}: not there");
         }
     }
-    let pieces = noise(2 << 20, 3);
+    let pieces = noise(3, 2 << 20);
     let moved = pieces.chunks(4000).rev().flatten().copied().collect();
     fs::write(at.join("noise"), if release == 1 { pieces } else { moved }).unwrap();
 }
@@ -98,11 +89,6 @@ fn published(world: &World, memory: &str, threads: u64) -> (u64, u64) {
     (answer["declared"].as_u64().unwrap(), peak)
 }
 
-fn copy(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(done.unwrap().success());
-}
-
 #[test]
 fn publish_holds_what_its_jobs_declare() {
     let world = World::new();
@@ -114,7 +100,6 @@ fn publish_holds_what_its_jobs_declare() {
     copy(&world.repo(), &world.path("saved"));
     let mut most = u64::MAX;
     for (memory, threads) in [("0", 1), ("0", 2), ("64", 1)] {
-        fs::remove_dir_all(world.repo()).unwrap();
         copy(&world.path("saved"), &world.repo());
         let (declared, peak) = published(&world, memory, threads);
         println!("--memory {memory} --threads {threads}: {declared} declared, {peak} held");

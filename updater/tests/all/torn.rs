@@ -309,14 +309,7 @@ fn names_that_are_no_text_are_left_alone() {
         every: 0,
         named: Vec::new(),
     };
-    elfup::farm::gc(
-        &world.store(),
-        &world.path("keys"),
-        &World::follow(),
-        &keep,
-        &Quiet,
-    )
-    .unwrap();
+    world.gc(&keep);
     assert!(wrong(&world).is_empty());
     assert!(world.repo().join("blobs").join(odd).exists());
     let site = world.site("reader", |_| {});

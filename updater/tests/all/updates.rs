@@ -2,7 +2,7 @@
 
 use crate::world::{World, assert_same, noise, runs, update, write};
 use elfdelta::packed::deflate::{Deflate, Style};
-use elfup::farm::{Keep, export, gc, publish, stats};
+use elfup::farm::{Keep, export, publish, stats};
 use elfup::site::{Config, Objective, Site, UpdateOptions, Wanted};
 use elfup::{Error, Quiet};
 use std::fs;
@@ -451,14 +451,7 @@ fn the_farm_drops_old_releases_whole() {
     assert_eq!(before.len(), 4);
     let step = before.iter().find(|s| s.from.as_deref() == Some("r1")).unwrap();
     assert!(step.deltas + step.bundles + step.step < step.without, "{step:?}");
-    let report = gc(
-        &world.store(),
-        &world.path("keys"),
-        &World::follow(),
-        &Keep::default(),
-        &Quiet,
-    )
-    .unwrap();
+    let report = world.gc(&Keep::default());
     assert!(report.releases == 1 && report.files > 0, "{report:?}");
     update(&site).unwrap();
     assert_eq!(runs(&site), "r2");

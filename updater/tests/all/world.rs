@@ -1,6 +1,6 @@
 //! A farm, a repository and sites in a temporary directory, with two releases of a small real tree.
 
-use elfup::farm::{Publish, publish};
+use elfup::farm::{GcReport, Keep, Publish, gc, publish};
 use elfup::manifest::ScanOptions;
 use elfup::names::Follow;
 use elfup::site::{Config, Site, UpdateOptions, Updated};
@@ -62,7 +62,7 @@ impl World {
             follow: World::follow(),
             release: release.into(),
             tree: self.path(tree),
-            keep: elfup::farm::Keep {
+            keep: Keep {
                 last: 2,
                 ..Default::default()
             },
@@ -79,6 +79,11 @@ impl World {
 
     pub fn publish(&self, release: &str, tree: &str) -> Result<()> {
         publish(&self.store(), &self.publishing(release, tree), &Quiet).map(drop)
+    }
+
+    /// Keeps of the channel what `keep` says.
+    pub fn gc(&self, keep: &Keep) -> GcReport {
+        gc(&self.store(), &self.path("keys"), &World::follow(), keep, &Quiet).unwrap()
     }
 
     pub fn site(&self, name: &str, change: impl FnOnce(&mut Config)) -> Site {
