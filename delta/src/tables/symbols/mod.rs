@@ -120,15 +120,11 @@ pub fn went([old, new]: [(&Elf, &[u8]); 2], project: &dyn Fn(u32) -> Option<u32>
         let Some(addr) = address(&was).and_then(project) else {
             continue;
         };
-        let from = known.partition_point(|k| (k.0, k.1) < (addr, was.info));
-        let there = || {
-            known[from..]
-                .iter()
-                .take_while(|k| (k.0, k.1) == (addr, was.info))
-        };
-        if let Some(first) = there().next()
-            && there().all(|k| k.2 != *is)
-        {
+        // Of many in one place none is looked at but the first: a file may have all its labels there.
+        let first = known.partition_point(|k| (k.0, k.1) < (addr, was.info));
+        let first = known.get(first).filter(|k| (k.0, k.1) == (addr, was.info));
+        let stays = || known.binary_search(&(addr, was.info, *is)).is_ok();
+        if let Some(first) = first.filter(|_| !stays()) {
             *is = first.2;
         }
     }
