@@ -67,7 +67,7 @@ impl Row {
     /// Processor seconds of all workers.
     fn cpu(&self) -> f64 {
         let rounds = self.workers.iter().flat_map(|worker| &worker.rounds);
-        rounds.map(|round| round.cpu_micros as f64).sum::<f64>() / 1e6
+        rounds.map(|round| round.cpu_micros).sum::<u64>() as f64 / 1e6
     }
 
     /// Processor seconds of whoever had most to do, round by round: what workers of a core each take if nothing else

@@ -8,6 +8,9 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// A file of lines is cut to half of this when it is longer: years of daily updates.
+const LINES: u64 = 1 << 20;
+
 /// One file of `state/`; PROTOCOL.md lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Note {
@@ -35,7 +38,7 @@ pub(super) enum Note {
     Spent,
     /// The number under which the site reports.
     Number,
-    /// A line for each update.
+    /// A line for each update, the newest ones.
     History,
 }
 
@@ -117,11 +120,16 @@ impl Notes {
         disk::replace(&self.path(note), bytes, 0o600, Sync::State)
     }
 
-    /// Appends a line; losing it costs nothing but knowledge.
+    /// Appends a line; losing it costs nothing but knowledge. Of many lines the newest stay.
     pub fn append(&self, note: Note, line: &serde_json::Value) -> Result<()> {
         let path = self.path(note);
         let mut line = serde_json::to_vec(line).unwrap_or_default();
         line.push(b'\n');
+        if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LINES) {
+            let kept = self.tail(note, LINES / 2)?;
+            let whole = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            self.put(note, &kept[whole..])?;
+        }
         let open = OpenOptions::new().append(true).create(true).open(&path);
         let written = open.and_then(|mut f| f.write_all(&line));
         written.map_err(|e| Error::io(format!("write {}", path.display()), e))
@@ -157,6 +165,30 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_lines_the_newest_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = Notes::of(dir.path());
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        let line = |number: usize| serde_json::json!({"number": number, "text": "x".repeat(5000)});
+        for number in 0..500 {
+            notes.append(Note::History, &line(number)).unwrap();
+            let length = std::fs::metadata(notes.path(Note::History)).unwrap().len();
+            assert!(length <= LINES + 6000, "{length}");
+        }
+        let text = notes.bytes(Note::History, u64::MAX).unwrap().unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        let first = 500 - lines.len();
+        assert!(lines.len() >= 100, "{}", lines.len());
+        for (at, found) in lines.iter().enumerate() {
+            assert_eq!(*found, line(first + at));
+        }
+    }
 
     #[test]
     fn every_note_is_in_the_protocol() {

@@ -332,11 +332,19 @@ fn a_box_holds_no_more_than_it_may() {
 }
 
 /// The command as a process that can be killed.
-struct Process(Child);
+pub struct Process {
+    pub child: Child,
+    pub url: String,
+}
 
 impl Process {
     fn start(world: &World, source: &str, port: u16) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        let program = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        Process::run(program, world, source, port)
+    }
+
+    /// `program` is elfup, or what runs it.
+    pub fn run(mut command: Command, world: &World, source: &str, port: u16) -> Process {
         command.args(["serve", "--source", source, "--follow", "demo/stable/x86_64"]);
         command.arg("--dir").arg(world.path("box"));
         command.arg("--root").arg(world.repo().join("tuf/1.root.json"));
@@ -350,23 +358,23 @@ impl Process {
         BufReader::new(child.stdout.as_mut().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let url = line.trim().strip_prefix("serves at ").unwrap();
+        let url = line.trim().strip_prefix("serves at ").unwrap().to_owned();
         // It answers once it has said so: a signal while it writes ends it by that signal.
-        assert_eq!(get(url, "GET /status.json HTTP/1.1").0, 200);
-        let (status, text) = get(url, "GET /metrics HTTP/1.1");
+        assert_eq!(get(&url, "GET /status.json HTTP/1.1").0, 200);
+        let (status, text) = get(&url, "GET /metrics HTTP/1.1");
         let text = String::from_utf8(text).unwrap();
         assert!(
             status == 200 && text.contains("\nelfup_box_waiting 0\n"),
             "{text}"
         );
-        Process(child)
+        Process { child, url }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -385,7 +393,7 @@ fn a_box_that_is_killed_loses_nothing() {
         updated = std::thread::scope(|scope| {
             let update = scope.spawn(|| update(site).is_ok());
             std::thread::sleep(Duration::from_millis(20 + round * 10));
-            let _ = process.0.kill();
+            let _ = process.child.kill();
             update.join().unwrap()
         });
         if updated {
@@ -412,9 +420,9 @@ fn a_stop_ends_a_box_at_once() {
     let far = Server::start(&world.repo(), Fault::Trickle);
     let mut process = Process::start(&world, &far.url, 0);
     let begin = std::time::Instant::now();
-    let told = Command::new("kill").arg(process.0.id().to_string()).status();
+    let told = Command::new("kill").arg(process.child.id().to_string()).status();
     assert!(told.unwrap().success());
-    let ended = process.0.wait().unwrap();
+    let ended = process.child.wait().unwrap();
     assert!(ended.success(), "{ended}");
     assert!(begin.elapsed() < Duration::from_secs(10));
 }

@@ -1,12 +1,15 @@
 //! The systemd units: well-formed, closed as far as they can be, and not below what an update needs.
 
-use crate::world::World;
+use crate::place::Process;
+use crate::server::{Fault, Server};
+use crate::world::{World, update};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const SERVICES: [&str; 2] = ["elfup-update.service", "elfup.service"];
+/// Those of a site, and that of a box.
+const SERVICES: [&str; 3] = ["elfup-update.service", "elfup.service", "elfup-box.service"];
 
 /// Runs a tool; none where it is not installed.
 fn tool(name: &str, args: &[&str]) -> Option<Output> {
@@ -77,6 +80,7 @@ fn services_expose_little() {
         text[begin..end].to_owned()
     };
     assert_eq!(closed(SERVICES[0]), closed(SERVICES[1]));
+    assert!(text(SERVICES[2]).contains("\nCapabilityBoundingSet=\n"));
 }
 
 /// The system calls that a unit allows, by its lines in order.
@@ -128,22 +132,61 @@ fn an_update_makes_no_call_that_its_unit_denies() {
         return;
     };
     assert!(output.status.success(), "{output:?}");
-    let text = fs::read_to_string(&trace).unwrap();
-    let calls: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|l| {
-            l.split_once(' ')?
-                .1
-                .trim_start()
-                .split_once('(')
-                .map(|(call, _)| call)
-        })
-        .filter(|call| call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-        .collect();
+    let calls = called(&trace);
     assert!(
         calls.contains("renameat") || calls.contains("rename"),
         "{calls:?}"
     );
-    let denied: Vec<_> = calls.iter().filter(|c| !allowed.contains(**c)).collect();
+    let denied: Vec<_> = calls.difference(&allowed).collect();
+    assert!(denied.is_empty(), "{denied:?}");
+}
+
+/// The system calls of a trace.
+fn called(trace: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(trace).unwrap();
+    let call = |line: &str| {
+        let call = line.split_once(' ')?.1.trim_start().split_once('(')?.0;
+        let named = call.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        named.then(|| call.to_owned())
+    };
+    text.lines().filter_map(call).collect()
+}
+
+#[test]
+fn a_box_makes_no_call_that_its_unit_denies() {
+    let Some(allowed) = allowed(SERVICES[2]) else {
+        return;
+    };
+    assert!(
+        allowed.len() > 100 && !allowed.contains("setrlimit"),
+        "{allowed:?}"
+    );
+    if tool("strace", &["--version"]).is_none() {
+        return;
+    }
+    let world = World::new();
+    let trace = world.path("trace");
+    let mut traced = Command::new("strace");
+    traced.args([
+        "-f",
+        "-qq",
+        "-o",
+        trace.to_str().unwrap(),
+        env!("CARGO_BIN_EXE_elfup"),
+    ]);
+    let far = Server::start(&world.repo(), Fault::None);
+    let mut process = Process::run(traced, &world, &far.url, 0);
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |config| config.sources = vec![process.url.clone()]);
+    update(&site).unwrap();
+    // The first line names the traced process; the tracer ends with it.
+    let text = fs::read_to_string(&trace).unwrap();
+    let first = text.split_whitespace().next().unwrap().parse().unwrap();
+    let elfup = rustix::process::Pid::from_raw(first).unwrap();
+    rustix::process::kill_process(elfup, rustix::process::Signal::TERM).unwrap();
+    process.child.wait().unwrap();
+    let calls = called(&trace);
+    assert!(calls.contains("accept4") && calls.contains("rename"), "{calls:?}");
+    let denied: Vec<_> = calls.difference(&allowed).collect();
     assert!(denied.is_empty(), "{denied:?}");
 }
