@@ -22,6 +22,17 @@ impl Case {
         }
     }
 
+    /// Two files of one's own.
+    pub fn of_files(old: PathBuf, new: PathBuf, about: String) -> Case {
+        let name = new.file_name().unwrap_or(new.as_os_str());
+        Case {
+            name: name.to_string_lossy().into_owned(),
+            about,
+            old,
+            new,
+        }
+    }
+
     /// Size in bytes of the old and the new file.
     pub fn sizes(&self) -> Result<(u64, u64), String> {
         let len = |path| {

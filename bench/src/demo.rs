@@ -3,7 +3,7 @@
 use crate::{
     cases::{self, Case},
     engine, measure, release,
-    run::{self, CaseResult, Piece},
+    run::{self, CaseResult, Piece, Times},
     table::{self, group},
 };
 use corpora::Cache;
@@ -25,7 +25,9 @@ pub fn one_pair(cache: &Cache, name: &str) -> Result<(), String> {
 fn show(cache: &Cache, case: &Case, engines: &[&str]) -> Result<(), String> {
     let names: Vec<String> = engines.iter().map(|name| name.to_string()).collect();
     let engines = engine::select(&names)?;
-    let result = run::case(cache, case, &engines, &|name| eprintln!("{name} ..."))?;
+    let result = run::case(cache, case, &engines, Times::of(1), &|name| {
+        eprintln!("{name} ...")
+    })?;
     println!("{}", table::case(&result));
     if !result.rows.iter().any(run::Row::failed) {
         println!("Every result was applied to the old file and compared with the new one: equal.\n");
@@ -38,7 +40,8 @@ fn show(cache: &Cache, case: &Case, engines: &[&str]) -> Result<(), String> {
     }
 }
 
-fn where_it_went(result: &CaseResult) {
+/// Where the bytes of our patch went, by stream and by section.
+pub fn where_it_went(result: &CaseResult) {
     let Some(report) = result.done("elfdelta").and_then(|done| done.report.as_ref()) else {
         return;
     };

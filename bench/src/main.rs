@@ -15,6 +15,7 @@ mod hold;
 mod interrupt;
 mod load;
 mod measure;
+mod own;
 mod peers;
 mod place;
 mod release;
@@ -22,6 +23,7 @@ mod run;
 #[cfg(test)]
 #[path = "../../delta/command/tests/schemas/tree.rs"]
 mod schemas;
+mod side_by_side;
 mod summary;
 mod table;
 mod tools;
@@ -30,11 +32,7 @@ mod workers;
 
 use clap::{Parser, Subcommand};
 use corpora::Cache;
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{fmt::Display, path::PathBuf, process::ExitCode};
 
 /// Engines side by side on real release pairs.
 #[derive(Parser)]
@@ -50,18 +48,9 @@ struct Args {
 enum Action {
     /// One pair, made, applied and verified; where the bytes went; then a small tree from a farm to a site.
     Demo,
-    /// Every engine on every pair, each result applied back and compared.
-    Table {
-        /// Pairs by name, separated by commas [default: all in the manifest].
-        #[arg(long, value_delimiter = ',')]
-        pairs: Vec<String>,
-        /// Engines by name, separated by commas [default: all]; `bench tools` names them.
-        #[arg(long, value_delimiter = ',')]
-        engines: Vec<String>,
-        /// Also write every figure to this file as JSON.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-    },
+    /// Engines side by side, each result applied back and compared: on two files or directories of your own, or on
+    /// the pairs of the manifest.
+    Table(side_by_side::Table),
     /// One pair through the engine's profiles; the sample programs if it cannot be fetched.
     OnePair {
         /// Name of the pair.
@@ -100,9 +89,7 @@ fn main() -> ExitCode {
     let cache = args.cache.map_or_else(Cache::from_env, Cache::at);
     let result = match args.action {
         Action::Demo => ended().and_then(|()| demo::run(&cache)),
-        Action::Table { pairs, engines, json } => {
-            ended().and_then(|()| run_table(&cache, &pairs, &engines, json.as_deref()))
-        }
+        Action::Table(args) => ended().and_then(|()| side_by_side::run(&cache, &args)),
         Action::OnePair { name } => ended().and_then(|()| demo::one_pair(&cache, &name)),
         Action::Digests(args) => ended().and_then(|()| digests::run(&cache, &args)),
         Action::Fleet(args) => fleet::run(&cache, &args),
@@ -127,31 +114,6 @@ fn main() -> ExitCode {
 /// The user's wish to stop ends this program and what it measures.
 fn ended() -> Result<(), String> {
     interrupt::install(interrupt::Then::Exit)
-}
-
-fn run_table(cache: &Cache, pairs: &[String], engines: &[String], json: Option<&Path>) -> Result<(), String> {
-    let engines = engine::select(engines)?;
-    let cases = cases::from_manifest(cache, pairs)?;
-    let mut results = Vec::new();
-    for case in &cases {
-        let result = run::case(cache, case, &engines, &|name| eprintln!("{}: {name}", case.name))?;
-        println!("{}", table::case(&result));
-        results.push(result);
-    }
-    println!("{}", summary::text(&results));
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&results).map_err(text)?;
-        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    let wrong = results
-        .iter()
-        .flat_map(|r| &r.rows)
-        .filter(|row| row.failed())
-        .count();
-    if wrong > 0 {
-        return Err(format!("{wrong} rows failed"));
-    }
-    Ok(())
 }
 
 /// An error as its sentence: all that this program does with errors is to print them.

@@ -19,9 +19,8 @@ use std::{
 
 /// How the figures come about; printed under every table.
 pub const METHOD: &str = "\
-CPU: user and system seconds of the child process (getrusage); of three runs of apply the one with the least \
-counts. Peak: its ru_maxrss, which counts mapped file \
-pages too. Anon: the largest RssAnon of /proc/PID/status, sampled every millisecond. MB are 10^6 bytes.";
+CPU: user and system seconds of the child process (getrusage); of several runs the median counts, and of memory the \
+most: deltas of pairs are applied three times at least. Peak: its ru_maxrss, which counts mapped file pages too. Anon: the largest RssAnon of /proc/PID/status, sampled every millisecond. MB are 10^6 bytes.";
 
 /// What one command used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +45,35 @@ impl Usage {
             anon: self.anon.max(next.anon),
         }
     }
+}
+
+/// What several runs of the same thing used: the median of their seconds, the most of their memory.
+pub fn median(runs: &[Usage]) -> Usage {
+    let most = |figure: fn(&Usage) -> u64| runs.iter().map(figure).max().unwrap_or(0);
+    Usage {
+        cpu: middle(runs.iter().map(|run| run.cpu)),
+        wall: middle(runs.iter().map(|run| run.wall)),
+        peak: most(|run| run.peak),
+        anon: most(|run| run.anon),
+    }
+}
+
+fn middle(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = figures.collect();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(0.0);
+    match sorted.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => at(count / 2),
+        count => (at(count / 2 - 1) + at(count / 2)) / 2.0,
+    }
+}
+
+/// The least and the most of a figure over runs; none where it was measured once.
+pub fn spread(runs: &[Usage], figure: fn(&Usage) -> f64) -> Option<(f64, f64)> {
+    let least = runs.iter().map(figure).min_by(f64::total_cmp)?;
+    let most = runs.iter().map(figure).max_by(f64::total_cmp)?;
+    (runs.len() > 1).then_some((least, most))
 }
 
 /// A command to be run and measured.
@@ -180,6 +208,29 @@ mod tests {
                 anon: 8
             }
         );
+    }
+
+    #[test]
+    fn runs_give_their_medians_and_their_spread() {
+        let run = |cpu: f64, peak: u64| Usage {
+            cpu,
+            wall: 2.0 * cpu,
+            peak,
+            anon: peak / 2,
+        };
+        let odd = [run(3.0, 10), run(1.0, 30), run(2.0, 20)];
+        assert_eq!(
+            median(&odd),
+            Usage {
+                anon: 15,
+                ..run(2.0, 30)
+            }
+        );
+        let even = [run(3.0, 10), run(1.0, 30)];
+        assert_eq!(median(&even).cpu, 2.0);
+        assert_eq!(median(&[]), Usage::default());
+        assert_eq!(spread(&odd, |run| run.wall), Some((2.0, 6.0)));
+        assert_eq!(spread(&odd[..1], |run| run.wall), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::{
     engine::{Engine, Paths},
     measure::{self, Usage},
     tools::Tools,
+    tree::files::FileRow,
 };
 use corpora::Cache;
 use serde::{Deserialize, Serialize};
@@ -45,12 +46,44 @@ pub enum Outcome {
 pub struct Done {
     /// Size of the delta.
     pub bytes: u64,
-    /// Making it.
+    /// Making it: medians over the runs.
     pub diff: Usage,
-    /// Applying it.
+    /// Applying it, in the same way.
     pub apply: Usage,
+    /// Each run by itself.
+    pub runs: Runs,
     /// Where the bytes went, as the engine reports it (ours only).
     pub report: Option<Account>,
+}
+
+/// What each run used, in order.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Runs {
+    /// Of making the delta.
+    pub diff: Vec<Usage>,
+    /// Of applying it.
+    pub apply: Vec<Usage>,
+}
+
+/// How often a delta is made, and how often it is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    diff: usize,
+    apply: usize,
+}
+
+impl Times {
+    /// Both once, for many files.
+    pub const ONCE: Times = Times { diff: 1, apply: 1 };
+
+    /// As many runs as somebody asked for; of applying at least three, as a third of a second is too short to be
+    /// measured once.
+    pub fn of(runs: usize) -> Times {
+        Times {
+            diff: runs.max(1),
+            apply: runs.max(3),
+        }
+    }
 }
 
 /// The engine's own report, as its process wrote it.
@@ -77,6 +110,13 @@ impl Row {
     /// The figures, if there are any.
     pub fn done(&self) -> Option<&Done> {
         match &self.outcome {
+            Outcome::Done(done) => Some(done),
+            _ => None,
+        }
+    }
+    /// The same, to be changed.
+    pub fn done_mut(&mut self) -> Option<&mut Done> {
+        match &mut self.outcome {
             Outcome::Done(done) => Some(done),
             _ => None,
         }
@@ -116,6 +156,8 @@ pub struct CaseResult {
     pub new_bytes: u64,
     /// One for each engine.
     pub rows: Vec<Row>,
+    /// Of two directories: every file that changed, the rows above being their sums.
+    pub files: Vec<FileRow>,
 }
 
 impl CaseResult {
@@ -140,6 +182,7 @@ pub fn case(
     cache: &Cache,
     case: &Case,
     engines: &[Engine],
+    times: Times,
     tell: &dyn Fn(&str),
 ) -> Result<CaseResult, String> {
     let (tools, (old_bytes, new_bytes)) = (Tools::new(cache), case.sizes()?);
@@ -148,7 +191,7 @@ pub fn case(
         tell(engine.name);
         let outcome = match (engine.missing)(&tools) {
             Some(reason) => Outcome::Skipped(reason),
-            None => outcome(&tools, (&case.old, &case.new), engine, APPLIES),
+            None => outcome(&tools, (&case.old, &case.new), engine, times),
         };
         rows.push(Row::of(engine, outcome));
     }
@@ -158,18 +201,16 @@ pub fn case(
         old_bytes,
         new_bytes,
         rows,
+        files: Vec::new(),
     })
 }
 
-/// How often a delta is applied: a third of a second is too short to be measured once.
-const APPLIES: usize = 3;
-
-/// One engine, which runs here, on an old and a new file; the delta is applied so many times.
-pub fn outcome(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) -> Outcome {
-    one(tools, files, engine, applies).map_or_else(Outcome::Failed, |done| Outcome::Done(Box::new(done)))
+/// One engine, which runs here, on an old and a new file.
+pub fn outcome(tools: &Tools, files: (&Path, &Path), engine: &Engine, times: Times) -> Outcome {
+    one(tools, files, engine, times).map_or_else(Outcome::Failed, |done| Outcome::Done(Box::new(done)))
 }
 
-fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) -> Result<Done, String> {
+fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, times: Times) -> Result<Done, String> {
     let work = tempfile::Builder::new()
         .prefix("elfdelta-bench-")
         .tempdir()
@@ -181,7 +222,12 @@ fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) ->
         out: work.path().join("out"),
     };
     let plan = (engine.plan)(tools, &paths);
-    let diff = measure::steps(&plan.diff)?;
+    let mut runs = Runs::default();
+    for _ in 0..times.diff {
+        // Some tools refuse to write over a file.
+        empty(&paths.work).map_err(crate::text)?;
+        runs.diff.push(measure::steps(&plan.diff)?);
+    }
     let weighed = plan
         .forms
         .iter()
@@ -193,17 +239,10 @@ fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) ->
         .into_iter()
         .min_by_key(|(bytes, _)| *bytes)
         .ok_or("no delta was made")?;
-    let applied = || -> Result<_, String> {
-        // Some tools refuse to write over a file.
+    for _ in 0..times.apply {
         let _ = fs::remove_file(&paths.out);
-        measure::steps(apply)
-    };
-    let mut usage = applied()?;
-    for _ in 1..applies {
-        let again = applied()?;
-        usage = if again.cpu < usage.cpu { again } else { usage };
+        runs.apply.push(measure::steps(apply)?);
     }
-    let apply = usage;
     if !same(&paths.new, &paths.out).map_err(crate::text)? {
         return Err("the file that came back differs".into());
     }
@@ -211,10 +250,19 @@ fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, applies: usize) ->
     let report = report.and_then(|json| serde_json::from_slice(&json).ok());
     Ok(Done {
         bytes,
-        diff,
-        apply,
+        diff: measure::median(&runs.diff),
+        apply: measure::median(&runs.apply),
+        runs,
         report,
     })
+}
+
+/// Takes away what an earlier run left in its folder.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
 }
 
 /// Whether two files have the same content.
@@ -265,6 +313,10 @@ mod tests {
                 bytes: 5,
                 diff: Usage::default(),
                 apply: Usage::default(),
+                runs: Runs {
+                    diff: vec![Usage::default()],
+                    apply: vec![Usage::default()],
+                },
                 report,
             }))
         };
@@ -274,12 +326,19 @@ mod tests {
             sections: vec![piece()],
         };
         let engine = &crate::engine::ENGINES[0];
-        let row = |outcome| CaseResult {
+        let row = |outcome: Outcome| CaseResult {
             pair: "numpy".into(),
             about: "C".into(),
             old_bytes: 1,
             new_bytes: 2,
-            rows: vec![Row::of(engine, outcome)],
+            rows: vec![Row::of(engine, outcome.clone())],
+            files: vec![FileRow {
+                path: "page".into(),
+                kind: "text".into(),
+                old_bytes: Some(1),
+                new_bytes: 2,
+                rows: vec![Row::of(engine, outcome)],
+            }],
         };
         let mut schemas = crate::hold::Schemas::of("bench");
         for outcome in [

@@ -1,6 +1,9 @@
 //! The rows of one case as a markdown table.
 
-use crate::run::{CaseResult, Outcome};
+use crate::{
+    measure::{self, Usage},
+    run::{CaseResult, Outcome},
+};
 use std::fmt::Write;
 
 /// A heading, one row an engine, and the reasons of those that did not run.
@@ -25,16 +28,23 @@ pub fn case(result: &CaseResult) -> String {
                     format!("{:.3}", done.bytes as f64 / best as f64)
                 });
                 let (diff, apply) = (&done.diff, &done.apply);
+                let spread = |runs: &[Usage], digits: usize, figure: fn(&Usage) -> f64| {
+                    spread_over(runs, done.runs.diff.len(), digits, figure)
+                };
                 let _ = writeln!(
                     text,
-                    "| {} | {} | {ratio} | {:.2} | {:.2} | {} | {:.3} | {:.3} | {} | {} |",
+                    "| {} | {} | {ratio} | {:.2}{} | {:.2}{} | {} | {:.3}{} | {:.3}{} | {} | {} |",
                     row.engine,
                     group(done.bytes),
                     diff.cpu,
+                    spread(&done.runs.diff, 2, |run| run.cpu),
                     diff.wall,
+                    spread(&done.runs.diff, 2, |run| run.wall),
                     mb(diff.peak),
                     apply.cpu,
+                    spread(&done.runs.apply, 3, |run| run.cpu),
                     apply.wall,
+                    spread(&done.runs.apply, 3, |run| run.wall),
                     mb(apply.peak),
                     mb(apply.anon),
                 );
@@ -52,6 +62,14 @@ pub fn case(result: &CaseResult) -> String {
         text.push_str(&notes);
     }
     text
+}
+
+/// The least and the most of a figure in brackets, where more runs than usual were asked for.
+fn spread_over(runs: &[Usage], asked: usize, digits: usize, figure: fn(&Usage) -> f64) -> String {
+    match measure::spread(runs, figure) {
+        Some((least, most)) if asked > 1 => format!(" ({least:.digits$} to {most:.digits$})"),
+        _ => String::new(),
+    }
 }
 
 /// A number with its thousands set apart.

@@ -60,8 +60,13 @@ fn what_is_written_as_json_is_as_its_schema_says() {
         ]
         .concat(),
     );
+    run(
+        "table",
+        &["old", "new", "--engines", "elfdelta,xz-9e", "--runs", "2"],
+    );
+    run("table", &["old/tiny", "new/tiny", "--engines", "elfdelta"]);
     run("formats", &["packed"]);
     run("farm", &[&["old", "new"], &elfup[..]].concat());
     // Those that want a network, root or minutes are held to theirs where their rows are, `load` in its own test.
-    schemas.end(&["fleet", "load", "place", "table"]);
+    schemas.end(&["fleet", "load", "place"]);
 }

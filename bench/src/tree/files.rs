@@ -4,7 +4,7 @@ use super::pairs::Changed;
 use crate::{
     engine::{self, Engine},
     interrupt,
-    run::{self, Outcome, Row},
+    run::{self, Row, Times},
     tools::Tools,
 };
 use elfup::Jobs;
@@ -15,7 +15,7 @@ use serde::Serialize;
 pub const FRESH: &str = "zstd-19";
 
 /// One file's figures.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct FileRow {
     /// Path in the new tree.
     pub path: String,
@@ -29,6 +29,12 @@ pub struct FileRow {
     pub rows: Vec<Row>,
 }
 
+/// Takes what each section took out of the figures: that is for single pairs, or has been added up.
+pub fn without_reports(rows: &mut [FileRow]) {
+    let rows = rows.iter_mut().flat_map(|file| &mut file.rows);
+    rows.filter_map(Row::done_mut).for_each(|done| done.report = None);
+}
+
 /// Bytes of memory that an engine is taken to need for a byte of both files, and what all calls together may.
 const NEED: u64 = 16;
 const MEMORY: u64 = 2 << 30;
@@ -38,6 +44,7 @@ pub fn run(
     tools: &Tools,
     changed: &[Changed],
     engines: &[Engine],
+    times: Times,
     threads: usize,
 ) -> Result<Vec<FileRow>, String> {
     let fresh = engine::select(&[FRESH.into()])?;
@@ -46,7 +53,7 @@ pub fn run(
     let work = |file: &Changed| {
         bar.set_message(file.path.clone());
         let engines = if file.old.is_some() { engines } else { &fresh };
-        let row = one(tools, file, engines);
+        let row = one(tools, file, engines, times);
         bar.inc(1);
         interrupt::go_on().map_err(|_| elfup::Error::Cancelled)?;
         Ok((row, 0))
@@ -63,16 +70,9 @@ pub fn run(
     Ok(rows)
 }
 
-fn one(tools: &Tools, file: &Changed, engines: &[Engine]) -> FileRow {
+fn one(tools: &Tools, file: &Changed, engines: &[Engine], times: Times) -> FileRow {
     let old = file.old.as_deref().unwrap_or(&file.new);
-    let row = |engine: &Engine| {
-        let mut outcome = run::outcome(tools, (old, &file.new), engine, 1);
-        if let Outcome::Done(done) = &mut outcome {
-            // What each section took is for single pairs.
-            done.report = None;
-        }
-        Row::of(engine, outcome)
-    };
+    let row = |engine: &Engine| Row::of(engine, run::outcome(tools, (old, &file.new), engine, times));
     FileRow {
         path: file.path.clone(),
         kind: file.kind.clone(),

@@ -1,15 +1,16 @@
 //! Two trees: every changed file through every engine, then the whole trees by what brings trees to sites.
 
-mod files;
+pub mod files;
 pub mod kind;
-mod pairs;
-mod report;
+pub mod pairs;
+pub mod report;
 mod whole;
 
 use crate::fleet::race::Releases;
 use crate::{
     engine::{self, Engine},
     interrupt::{self, Then},
+    run::Times,
     tools::Tools,
 };
 use clap::Args;
@@ -60,10 +61,11 @@ pub fn run(cache: &Cache, args: &Tree) -> Result<(), String> {
     let (old, new) = (place(cache, &args.old)?, place(cache, &args.new)?);
     let trees = pairs::read(&old, &new)?;
     eprintln!("{} files changed", trees.changed.len());
-    let files = match engines.is_empty() {
+    let mut files = match engines.is_empty() {
         true => Vec::new(),
-        false => files::run(&tools, &trees.changed, &engines, args.jobs)?,
+        false => files::run(&tools, &trees.changed, &engines, Times::ONCE, args.jobs)?,
     };
+    files::without_reports(&mut files);
     let releases = Releases { old, new };
     let work = cache.root().join("tree").join(&trees.name);
     let whole = whole::run(releases, &work, &ways, args)?;
@@ -84,7 +86,7 @@ pub fn run(cache: &Cache, args: &Tree) -> Result<(), String> {
 }
 
 /// Where a tree is; one of the corpora is made or brought up to date first, where nothing is at the path itself.
-fn place(cache: &Cache, path: &Path) -> Result<PathBuf, String> {
+pub fn place(cache: &Cache, path: &Path) -> Result<PathBuf, String> {
     let first = path.components().next();
     let name = first.map(|first| first.as_os_str().to_string_lossy());
     let manifest = Manifest::builtin();
@@ -105,15 +107,18 @@ fn place(cache: &Cache, path: &Path) -> Result<PathBuf, String> {
         .map_err(|error| format!("{}: {error}", place.display()))
 }
 
-/// The engines of these names that run here, and why the others do not.
-type Usable = (Vec<Engine>, Vec<(&'static str, String)>);
+/// Engines that run here, and why others do not.
+pub type Usable = (Vec<Engine>, Vec<(&'static str, String)>);
 
 fn usable(tools: &Tools, names: &[String]) -> Result<Usable, String> {
-    if let [none] = names
-        && none == "none"
-    {
-        return Ok((Vec::new(), Vec::new()));
+    match names {
+        [none] if none == "none" => Ok((Vec::new(), Vec::new())),
+        names => here(tools, names),
     }
+}
+
+/// The engines of these names that run here (all, if none is named), and why the others do not.
+pub fn here(tools: &Tools, names: &[String]) -> Result<Usable, String> {
     let (mut here, mut skipped) = (Vec::new(), Vec::new());
     for engine in engine::select(names)? {
         match (engine.missing)(tools) {

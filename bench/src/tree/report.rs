@@ -53,6 +53,13 @@ pub fn failures(files: &[FileRow]) -> impl Iterator<Item = (&str, &'static str, 
     })
 }
 
+/// The files by their kind, as markdown.
+pub fn by_kind(files: &[FileRow], engines: &[Engine]) -> String {
+    let mut text = String::new();
+    kinds(&mut text, files, engines);
+    text
+}
+
 /// One line a kind, the one that costs the first engine most first; then files without a base, then all.
 fn kinds(text: &mut String, files: &[FileRow], engines: &[Engine]) {
     let mut lines: BTreeMap<&str, Line> = BTreeMap::new();
