@@ -62,9 +62,22 @@ pub fn plan(plan: &Plan, budget: Option<u64>, explain: bool) {
             ""
         },
     );
-    if !explain {
-        return;
+    if let Some(first) = &plan.first {
+        say!(
+            "before it {} files of {}, which others are told from: {} of that, about {}",
+            first.files,
+            first.release,
+            bytes(first.bytes),
+            seconds(first.seconds),
+        );
     }
+    if explain {
+        items(plan);
+    }
+}
+
+/// Every option of every file.
+pub fn items(plan: &Plan) {
     for item in &plan.items {
         say!("\n{} ({})", item.path, bytes(item.size));
         for (i, c) in item.options.iter().enumerate() {

@@ -50,7 +50,13 @@ fn one(command: Command, site: &Site, watch: &Terminal) -> Result<u8> {
             let planned = site.prepare(&weigh.options(), watch)?;
             match planned {
                 planned if json => return show::json(&planned.map(|planned| planned.plan)),
-                Some(planned) => show::plan(&planned.plan, site.config().budget, explain),
+                Some(planned) => {
+                    show::plan(&planned.plan, site.config().budget, explain);
+                    if let Some(between) = planned.between.filter(|_| explain) {
+                        say!("\nOf {}:", between.plan.release);
+                        show::items(&between.plan);
+                    }
+                }
                 None => say!("up to date"),
             }
         }
@@ -283,10 +289,9 @@ fn told(u: &Updated, as_json: bool, watch: &Terminal) -> Result<u8> {
     let f = &u.fetched;
     say!("{} -> {}", u.from.as_deref().unwrap_or("nothing"), u.to);
     say!(
-        "{} copied, {} by delta, {} by two deltas, {} in bundles, {} whole; {} options failed",
+        "{} copied, {} by delta, {} in bundles, {} whole; {} options failed",
         f.copies,
         f.deltas,
-        f.chains,
         f.bundled,
         f.blobs,
         f.failed_options

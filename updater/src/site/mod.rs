@@ -11,6 +11,7 @@
 //! | activate | `deploy`, `compare`, `local/`, `switch`, `fixed`, `trial` | link farm, verification, configuration, one rename, health check |
 //! | keep | `verify`, `keep`, `repair`, `rollback`, `reverse` | look after what is there |
 
+mod between;
 mod check;
 mod compare;
 mod config;
@@ -46,6 +47,7 @@ mod verify;
 mod walk;
 mod ways;
 
+pub use between::Between;
 pub use check::Checked;
 pub use compare::Difference;
 pub use config::{Config, Health, Objective};
@@ -56,7 +58,7 @@ pub use index::{Index, Name};
 pub use keep::GcReport;
 pub use local::{Beside, Carried, NotKept};
 pub use measures::{Forced, Measures};
-pub use plan::{Choice, Item, PieceId, PieceRange, Plan, StepRow, Way};
+pub use plan::{Choice, First, Item, PieceId, PieceRange, Plan, StepRow, Way};
 pub use trial::Settled;
 pub use update::{Planned, Runs, UpdateOptions, Updated};
 pub use ways::Ways;

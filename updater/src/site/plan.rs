@@ -12,7 +12,7 @@ use crate::step::{Base, DeltaRow, Step};
 use crate::{Digest, compress, limits};
 use elfdelta::Profile;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A row of deltas or bundles in the table of a step of [`Ways`], by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -21,11 +21,6 @@ pub struct StepRow {
     pub step: usize,
     /// Row of its deltas or bundles.
     pub row: usize,
-}
-
-/// Two numbers, as which plans tell the rows of a chain.
-fn pair<S: serde::Serializer>(at: &StepRow, to: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(&(at.step, at.row), to)
 }
 
 /// A piece of the pack of a step of [`Ways`], by their numbers.
@@ -56,15 +51,6 @@ pub enum Way {
     Copy,
     /// One delta.
     Delta(StepRow),
-    /// Two deltas through a release between.
-    Chain {
-        /// The first delta.
-        #[serde(serialize_with = "pair")]
-        first: StepRow,
-        /// The second delta.
-        #[serde(serialize_with = "pair")]
-        second: StepRow,
-    },
     /// A bundle, with other small files.
     Bundle(StepRow),
     /// The whole file.
@@ -135,9 +121,33 @@ pub struct Plan {
     pub whole: u64,
     /// Whether the pack is taken in one go, being cheaper than the sum of single choices.
     pub pack: bool,
+    /// What is made before, of a release between; its bytes, requests and seconds are counted above.
+    pub first: Option<First>,
     /// What to fetch of packs.
     #[serde(skip)]
     pub ranges: Vec<PieceRange>,
+}
+
+/// Files of a release between that others are told from.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct First {
+    /// The release.
+    pub release: String,
+    /// How many files of it.
+    pub files: u64,
+    /// Predicted bytes for them.
+    pub bytes: u64,
+    /// Predicted seconds for them.
+    pub seconds: f64,
+}
+
+/// What will be there by the time that a plan is carried out.
+#[derive(Default)]
+pub(super) struct Made {
+    /// Contents.
+    pub contents: HashSet<Digest>,
+    /// Pieces of packs.
+    pub pieces: HashSet<Digest>,
 }
 
 /// Rows of steps by the content that they make. Sorted, as there may be a hundred thousand.
@@ -162,6 +172,8 @@ struct Planner<'a> {
     bundles: Rows,
     /// Bytes of a piece that are on the disk already.
     held: &'a dyn Fn(&Digest) -> u64,
+    /// Contents that are made before.
+    made: &'a HashSet<Digest>,
 }
 
 /// What a plan is made of.
@@ -176,12 +188,15 @@ pub(super) struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
-    /// Weighs all options.
-    pub fn plan(&self) -> Plan {
+    /// Weighs all options, as they are once `made` is there.
+    pub fn plan(&self, made: &Made) -> Plan {
         let (ways, index) = (self.ways, self.index);
         let reference = ways.steps.first().map_or(0, |s| s.table.nominal_micros);
         let rates = Rates::new(self.measures, self.sources, reference, self.objective);
-        let held = |digest: &Digest| self.partial.held(digest);
+        let held = |digest: &Digest| match made.pieces.contains(digest) {
+            true => u64::MAX,
+            false => self.partial.held(digest),
+        };
         let mut planner = Planner {
             ways,
             index,
@@ -190,6 +205,7 @@ impl Weighing<'_> {
             deltas: Rows::default(),
             bundles: Rows::default(),
             held: &held,
+            made: &made.contents,
         };
         planner.collect();
         let mut items = Vec::new();
@@ -215,7 +231,7 @@ impl Weighing<'_> {
         }
         let mut plan = planner.total(&items, |_| 0, false);
         let packed = planner.total(&items, Planner::from_pack, true);
-        if rates.cost(&packed.as_use()) < rates.cost(&plan.as_use()) {
+        if packed.cost() < plan.cost() {
             for item in &mut items {
                 let at = Planner::from_pack(item);
                 item.options[..=at].rotate_right(1);
@@ -229,14 +245,15 @@ impl Weighing<'_> {
 }
 
 impl Plan {
-    fn as_use(&self) -> Use {
-        // Only what the two plans differ in; the rest is in every option alike.
-        Use {
+    /// What is compared between plans.
+    pub(super) fn cost(&self) -> f64 {
+        // Only what plans differ in; the rest is in every option alike.
+        self.rates.cost(&Use {
             bytes: self.bytes,
             requests: self.requests,
             apply: self.apply,
             ..Use::default()
-        }
+        })
     }
 }
 
@@ -266,6 +283,11 @@ impl Planner<'_> {
         levels.max().unwrap_or(0)
     }
 
+    /// Whether a base is there when it is wanted.
+    fn has(&self, base: &Digest) -> bool {
+        self.index.has(base) || self.made.contains(base)
+    }
+
     fn options(&self, content: &Content) -> Vec<Choice> {
         let mut all = Vec::new();
         if let Some(path) = self.index.any(&content.digest) {
@@ -292,7 +314,7 @@ impl Planner<'_> {
         };
         all.push(self.choice(Way::Blob, "whole file".into(), uses, None));
         for at in self.deltas.of(&content.digest) {
-            all.extend(self.delta(at, content.size, 0));
+            all.extend(self.delta(at, content.size));
         }
         for at in self.bundles.of(&content.digest) {
             all.extend(self.bundle(at, content));
@@ -306,22 +328,11 @@ impl Planner<'_> {
         all
     }
 
-    fn delta(&self, at: StepRow, size: u64, depth: usize) -> Vec<Choice> {
-        let mut found = Vec::new();
-        let Some((step, d)) = self
-            .ways
-            .steps
-            .get(at.step)
-            .and_then(|t| Some((t, t.table.deltas.get(at.row)?)))
-        else {
-            return found;
-        };
-        let Some(base) = entry_content(step, d.from) else {
-            return found;
-        };
-        let Some(piece) = step.table.pieces.get(d.piece) else {
-            return found;
-        };
+    fn delta(&self, at: StepRow, size: u64) -> Option<Choice> {
+        let step = self.ways.steps.get(at.step)?;
+        let d = step.table.deltas.get(at.row)?;
+        let base = entry_content(step, d.from).filter(|base| self.has(&base.digest))?;
+        let piece = step.table.pieces.get(d.piece)?;
         let held = (self.held)(&piece.digest) >= piece.length;
         let lacking = d
             .encoders
@@ -337,49 +348,15 @@ impl Planner<'_> {
             scratch: d.length + size,
             passing: d.scratch,
         };
-        if self.index.has(&base.digest) {
-            let profile = match d.profile {
-                Profile::Fast => "fast delta",
-                Profile::Default => "delta",
-                Profile::Max => "max delta",
-            };
-            let from = step
-                .from
-                .as_ref()
-                .and_then(|m| m.entries.get(d.from))
-                .map_or(String::new(), |e| e.shown());
-            found.push(self.choice(
-                Way::Delta(at),
-                format!("{profile} from {from}").into(),
-                uses,
-                lacking,
-            ));
-        } else if depth == 0 {
-            for earlier in self.deltas.of(&base.digest) {
-                for first in self.delta(earlier, base.size, 1) {
-                    let u = Use {
-                        bytes: uses.bytes + first.uses.bytes,
-                        requests: 0,
-                        apply: uses.apply + first.uses.apply,
-                        read: uses.read + first.uses.read,
-                        memory: uses.memory.max(first.uses.memory),
-                        scratch: uses.scratch + first.uses.scratch,
-                        passing: uses.passing.max(first.uses.passing),
-                    };
-                    let way = Way::Chain {
-                        first: earlier,
-                        second: at,
-                    };
-                    let what = format!(
-                        "two deltas through {}",
-                        step.from.as_ref().map_or("?", |m| &m.header.release)
-                    );
-                    let why = lacking.clone().or(first.infeasible);
-                    found.push(self.choice(way, what.into(), u, why));
-                }
-            }
-        }
-        found
+        let profile = match d.profile {
+            Profile::Fast => "fast delta",
+            Profile::Default => "delta",
+            Profile::Max => "max delta",
+        };
+        let from = step.from.as_ref().and_then(|m| m.entries.get(d.from));
+        let from = from.map_or(String::new(), |e| e.shown());
+        let what = format!("{profile} from {from}").into();
+        Some(self.choice(Way::Delta(at), what, uses, lacking))
     }
 
     fn bundle(&self, at: StepRow, content: &Content) -> Option<Choice> {
@@ -391,7 +368,7 @@ impl Planner<'_> {
         // What is new of the wanted release is made before: items are in order of levels.
         let there = |base: Base| match base {
             Base::New(_) if step.to_digest == self.ways.digest => true,
-            base => self.index.has(&base.content().digest),
+            base => self.has(&base.content().digest),
         };
         let missing = bundle.bases.iter().find(|i| !step.base(**i).is_some_and(there));
         // The bundle's price is shared by the contents that are wanted of it.
@@ -527,6 +504,7 @@ impl Planner<'_> {
             passing,
             whole,
             pack,
+            first: None,
             ranges,
         }
     }
@@ -574,6 +552,29 @@ impl Ways {
         (step, &step.table.deltas[at.row])
     }
 
+    /// The contents that a way is told from; those that it makes itself are not among them.
+    pub(super) fn bases(&self, way: &Way) -> Vec<Digest> {
+        let step = |at: StepRow| self.steps.get(at.step);
+        match *way {
+            Way::Copy | Way::Blob => Vec::new(),
+            Way::Delta(at) => {
+                let base = |step: &Step| {
+                    let row = step.table.deltas.get(at.row)?;
+                    entry_content(step, row.from).map(|content| content.digest)
+                };
+                step(at).and_then(|step| base(step)).into_iter().collect()
+            }
+            Way::Bundle(at) => {
+                let bases = |step: &Step| {
+                    let row = step.table.bundles.get(at.row)?;
+                    let bases = row.bases.iter().filter_map(|i| step.base(*i));
+                    Some(bases.map(|base| base.content().digest).collect())
+                };
+                step(at).and_then(|step| bases(step)).unwrap_or_default()
+            }
+        }
+    }
+
     /// The pieces that a way needs.
     pub fn pieces(&self, way: &Way) -> Vec<PieceId> {
         let piece = |at: StepRow, piece: Option<usize>| {
@@ -588,7 +589,6 @@ impl Ways {
         let all = match *way {
             Way::Copy | Way::Blob => vec![],
             Way::Delta(at) => vec![delta(at)],
-            Way::Chain { first, second } => vec![delta(first), delta(second)],
             Way::Bundle(at) => vec![bundle(at)],
         };
         all.into_iter().flatten().collect()

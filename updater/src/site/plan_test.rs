@@ -89,7 +89,7 @@ fn ways() -> Ways {
     Ways {
         target: to,
         digest: digest(6),
-        steps: vec![step],
+        steps: vec![std::sync::Arc::new(step)],
     }
 }
 
@@ -121,6 +121,7 @@ fn choose(
         deltas: Rows::default(),
         bundles: Rows::default(),
         held: &|_| 0,
+        made: &HashSet::new(),
     };
     planner.collect();
     let content = ways.target.entries[1].content().unwrap();

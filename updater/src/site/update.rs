@@ -1,12 +1,13 @@
 //! The commands that go to a release: plan, update, activate.
 
+use super::between::Between;
 use super::fetch::{Fetched, Fetcher, room};
 use super::follow::{Wanted, kept};
 use super::index::Index;
 use super::local::Carried;
 use super::measures::{Forced, Measures};
 use super::notes::Note;
-use super::plan::{Plan, Weighing};
+use super::plan::{Made, Plan, Weighing};
 use super::reserve::Reservation;
 use super::trial::{Settled, bad, ready};
 use super::ways::{Finder, Ways};
@@ -73,6 +74,25 @@ pub struct Updated {
     pub configuration: Carried,
 }
 
+impl Updated {
+    /// The newest one ran.
+    fn nothing(release: Option<String>) -> Updated {
+        Updated {
+            to: release.clone().unwrap_or_default(),
+            from: release,
+            changed: false,
+            predicted_bytes: 0,
+            predicted_seconds: 0.0,
+            predicted_apply: 0.0,
+            whole_bytes: 0,
+            seconds: 0.0,
+            account: Account::default(),
+            fetched: Fetched::default(),
+            configuration: Carried::default(),
+        }
+    }
+}
+
 /// What runs after a switch.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Runs {
@@ -89,9 +109,20 @@ pub struct Planned {
     pub ways: Ways,
     /// The plan.
     pub plan: Plan,
+    /// What is made before it, of a release between.
+    pub between: Option<Between>,
+    measures: Measures,
     index: Index,
     sources: Sources,
     current: Option<String>,
+}
+
+/// What a plan said before it was carried out.
+struct Predicted {
+    bytes: u64,
+    seconds: f64,
+    apply: f64,
+    whole: u64,
 }
 
 impl Site {
@@ -141,19 +172,19 @@ impl Site {
         measures.learn(&sources);
         measures.forced = o.forced;
         let index = self.index(watch)?;
-        let weighing = Weighing {
-            ways: &ways,
-            index: &index,
-            measures: &measures,
+        let going = Going {
+            site: self,
             sources: &sources,
-            partial: &self.partial,
-            config: &self.config,
+            measures: &measures,
             objective: o.objective.unwrap_or(self.config.objective),
+            watch,
         };
-        let plan = weighing.plan();
+        let (plan, between) = going.weighing(&ways, &index).best();
         Ok(Some(Planned {
             ways,
             plan,
+            between,
+            measures,
             index,
             sources,
             current: current.map(|c| c.release),
@@ -177,49 +208,53 @@ impl Site {
 
     fn update_once(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Updated> {
         let Some(planned) = self.prepare(o, watch)? else {
-            let release = self.running()?.map(|header| header.release);
-            return Ok(Updated {
-                to: release.clone().unwrap_or_default(),
-                from: release,
-                changed: false,
-                predicted_bytes: 0,
-                predicted_seconds: 0.0,
-                predicted_apply: 0.0,
-                whole_bytes: 0,
-                seconds: 0.0,
-                account: Account::default(),
-                fetched: Fetched::default(),
-                configuration: Carried::default(),
-            });
+            return Ok(Updated::nothing(self.running()?.map(|header| header.release)));
         };
         let Planned {
             ways,
-            plan,
-            index,
+            mut plan,
+            between,
+            measures,
+            mut index,
             sources,
             current,
-            ..
         } = planned;
-        let begin = Instant::now();
-        let needed = room(&plan, &ways, &index);
-        let fetcher = Fetcher {
-            ways: &ways,
-            downloads: self.downloads(&sources, watch),
-            objects: &self.objects,
-            index,
-            reservation: Reservation::take(self.partial.dir(), needed, self.config.reserve)?,
-            apart: Apart::new(self.decoder.clone(), self.config.memory),
-            wanted: plan.items.iter().map(|i| i.digest).collect(),
+        let going = Going {
+            site: self,
+            sources: &sources,
+            measures: &measures,
+            objective: plan.rates.objective,
+            watch,
         };
-        let fetched = fetcher.fetch(&plan)?;
+        let begin = Instant::now();
+        let predicted = Predicted {
+            bytes: plan.bytes,
+            seconds: plan.seconds,
+            apply: plan.apply,
+            whole: plan.whole,
+        };
+        let mut fetched = Fetched::default();
+        if let Some(between) = between {
+            // Room for all of it, before the first byte.
+            let more = room(&plan, &ways, &index);
+            match going.carry_out(&between.ways, &between.plan, index, more) {
+                Ok(first) => fetched = first,
+                // The plan that follows does without.
+                Err(e @ Error::OutOfOptions { .. }) => watch.detail(&e.to_string()),
+                Err(e) => return Err(e),
+            }
+            index = self.index(watch)?;
+            plan = going.weighing(&ways, &index).plan(&Made::default());
+        }
+        fetched += going.carry_out(&ways, &plan, index, 0)?;
         let mut updated = Updated {
             from: current,
             to: ways.target.header.release.clone(),
             changed: true,
-            predicted_bytes: plan.bytes,
-            predicted_seconds: plan.seconds,
-            predicted_apply: plan.apply,
-            whole_bytes: plan.whole,
+            predicted_bytes: predicted.bytes,
+            predicted_seconds: predicted.seconds,
+            predicted_apply: predicted.apply,
+            whole_bytes: predicted.whole,
             seconds: begin.elapsed().as_secs_f64(),
             account: sources.account(),
             fetched,
@@ -228,7 +263,7 @@ impl Site {
         let mut learned = self.measures()?;
         learned.learn(&sources);
         if o.forced.speed.is_none() {
-            learned.learn_apply(plan.apply, updated.fetched.apply_seconds);
+            learned.learn_apply(predicted.apply, updated.fetched.apply_seconds);
         }
         learned.save(&self.notes)?;
         let line = json!({"time": clock::format(clock::now()), "update": updated});
@@ -304,5 +339,44 @@ impl Site {
         if let Err(e) = self.notes.append(Note::History, &line) {
             watch.detail(&e.to_string());
         }
+    }
+}
+
+/// One way to a release: weighed, and carried out.
+struct Going<'a> {
+    site: &'a Site,
+    sources: &'a Sources,
+    measures: &'a Measures,
+    objective: Objective,
+    watch: &'a dyn Watch,
+}
+
+impl Going<'_> {
+    fn weighing<'b>(&'b self, ways: &'b Ways, index: &'b Index) -> Weighing<'b> {
+        Weighing {
+            ways,
+            index,
+            measures: self.measures,
+            sources: self.sources,
+            partial: &self.site.partial,
+            config: &self.site.config,
+            objective: self.objective,
+        }
+    }
+
+    /// Fetches and rebuilds what a plan says, with room for so many bytes more.
+    fn carry_out(&self, ways: &Ways, plan: &Plan, index: Index, more: u64) -> Result<Fetched> {
+        let site = self.site;
+        let needed = room(plan, ways, &index) + more;
+        let fetcher = Fetcher {
+            ways,
+            downloads: site.downloads(self.sources, self.watch),
+            objects: &site.objects,
+            index,
+            reservation: Reservation::take(site.partial.dir(), needed, site.config.reserve)?,
+            apart: Apart::new(site.decoder.clone(), site.config.memory),
+            wanted: plan.items.iter().map(|i| i.digest).collect(),
+        };
+        fetcher.fetch(plan)
     }
 }

@@ -22,7 +22,7 @@ pub struct Ways {
     /// Its digest.
     pub digest: Digest,
     /// Steps; the first ones lead to the target, others to a release between.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Arc<Step>>,
 }
 
 /// What finds the ways from the deployments of a site to a release.
@@ -84,8 +84,8 @@ impl Finder<'_> {
         release: &Release,
         have: &BTreeSet<Digest>,
         current: Option<Digest>,
-    ) -> Result<Vec<Step>> {
-        let mut steps: Vec<Step> = Vec::new();
+    ) -> Result<Vec<Arc<Step>>> {
+        let mut steps: Vec<Arc<Step>> = Vec::new();
         let mut direct: Vec<&StepRef> = release
             .steps
             .iter()
@@ -106,7 +106,7 @@ impl Finder<'_> {
     }
 
     /// Two steps through a release between, where no direct one is published.
-    fn chain(&self, target: &Target, have: &BTreeSet<Digest>) -> Result<Vec<Step>> {
+    fn chain(&self, target: &Target, have: &BTreeSet<Digest>) -> Result<Vec<Arc<Step>>> {
         let watch = self.downloads.watch;
         for between in target.channel.releases.iter().rev() {
             let second = target
@@ -121,11 +121,11 @@ impl Finder<'_> {
             let (Some(first), Some(second)) = (first, second) else {
                 continue;
             };
-            let both = || -> Result<Vec<Step>> {
+            let both = || -> Result<Vec<Arc<Step>>> {
                 let first = self.step(first, between, None)?;
                 let file = self.step_file(second)?;
                 let second = step::read(&file, &first.to.to_bytes(), &target.release)?;
-                Ok(vec![second, first])
+                Ok(vec![Arc::new(second), first])
             };
             match both() {
                 Ok(steps) => {
@@ -139,12 +139,12 @@ impl Finder<'_> {
     }
 
     /// One step that starts here; `to` is the manifest it leads to, if that was read before.
-    fn step(&self, step: &StepRef, release: &Release, to: Option<&Arc<Manifest>>) -> Result<Step> {
+    fn step(&self, step: &StepRef, release: &Release, to: Option<&Arc<Manifest>>) -> Result<Arc<Step>> {
         let from = match &step.from {
             Some(from) => self.deployments.manifest_bytes(from)?,
             None => Vec::new(),
         };
-        step::read_with(&self.step_file(step)?, &from, release, to)
+        step::read_with(&self.step_file(step)?, &from, release, to).map(Arc::new)
     }
 
     /// One step file, kept in `partial/` so that planning twice fetches it once.

@@ -1,6 +1,6 @@
 //! What a farm keeps: checkpoints, for who was away for many releases.
 
-use crate::world::{World, noise, runs, update, write};
+use crate::world::{World, assert_same, noise, runs, update, write};
 use elfup::Quiet;
 use elfup::farm::{Keep, publish, stats};
 use elfup::site::{Objective, UpdateOptions};
@@ -51,8 +51,9 @@ fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
     assert!(step("r3", "r7").is_some() && step("r6", "r7").is_some() && step("r3", "r6").is_some());
     let planned = away.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     assert_eq!(planned.ways.steps.len(), 2);
+    drop(planned);
     let updated = update(&away).unwrap();
-    assert_eq!((runs(&away), updated.fetched.chains), ("r7".to_owned(), 1));
+    assert_eq!((runs(&away), updated.fetched.deltas), ("r7".to_owned(), 2));
     assert!(updated.account.bytes < 100_000, "{updated:?}");
     let wrong = elfup::farm::verify(
         &world.store(),
@@ -64,4 +65,70 @@ fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
         &Quiet,
     );
     assert!(wrong.unwrap().wrong.is_empty());
+}
+
+/// Pages that change a little in each release: they travel in bundles, which lead on from nothing but what is here.
+fn pages(world: &World, release: u64) {
+    for page in 0..40u64 {
+        let mut text = noise(100 + page, 3000);
+        text[..8].copy_from_slice(&(page % 7 * release).to_le_bytes());
+        write(world.path(&format!("one/man/page{page}")), &text);
+    }
+    // One that was there and is here again, so that nobody has to make it.
+    let back = if release == 3 { 1 } else { release };
+    write(world.path("one/man/back"), noise(500 + back, 3000));
+    write(world.path("one/share/release"), format!("release {release}"));
+}
+
+/// A site at the first release, which was published long ago, and the newest behind a checkpoint.
+fn away() -> (World, elfup::site::Site) {
+    let world = World::new();
+    let keep = Keep {
+        last: 1,
+        every: 3,
+        named: Vec::new(),
+    };
+    let away = world.site("away", |c| c.objective = Objective::Bytes);
+    for n in 1..=LAST {
+        pages(&world, n);
+        let mut release = world.publishing(&format!("r{n}"), "one");
+        release.keep = keep.clone();
+        publish(&world.store(), &release, &Quiet).unwrap();
+        if n == 1 {
+            update(&away).unwrap();
+        }
+        world.gc(&keep);
+    }
+    (world, away)
+}
+
+#[test]
+fn bundles_of_a_checkpoint_lead_on_too() {
+    let (world, away) = away();
+    let planned = away.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
+    let (plan, between) = (&planned.plan, planned.between.as_ref().unwrap());
+    let first = plan.first.as_ref().unwrap();
+    assert_eq!((&first.release[..], &between.plan.release[..]), ("r3", "r3"));
+    assert!((30..=42).contains(&first.files), "{first:?}");
+    let (predicted, whole) = (plan.bytes, plan.whole);
+    drop(planned);
+    let updated = update(&away).unwrap();
+    assert_eq!(runs(&away), "r7");
+    assert_same(&world.path("one"), &away.root().join("current"));
+    // Each page came as what changed in it, twice.
+    let wholes = updated.fetched.blobs;
+    assert!(
+        wholes <= 2 && updated.fetched.bundled >= 60,
+        "{:?}",
+        updated.fetched
+    );
+    assert!(
+        updated.account.bytes < whole / 5,
+        "{} of {whole}",
+        updated.account.bytes
+    );
+    assert_eq!(updated.predicted_bytes, predicted);
+    // What was made on the way is gone.
+    let gone = away.gc(false, &Quiet).unwrap();
+    assert_eq!(gone.objects, 0, "{gone:?}");
 }

@@ -103,6 +103,23 @@ fn second_release(told: &Told) {
     told.run("site rollback", &[], 0);
     told.run("site update", &["--source", "stick"], 0);
     told.run("site downgrade", &["r1"], 0);
+    // Two steps lead on, with a file of the release between made first.
+    let mut data = fs::read(told.world.path("two/bin/ls")).unwrap();
+    data[7000] ^= 0xff;
+    write(told.world.path("two/bin/ls"), data);
+    let publish = [
+        "--keys",
+        "keys",
+        "--config",
+        "etc/**",
+        "--release",
+        "r3",
+        "--last",
+        "1",
+        "two",
+    ];
+    told.at_farm("publish", &[&FOLLOW[..], &publish].concat(), 0);
+    told.run("site plan", &["--objective", "bytes"], 0);
     // What failed since the last update is told, too.
     fs::rename(told.world.path("repo"), told.world.path("away")).unwrap();
     let failed = Command::new(env!("CARGO_BIN_EXE_elfup"))

@@ -33,7 +33,7 @@ const SITE: [&[&str]; 8] = [
     &["compare", "fixed", "follow", "reverse"],
     &["deploy", "switch", "ways"],
     &["local", "plan"],
-    &["fetch", "trial"],
+    &["between", "fetch", "trial"],
     &VERBS,
 ];
 

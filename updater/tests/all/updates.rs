@@ -301,10 +301,10 @@ fn a_stick_with_the_needed_part_is_enough() {
 }
 
 #[test]
-fn chains_where_no_direct_step_is_published() {
+fn two_steps_where_no_direct_one_is_published() {
     let world = World::new();
     world.publish("r1", "one").unwrap();
-    let site = world.site("site", |_| {});
+    let site = world.site("site", |c| c.objective = Objective::Bytes);
     update(&site).unwrap();
     world.publish("r2", "two").unwrap();
     let mut data = fs::read(world.path("two/bin/ls")).unwrap();
@@ -315,6 +315,13 @@ fn chains_where_no_direct_step_is_published() {
     publish(&world.store(), &third, &Quiet).unwrap();
     let planned = site.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     assert_eq!(planned.ways.steps.len(), 2, "two steps through r2");
+    let first = planned.plan.first.as_ref().unwrap();
+    assert_eq!(
+        (&first.release[..], first.files),
+        ("r2", 1),
+        "the program, and no other file"
+    );
+    drop(planned);
     update(&site).unwrap();
     assert_eq!(runs(&site), "r3");
 }

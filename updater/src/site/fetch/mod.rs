@@ -12,6 +12,7 @@ use super::ways::{Ways, passable};
 use crate::apart::Apart;
 use crate::{Digest, Error, Result};
 use std::collections::{BTreeSet, HashSet};
+use std::ops::AddAssign;
 use std::time::Instant;
 
 /// What rebuilds the contents of a release.
@@ -33,10 +34,8 @@ pub(super) struct Fetcher<'a> {
 pub struct Fetched {
     /// Contents by the way that succeeded.
     pub copies: u64,
-    /// From one delta.
+    /// From deltas.
     pub deltas: u64,
-    /// From two deltas.
-    pub chains: u64,
     /// Out of bundles.
     pub bundled: u64,
     /// Whole.
@@ -45,6 +44,17 @@ pub struct Fetched {
     pub failed_options: u64,
     /// Seconds spent rebuilding.
     pub apply_seconds: f64,
+}
+
+impl AddAssign for Fetched {
+    fn add_assign(&mut self, more: Fetched) {
+        self.copies += more.copies;
+        self.deltas += more.deltas;
+        self.bundled += more.bundled;
+        self.blobs += more.blobs;
+        self.failed_options += more.failed_options;
+        self.apply_seconds += more.apply_seconds;
+    }
 }
 
 impl Fetcher<'_> {
@@ -95,7 +105,6 @@ impl Fetcher<'_> {
                     let counter = match choice.way {
                         Way::Copy => &mut fetched.copies,
                         Way::Delta(_) => &mut fetched.deltas,
-                        Way::Chain { .. } => &mut fetched.chains,
                         Way::Bundle(_) => &mut fetched.bundled,
                         Way::Blob => &mut fetched.blobs,
                     };

@@ -1,11 +1,10 @@
-//! One content from one option: copy, delta, two deltas, bundle or whole file.
+//! One content from one option: copy, delta, bundle or whole file.
 
 use super::super::objects::Shipped;
 use super::super::obtain::Download;
 use super::super::plan::{Item, StepRow, Way};
 use super::Fetcher;
 use crate::apart::Patching;
-use crate::digest::Hasher;
 use crate::error::Doing;
 use crate::manifest::Kind;
 use crate::step::{DeltaRow, Step};
@@ -25,11 +24,6 @@ impl Fetcher<'_> {
             Way::Delta(at) => {
                 let base = self.index.open(&base_digest(self.ways.delta(at))?)?;
                 self.delta(at, &base, shipped)
-            }
-            Way::Chain { first, second } => {
-                let base = self.index.open(&base_digest(self.ways.delta(first))?)?;
-                let between = self.between(first, &base)?;
-                self.delta(second, &between, shipped)
             }
             Way::Bundle(at) => self.bundle(&self.ways.steps[at.step], at.row),
         }
@@ -57,28 +51,6 @@ impl Fetcher<'_> {
         self.objects.build(&mut self.index, shipped, &mut |sink| {
             self.apart.patch(self.downloads.watch, &patching, sink)
         })
-    }
-
-    /// The middle of a chain.
-    fn between(&mut self, row: StepRow, base: &File) -> Result<File> {
-        let (patch, at) = self.patch(row)?;
-        let step = &self.ways.steps[row.step];
-        let delta = &step.table.deltas[row.row];
-        let wanted = step.to.entries.get(delta.to).and_then(|e| e.content());
-        let wanted = wanted.ok_or_else(|| Error::NotFound("a delta's target".into()))?;
-        let file = self.objects.unnamed()?;
-        let patching = Patching {
-            patch: &patch[at],
-            base,
-            size: wanted.size,
-            scratch: self.objects.scratch(delta.scratch)?,
-        };
-        let mut hasher = Hasher::new(&file);
-        self.apart.patch(self.downloads.watch, &patching, &mut hasher)?;
-        if hasher.finish() != (wanted.digest, wanted.size) {
-            return Err(Error::Damaged("the middle of a chain has another digest".into()));
-        }
-        Ok(file)
     }
 
     /// The whole file.

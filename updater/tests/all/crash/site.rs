@@ -2,7 +2,7 @@
 
 use super::{ELFUP, copy, small, strace_works, sweep};
 use crate::world::{World, runs, update, write};
-use elfup::site::{Config, Health, Site, UpdateOptions};
+use elfup::site::{Config, Health, Objective, Site, UpdateOptions};
 use elfup::{Error, Quiet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -101,6 +101,40 @@ fn check_fetch_and_activate_survive_every_point() {
             run(&activate, &format!("activate after ENOSPC at fsync {n}"));
         }
     }
+}
+
+/// No step leads straight to the third release: a file of the second is made first.
+#[test]
+fn update_through_a_release_between_survives_every_point() {
+    if !strace_works() {
+        return;
+    }
+    let world = small();
+    world.publish("r1", "one").unwrap();
+    update(&world.site("base", |config| config.objective = Objective::Bytes)).unwrap();
+    world.publish("r2", "two").unwrap();
+    let mut data = fs::read(world.path("two/bin/a")).unwrap();
+    data[7000] ^= 0xff;
+    write(world.path("two/bin/a"), data);
+    let mut third = world.publishing("r3", "two");
+    third.keep.last = 1;
+    elfup::farm::publish(&world.store(), &third, &Quiet).unwrap();
+    let between = |dir: &Path, at: &str| {
+        let planned = open(dir, at)
+            .prepare(&UpdateOptions::default(), &Quiet)
+            .unwrap()
+            .unwrap();
+        planned.plan.first.is_some()
+    };
+    assert!(between(&world.path("base"), "before"));
+    sweep_from(&world, &["fetch"], &|_| (), &|dir, at| {
+        run(&["site", "--site", dir.to_str().unwrap(), "fetch"], at);
+        let site = open(dir, at);
+        let ready = site.ready().unwrap().map(|manifest| manifest.header.release);
+        assert_eq!(ready.as_deref(), Some("r3"), "{at}");
+        site.activate(&Quiet).unwrap_or_else(|e| panic!("{at}: {e}"));
+        assert_eq!(runs(&site), "r3", "{at}");
+    });
 }
 
 /// What the administrator set is there in whatever tree runs, though a file or folder could not be opened for a moment.
