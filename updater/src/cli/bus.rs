@@ -1,10 +1,10 @@
 //! D-Bus: announces what the daemon finds, and lets others ask for a check or for the new release.
 
 use clap::ValueEnum;
-use elfup::site::daemon::{Ask, Event};
+use elfup::site::daemon::{Ask, Event, Link};
 use elfup::{Error, Result, clock};
 use std::sync::mpsc::Sender;
-use zbus::blocking::{Connection, connection::Builder};
+use zbus::blocking::{Connection, Proxy, connection::Builder};
 use zbus::fdo::RequestNameFlags;
 use zbus::object_server::SignalEmitter;
 use zbus::{block_on, fdo, interface};
@@ -62,6 +62,7 @@ impl Bus {
         let (state, release, urgent, problem) = match event {
             Event::UpToDate => ("up-to-date", "", false, ""),
             Event::Available { release, urgent } => ("available", release.as_str(), *urgent, ""),
+            Event::Fetching { release, urgent } => ("fetching", release.as_str(), *urgent, ""),
             Event::Ready { release, urgent } => ("ready", release.as_str(), *urgent, ""),
             Event::Applied(release) => ("applied", release.as_str(), false, ""),
             Event::Failed(problem) => ("failed", "", false, problem.as_str()),
@@ -94,6 +95,22 @@ fn failed(what: &str, e: zbus::Error) -> Error {
     Error::io(format!("{what} on D-Bus"), std::io::Error::other(e))
 }
 
+/// The network, as NetworkManager sees it.
+pub struct Network;
+
+impl Link for Network {
+    /// Where nobody says so it is not.
+    fn metered(&self) -> bool {
+        let ask = || -> zbus::Result<u32> {
+            let name = "org.freedesktop.NetworkManager";
+            let connection = Builder::system()?.build()?;
+            Proxy::new(&connection, name, "/org/freedesktop/NetworkManager", name)?.get_property("Metered")
+        };
+        // Known to be, and guessed to be: of a telephone, say.
+        matches!(ask(), Ok(1 | 3))
+    }
+}
+
 /// What the bus sees.
 struct Updater {
     asks: Sender<Ask>,
@@ -124,7 +141,7 @@ impl Updater {
         self.ask(Ask::Apply)
     }
 
-    /// `unknown`, `up-to-date`, `available`, `ready`, `applied` or `failed`.
+    /// `unknown`, `up-to-date`, `available`, `fetching`, `ready`, `applied` or `failed`.
     #[zbus(property)]
     fn state(&self) -> &str {
         self.state

@@ -9,7 +9,7 @@ use super::show::{self, bytes, json, seconds};
 use super::terminal::Terminal;
 use args::{Command, Daemon, Init, Keep};
 use elfup::apart::Apart;
-use elfup::site::daemon::{self, Event, Policy};
+use elfup::site::daemon::{self, Event, Link, Policy, When};
 use elfup::site::{Carried, Config, Health, Runs, Site, UpdateOptions, Updated, Wanted};
 use elfup::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -109,14 +109,24 @@ fn one(command: Command, site: &Site, watch: &Terminal) -> Result<u8> {
     Ok(0)
 }
 
+/// The shortest time after which a fetch is left to look for an urgent release.
+const LOOK: Duration = Duration::from_secs(3600);
+
 /// Does rounds until it is told to stop, or one.
 fn serve(dir: &Path, args: Daemon, watch: &Terminal) -> Result<u8> {
     let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
+    #[cfg(feature = "dbus")]
+    let metered: (&dyn Link, When) = (&super::bus::Network, args.metered.into());
+    #[cfg(not(feature = "dbus"))]
+    let metered: (&dyn Link, When) = (&daemon::Unmetered, When::Always);
     let policy = Policy {
         every: minutes(args.every),
         jitter: minutes(args.jitter),
         fetch: args.fetch.into(),
         apply: args.apply.into(),
+        // No file takes so long to rebuild that leaving would keep it from ever being whole.
+        look: minutes(args.every).max(LOOK),
+        metered,
     };
     if args.once {
         say(&daemon::round(dir, &policy, watch)?);
@@ -234,6 +244,7 @@ fn say(event: &Event) {
     match event {
         Event::UpToDate => say!("up to date"),
         Event::Available { release, urgent } => say!("{release} is available{}", mark(urgent)),
+        Event::Fetching { release, urgent } => say!("{release} is being fetched{}", mark(urgent)),
         Event::Ready { release, urgent } => {
             say!("{release} is fetched{}; `activate` switches to it", mark(urgent));
         }

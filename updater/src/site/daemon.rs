@@ -1,12 +1,16 @@
 //! Run: check on a jittered schedule, after a resume from sleep and when asked; fetch and apply by policy.
+//!
+//! A fetch may take days. So that an urgent release of few paths does not wait behind a large one that is half fetched, it
+//! is left now and then to look for one; what has come of it stays, and the next round goes on at the byte.
 
 use super::update::UpdateOptions;
 use super::{Config, Site};
 use crate::{Error, Result, Watch, random};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which releases something is done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +29,24 @@ impl When {
     }
 }
 
+/// Whether a link is paid for by what it carries.
+pub trait Link: Sync {
+    /// Whether it is now. Asked often.
+    fn metered(&self) -> bool;
+}
+
+/// A link of which nobody knows that it is.
+pub struct Unmetered;
+
+impl Link for Unmetered {
+    fn metered(&self) -> bool {
+        false
+    }
+}
+
 /// What a daemon does by itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
+#[derive(Clone, Copy)]
+pub struct Policy<'a> {
     /// Time between checks.
     pub every: Duration,
     /// Up to so much is added at random, so that a fleet does not come at once.
@@ -36,6 +55,60 @@ pub struct Policy {
     pub fetch: When,
     /// What is applied.
     pub apply: When,
+    /// After this time a fetch is left to look for an urgent release.
+    pub look: Duration,
+    /// The link, and what is fetched while it is metered.
+    pub metered: (&'a dyn Link, When),
+}
+
+impl Policy<'_> {
+    /// Whether a release is fetched now.
+    fn fetches(&self, urgent: bool) -> bool {
+        let (link, metered) = self.metered;
+        (self.fetch.covers(urgent) || self.apply.covers(urgent))
+            && (metered.covers(urgent) || !link.metered())
+    }
+}
+
+/// Ends a fetch where something else may be wanted.
+struct Leaving<'a> {
+    watch: &'a dyn Watch,
+    policy: &'a Policy<'a>,
+    urgent: bool,
+    look: Instant,
+    /// When the link was last asked, and what it said.
+    link: Mutex<(Instant, bool)>,
+}
+
+impl Leaving<'_> {
+    fn is_time(&self) -> bool {
+        let now = Instant::now();
+        if !self.urgent && now >= self.look {
+            return true;
+        }
+        let Ok(mut link) = self.link.lock() else {
+            return true;
+        };
+        if now.duration_since(link.0) > LINK {
+            *link = (now, !self.policy.fetches(self.urgent));
+        }
+        link.1
+    }
+}
+
+impl Watch for Leaving<'_> {
+    fn note(&self, line: &str) {
+        self.watch.note(line);
+    }
+    fn detail(&self, line: &str) {
+        self.watch.detail(line);
+    }
+    fn progress(&self, stage: &str, done: u64, total: u64) {
+        self.watch.progress(stage, done, total);
+    }
+    fn cancelled(&self) -> bool {
+        self.watch.cancelled() || self.is_time()
+    }
 }
 
 /// What a round found, for whoever is told.
@@ -52,6 +125,13 @@ pub enum Event {
     },
     /// A release is fetched and waits for `activate`.
     Ready {
+        /// Its id.
+        release: String,
+        /// Whether it is marked as urgent.
+        urgent: bool,
+    },
+    /// A release is half fetched; the next round looks for others, and goes on.
+    Fetching {
         /// Its id.
         release: String,
         /// Whether it is marked as urgent.
@@ -74,13 +154,15 @@ pub enum Ask {
 
 /// How often the daemon looks whether it should stop, or the machine has slept.
 const TICK: Duration = Duration::from_millis(500);
+/// How often a link is asked whether it is metered.
+const LINK: Duration = Duration::from_secs(5);
 /// A jump of the clock shorter than this is not worth a check.
 const JUMP: i64 = 10;
 /// Wait after a first failure; it doubles with every further one, up to the schedule's.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// One round: check, then fetch and apply as far as the policy goes. The lock is held only meanwhile.
-pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
+pub fn round(dir: &Path, policy: &Policy<'_>, watch: &dyn Watch) -> Result<Event> {
     let site = Site::open(dir)?;
     let result = by_policy(&site, policy, watch);
     if !matches!(result, Err(Error::Cancelled)) {
@@ -89,25 +171,35 @@ pub fn round(dir: &Path, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
     result
 }
 
-fn by_policy(site: &Site, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
+fn by_policy(site: &Site, policy: &Policy<'_>, watch: &dyn Watch) -> Result<Event> {
     site.settle(watch)?;
     let checked = site.check(watch)?;
     if !checked.available {
         return Ok(Event::UpToDate);
     }
     let (release, urgent) = (checked.head, checked.urgent);
-    let apply = policy.apply.covers(urgent);
-    if !apply && !policy.fetch.covers(urgent) {
-        return Ok(Event::Available { release, urgent });
-    }
     if site.ready()?.is_none_or(|m| m.header.release != release) {
+        if !policy.fetches(urgent) {
+            return Ok(Event::Available { release, urgent });
+        }
+        let now = Instant::now();
+        let leaving = Leaving {
+            watch,
+            policy,
+            urgent,
+            look: now + policy.look,
+            link: Mutex::new((now, false)),
+        };
         let options = UpdateOptions {
             fetch_only: true,
             ..UpdateOptions::default()
         };
-        site.update(&options, watch)?;
+        match site.update(&options, &leaving) {
+            Err(Error::Cancelled) if !watch.cancelled() => return Ok(Event::Fetching { release, urgent }),
+            other => other?,
+        };
     }
-    if !apply {
+    if !policy.apply.covers(urgent) {
         return Ok(Event::Ready { release, urgent });
     }
     site.activate(watch).map(|runs| Event::Applied(runs.release))
@@ -116,7 +208,7 @@ fn by_policy(site: &Site, policy: &Policy, watch: &dyn Watch) -> Result<Event> {
 /// Runs until `watch` says stop; `tell` hears of every round. Failures are noted and tried again.
 pub fn run(
     dir: &Path,
-    policy: &Policy,
+    policy: &Policy<'_>,
     watch: &dyn Watch,
     asks: &Receiver<Ask>,
     tell: &mut dyn FnMut(&Event),
@@ -134,6 +226,10 @@ pub fn run(
             ..*policy
         };
         let pause = match round(dir, &now, watch) {
+            Ok(event @ Event::Fetching { .. }) => {
+                tell(&event);
+                continue;
+            }
             Ok(event) => {
                 failures = 0;
                 tell(&event);

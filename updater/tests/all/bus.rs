@@ -1,9 +1,11 @@
 //! The daemon on a real session bus: it announces a fetched release and applies it when asked.
 
-use crate::world::{World, runs, write};
+use crate::world::{World, runs, update, write};
 use elfup::farm::publish;
 use elfup::{Quiet, site::Site};
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use zbus::blocking::{Connection, Proxy, connection::Builder};
 use zbus::proxy::CacheProperties;
@@ -19,6 +21,22 @@ impl Session {
     fn start() -> Option<Session> {
         let mut run = Command::new("dbus-run-session");
         run.args(["--", "sh", "-c", "echo $DBUS_SESSION_BUS_ADDRESS; exec cat"]);
+        Session::of(run)
+    }
+
+    /// With NetworkManager on it, which has one link, in a network of its own.
+    fn with_network(place: &Path) -> Option<Session> {
+        if !rustix::process::geteuid().is_root() || Command::new("nmcli").arg("--version").output().is_err() {
+            eprintln!("skipped: not root, or NetworkManager is not installed");
+            return None;
+        }
+        let mut run = Command::new("unshare");
+        run.args(["-n", "-m", "dbus-run-session", "--", "sh", "-c", NETWORK]);
+        run.current_dir(place);
+        Session::of(run)
+    }
+
+    fn of(mut run: Command) -> Option<Session> {
         let Ok(mut child) = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
             eprintln!("skipped: dbus-run-session is not installed");
             return None;
@@ -33,6 +51,29 @@ impl Session {
         })
     }
 }
+
+/// A link that NetworkManager looks after, without udev: then it takes what is there. `cat` ends with the test, and it
+/// with `cat`.
+const NETWORK: &str = r#"
+mount -t sysfs -o ro sysfs /sys
+ip link set lo up
+ip link add link0 type veth peer name link1
+ip link set link1 up
+printf '[main]\nplugins=keyfile\ndns=none\n[keyfile]\npath=%s/connections\n' "$PWD" > manager.conf
+mkdir connections
+export DBUS_SYSTEM_BUS_ADDRESS="$DBUS_SESSION_BUS_ADDRESS"
+NetworkManager --no-daemon --config manager.conf --config-dir none --system-config-dir none \
+    --state-file state --intern-config intern --pid-file pid >manager.log 2>&1 &
+manager=$!
+exec 3>&1 >made.log 2>&1
+for try in $(seq 100); do nmcli general status && break; sleep 0.1; done
+nmcli connection add type ethernet ifname link0 con-name link ip4 192.0.2.1/24 gw4 192.0.2.2 connection.metered yes
+for try in $(seq 50); do nmcli connection up link && break; sleep 0.1; done
+echo "$DBUS_SESSION_BUS_ADDRESS" >&3
+cat >/dev/null
+kill $manager
+wait $manager
+"#;
 
 impl Drop for Session {
     fn drop(&mut self) {
@@ -151,6 +192,52 @@ fn a_policy_applies_without_being_asked() {
     wait_for(&proxy(&connection), "applied");
     daemon.stop();
     assert_eq!(runs(&Site::open(&world.path("site")).unwrap()), "r2");
+}
+
+#[test]
+fn a_metered_link_brings_what_is_urgent() {
+    let world = World::new();
+    fs::create_dir(world.path("network")).unwrap();
+    let Some(session) = Session::with_network(&world.path("network")) else {
+        return;
+    };
+    let said = || fs::read_to_string(world.path("network/made.log")).unwrap();
+    world.publish("r1", "one").unwrap();
+    let site = world.site("site", |_| {});
+    update(&site).unwrap();
+    drop(site);
+    world.publish("r2", "two").unwrap();
+    let round = |metered: &str| {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        run.arg("site").arg("--site").arg(world.path("site"));
+        run.args(["run", "--once", "--apply", "always", "--metered", metered]);
+        run.env("DBUS_SYSTEM_BUS_ADDRESS", &session.address);
+        let output = run.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for metered in ["urgent", "never"] {
+        assert_eq!(round(metered), "r2 is available\n", "{}", said());
+    }
+    let mut urgent = world.publishing("r3", "two");
+    urgent.urgent = true;
+    publish(&world.store(), &urgent, &Quiet).unwrap();
+    assert_eq!(round("never"), "r3 is available, urgent\n", "{}", said());
+    assert_eq!(round("urgent"), "r3 runs\n", "{}", said());
+    write(world.path("two/share/more"), "more");
+    world.publish("r4", "two").unwrap();
+    // Nobody says that it is metered any more.
+    drop(session);
+    assert_eq!(round_without(&world), "r4 runs\n");
+}
+
+/// A round where no bus is.
+fn round_without(world: &World) -> String {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_elfup"));
+    run.arg("site").arg("--site").arg(world.path("site"));
+    run.args(["run", "--once", "--apply", "always", "--metered", "never"]);
+    run.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere");
+    String::from_utf8(run.output().unwrap().stdout).unwrap()
 }
 
 #[test]

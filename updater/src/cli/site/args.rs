@@ -155,6 +155,10 @@ pub(super) struct Daemon {
     /// Which releases are applied.
     #[arg(long, value_enum, default_value_t = Which::Never)]
     pub(super) apply: Which,
+    /// Which releases are fetched while NetworkManager takes the link for metered.
+    #[cfg(feature = "dbus")]
+    #[arg(long, value_enum, default_value_t = Which::Always)]
+    pub(super) metered: Which,
     /// One round only.
     #[arg(long)]
     pub(super) once: bool,
