@@ -20,6 +20,8 @@ mod machine;
 pub mod manifest;
 pub mod metrics;
 pub mod names;
+#[cfg(feature = "mdns")]
+pub mod nearby;
 #[cfg(feature = "serve")]
 pub mod place;
 mod random;

@@ -43,6 +43,10 @@ pub struct ServeArgs {
     /// Seconds for which metadata is not asked for again.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     fresh: u64,
+    /// Announce the box by multicast DNS, for sites that look for one (`site init --nearby`).
+    #[cfg(feature = "mdns")]
+    #[arg(long)]
+    announce: bool,
     #[command(flatten)]
     access: AccessArgs,
 }
@@ -66,9 +70,24 @@ pub fn run(a: ServeArgs, terminal: &Arc<Terminal>) -> Result<u8> {
         room: a.room << 20,
         fresh: Duration::from_secs(a.fresh),
     };
+    #[cfg(feature = "mdns")]
+    let follow = a.announce.then(|| settings.follow.clone());
     let place = Arc::new(Place::open(settings, root.as_deref())?);
     let watch: Arc<dyn Watch + Send + Sync> = Arc::clone(terminal) as _;
-    place.serve(a.listen, &watch, |at| say!("serves at http://{at}"))?;
+    #[cfg(feature = "mdns")]
+    let mut announced = None;
+    place.serve(a.listen, &watch, |at| {
+        #[cfg(feature = "mdns")]
+        if let Some(follow) = follow {
+            match elfup::nearby::announce(at.port(), &follow) {
+                Ok(now) => announced = Some(now),
+                Err(e) => watch.note(&e.to_string()),
+            }
+        }
+        say!("serves at http://{at}");
+    })?;
+    #[cfg(feature = "mdns")]
+    drop(announced);
     let tally = place.tally();
     say!(
         "{} bytes fetched, {} served in {} requests",

@@ -274,6 +274,7 @@ fn make(dir: &Path, a: Init, sources: Vec<String>) -> Result<u8> {
         fixed: a.fixed,
         budget: a.budget.map(|n| n << 20),
         hours: a.hours,
+        nearby: a.nearby,
         seeds: a.seed,
         ca: access.ca,
         header_file: access.header_file,

@@ -26,7 +26,7 @@ impl Site {
     ///
     /// Fails with [`Error::Stale`](crate::Error::Stale) where the metadata has expired: that is not "up to date".
     pub fn check(&self, watch: &dyn Watch) -> Result<Checked> {
-        let sources = self.sources()?;
+        let sources = self.sources(watch)?;
         let target = self.follower(&sources, watch).target(&Wanted::Head);
         let mut measures = self.measures()?;
         measures.learn(&sources);

@@ -41,6 +41,9 @@ pub struct Config {
     pub follow: Follow,
     /// Sources in order of preference.
     pub sources: Vec<String>,
+    /// Look for a box near by, and ask it first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nearby: bool,
     /// What a plan makes small.
     pub objective: Objective,
     /// Most memory that rebuilding one file may take, bytes.
@@ -88,6 +91,7 @@ impl Config {
             protocol: PROTOCOL,
             follow,
             sources,
+            nearby: false,
             objective: Objective::Time,
             memory: limits::MEMORY,
             reserve: 16 << 20,
@@ -111,11 +115,14 @@ impl Config {
         if self.sources.is_empty() {
             return Err(Error::Usage("a site needs at least one source".into()));
         }
-        self.open(None).map(drop)
+        if self.nearby && !cfg!(feature = "mdns") {
+            return Err(Error::Usage("this elfup does not look for boxes near by".into()));
+        }
+        self.open(&[], None).map(drop)
     }
 
-    /// Opens the sources; nothing is connected yet. What was spent is noted at `spent`.
-    pub(super) fn open(&self, spent: Option<PathBuf>) -> Result<Sources> {
+    /// Opens the sources, boxes near by first; nothing is connected yet. What was spent is noted at `spent`.
+    pub(super) fn open(&self, near: &[String], spent: Option<PathBuf>) -> Result<Sources> {
         let bound = self.budget.is_some() || self.hours.is_some();
         let allowance = spent
             .filter(|_| bound)
@@ -130,7 +137,7 @@ impl Config {
             netrc: self.netrc.clone(),
             allowance: allowance.transpose()?.map(Arc::new),
         };
-        source::open(&self.sources, &access)
+        source::open_with(near, &self.sources, &access)
     }
 
     /// Reads `site.json`.

@@ -215,9 +215,17 @@ impl Site {
         Reservation::drop_leftover(self.partial.dir())
     }
 
-    /// Opens the configured sources.
-    pub fn sources(&self) -> Result<Sources> {
-        self.config.open(Some(self.notes.path(Note::Spent)))
+    /// Opens the configured sources, and boxes near by where the site is to look for them.
+    pub fn sources(&self, watch: &dyn Watch) -> Result<Sources> {
+        let near = match self.config.nearby {
+            #[cfg(feature = "mdns")]
+            true => crate::nearby::find(&self.config.follow, watch)?,
+            _ => Vec::new(),
+        };
+        for name in &near {
+            watch.detail(&format!("a box near by: {name}"));
+        }
+        self.config.open(&near, Some(self.notes.path(Note::Spent)))
     }
 
     /// The stored trust state.

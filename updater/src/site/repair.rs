@@ -23,7 +23,7 @@ impl Site {
         let current = self
             .current()?
             .ok_or_else(|| Error::NotFound("a running release".into()))?;
-        let sources = self.sources()?;
+        let sources = self.sources(watch)?;
         self.rename_objects(watch)?;
         let (bytes, torn) = self.manifest_again(&current, &sources, watch)?;
         let manifest = Arc::new(Manifest::parse(&bytes)?);

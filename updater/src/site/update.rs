@@ -131,7 +131,7 @@ impl Site {
     /// `None`: the site is there already.
     pub fn prepare(&self, o: &UpdateOptions, watch: &dyn Watch) -> Result<Option<Planned>> {
         self.settle(watch)?;
-        let sources = self.sources()?;
+        let sources = self.sources(watch)?;
         let target = match (&o.wanted, self.follower(&sources, watch).target(&o.wanted)) {
             // What is on the disk needs no network, and stays when a farm drops it.
             (

@@ -21,6 +21,8 @@ mod keep;
 mod leaning;
 mod memory;
 mod mutated;
+#[cfg(feature = "mdns")]
+mod nearby;
 mod operating;
 mod place;
 mod prove;

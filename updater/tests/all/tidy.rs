@@ -15,7 +15,7 @@ const RANKS: [&[&str]; 11] = [
     &["error", "machine"],
     &["clock", "digest", "jobs", "limits", "watch"],
     &["disk", "names", "random", "speed"],
-    &["allowance", "compress", "metrics"],
+    &["allowance", "compress", "metrics", "nearby"],
     &["apart", "manifest", "store"],
     &["report", "step", "trust"],
     &["source"],

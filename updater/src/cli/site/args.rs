@@ -205,6 +205,9 @@ pub(super) struct Init {
     /// Hours in which releases are fetched from web servers, UTC, such as 22-6; urgent ones are at any.
     #[arg(long, value_name = "FROM-TO", value_parser = Hours::parse)]
     pub(super) hours: Option<Hours>,
+    /// Look for a box near by before each run, by multicast DNS, and ask it first: it is believed no more than others.
+    #[arg(long)]
+    pub(super) nearby: bool,
     #[command(flatten)]
     pub(super) access: AccessArgs,
     /// Directory whose files may serve as bases, such as an older installation.
