@@ -1,7 +1,10 @@
 //! What the engines run on: an old and a new file with a name.
 
 use corpora::{Cache, Files, Manifest, samples};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// One old and one new file.
 #[derive(Clone, Debug)]
@@ -24,9 +27,14 @@ impl Case {
 
     /// Two files of one's own.
     pub fn of_files(old: PathBuf, new: PathBuf, about: String) -> Case {
-        let name = new.file_name().unwrap_or(new.as_os_str());
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned()
+        };
         Case {
-            name: name.to_string_lossy().into_owned(),
+            name: format!("{} -> {}", name(&old), name(&new)),
             about,
             old,
             new,

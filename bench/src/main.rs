@@ -16,6 +16,7 @@ mod interrupt;
 mod load;
 mod measure;
 mod own;
+mod page;
 mod peers;
 mod place;
 mod release;

@@ -1,7 +1,7 @@
 //! `bench table`: which files, how often, and where the results go.
 
 use crate::{
-    cases, demo, engine, measure, own,
+    cases, demo, engine, measure, own, page,
     run::{self, CaseResult, Times},
     summary, table,
 };
@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   bench table app-1.0 app-1.1                         two files: programs, packages, wheels, tarballs
   bench table tree-1.0 tree-1.1 --engines elfdelta,zstd-patch-from
-  bench table --pairs numpy,cmake --runs 5 --json figures.json")]
+  bench table app-1.0.deb app-1.1.deb --runs 5 --html report.html
+  bench table --pairs numpy,cmake --json figures.json")]
 pub struct Table {
     /// The old file or directory [default: the pairs of the manifest].
     #[arg(requires = "new")]
@@ -33,6 +34,9 @@ pub struct Table {
     /// Also write every figure to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write a page to this file: plots and tables for a browser, with every figure as JSON inside.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// `bench table`.
@@ -45,6 +49,9 @@ pub fn run(cache: &Cache, args: &Table) -> Result<(), String> {
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&results).map_err(crate::text)?;
         write(path, &(text + "\n"))?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &page::of(&results)?)?;
     }
     let rows = || results.iter().flat_map(|result| &result.rows);
     let wrong = rows().filter(|row| row.failed()).count();
