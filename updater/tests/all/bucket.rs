@@ -249,3 +249,66 @@ fn refusals_lost_answers_and_broken_connections_are_outlasted() {
     assert!(said.contains("SignatureDoesNotMatch"), "{said}");
     farm.is_whole(&weed, "r2");
 }
+
+/// Runs a command until it has made so many requests, and kills it there. `false`: it ended by itself before.
+fn killed_at(weed: &Weed, arguments: &[&str], requests: u64) -> bool {
+    let relay = weed.relay(Fault::End(requests));
+    let mut child = started(relay.elfup(arguments));
+    let struck = || relay.faults[0].load(Ordering::Relaxed) > 0;
+    let ended = loop {
+        if struck() {
+            break None;
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        sleep(Duration::from_millis(2));
+    };
+    let _ = child.kill();
+    let _ = child.wait();
+    if let Some(status) = ended {
+        assert!(struck() || status.success(), "{arguments:?}: {status}");
+    }
+    ended.is_none() || struck()
+}
+
+/// `publish` and `gc`, each killed at a request and run again: a site finds what was signed, and nothing is lost.
+#[test]
+fn publish_and_gc_survive_a_kill_at_every_request() {
+    let Some(weed) = Weed::start() else { return };
+    let farm = Farm::new(&weed, "k");
+    farm.publish(&weed, "r0", "one");
+    let (gc, keys) = (farm.farm("gc"), farm.text("keys"));
+    let tidy = [
+        "--product",
+        "demo",
+        "--arch",
+        "x86_64",
+        "--keys",
+        &keys,
+        "--keep",
+        "1",
+    ];
+    let tidy = [&strs(&gc)[..], &tidy].concat();
+    let step = if crate::crash::whole() { 1 } else { 19 };
+    let (mut number, mut at, mut more) = (0, 1, [true; 2]);
+    while more.contains(&true) {
+        number += 1;
+        crate::world::write(farm.world.path("two/share/release"), format!("{number}"));
+        let release = format!("r{number}");
+        let publish = farm.publishing(&release, if number % 2 == 1 { "two" } else { "one" });
+        for (which, command) in [strs(&publish), tidy.clone()].iter().enumerate() {
+            more[which] = more[which] && killed_at(&weed, command, at);
+            // The lease of one that was killed runs out; here it need not be waited for.
+            if weed.has("k", "work/lock") {
+                weed.lose("k", "work/lock");
+            }
+            let said = ends(weed.elfup(&strs(&farm.farm("verify"))), 0);
+            assert!(said.contains(" 0 not right"), "{which} at {at}: {said}");
+            ends(weed.elfup(command), 0);
+        }
+        at += step;
+    }
+    assert!(at > 30, "{at}");
+    farm.is_whole(&weed, &format!("r{number}"));
+}

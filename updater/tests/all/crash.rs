@@ -28,7 +28,7 @@ const CHANGING: [&str; 9] = [
     "write",
 ];
 
-fn whole() -> bool {
+pub fn whole() -> bool {
     std::env::var("ELFUP_CRASH").is_ok_and(|v| v == "all")
 }
 

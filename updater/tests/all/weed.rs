@@ -210,6 +210,8 @@ pub enum Fault {
     Slow(u64),
     /// Some requests are refused with 503, some lose their answer, and some answers break off.
     Many,
+    /// After so many requests nothing gets through any more. Of the next one odd numbers lose the answer alone.
+    End(u64),
 }
 
 /// Stands before the server, a connection a request.
@@ -304,13 +306,21 @@ fn pass(
             let refusal = "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             return client.write_all(refusal.as_bytes());
         }
-        Fault::Many => {}
+        Fault::End(last) if number > last || number == last && last % 2 == 0 => {
+            counts[0].fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        Fault::Many | Fault::End(_) => {}
     }
     let mut out = TcpStream::connect(("127.0.0.1", server))?;
     out.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
     out.write_all(&body)?;
     let mut answer = Vec::new();
     out.read_to_end(&mut answer)?;
+    if fault == Fault::End(number) {
+        counts[0].fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    }
     if fault == Fault::Many && put && number % 5 == 1 {
         counts[1].fetch_add(1, Ordering::Relaxed);
         return Ok(());
