@@ -23,29 +23,36 @@ pub struct Between {
 impl Weighing<'_> {
     /// The cheapest plan, and what goes before it.
     pub fn best(&self) -> (Plan, Option<Between>) {
-        let direct = self.plan(&Made::default());
-        let [onward, first] = &self.ways.steps[..] else {
-            return (direct, None);
-        };
-        // Two steps side by side have the same end.
-        if first.to_digest == self.ways.digest || onward.to_digest != self.ways.digest {
-            return (direct, None);
+        match &self.ways.steps[..] {
+            // Two steps side by side have the same end.
+            [onward, first]
+                if first.to_digest != self.ways.digest && onward.to_digest == self.ways.digest =>
+            {
+                match self.through(first) {
+                    Some((plan, between)) => (plan, Some(between)),
+                    None => (self.plan(&Made::default()), None),
+                }
+            }
+            _ => (self.plan(&Made::default()), None),
         }
+    }
+
+    /// A plan with one before it that makes files of what the first step leads to, if that is cheaper than none. Of a
+    /// hundred thousand files there is one plan in memory at a time.
+    fn through(&self, first: &Arc<Step>) -> Option<(Plan, Between)> {
+        let direct = self.plan(&Made::default()).cost();
         let makes = Made {
             contents: self.makes(first),
             ..Made::default()
         };
         let wanted = self.lacking(&self.plan(&makes), self.ways);
         if wanted.is_empty() {
-            return (direct, None);
+            return None;
         }
         let between = self.between(first, wanted);
         let mut both = self.plan(&between.made());
         both.come_behind(&between.plan);
-        match both.cost() < direct.cost() {
-            true => (both, Some(between)),
-            false => (direct, None),
-        }
+        (both.cost() < direct).then_some((both, between))
     }
 
     /// What a step makes out of what is here, and out of what it makes.

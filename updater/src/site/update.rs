@@ -237,12 +237,14 @@ impl Site {
         if let Some(between) = between {
             // Room for all of it, before the first byte.
             let more = room(&plan, &ways, &index);
+            drop(plan);
             match going.carry_out(&between.ways, &between.plan, index, more) {
                 Ok(first) => fetched = first,
                 // The plan that follows does without.
                 Err(e @ Error::OutOfOptions { .. }) => watch.detail(&e.to_string()),
                 Err(e) => return Err(e),
             }
+            drop(between);
             index = self.index(watch)?;
             plan = going.weighing(&ways, &index).plan(&Made::default());
         }
