@@ -14,7 +14,7 @@ use crate::container::{self, Body, Coding, Header, Method};
 use crate::data::Cover;
 use crate::file_view::FileView;
 use crate::layout::OldImage;
-use crate::matching::{bytes::ByteIndex, plan::plan};
+use crate::matching::{bytes::ByteIndex, plan::plan, rough};
 use crate::packed::MAGIC;
 use crate::pipeline::{Io, code_file, code_image};
 use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, Stage, Way, error::Result};
@@ -199,13 +199,26 @@ impl<'j> Job<'j> {
         match way {
             Way::InPlace => self.differs_little(),
             Way::Elf => self.are_elf() && (best.is_none() || self.old != self.new),
-            // What is packed costs this way its size nearly.
-            Way::Generic => {
-                best.is_none_or(|(way, sealed)| *way == Way::Packed && sealed.0.len() > self.new.len() / 4)
-            }
+            Way::Generic => best.is_none_or(|(way, sealed)| match way {
+                // What is packed costs this way its size nearly.
+                Way::Packed => sealed.0.len() > self.new.len() / 4,
+                Way::Elf => !fits || self.task.may_be_plainer((self.old, self.new), sealed.0.len()),
+                _ => false,
+            }),
             Way::Packed => self.old != self.new,
             Way::Whole => best.is_none_or(|(_, sealed)| !fits || may_lose(sealed.0.len(), self.new)),
         }
+    }
+
+    /// Whether plain covers tell in fewer bytes what the models for ELF files told in about so many.
+    fn is_plainer(&self, told: u64) -> Result<bool> {
+        let told = usize::try_from(told).unwrap_or(usize::MAX);
+        if !self.task.may_be_plainer((self.old, self.new), told) || !self.fits(Way::Generic) {
+            return Ok(false);
+        }
+        let plain = self.generic()?.map(|(_, bodies)| bodies);
+        let plain = plain.map(|bodies| bodies.iter().map(|body| body.3.len()).sum::<usize>());
+        Ok(plain.is_some_and(|plain| plain < told))
     }
 
     /// Makes the patch of one way; `None` where that way is none.
@@ -279,6 +292,17 @@ impl std::io::Write for Compare<'_> {
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+/// Times of what plain covers take that they are roughly held to take, at most.
+const ROUGHLY: usize = 2;
+
+impl Task<'_> {
+    /// Whether plain covers might tell in fewer bytes what the models for ELF files told in so many: those suffer where
+    /// bytes change that follow from nothing.
+    fn may_be_plainer(&self, (old, new): (&[u8], &[u8]), told: usize) -> bool {
+        !self.options.models && rough::may_take(old, new, told.saturating_mul(ROUGHLY))
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Options<'a> {
     pub memory: Option<u64>,
     /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
     pub symbols: Option<(&'a [u8], &'a [u8])>,
+    /// ELF files are told by their models even where plain covers are smaller: for tests of the models on small files.
+    #[doc(hidden)]
+    pub models: bool,
 }
 
 impl<'a> Options<'a> {
@@ -56,6 +59,11 @@ impl<'a> Options<'a> {
     pub const fn memory(self, memory: u64) -> Self {
         let memory = Some(memory);
         Options { memory, ..self }
+    }
+    /// Has ELF files told by their models in any case.
+    #[doc(hidden)]
+    pub const fn models(self) -> Self {
+        Options { models: true, ..self }
     }
     /// Gives the debug files of the old and of the new file.
     pub const fn symbols(self, old: &'a [u8], new: &'a [u8]) -> Self {

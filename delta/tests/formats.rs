@@ -288,6 +288,11 @@ const ELF: [&[u8]; 2] = [
     include_bytes!("../../fuzz/seeds/elf/tiny-2"),
 ];
 
+const PROGRAM: [&[u8]; 2] = [
+    include_bytes!("../../fuzz/seeds/kinds/cxx-1"),
+    include_bytes!("../../fuzz/seeds/kinds/cxx-2"),
+];
+
 #[test]
 fn members_of_zip_archives_are_opened_and_programs_told_as_such() {
     let [old, new] = texts(50_000);
@@ -296,14 +301,14 @@ fn members_of_zip_archives_are_opened_and_programs_told_as_such() {
             zip(
                 &[
                     ("a-1.0/text", &old),
-                    ("a-1.0/lib.so", ELF[0]),
+                    ("a-1.0/lib.so", PROGRAM[0]),
                     ("a-1.0/same", b"it stays, it stays, it stays"),
                 ],
                 flags,
             ),
             zip(
                 &[
-                    ("a-1.1/lib.so", ELF[1]),
+                    ("a-1.1/lib.so", PROGRAM[1]),
                     ("a-1.1/same", b"it stays, it stays, it stays"),
                     ("a-1.1/text", &new),
                 ],
@@ -319,7 +324,7 @@ fn members_of_zip_archives_are_opened_and_programs_told_as_such() {
                 .iter()
                 .any(|part| part.name == "edits" || part.name == "skeleton")
         );
-        let apart = elfdelta::diff(ELF[0], ELF[1], &Options::default(), &Silent).unwrap();
+        let apart = elfdelta::diff(PROGRAM[0], PROGRAM[1], &Options::default(), &Silent).unwrap();
         assert!(patch.len() < apart.bytes.len() + 1200, "{} bytes", patch.len());
     }
 }

@@ -314,7 +314,7 @@ fn make_golden_patches() {
         options,
     } in golden()
     {
-        let delta = elfdelta::diff(&old, &new, &options, &Silent).unwrap();
+        let delta = elfdelta::diff(&old, &new, &options.models(), &Silent).unwrap();
         fs::write(path(&name), delta.bytes).unwrap();
     }
     fs::write(id_path(), format_id()).unwrap();

@@ -411,3 +411,53 @@ fn a_group_that_lies_is_damage() {
         Err(Error::Damaged { .. })
     ));
 }
+
+/// The models for programs lose where bytes change that follow from nothing; what plain covers tell better is theirs.
+#[test]
+fn no_program_costs_more_than_its_bytes() {
+    let changed = |file: &[u8], every: usize| {
+        let mut new = file.to_vec();
+        let end = new.len() - 1000;
+        new[1000..end]
+            .iter_mut()
+            .step_by(every)
+            .for_each(|byte| *byte ^= 8);
+        [&new[..], b"and more behind it"].concat()
+    };
+    // The same bytes, and no program.
+    let plain = |file: &[u8]| {
+        let mut file = file.to_vec();
+        let all = 0..file.len() - 3;
+        all.filter(|&at| file[at..].starts_with(b"\x7fELF"))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|at| file[at] = b'-');
+        file
+    };
+    for every in [41, 300, 2000] {
+        let [cxx, rust, go] = ["cxx", "rust", "go"].map(|name| programs(name)[0].clone());
+        let several = [&cxx[..], &rust, &go].concat();
+        for old in [&cxx, &go, &several] {
+            let new = changed(old, every);
+            let bytes = diff(&plain(old), &plain(&new)).len();
+            let loose = diff(old, &new).len();
+            assert!(loose <= bytes + 40, "{loose} bytes, plain {bytes}, every {every}");
+            let within = diff(&gnu(old), &gnu(&new)).len();
+            assert!(
+                within <= bytes + 80,
+                "{within} bytes, plain {bytes}, every {every}"
+            );
+        }
+    }
+    // One of three alone: the others are told as programs.
+    let [old, new] = [0, 1].map(|side| ["cxx", "rust", "go"].map(|name| programs(name)[side].clone()));
+    let all = diff(&old.concat(), &new.concat()).len();
+    let other = changed(&old[2], 41);
+    let bytes = diff(&plain(&old[2]), &plain(&other)).len();
+    let two = diff(&old[..2].concat(), &new[..2].concat()).len();
+    let made = diff(&old.concat(), &[&new[0][..], &new[1], &other].concat()).len();
+    assert!(
+        made <= two + bytes + 80,
+        "{made} bytes: {two} and {bytes}, of all {all}"
+    );
+}

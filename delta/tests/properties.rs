@@ -23,7 +23,8 @@ fn segmented(new: &[u8], segments: usize, profile: Profile, threads: usize) -> V
     let options = Options::default()
         .profile(profile)
         .threads(threads)
-        .segments(segments);
+        .segments(segments)
+        .models();
     let delta = elfdelta::diff(TINY[0], new, &options, &Silent);
     delta.expect("every pair has a patch").bytes
 }

@@ -45,7 +45,7 @@ pub trait Symbols {
     fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64;
     /// A byte that no model can foresee: eight bits at their face value.
     fn raw(&mut self, value: u8) -> u8;
-    /// Bytes of the stream read so far, about; 0 on the writing side.
+    /// Bytes of the stream read or written so far, about; 0 of columns that are written, as they are packed at last.
     fn position(&self) -> u64 {
         0
     }

@@ -144,6 +144,9 @@ impl Symbols for ModelledWriter {
     fn raw(&mut self, value: u8) -> u8 {
         self.bits.raw(value)
     }
+    fn position(&self) -> u64 {
+        self.bits.written()
+    }
     fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
         model.code(&mut self.bits, known, value)
     }

@@ -76,6 +76,11 @@ impl Bits for BitWriter {
 }
 
 impl BitWriter {
+    /// Bytes that are decided.
+    pub fn written(&self) -> u64 {
+        self.out.len() as u64
+    }
+
     /// Ends the stream with as few bytes as a reader that pads with zeros needs.
     pub fn finish(mut self) -> Vec<u8> {
         for bytes in 0..=8 {

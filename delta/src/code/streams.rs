@@ -145,6 +145,11 @@ impl<S> Streams<S> {
 }
 
 impl<S: Symbols> Streams<S> {
+    /// Bytes of all streams so far, about.
+    pub fn position(&self) -> u64 {
+        self.coders.iter().map(S::position).sum()
+    }
+
     /// Says of damage that it was found in the stream that was asked for last.
     pub fn locate(&self, error: Error) -> Error {
         error.within(STREAMS[self.last].1, self.coders[self.last].position())

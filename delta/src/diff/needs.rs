@@ -43,10 +43,12 @@ impl Options<'_> {
         };
         let most = |ways: &[Way]| ways.iter().map(|&way| takes(way)).max().unwrap_or(0);
         let plain = most(&[Way::Packed, Way::InPlace, Way::Generic, Way::Whole]);
+        // Where the models for ELF files do badly, plain covers are made beside a patch of theirs.
+        let beside = Room::full(self).takes(Way::Generic, old, new).saturating_add(new);
         Needs {
             least: files.saturating_add(Frame::LEAST.takes(new)),
             plain: files.saturating_add(plain),
-            all: files.saturating_add(plain.max(takes(Way::Elf))),
+            all: files.saturating_add(plain.max(takes(Way::Elf)).max(beside)),
         }
     }
 

@@ -36,12 +36,20 @@ pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
     };
     let pairs = pairs(&before, &after);
     let together = together(job, (&before, &after), &pairs)?;
-    let made = seal(job, (&before, &after), &pairs, &together)?;
-    if made.is_some() || together.members.is_empty() {
+    let mut made = seal(job, (&before, &after), &pairs, &together)?;
+    if made.is_none() && !together.members.is_empty() {
+        // One of them may defeat a model: each for itself is held against its file.
+        made = seal(job, (&before, &after), &pairs, &Group::default())?;
+    }
+    let told = made.as_ref().map_or(usize::MAX, |(patch, _)| patch.len());
+    if pairs.is_empty() || !job.task.may_be_plainer((&before.inside, &after.inside), told) {
         return Ok(made);
     }
-    // One of them may defeat a model: each for itself is held against its file.
-    seal(job, (&before, &after), &pairs, &Group::default())
+    let plain = seal(job, (&before, &after), &[], &Group::default())?;
+    Ok([made, plain]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(patch, _)| patch.len()))
 }
 
 /// The patch that tells the ELF files of a group together, and each of the others for itself.
@@ -127,17 +135,19 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
         };
         account.keep(true);
         // What was told of members before is held in streams: as a rule less than half of them.
-        let (mut members, mut defeated, mut told) = (Vec::new(), None, 0);
+        let (mut members, mut plainer, mut defeated, mut told) = (Vec::new(), Vec::new(), None, 0);
         for (number, &(leaf, base)) in all.iter().enumerate() {
             job.go_on(Stage::Match)?;
             let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
             let member = Job::new(old, new, job.room.saturating_sub(told), job.task);
             told += new.len() as u64 / 2;
+            let before = io.streams.position();
             if !member.fits(Way::Elf) {
                 job.task.skipped.borrow_mut().push(Way::Elf);
                 continue;
             }
             match member.image(&mut io)? {
+                Told::Image if member.is_plainer(io.streams.position() - before)? => plainer.push(number),
                 Told::Image => members.push(leaf.start),
                 Told::Nothing => {}
                 // The streams hold half of it.
@@ -147,8 +157,10 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
                 break;
             }
         }
-        if let Some(number) = defeated {
-            all.remove(number);
+        if defeated.is_some() || !plainer.is_empty() {
+            for number in plainer.into_iter().chain(defeated).rev() {
+                all.remove(number);
+            }
             continue;
         }
         if members.len() < 2 {
@@ -176,7 +188,8 @@ fn stretches(
         let mut patch = None;
         if group.members.binary_search(&leaf.start).is_err() {
             let pair = Job::new(old, new, room, job.task);
-            let Some((_, (own, _))) = pair.best(&[Way::Elf])? else {
+            // What plain covers tell better is told with everything else.
+            let Some((Way::Elf, (own, _))) = pair.best(&[Way::InPlace, Way::Elf, Way::Generic])? else {
                 continue;
             };
             room = room.saturating_sub(own.len() as u64);

@@ -27,7 +27,7 @@ fn seed(bytes: &[u8]) -> u64 {
 }
 
 /// Length of the common prefix.
-fn common(a: &[u8], b: &[u8]) -> usize {
+pub fn common(a: &[u8], b: &[u8]) -> usize {
     let n = a.len().min(b.len());
     let mut i = 0;
     while i + 8 <= n {

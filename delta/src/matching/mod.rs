@@ -5,5 +5,6 @@ pub mod bytes;
 pub mod covers;
 pub mod names;
 pub mod plan;
+pub mod rough;
 pub mod tokens;
 pub mod units;
