@@ -1,5 +1,7 @@
 //! Bytes inside generic regions that a table has made already.
 
+use crate::elf::Numbers;
+
 /// Pieces of known bytes, by file offset in the new file.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -8,6 +10,13 @@ pub struct Known {
 }
 
 impl Known {
+    /// Adds a piece that is a number of `len` bytes.
+    pub fn number(&mut self, at: u32, numbers: Numbers, number: u64, len: usize) {
+        let mut bytes = [0; 8];
+        numbers.put(&mut bytes[..len], number);
+        self.add(at, &bytes[..len]);
+    }
+
     /// Adds a piece; pieces must not overlap.
     pub fn add(&mut self, at: u32, bytes: &[u8]) {
         let start = self.bytes.len() as u32;

@@ -1,5 +1,7 @@
 //! Addresses as unwind tables encode them (`DW_EH_PE_*`; Linux Standard Base Core 5.0, 10.5.1).
 
+use super::Numbers;
+
 /// The encoding of a pointer whose place is empty.
 pub const OMIT: u8 = 0xff;
 
@@ -11,13 +13,14 @@ pub struct Encoding {
     pub size: u8,
     relative: bool,
     signed: bool,
+    numbers: Numbers,
 }
 
 impl Encoding {
     /// Reads an encoding byte; `None` for those that are not modelled.
-    pub fn of(byte: u8, is_64: bool) -> Option<Encoding> {
+    pub fn of(byte: u8, numbers: Numbers) -> Option<Encoding> {
         let size = match byte & 0x0f {
-            0x00 if is_64 => 8,
+            0x00 if numbers.is_64 => 8,
             0x00 | 0x03 | 0x0b => 4,
             0x02 | 0x0a => 2,
             0x04 | 0x0c => 8,
@@ -27,6 +30,7 @@ impl Encoding {
             size,
             relative: byte & 0x10 != 0,
             signed: byte & 0x18 != 0,
+            numbers,
         })
     }
 
@@ -34,9 +38,7 @@ impl Encoding {
     /// ends too early or points past 4 GiB.
     pub fn read(self, bytes: &[u8], at: usize, addr: u32) -> Option<Option<u32>> {
         let field = bytes.get(at..at.checked_add(usize::from(self.size))?)?;
-        let mut wide = [0; 8];
-        wide[..field.len()].copy_from_slice(field);
-        let raw = u64::from_le_bytes(wide);
+        let raw = self.numbers.get(field);
         if raw == 0 {
             return Some(None);
         }
@@ -54,9 +56,8 @@ impl Encoding {
     pub fn write(self, field: &mut [u8], addr: u32, target: Option<u32>) {
         let base = if self.relative { u64::from(addr) } else { 0 };
         let value = target.map_or(0, |t| u64::from(t).wrapping_sub(base));
-        for (byte, value) in field.iter_mut().zip(value.to_le_bytes()).take(self.size.into()) {
-            *byte = value;
-        }
+        let len = field.len().min(self.size.into());
+        self.numbers.put(&mut field[..len], value);
     }
 }
 
@@ -142,8 +143,8 @@ mod tests {
 
         #[test]
         fn pointers_come_back(byte in prop::sample::select(vec![0u8, 3, 4, 0x0b, 0x0c, 0x1b, 0x9b, 0x1c, 0x9c, 0x13]),
-                              is_64: bool, addr in 0u32..1 << 30, target in 1u32..1 << 30) {
-            let encoding = Encoding::of(byte, is_64).unwrap();
+                              is_64: bool, big_endian: bool, addr in 0u32..1 << 30, target in 1u32..1 << 30) {
+            let encoding = Encoding::of(byte, Numbers { is_64, big_endian }).unwrap();
             let mut field = [0xee; 10];
             encoding.write(&mut field, addr, Some(target));
             let null = encoding.relative && addr == target;

@@ -2,8 +2,8 @@
 //!
 //! Source of the format: Itanium C++ ABI, "Exception Handling Tables"; `except.c` of GCC.
 
+use super::Numbers;
 use super::encoded::{Encoding, OMIT, put_sleb, put_uleb, sleb, uleb, uleb_len};
-use super::frames::word;
 
 /// Call sites as LEB128 numbers.
 pub const ULEB: u8 = 0x01;
@@ -92,7 +92,7 @@ fn site_len(encoding: u8, site: &Site) -> u32 {
 impl Lsda {
     /// Reads the table at the start of `bytes`, whose address is `addr`; gives it with its length, or `None`
     /// where it has not the usual form.
-    pub fn read(bytes: &[u8], addr: u32, is_64: bool) -> Option<(Lsda, usize)> {
+    pub fn read(bytes: &[u8], addr: u32, numbers: Numbers) -> Option<(Lsda, usize)> {
         let bytes = &bytes[..bytes.len().min(LONGEST)];
         let mut lsda = Lsda::default();
         if *bytes.first()? != OMIT {
@@ -103,7 +103,7 @@ impl Lsda {
         let mut base = None;
         let mut encoding = None;
         if lsda.types_encoding != OMIT {
-            encoding = Some(Encoding::of(lsda.types_encoding, is_64)?);
+            encoding = Some(Encoding::of(lsda.types_encoding, numbers)?);
             let (value, next) = uleb(bytes, p)?;
             lsda.base_width = (next - p) as u32;
             base = Some(next.checked_add(value as usize).filter(|&b| b <= bytes.len())?);
@@ -118,7 +118,7 @@ impl Lsda {
             let mut fields = [0; 4];
             for (i, field) in fields.iter_mut().enumerate() {
                 (*field, p) = match lsda.sites_encoding {
-                    UDATA4 if i < 3 => (word(bytes, p)?, p + 4),
+                    UDATA4 if i < 3 => (numbers.word(bytes, p)?, p + 4),
                     ULEB | UDATA4 => uleb(bytes, p)?,
                     _ => return None,
                 };
@@ -166,8 +166,8 @@ impl Lsda {
         }
         // Only what comes out again byte for byte.
         let mut again = Vec::with_capacity(p);
-        lsda.emit(&mut again, is_64);
-        lsda.fill_types(&mut again, addr, is_64);
+        lsda.emit(&mut again, numbers);
+        lsda.fill_types(&mut again, addr, numbers);
         (bytes.get(..p) == Some(&again)).then_some((lsda, p))
     }
 
@@ -224,8 +224,8 @@ impl Lsda {
     }
 
     /// Appends the table, its types still zero; they depend on where it will stand.
-    pub fn emit(&self, out: &mut Vec<u8>, is_64: bool) {
-        let size = Encoding::of(self.types_encoding, is_64).map_or(0, |e| e.size);
+    pub fn emit(&self, out: &mut Vec<u8>, numbers: Numbers) {
+        let size = Encoding::of(self.types_encoding, numbers).map_or(0, |e| e.size);
         out.extend_from_slice(&[OMIT, self.types_encoding]);
         let sites_len = self.sites_len();
         if self.types_encoding != OMIT {
@@ -243,7 +243,7 @@ impl Lsda {
             let fields = [site.start, site.end.wrapping_sub(site.start), site.pad];
             for field in fields {
                 if self.sites_encoding == UDATA4 {
-                    out.extend_from_slice(&field.to_le_bytes());
+                    out.extend_from_slice(&numbers.of_word(field));
                 } else {
                     put_uleb(out, field, 0);
                 }
@@ -257,13 +257,13 @@ impl Lsda {
     }
 
     /// Fills in the types of an emitted table that stands at `addr`.
-    pub fn fill_types(&self, bytes: &mut [u8], addr: u32, is_64: bool) {
+    pub fn fill_types(&self, bytes: &mut [u8], addr: u32, numbers: Numbers) {
         fill_types(
             &self.types,
             (self.types_encoding, self.specs.len()),
             bytes,
             addr,
-            is_64,
+            numbers,
         );
     }
 }
@@ -274,9 +274,9 @@ pub fn fill_types(
     (encoding, specs): (u8, usize),
     bytes: &mut [u8],
     addr: u32,
-    is_64: bool,
+    numbers: Numbers,
 ) {
-    let Some(encoding) = Encoding::of(encoding, is_64) else {
+    let Some(encoding) = Encoding::of(encoding, numbers) else {
         return;
     };
     let size = usize::from(encoding.size);

@@ -2,8 +2,8 @@
 //!
 //! Source of the format: Linux Standard Base Core 5.0, 10.6; DWARF 5, 6.4.
 
-use super::Elf;
 use super::encoded::{Encoding, uleb};
+use super::{Elf, Numbers};
 use std::ops::Range;
 
 /// The pointer encoding that is modelled: relative to the field, four signed bytes.
@@ -18,12 +18,6 @@ pub struct Fde {
     pub start: u64,
     /// Length of the function in bytes.
     pub size: u32,
-}
-
-pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(
-        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
-    ))
 }
 
 /// What a CIE says of its FDEs.
@@ -44,10 +38,10 @@ pub struct Cie {
 }
 
 /// Reads the CIE whose length field is at `at`.
-pub fn cie(section: &[u8], at: usize) -> Option<Cie> {
-    let length = word(section, at)? as usize;
+pub fn cie(numbers: Numbers, section: &[u8], at: usize) -> Option<Cie> {
+    let length = numbers.word(section, at)? as usize;
     let record = section.get(..at.checked_add(4)?.checked_add(length)?)?;
-    if word(record, at + 4)? != 0 {
+    if numbers.word(record, at + 4)? != 0 {
         return None;
     }
     let mut p = at + 8;
@@ -113,17 +107,17 @@ pub struct Record {
 }
 
 /// The records in section order, up to the terminator or the first one that makes no sense.
-pub fn records(section: &[u8]) -> impl Iterator<Item = Record> + '_ {
+pub fn records(numbers: Numbers, section: &[u8]) -> impl Iterator<Item = Record> + '_ {
     let mut at = 0usize;
     std::iter::from_fn(move || {
-        let length = word(section, at)?;
+        let length = numbers.word(section, at)?;
         if length == 0 || length == u32::MAX {
             return None;
         }
         let end = at
             .checked_add(4 + length as usize)
             .filter(|&e| e >= at + 8 && e <= section.len())?;
-        let id = word(section, at + 4)? as usize;
+        let id = numbers.word(section, at + 4)? as usize;
         let cie = match id {
             0 => None,
             _ => Some((at + 4).checked_sub(id)?),
@@ -148,11 +142,17 @@ pub struct FdeBody {
 }
 
 /// Reads an FDE of the modelled form; `addr` is the section's address and `lsda` the encoding in its CIE.
-pub fn fde(section: &[u8], record: &Record, addr: u32, lsda: Option<Encoding>) -> Option<FdeBody> {
+pub fn fde(
+    numbers: Numbers,
+    section: &[u8],
+    record: &Record,
+    addr: u32,
+    lsda: Option<Encoding>,
+) -> Option<FdeBody> {
     let bytes = section.get(..record.end)?;
     let place = |at: usize| addr.wrapping_add(at as u32);
-    let start = place(record.at + 8).wrapping_add(word(bytes, record.at + 8)?);
-    let size = word(bytes, record.at + 12)?;
+    let start = place(record.at + 8).wrapping_add(numbers.word(bytes, record.at + 8)?);
+    let size = numbers.word(bytes, record.at + 12)?;
     let data = record.at + 17;
     if usize::from(*bytes.get(data - 1)?) != lsda.map_or(0, |e| usize::from(e.size)) {
         return None;
@@ -173,18 +173,21 @@ pub fn fde(section: &[u8], record: &Record, addr: u32, lsda: Option<Encoding>) -
 }
 
 /// All FDEs with modelled encodings, in section order; reading stops at the first record that makes no sense.
-pub fn fdes(section: &[u8], addr: u64) -> Vec<Fde> {
+pub fn fdes(numbers: Numbers, section: &[u8], addr: u64) -> Vec<Fde> {
     let mut found = Vec::new();
     let mut cached: Option<(usize, Option<Cie>)> = None;
-    for record in records(section) {
+    for record in records(numbers, section) {
         let Some(cie_at) = record.cie else { continue };
         if cached.is_none_or(|(cached_at, _)| cached_at != cie_at) {
-            cached = Some((cie_at, cie(section, cie_at)));
+            cached = Some((cie_at, cie(numbers, section, cie_at)));
         }
         if let Some((_, Some(cie))) = cached
             && cie.pointer == PCREL_SDATA4
             && record.end >= record.at + 16
-            && let (Some(start), Some(size)) = (word(section, record.at + 8), word(section, record.at + 12))
+            && let (Some(start), Some(size)) = (
+                numbers.word(section, record.at + 8),
+                numbers.word(section, record.at + 12),
+            )
         {
             let start = addr
                 .wrapping_add(record.at as u64 + 8)
@@ -201,7 +204,7 @@ pub fn fdes(section: &[u8], addr: u64) -> Vec<Fde> {
 
 /// Function bounds of a file, ascending and disjoint: `(address, size)`.
 pub fn functions(elf: &Elf, section: usize, bytes: &[u8]) -> Vec<(u64, u32)> {
-    let mut all: Vec<_> = fdes(bytes, elf.sections[section].addr)
+    let mut all: Vec<_> = fdes(elf.numbers, bytes, elf.sections[section].addr)
         .iter()
         .map(|f| (f.start, f.size))
         .collect();

@@ -3,12 +3,12 @@
 //! Source of the format: `runtime/symtab.go`, `runtime/runtime2.go` and `cmd/link/internal/ld/pcln.go` of Go
 //! 1.20 to 1.26, which share the magic number `0xfffffff1`.
 
-use super::{Elf, Section};
+use super::{Elf, Numbers, Section};
 use crate::error::Result;
 use crate::file_view::FileView;
 
-/// First bytes of a table of Go 1.20 or later, little-endian, with its two zeros.
-const MAGIC: [u8; 6] = [0xf1, 0xff, 0xff, 0xff, 0, 0];
+/// First number of a table of Go 1.20 or later; two zeros follow.
+pub const MAGIC: u32 = 0xffff_fff1;
 /// Length of the header in bytes, for pointers of as many.
 pub fn header_len(pointer: usize) -> usize {
     8 + 8 * pointer
@@ -19,8 +19,8 @@ const MAX_FUNCTIONS: u64 = 1 << 24;
 /// The header of the table. All positions are relative to the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionTable {
-    /// Bytes of a pointer, 4 or 8.
-    pub pointer: u8,
+    /// How its file writes numbers; pointers have 4 or 8 bytes.
+    pub numbers: Numbers,
     /// Smallest instruction in bytes: the unit of code distances in its tables.
     pub quantum: u8,
     /// Number of functions.
@@ -39,27 +39,25 @@ pub struct FunctionTable {
     pub records: u32,
 }
 
-/// The little-endian word of four bytes at `at`.
-pub fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(
-        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
-    ))
-}
-
 impl FunctionTable {
-    /// Reads the header at the start of `bytes`; `None` where it makes no sense.
-    pub fn read(bytes: &[u8]) -> Option<FunctionTable> {
-        let &[quantum, pointer] = bytes.strip_prefix(&MAGIC)?.first_chunk()?;
-        let size = usize::from(pointer);
-        if !matches!(pointer, 4 | 8) || bytes.len() < header_len(size) {
+    /// Reads the header at the start of `bytes`, whose file has its bytes in this order; `None` where it makes no
+    /// sense.
+    pub fn read(bytes: &[u8], big_endian: bool) -> Option<FunctionTable> {
+        let &[.., 0, 0, quantum, pointer] = bytes.first_chunk::<8>()? else {
+            return None;
+        };
+        let numbers = Numbers {
+            is_64: pointer == 8,
+            big_endian,
+        };
+        let size = numbers.width();
+        let known = numbers.word(bytes, 0) == Some(MAGIC) && matches!(pointer, 4 | 8);
+        if !known || bytes.len() < header_len(size) {
             return None;
         }
         let long = |index: usize| {
             let at = 8 + size * index;
-            bytes[at..at + size]
-                .iter()
-                .rev()
-                .fold(0u64, |v, &b| v << 8 | u64::from(b))
+            numbers.get(&bytes[at..at + size])
         };
         let (functions, files) = (long(0), long(1));
         let mut before = header_len(size) as u64;
@@ -76,7 +74,7 @@ impl FunctionTable {
             && functions * 8 + 4 <= room
             && files <= bytes.len() as u64;
         fits.then_some(FunctionTable {
-            pointer,
+            numbers,
             quantum,
             functions: functions as u32,
             files: files as u32,
@@ -91,12 +89,14 @@ impl FunctionTable {
     /// Where the code of function `index` begins, relative to the start of the code; for the number of
     /// functions, where the code ends.
     pub fn entry(&self, bytes: &[u8], index: u32) -> Option<u32> {
-        word(bytes, self.records as usize + index as usize * 8)
+        self.numbers
+            .word(bytes, self.records as usize + index as usize * 8)
     }
 
     /// Position of the record of function `index`.
     pub fn record(&self, bytes: &[u8], index: u32) -> Option<u32> {
-        word(bytes, self.records as usize + index as usize * 8 + 4)?.checked_add(self.records)
+        let at = self.records as usize + index as usize * 8 + 4;
+        self.numbers.word(bytes, at)?.checked_add(self.records)
     }
 }
 
@@ -121,14 +121,12 @@ pub fn functions(file: &FileView, elf: &Elf) -> Result<Vec<(u64, u32)>> {
     let section = &elf.sections[index];
     let bytes = file.bytes(section.offset, section.size)?;
     let code = file.bytes(text.offset, text.size)?;
-    Ok(bounds(&bytes, text, &code))
+    let table = FunctionTable::read(&bytes, elf.numbers.big_endian);
+    Ok(table.map_or(Vec::new(), |table| bounds(&bytes, &table, text, &code)))
 }
 
-fn bounds(bytes: &[u8], text: &Section, code: &[u8]) -> Vec<(u64, u32)> {
+fn bounds(bytes: &[u8], table: &FunctionTable, text: &Section, code: &[u8]) -> Vec<(u64, u32)> {
     let mut found = Vec::new();
-    let Some(table) = FunctionTable::read(bytes) else {
-        return found;
-    };
     let pad = if table.quantum == 1 { 0xcc } else { 0 };
     for index in 0..table.functions {
         let (Some(start), Some(end)) = (table.entry(bytes, index), table.entry(bytes, index + 1)) else {
@@ -175,14 +173,30 @@ mod tests {
         }
     }
 
-    fn table(entries: &[u32]) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend([1, 8]);
+    fn found(numbers: Numbers, bytes: &[u8], size: u64, code: &[u8]) -> Vec<(u64, u32)> {
+        let table = FunctionTable::read(bytes, numbers.big_endian);
+        table.map_or(Vec::new(), |table| bounds(bytes, &table, &text(size), code))
+    }
+
+    const ORDERS: [Numbers; 2] = [
+        Numbers {
+            is_64: true,
+            big_endian: false,
+        },
+        Numbers {
+            is_64: true,
+            big_endian: true,
+        },
+    ];
+
+    fn table(numbers: Numbers, entries: &[u32]) -> Vec<u8> {
+        let mut bytes = numbers.of_word(MAGIC).to_vec();
+        bytes.extend([0, 0, 1, 8]);
         for value in [entries.len() as u64 - 1, 1, 0, 72, 72, 72, 72, 72] {
-            bytes.extend(value.to_le_bytes());
+            numbers.push(&mut bytes, value, 8);
         }
         for entry in entries {
-            bytes.extend(entry.to_le_bytes());
+            bytes.extend(numbers.of_word(*entry));
             bytes.extend([0; 4]);
         }
         bytes
@@ -193,14 +207,19 @@ mod tests {
         let mut code = vec![0x90; 96];
         code[20..32].fill(0xcc);
         code[90..].fill(0xcc);
-        let found = bounds(&table(&[0, 32, 96]), &text(96), &code);
-        assert_eq!(found, [(0x1000, 20), (0x1020, 58)]);
+        for numbers in ORDERS {
+            let found = found(numbers, &table(numbers, &[0, 32, 96]), 96, &code);
+            assert_eq!(found, [(0x1000, 20), (0x1020, 58)]);
+        }
     }
 
     #[test]
     fn entries_in_no_order_leave_disjoint_functions() {
         let code = vec![0x90; 96];
-        let found = bounds(&table(&[32, 96, 0, 64, 200, 8]), &text(96), &code);
+        let [numbers, other] = ORDERS;
+        let table = table(numbers, &[32, 96, 0, 64, 200, 8]);
+        assert!(found(other, &table, 96, &code).is_empty());
+        let found = found(numbers, &table, 96, &code);
         assert!(found.windows(2).all(|w| w[0].0 + u64::from(w[0].1) <= w[1].0));
     }
 
@@ -210,14 +229,16 @@ mod tests {
             entries in prop::collection::vec(any::<u32>(), 1..20),
             cut in any::<prop::sample::Index>(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            big_endian: bool,
         ) {
-            let mut bytes = table(&entries);
+            let numbers = ORDERS[usize::from(big_endian)];
+            let mut bytes = table(numbers, &entries);
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
             bytes.truncate(cut.index(bytes.len() + 1));
-            bounds(&bytes, &text(64), &[0x90; 64]);
+            found(numbers, &bytes, 64, &[0x90; 64]);
         }
     }
 }

@@ -8,9 +8,11 @@ pub mod encoded;
 pub mod exceptions;
 pub mod frames;
 pub mod go;
+mod numbers;
 mod parts;
 mod sections;
 
+pub use numbers::Numbers;
 pub use parts::Parts;
 pub use sections::{Region, RegionKind};
 
@@ -66,8 +68,8 @@ impl Section {
 /// The skeleton of an ELF file: header and section map. All offsets are below 4 GiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
-    /// 64-bit class.
-    pub is_64: bool,
+    /// How wide its addresses are, and in which order bytes stand.
+    pub numbers: Numbers,
     /// `e_machine`.
     pub machine: u16,
     /// `e_type`.
@@ -99,8 +101,12 @@ fn context(header: &Header) -> Option<Ctx> {
         2 => Container::Big,
         _ => return None,
     };
-    // Only little-endian files are modelled in format version 0.
-    (header.e_ident[5] == 1).then_some(Ctx::new(container, Endian::Little))
+    let order = match header.e_ident[5] {
+        1 => Endian::Little,
+        2 => Endian::Big,
+        _ => return None,
+    };
+    Some(Ctx::new(container, order))
 }
 
 /// The file header at the start of some bytes, by the class that it says: an object has nothing behind it.
@@ -228,7 +234,10 @@ impl Elf {
             section.addr -= base;
         }
         Some(Elf {
-            is_64: header.e_ident[4] == 2,
+            numbers: Numbers {
+                is_64: header.e_ident[4] == 2,
+                big_endian: header.e_ident[5] == 2,
+            },
             machine: header.e_machine,
             kind: header.e_type,
             head_len: places.head_len,

@@ -15,7 +15,7 @@ const STT_FUNC: u8 = 2;
 /// Function bounds, ascending and disjoint: of those that overlap the one that begins first, then the longest.
 pub fn functions(file: &FileView, elf: &Elf, machine: Machine) -> Result<Vec<Function>> {
     let mut all = Vec::new();
-    let row = if elf.is_64 { 24 } else { 16 };
+    let row = if elf.numbers.is_64 { 24 } else { 16 };
     for table in elf
         .sections
         .iter()
@@ -41,11 +41,8 @@ pub fn functions(file: &FileView, elf: &Elf, machine: Machine) -> Result<Vec<Fun
 
 /// The function that a symbol names, if it does and stands in code of the file.
 fn function(elf: &Elf, machine: Machine, row: &[u8]) -> Option<Function> {
-    let number = |at: usize, len: usize| {
-        let bytes = row[at..at + len].iter().rev();
-        bytes.fold(0, |n, &b| n << 8 | u64::from(b))
-    };
-    let (info, section, value, size) = match elf.is_64 {
+    let number = |at: usize, len: usize| elf.numbers.get(&row[at..at + len]);
+    let (info, section, value, size) = match elf.numbers.is_64 {
         true => (row[4], number(6, 2), number(8, 8), number(16, 8)),
         false => (row[12], number(14, 2), number(4, 4), number(8, 4)),
     };

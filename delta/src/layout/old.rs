@@ -33,8 +33,8 @@ impl<'a> OldImage<'a> {
         let Some(elf) = Elf::read(file)? else {
             return Ok(None);
         };
-        let class = if elf.is_64 { 2 } else { 1 };
-        let Some(machine) = Machine::from_elf(elf.machine, class, true) else {
+        let class = if elf.numbers.is_64 { 2 } else { 1 };
+        let Some(machine) = Machine::from_elf(elf.machine, class, !elf.numbers.big_endian) else {
             return Ok(None);
         };
         let Some(addresses) = Addresses::of(&elf) else {

@@ -4,7 +4,7 @@ use super::regions::{HEADERS, pair_sections};
 use super::{Io, Plan};
 use crate::budget::Budget;
 use crate::code::{Stream, Symbols, hash, symbols};
-use crate::elf::{self, Elf, Parts, Region, address::Addresses};
+use crate::elf::{self, Elf, Numbers, Parts, Region, address::Addresses};
 use crate::layout::OldImage;
 use crate::tables::{BYTE_MODELS, Choices, names};
 use crate::{Error, error::Result};
@@ -109,13 +109,13 @@ fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize)
         .ok_or(Error::damaged("its headers are too long"))
 }
 
-/// The word at a place, with zeros behind the end.
-fn word(bytes: &[u8], at: usize) -> u64 {
+/// The word at a place, in the order of the old file's bytes, with zeros behind the end.
+fn word(numbers: Numbers, bytes: &[u8], at: usize) -> u64 {
     let mut w = [0; 8];
     let piece = bytes.get(at..bytes.len().min(at.saturating_add(8)));
     let piece = piece.unwrap_or_default();
     w[..piece.len()].copy_from_slice(piece);
-    u64::from_le_bytes(w)
+    numbers.get(&w)
 }
 
 /// Codes a difference: one of the last ones, or a new one.
@@ -140,13 +140,12 @@ fn shift<S: Symbols>(
     Ok(shift)
 }
 
-/// Codes a part word by word, in rows of `row` bytes.
+/// Codes a part word by word, in rows of `row` bytes; words as the old file writes `numbers`.
 fn words<S: Symbols>(
     s: &mut S,
     m: &mut SkeletonModels,
-    row: usize,
-    old: &[u8],
-    new: &[u8],
+    (numbers, row): (Numbers, usize),
+    [old, new]: [&[u8]; 2],
     shifts: &mut [u64; SHIFTS],
 ) -> Result<Vec<u8>> {
     let len = length(s, m, old.len(), new.len())?;
@@ -154,7 +153,7 @@ fn words<S: Symbols>(
     let mut history = 0u32;
     while out.len() < len {
         let at = out.len();
-        let (was, is) = (word(old, at), word(new, at));
+        let (was, is) = (word(numbers, old, at), word(numbers, new, at));
         let column = (at % row / 8) as u32;
         let same = m.same(s, column, history, was == is);
         history = history << 1 | u32::from(same);
@@ -163,15 +162,19 @@ fn words<S: Symbols>(
         } else {
             was.wrapping_add(shift(s, m, column, shifts, is.wrapping_sub(was))?)
         };
-        out.extend_from_slice(&value.to_le_bytes());
+        numbers.push(&mut out, value, 8);
     }
     out.truncate(len);
     Ok(out)
 }
 
-/// What a section holds, as far as its row goes by it.
-fn sort(first: u64) -> usize {
-    match first >> 32 {
+/// What a section holds, as far as its row goes by it: the type stands behind the name.
+fn sort(numbers: Numbers, first: u64) -> usize {
+    match if numbers.big_endian {
+        first & 0xffff_ffff
+    } else {
+        first >> 32
+    } {
         4 | 9 => 1,
         17 => 2,
         _ => 0,
@@ -204,7 +207,7 @@ impl Steady {
 fn rows<S: Symbols>(
     s: &mut S,
     m: &mut SkeletonModels,
-    (row, pairs): (usize, &[Option<usize>]),
+    (numbers, row, pairs): (Numbers, usize, &[Option<usize>]),
     [old, new]: [&[u8]; 2],
     shifts: &mut [u64; SHIFTS],
 ) -> Result<Vec<u8>> {
@@ -219,8 +222,8 @@ fn rows<S: Symbols>(
         let from = usize::try_from(index).ok().and_then(|i| i.checked_mul(row));
         let (mut moved, mut sort) = ([0; 8], 0);
         for (column, moved) in moved.iter_mut().enumerate().take(row / 8) {
-            let was = from.map_or(0, |from| word(old, from.saturating_add(8 * column)));
-            let truth = word(new, out.len()).wrapping_sub(was);
+            let was = from.map_or(0, |from| word(numbers, old, from.saturating_add(8 * column)));
+            let truth = word(numbers, new, out.len()).wrapping_sub(was);
             let foreseen = steady.of(column, sort);
             let is_steady = m.steady(s, column as u32, sort as u32, history, truth == foreseen);
             history = history << 1 | u32::from(is_steady);
@@ -230,9 +233,9 @@ fn rows<S: Symbols>(
             };
             let value = was.wrapping_add(*moved);
             if column == 0 {
-                sort = self::sort(value);
+                sort = self::sort(numbers, value);
             }
-            out.extend_from_slice(&value.to_le_bytes());
+            numbers.push(&mut out, value, 8);
         }
         steady.name = moved[0];
         steady.end[sort] = moved[3].wrapping_add(moved[4]);
@@ -278,17 +281,23 @@ fn section_names<S: Symbols>(
 /// Codes the three parts; of an object the names come before the table.
 fn parts<S: Symbols>(s: &mut S, account: &Budget, old: &OldImage, new: &Parts) -> Result<Parts> {
     let (mut models, mut shifts, was) = (account.lend(), [0; SHIFTS], &old.parts);
-    let m = &mut models;
-    let head = words(s, m, 56, &was.head, &new.head, &mut shifts)?;
-    let object = old.elf.is_object() && head.get(16..18) == Some(&[1, 0]);
+    let (m, numbers) = (&mut models, old.elf.numbers);
+    let head = words(s, m, (numbers, 56), [&was.head, &new.head], &mut shifts)?;
+    let object = old.elf.is_object() && numbers.half(&head, 16) == Some(1);
     let (table, names);
     if object {
         names = section_names(s, m, (account, true), &was.names, &new.names)?;
         let pairs = new.elf().map_or(Vec::new(), |elf| pair_sections(&old.elf, &elf));
         let row = if head.get(4) == Some(&2) { 64 } else { 40 };
-        table = rows(s, m, (row, &pairs), [&was.table, &new.table], &mut shifts)?;
+        table = rows(
+            s,
+            m,
+            (numbers, row, &pairs),
+            [&was.table, &new.table],
+            &mut shifts,
+        )?;
     } else {
-        table = words(s, m, 64, &was.table, &new.table, &mut shifts)?;
+        table = words(s, m, (numbers, 64), [&was.table, &new.table], &mut shifts)?;
         names = section_names(s, m, (account, false), &was.names, &new.names)?;
     }
     if s.exhausted() {

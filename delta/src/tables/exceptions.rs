@@ -9,6 +9,7 @@ use super::landmarks::Body;
 use super::order::{Order, OrderModels};
 use crate::budget::Budget;
 use crate::code::{Symbols, hash, symbols};
+use crate::elf::Numbers;
 use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
 use crate::{Error, error::Result};
@@ -81,8 +82,9 @@ struct Entry {
 pub struct Exceptions {
     old: ExceptionTable,
     truth: Option<ExceptionTable>,
-    is_64: bool,
-    old_is_64: bool,
+    /// How the new and the old file write numbers.
+    numbers: Numbers,
+    old_numbers: Numbers,
     /// Length of the new section.
     len: u32,
     entries: Vec<Entry>,
@@ -108,8 +110,8 @@ impl Exceptions {
             budget: 16 * (u64::from(len) + old.bytes.len() as u64),
             old,
             truth,
-            is_64: world.elf.is_64,
-            old_is_64: world.old.elf.is_64,
+            numbers: world.elf.numbers,
+            old_numbers: world.old.elf.numbers,
             len,
             ..Exceptions::default()
         };
@@ -155,11 +157,11 @@ impl Exceptions {
             let (addr, bytes) = self.old.extent(place);
             if let Some(rest) = self.budget.checked_sub(bytes.len() as u64) {
                 self.budget = rest;
-                was = Lsda::read(bytes, addr, self.old_is_64);
+                was = Lsda::read(bytes, addr, self.old_numbers);
             }
         }
         let found = self.truth.as_ref().and_then(|t| Some(t.extent(t.at(truth?)?)));
-        let is = found.and_then(|(addr, bytes)| Lsda::read(bytes, addr, self.is_64));
+        let is = found.and_then(|(addr, bytes)| Lsda::read(bytes, addr, self.numbers));
         let from = self.bytes.len();
         let limit = self.len as usize - from.min(self.len as usize);
         let mut entry = Entry {
@@ -176,11 +178,11 @@ impl Exceptions {
             let told = Told {
                 old: was.as_ref().map(|(l, _)| l),
                 truth: is.as_ref().map(|(l, _)| l),
-                is_64: self.is_64,
+                numbers: self.numbers,
                 limit,
             };
             let lsda = code_lsda(s, &mut self.m, &mut world.targets, body, &told)?;
-            lsda.emit(&mut self.bytes, self.is_64);
+            lsda.emit(&mut self.bytes, self.numbers);
             let sites = lsda.sites.iter().map(|s| (s.start, s.end));
             body.landmarks.sites.extend(sites);
             self.types.extend(lsda.types.iter().map(|t| t.unwrap_or(NONE)));
@@ -256,7 +258,7 @@ impl Exceptions {
                 (entry.encoding, specs),
                 &mut out[from..],
                 place,
-                self.is_64,
+                self.numbers,
             );
             places.push((entry.unit, place));
         }

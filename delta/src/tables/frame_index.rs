@@ -2,6 +2,7 @@
 //!
 //! Source of the format: Linux Standard Base Core 5.0, 10.6.2.
 
+use crate::elf::Numbers;
 use crate::elf::frames::fdes;
 
 /// Pointer to `.eh_frame` relative to its field, count as a word, table relative to the section, all of four
@@ -9,8 +10,8 @@ use crate::elf::frames::fdes;
 const ENCODINGS: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 
 /// Makes the section of `len` bytes at `addr` for the frames at `frames_addr`.
-pub fn build(frames: &[u8], frames_addr: u32, addr: u32, len: usize) -> Vec<u8> {
-    let mut rows: Vec<(u32, u32)> = fdes(frames, frames_addr.into())
+pub fn build(numbers: Numbers, frames: &[u8], frames_addr: u32, (addr, len): (u32, usize)) -> Vec<u8> {
+    let mut rows: Vec<(u32, u32)> = fdes(numbers, frames, frames_addr.into())
         .iter()
         .map(|f| {
             let at = frames_addr.wrapping_add(f.at);
@@ -22,11 +23,11 @@ pub fn build(frames: &[u8], frames_addr: u32, addr: u32, len: usize) -> Vec<u8> 
     out.extend_from_slice(&ENCODINGS);
     let pointer = frames_addr.wrapping_sub(addr.wrapping_add(4));
     for word in [pointer, rows.len() as u32] {
-        out.extend_from_slice(&word.to_le_bytes());
+        out.extend_from_slice(&numbers.of_word(word));
     }
     for (start, at) in rows {
-        out.extend_from_slice(&start.to_le_bytes());
-        out.extend_from_slice(&at.to_le_bytes());
+        out.extend_from_slice(&numbers.of_word(start));
+        out.extend_from_slice(&numbers.of_word(at));
     }
     out.resize(len, 0);
     out

@@ -23,6 +23,7 @@ use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
+use cfa::Distances;
 use fit::UnwindFit;
 use programs::Programs;
 use read::{FrameTable, Kind, NONE};
@@ -238,14 +239,14 @@ impl<'w> TableModel<'w> for Unwind {
         unwind.section = section;
         if let Some(old) = world.pairs[section] {
             let addr = world.old.elf.sections[old].addr as u32;
-            let old_is_64 = world.old.elf.is_64;
-            unwind.old = FrameTable::read(world.old_bytes(section)?, addr, old_is_64, &world.old.code);
+            let numbers = world.old.elf.numbers;
+            unwind.old = FrameTable::read(world.old_bytes(section)?, addr, numbers, &world.old.code);
         }
         if let Some(bytes) = world.true_bytes(section) {
             unwind.truth = Some(FrameTable::read(
                 bytes.to_vec(),
                 unwind.addr,
-                world.elf.is_64,
+                world.elf.numbers,
                 world.code,
             ));
         }
@@ -305,7 +306,10 @@ impl<'w> TableModel<'w> for Unwind {
         };
         self.last_kind = kind;
         let lsda_field = self.kinds.get(usize::from(kind)).ok_or_else(damaged)?.lsda;
-        let factor = self.kinds[usize::from(kind)].code_factor;
+        let distances = Distances {
+            factor: self.kinds[usize::from(kind)].code_factor,
+            numbers: world.elf.numbers,
+        };
 
         let mut lsda = Lsda::Absent;
         if lsda_field.is_some() {
@@ -335,7 +339,7 @@ impl<'w> TableModel<'w> for Unwind {
             landmarks: &mut self.landmarks,
         };
         let (programs, out) = (&mut self.programs, &mut self.bytes);
-        let old_len = programs.code(s, body, factor, old_program, program, out)?;
+        let old_len = programs.code(s, body, distances, old_program, program, out)?;
         let len = (self.bytes.len() - from) as u32;
         if self.bytes.len() > self.len as usize {
             return Err(Error::damaged("frames are too long"));
@@ -385,7 +389,12 @@ impl<'w> TableModel<'w> for Unwind {
         drop((self, rows));
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
             let header = &world.elf.sections[index];
-            let table = frame_index::build(&bytes, addr, header.addr as u32, header.size as usize);
+            let table = frame_index::build(
+                world.elf.numbers,
+                &bytes,
+                addr,
+                (header.addr as u32, header.size as usize),
+            );
             made.section(world, index, table)?;
         }
         made.section(world, section, bytes)

@@ -6,30 +6,26 @@
 use super::names::Names;
 use super::{Made, World};
 use crate::code::{Symbols, hash as context, symbols};
+use crate::elf::Numbers;
 use crate::{Error, error::Result};
 
 const SHT_HASH: u32 = 5;
 
-/// Bytes of a symbol row that hold its name, by class.
+/// Names of symbol rows.
 fn names<'n>(
-    is_64: bool,
+    numbers: Numbers,
     rows: &'n [u8],
     names: &'n Names,
 ) -> impl ExactSizeIterator<Item = &'n [u8]> + Clone {
-    let width = if is_64 { 24 } else { 16 };
+    let width = if numbers.is_64 { 24 } else { 16 };
     rows.chunks_exact(width)
-        .map(|r| names.name(u32::from_le_bytes([r[0], r[1], r[2], r[3]])))
+        .map(move |r| names.name(numbers.get(&r[..4]) as u32))
 }
 
 /// The numbers at the start of a table: `nbuckets, symoffset, bloom_size, bloom_shift` of `.gnu.hash`,
 /// `nbucket, nchain` of `.hash`.
-fn head(bytes: &[u8]) -> [u32; 4] {
-    let word = |i: usize| {
-        bytes
-            .get(4 * i..4 * i + 4)
-            .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-    };
-    [word(0), word(1), word(2), word(3)]
+fn head(numbers: Numbers, bytes: &[u8]) -> [u32; 4] {
+    [0, 1, 2, 3].map(|i| numbers.word(bytes, 4 * i).unwrap_or(0))
 }
 
 fn gnu_hash(name: &[u8]) -> u32 {
@@ -45,13 +41,17 @@ fn system_v_hash(name: &[u8]) -> u32 {
 }
 
 /// The `.gnu.hash` of these names; `None` where the numbers are out of all proportion.
-fn gnu<'n>(is_64: bool, head: [u32; 4], names: impl ExactSizeIterator<Item = &'n [u8]>) -> Option<Vec<u8>> {
+fn gnu<'n>(
+    numbers: Numbers,
+    head: [u32; 4],
+    names: impl ExactSizeIterator<Item = &'n [u8]>,
+) -> Option<Vec<u8>> {
     let [buckets, first, words, shift] = head.map(|v| v as usize);
     let count = names.len();
     if buckets == 0 || words == 0 || buckets.max(words) > 4 * count + 1024 || first > count || shift > 31 {
         return None;
     }
-    let bits = if is_64 { 64 } else { 32 };
+    let bits = 8 * numbers.width();
     let mut bloom = vec![0u64; words];
     let mut heads = vec![0u32; buckets];
     let mut chain: Vec<u32> = Vec::with_capacity(count - first);
@@ -72,16 +72,20 @@ fn gnu<'n>(is_64: bool, head: [u32; 4], names: impl ExactSizeIterator<Item = &'n
     if let Some(before) = chain.last_mut() {
         *before |= 1;
     }
-    let mut out: Vec<u8> = head.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let mut out: Vec<u8> = head.iter().flat_map(|&v| numbers.of_word(v)).collect();
     for word in bloom {
-        out.extend_from_slice(&word.to_le_bytes()[..bits / 8]);
+        numbers.push(&mut out, word, bits / 8);
     }
-    out.extend(heads.iter().chain(&chain).flat_map(|v| v.to_le_bytes()));
+    out.extend(heads.iter().chain(&chain).flat_map(|&v| numbers.of_word(v)));
     Some(out)
 }
 
 /// The `.hash` of these names, as a linker that adds symbols in order makes it.
-fn system_v<'n>(head: [u32; 4], names: impl ExactSizeIterator<Item = &'n [u8]>) -> Option<Vec<u8>> {
+fn system_v<'n>(
+    numbers: Numbers,
+    head: [u32; 4],
+    names: impl ExactSizeIterator<Item = &'n [u8]>,
+) -> Option<Vec<u8>> {
     let (buckets, count) = (head[0] as usize, names.len());
     if buckets == 0 || buckets > 4 * count + 1024 || head[1] as usize != count {
         return None;
@@ -97,31 +101,37 @@ fn system_v<'n>(head: [u32; 4], names: impl ExactSizeIterator<Item = &'n [u8]>) 
             .iter()
             .chain(&heads)
             .chain(&chain)
-            .flat_map(|v| v.to_le_bytes())
+            .flat_map(|&v| numbers.of_word(v))
             .collect(),
     )
 }
 
 fn table<'n>(
     kind: u32,
-    is_64: bool,
+    numbers: Numbers,
     head: [u32; 4],
     names: impl ExactSizeIterator<Item = &'n [u8]>,
 ) -> Option<Vec<u8>> {
     if kind == SHT_HASH {
-        system_v(head, names)
+        system_v(numbers, head, names)
     } else {
-        gnu(is_64, head, names)
+        gnu(numbers, head, names)
     }
 }
 
 /// Whether the model reproduces a table of this section type.
-pub fn fits(kind: u32, is_64: bool, bytes: &[u8], rows: &[u8], strings: &[u8]) -> bool {
+pub fn fits(kind: u32, numbers: Numbers, bytes: &[u8], rows: &[u8], strings: &[u8]) -> bool {
     let strings = Names {
         table: strings.to_vec(),
         ..Names::default()
     };
-    table(kind, is_64, head(bytes), names(is_64, rows, &strings)).is_some_and(|t| t == bytes)
+    table(
+        kind,
+        numbers,
+        head(numbers, bytes),
+        names(numbers, rows, &strings),
+    )
+    .is_some_and(|t| t == bytes)
 }
 
 symbols! {
@@ -144,18 +154,18 @@ pub fn code<S: Symbols>(
     made: &mut Made,
 ) -> Result<()> {
     let mut models = world.account.lend::<HashModels>();
-    let is_64 = world.elf.is_64;
-    let known = head(world.true_bytes(section).unwrap_or_default());
-    let mut told = head(&world.old_bytes(section)?);
+    let numbers = world.elf.numbers;
+    let known = head(numbers, world.true_bytes(section).unwrap_or_default());
+    let mut told = head(world.old.elf.numbers, &world.old_bytes(section)?);
     for (i, value) in told.iter_mut().enumerate() {
         let away = models.word(s, i as u32, i64::from(known[i]) - i64::from(*value));
         *value = i64::from(*value).saturating_add(away).clamp(0, u32::MAX.into()) as u32;
     }
     let made_table = table(
         world.elf.sections[section].kind,
-        is_64,
+        numbers,
         told,
-        names(is_64, rows, strings),
+        names(numbers, rows, strings),
     );
     let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf.sections[section].size;
     let bytes = made_table

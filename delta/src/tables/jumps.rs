@@ -8,8 +8,8 @@ use super::{Image, Made, Spent, TableModel, World};
 use crate::budget::{Keep, Lent};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::address::Addresses;
-use crate::layout::CodeMap;
-use crate::machine::{Machine, Scanner};
+use crate::layout::OldImage;
+use crate::machine::Scanner;
 use crate::predict::{Guess, Pointer, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashSet;
@@ -69,14 +69,14 @@ fn entries(
     (base, origin): (u32, u32),
     limit: u32,
     function: (u32, u32),
-    mut read: impl FnMut(u32) -> Option<[u8; 4]>,
+    mut read: impl FnMut(u32) -> Option<u32>,
     out: &mut Vec<u32>,
 ) {
     out.clear();
     let most = (limit.saturating_sub(base) / ENTRY).min(MOST);
     for k in 0..most {
         let Some(word) = read(base + k * ENTRY) else { break };
-        let target = origin.wrapping_add(u32::from_le_bytes(word));
+        let target = origin.wrapping_add(word);
         if target.wrapping_sub(function.0) >= function.1 {
             break;
         }
@@ -110,7 +110,7 @@ impl<'w> TableModel<'w> for Jumps<'w> {
 
     fn makes(of: Image<'_>) -> Vec<(u32, u32)> {
         let image = of.image;
-        ranges(image.machine, &image.code, &image.addresses, of.bytes)
+        ranges(image, of.bytes)
     }
 
     fn start<S: Symbols>(_: &mut Streams<S>, world: &mut World<'w>) -> Result<Option<Jumps<'w>>> {
@@ -212,7 +212,7 @@ impl Tables {
             let read = |addr: u32| {
                 let mut word = [0; 4];
                 let read = file.read(addresses.offset(addr)?.into(), &mut word);
-                read.ok().map(|()| word)
+                read.ok().and_then(|()| world.old.elf.numbers.word(&word, 0))
             };
             let origin = pointer.old_origin.unwrap_or(base);
             entries((base, origin), limit, function, read, &mut self.was);
@@ -224,7 +224,7 @@ impl Tables {
         let Some(truth) = world.truth else { return };
         let read = |addr: u32| {
             let at = world.addresses.offset(addr)? as usize;
-            truth.get(at..at + 4)?.try_into().ok()
+            world.elf.numbers.word(truth, at)
         };
         let place = (pointer.new, pointer.origin);
         entries(place, limit, self.function, read, &mut self.known);
@@ -289,7 +289,8 @@ impl Tables {
             };
             let truth = self.known.get(k).copied().unwrap_or(view.addr);
             let target = world.targets.code(s, m, &site, guess, view.locals(), truth)?;
-            bytes.extend_from_slice(&target.wrapping_sub(pointer.origin).to_le_bytes());
+            let entry = target.wrapping_sub(pointer.origin);
+            bytes.extend_from_slice(&world.elf.numbers.of_word(entry));
             last = Some(target);
             if s.exhausted() {
                 return Err(Error::damaged("the jump stream ends too early"));
@@ -300,7 +301,8 @@ impl Tables {
 }
 
 /// File ranges of the jump tables of a whole file.
-fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
+fn ranges(image: &OldImage, bytes: &[u8]) -> Vec<(u32, u32)> {
+    let (code, addresses) = (&image.code, &image.addresses);
     let mut found = Vec::new();
     let (mut bases, mut origins, mut table) = (Vec::new(), Vec::new(), Vec::new());
     for unit in &code.units {
@@ -308,7 +310,7 @@ fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8])
         bases.clear();
         origins.clear();
         let content = &bytes[unit.at as usize..unit.end() as usize];
-        let machine = machine.in_mode(unit.other_mode);
+        let machine = image.machine.in_mode(unit.other_mode);
         let mut scanner = Scanner::in_place(machine);
         let mut p = 0;
         while p < content.len() {
@@ -332,7 +334,7 @@ fn ranges(machine: Machine, code: &CodeMap, addresses: &Addresses, bytes: &[u8])
             };
             let read = |addr: u32| {
                 let at = addresses.offset(addr)? as usize;
-                bytes.get(at..at + 4)?.try_into().ok()
+                image.elf.numbers.word(bytes, at)
             };
             entries((base, origin), limit, (addr, unit.size), read, &mut table);
             if let Some(at) = addresses.offset(base).filter(|_| !table.is_empty()) {

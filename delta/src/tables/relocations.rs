@@ -82,10 +82,9 @@ fn old_rows(world: &World, table: usize) -> Result<Vec<Row>> {
     let bytes = world.old.file.bytes(section.offset, section.size)?;
     let held = |addr: u32| {
         let at = world.old.addresses.offset(addr)?;
-        let mut bytes = [0; 8];
-        let len = word(elf) as usize;
+        let (mut bytes, len) = ([0; 8], elf.numbers.width());
         world.old.file.read(at.into(), &mut bytes[..len]).ok()?;
-        Some(u64::from_le_bytes(bytes))
+        Some(elf.numbers.get(&bytes[..len]))
     };
     Ok(form.rows(world.old.machine, &bytes, &held))
 }
@@ -329,9 +328,7 @@ fn code_slots<S: Symbols>(
             slots.push((here, target));
             match in_place {
                 0 => made.known.add(place, &[0; 8][..size as usize]),
-                1 => made
-                    .known
-                    .add(place, &u64::from(target).to_le_bytes()[..size as usize]),
+                1 => (made.known).number(place, world.elf.numbers, target.into(), size as usize),
                 _ => {}
             }
             if s.exhausted() {

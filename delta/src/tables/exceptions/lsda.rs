@@ -3,6 +3,7 @@
 use super::sites::{SiteModels, code_sites, project};
 use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
+use crate::elf::Numbers;
 use crate::elf::encoded::{Encoding, OMIT, uleb_len};
 use crate::elf::exceptions::{LONGEST, Lsda, ULEB};
 use crate::predict::{Guess, Locals, Site, TargetModels, Targets};
@@ -113,8 +114,8 @@ pub struct Told<'t> {
     pub old: Option<&'t Lsda>,
     /// The table itself, on the writing side.
     pub truth: Option<&'t Lsda>,
-    /// Whether words have eight bytes.
-    pub is_64: bool,
+    /// How the file writes numbers.
+    pub numbers: Numbers,
     /// Most bytes that it may take.
     pub limit: usize,
 }
@@ -129,7 +130,7 @@ pub fn code_lsda<S: Symbols>(
 ) -> Result<Lsda> {
     let damaged = || Error::damaged("an exception table makes no sense");
     let Told {
-        old, truth, is_64, ..
+        old, truth, numbers, ..
     } = *told;
     let limit = told.limit.min(LONGEST);
     let mut lsda = Lsda::default();
@@ -148,7 +149,7 @@ pub fn code_lsda<S: Symbols>(
     m.guesses = guesses;
     m.actions(s, old, truth, &mut lsda, limit)?;
 
-    let encoding = Encoding::of(lsda.types_encoding, is_64);
+    let encoding = Encoding::of(lsda.types_encoding, numbers);
     let (types, specs) = lsda.needs().ok_or_else(damaged)?;
     let size = encoding.map_or(0, |e| usize::from(e.size));
     if specs != lsda.specs.len() || types.saturating_mul(size) > limit || size == 0 && types > 0 {

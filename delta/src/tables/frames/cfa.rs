@@ -2,6 +2,7 @@
 //!
 //! Source of the format: DWARF 5, 6.4.2.
 
+use crate::elf::Numbers;
 use crate::elf::encoded::{uleb, uleb_len};
 
 /// Longest program that is taken apart, in bytes.
@@ -10,6 +11,15 @@ pub const LONGEST: usize = 1 << 16;
 pub const CFA_OFFSET: u8 = 0x0e;
 /// `DW_CFA_advance_loc`, which stands for all its forms.
 pub const ADVANCE: u8 = 0x40;
+
+/// How a program says distances.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Distances {
+    /// Code alignment factor.
+    pub factor: u32,
+    /// How its file writes numbers.
+    pub numbers: Numbers,
+}
 
 /// One instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +55,7 @@ fn width_of(distance: u32) -> u8 {
 
 /// Reads a program; `None` where it would not come out again byte for byte. The `nop`s at its end are left
 /// out.
-fn parse(program: &[u8], factor: u32, ops: &mut Vec<Op>) -> Option<usize> {
+fn parse(program: &[u8], distances: Distances, ops: &mut Vec<Op>) -> Option<usize> {
     ops.clear();
     let (mut at, mut here, mut end, mut count) = (0usize, 0u32, 0, 0);
     while at < program.len() {
@@ -68,10 +78,10 @@ fn parse(program: &[u8], factor: u32, ops: &mut Vec<Op>) -> Option<usize> {
             let mut distance = u32::from(opcode & 0x3f);
             if width > 0 {
                 let field = program.get(at..at + width)?;
-                distance = field.iter().rev().fold(0, |d, &b| d << 8 | u32::from(b));
+                distance = distances.numbers.get(field) as u32;
                 at += width;
             }
-            here = here.checked_add(distance.checked_mul(factor)?)?;
+            here = here.checked_add(distance.checked_mul(distances.factor)?)?;
             op.place = Some(here);
             op.wide = if width_of(distance) as usize == width {
                 0
@@ -103,24 +113,24 @@ fn parse(program: &[u8], factor: u32, ops: &mut Vec<Op>) -> Option<usize> {
 }
 
 /// Writes an advance in its shortest form, or in `wide` bytes if that is longer.
-pub fn put_advance(out: &mut Vec<u8>, distance: u32, wide: u8) {
+pub fn put_advance(out: &mut Vec<u8>, numbers: Numbers, distance: u32, wide: u8) {
     match width_of(distance).max(wide) {
         0 => out.push(ADVANCE | distance as u8),
         1 => out.extend_from_slice(&[0x02, distance as u8]),
         2 => {
             out.push(0x03);
-            out.extend_from_slice(&(distance as u16).to_le_bytes());
+            numbers.push(out, distance.into(), 2);
         }
         _ => {
             out.push(0x04);
-            out.extend_from_slice(&distance.to_le_bytes());
+            numbers.push(out, distance.into(), 4);
         }
     }
 }
 
 /// A program without the `nop`s at its end, and whether it was understood; if not, without zeros at its end.
-pub fn strip<'p>(program: &'p [u8], factor: u32, ops: &mut Vec<Op>) -> (&'p [u8], bool) {
-    if let Some(end) = parse(program, factor, ops).filter(|_| program.len() <= LONGEST) {
+pub fn strip<'p>(program: &'p [u8], distances: Distances, ops: &mut Vec<Op>) -> (&'p [u8], bool) {
+    if let Some(end) = parse(program, distances, ops).filter(|_| program.len() <= LONGEST) {
         return (&program[..end], true);
     }
     ops.clear();

@@ -24,7 +24,7 @@ impl<'e> UnwindFit<'e> {
         fit.frames = elf.section(b".eh_frame").filter(|&i| {
             let section = &elf.sections[i];
             section.in_file() && {
-                let table = FrameTable::read(fit.section(i).to_vec(), section.addr as u32, elf.is_64, code);
+                let table = FrameTable::read(fit.section(i).to_vec(), section.addr as u32, elf.numbers, code);
                 table.clean && table.strays as usize * 8 <= table.rows.len()
             }
         });
@@ -48,7 +48,8 @@ impl<'e> UnwindFit<'e> {
                 let (addr, len) = (section.addr as u32, section.size as usize);
                 let from = self.elf.sections[frames].addr as u32;
                 self.elf.section(&section.name) == Some(index)
-                    && frame_index::build(self.section(frames), from, addr, len) == self.section(index)
+                    && frame_index::build(self.elf.numbers, self.section(frames), from, (addr, len))
+                        == self.section(index)
             }
             _ => self.elf.section(&section.name) == Some(index),
         }

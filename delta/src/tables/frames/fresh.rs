@@ -1,6 +1,6 @@
 //! A call frame instruction that the old program does not have.
 
-use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, operands, put_advance};
+use super::cfa::{ADVANCE, CFA_OFFSET, Distances, LONGEST, Op, operands, put_advance};
 use super::programs::ProgramModels;
 use crate::code::Symbols;
 use crate::elf::encoded::{put_uleb, uleb};
@@ -12,8 +12,8 @@ use crate::{Error, error::Result};
 pub struct Stops<'p> {
     /// What stands out in the unit.
     pub landmarks: &'p Landmarks,
-    /// The code alignment factor.
-    pub factor: u32,
+    /// How they are written: in units of the code alignment factor.
+    pub distances: Distances,
 }
 
 /// A program as far as it is coded, op by op.
@@ -150,7 +150,7 @@ impl ProgramModels {
         (place, wide): (Option<u32>, u8),
         state: &mut State,
     ) -> Result<()> {
-        let (landmarks, factor) = (stops.landmarks, stops.factor.max(1));
+        let (landmarks, factor) = (stops.landmarks, stops.distances.factor.max(1));
         let first = landmarks.from(state.here);
         let here = state.here;
         let reached = |k: usize| landmarks.starts[k + 1];
@@ -188,7 +188,7 @@ impl ProgramModels {
         if form == 2 {
             forced = self.width(s, u64::from(wide)) as u8;
         }
-        put_advance(state.out, distance, forced);
+        put_advance(state.out, stops.distances.numbers, distance, forced);
         let reached = distance.checked_mul(factor).and_then(|d| d.checked_add(here));
         state.here = reached.ok_or_else(damaged)?;
         state.note(ADVANCE);

@@ -37,7 +37,7 @@ impl Unwind {
                         let byte = known.map_or(0, |k| k.body[at]);
                         body.push(m.byte(s, last, byte));
                     }
-                    Kind::new(body, world.elf.is_64).ok_or_else(damaged)?
+                    Kind::new(body, world.elf.numbers).ok_or_else(damaged)?
                 }
                 away => {
                     let index = usize::try_from(away - 1)
@@ -47,7 +47,7 @@ impl Unwind {
                         .filter(|&j| j < self.kind_of_old.len())
                         .ok_or_else(damaged)?;
                     self.kind_of_old[index] = Some(i as u8);
-                    let kind = Kind::new(self.old.kinds[index].body.clone(), world.elf.is_64);
+                    let kind = Kind::new(self.old.kinds[index].body.clone(), world.elf.numbers);
                     let mut kind = kind.ok_or_else(damaged)?;
                     kind.personality = self.old.kinds[index].personality;
                     kind

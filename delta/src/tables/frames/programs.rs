@@ -1,6 +1,6 @@
 //! Call frame instructions of one function: the old ones with their places projected, and what differs.
 
-use super::cfa::{ADVANCE, CFA_OFFSET, LONGEST, Op, put_advance, strip};
+use super::cfa::{ADVANCE, CFA_OFFSET, Distances, LONGEST, Op, put_advance, strip};
 use super::fresh::{State, Stops};
 use crate::budget::Budget;
 use crate::code::{Symbols, hash, symbols};
@@ -145,18 +145,18 @@ impl Programs {
         &mut self,
         s: &mut S,
         body: &mut Body,
-        factor: u32,
+        distances: Distances,
         old: Option<&[u8]>,
         truth: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<Option<u32>> {
         let Body { view, landmarks } = body;
-        let truth = truth.map(|t| strip(t, factor, &mut self.new_ops));
+        let truth = truth.map(|t| strip(t, distances, &mut self.new_ops));
         self.guessed.clear();
         let mut raw_old = None;
         if let Some(old) = old.filter(|o| o.len() <= LONGEST) {
-            let len = strip(old, factor, &mut self.old_ops).0.len();
-            self.predict(view, old, factor);
+            let len = strip(old, distances, &mut self.old_ops).0.len();
+            self.predict(view, old, distances);
             raw_old = Some(&old[..len]);
         } else {
             self.guess.clear();
@@ -189,7 +189,7 @@ impl Programs {
         let old = raw_old.unwrap_or_default();
         let steps = truth.map(|t| self.plan(t.0, old));
         let known = truth.map(|t| t.0).zip(steps);
-        let stops = Stops { landmarks, factor };
+        let stops = Stops { landmarks, distances };
         self.steps(s, stops, old, known, out)?;
         if out.len() - from > LONGEST {
             return Err(Error::damaged("a frame program is too long"));
@@ -213,14 +213,15 @@ impl Programs {
     }
 
     /// Makes the guess: the old instructions, their places projected.
-    fn predict(&mut self, view: &UnitView, old: &[u8], factor: u32) {
+    fn predict(&mut self, view: &UnitView, old: &[u8], distances: Distances) {
+        let factor = distances.factor.max(1);
         self.guess.clear();
         let mut here = 0;
         for op in &self.old_ops {
             let mut op = *op;
             if let Some(place) = op.place {
                 match view.project(place).filter(|&p| p > here) {
-                    Some(p) => here = p - (p - here) % factor.max(1),
+                    Some(p) => here = p - (p - here) % factor,
                     None => continue,
                 }
                 op.place = Some(here);
@@ -230,7 +231,12 @@ impl Programs {
         here = 0;
         for op in &self.guess {
             if let Some(place) = op.place {
-                put_advance(&mut self.guessed, (place - here) / factor.max(1), op.wide);
+                put_advance(
+                    &mut self.guessed,
+                    distances.numbers,
+                    (place - here) / factor,
+                    op.wide,
+                );
                 here = place;
             } else {
                 self.guessed
@@ -351,7 +357,8 @@ impl Programs {
                     match guess.place {
                         Some(place) => {
                             let distance = place.checked_sub(state.here).ok_or_else(damaged)?;
-                            put_advance(state.out, distance / stops.factor.max(1), guess.wide);
+                            let distance = distance / stops.distances.factor.max(1);
+                            put_advance(state.out, stops.distances.numbers, distance, guess.wide);
                             state.here = place;
                             state.note(ADVANCE);
                         }

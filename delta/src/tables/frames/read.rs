@@ -1,5 +1,6 @@
 //! `.eh_frame` taken apart: kinds of CIE, rows in section order, and the row of each unit of code.
 
+use crate::elf::Numbers;
 use crate::elf::encoded::Encoding;
 use crate::elf::frames::{Cie, FdeBody, PCREL_SDATA4, Record, cie, fde, records};
 use crate::layout::CodeMap;
@@ -28,8 +29,8 @@ pub struct Kind {
 
 impl Kind {
     /// Reads a CIE from its body; `None` if it is not of the modelled form. The personality stays unknown.
-    pub fn new(body: Vec<u8>, is_64: bool) -> Option<Kind> {
-        let mut record = ((body.len() + 4) as u32).to_le_bytes().to_vec();
+    pub fn new(body: Vec<u8>, numbers: Numbers) -> Option<Kind> {
+        let mut record = numbers.of_word((body.len() + 4) as u32).to_vec();
         record.extend_from_slice(&[0; 4]);
         record.extend_from_slice(&body);
         let Cie {
@@ -39,7 +40,7 @@ impl Kind {
             code_factor,
             sized,
             ..
-        } = cie(&record, 0)?;
+        } = cie(numbers, &record, 0)?;
         let mut kind = Kind {
             body,
             personality: None,
@@ -51,10 +52,10 @@ impl Kind {
             return None;
         }
         if let Some(lsda) = lsda {
-            kind.lsda = Some(Encoding::of(lsda, is_64)?);
+            kind.lsda = Some(Encoding::of(lsda, numbers)?);
         }
         if let Some((byte, at)) = personality {
-            let (encoding, at) = (Encoding::of(byte, is_64)?, at - 8);
+            let (encoding, at) = (Encoding::of(byte, numbers)?, at - 8);
             let field = kind.body.get_mut(at..at + usize::from(encoding.size))?;
             field.fill(0);
             kind.field = Some((encoding, at));
@@ -85,6 +86,8 @@ pub struct FrameTable {
     pub bytes: Vec<u8>,
     /// Its address.
     pub addr: u32,
+    /// How its file writes numbers.
+    numbers: Numbers,
     /// Kinds of CIE, in order of appearance.
     pub kinds: Vec<Kind>,
     /// Records in section order.
@@ -115,9 +118,10 @@ impl FrameTable {
     }
 
     /// Takes a section at `addr` apart.
-    pub fn read(bytes: Vec<u8>, addr: u32, is_64: bool, code: &CodeMap) -> FrameTable {
+    pub fn read(bytes: Vec<u8>, addr: u32, numbers: Numbers, code: &CodeMap) -> FrameTable {
         let mut table = FrameTable {
             addr,
+            numbers,
             of_unit: vec![NONE; code.units.len()],
             clean: true,
             ..FrameTable::default()
@@ -125,7 +129,7 @@ impl FrameTable {
         // Kind of each CIE by its offset, and the last CIE of each kind.
         let mut cies: Vec<(usize, Option<u8>)> = Vec::new();
         let mut latest: Vec<usize> = Vec::new();
-        for record in records(&bytes) {
+        for record in records(numbers, &bytes) {
             table.end = record.end as u32;
             let row = |kind, unit, is_cie| Row {
                 at: record.at as u32,
@@ -135,7 +139,7 @@ impl FrameTable {
                 is_cie,
             };
             let Some(cie_at) = record.cie else {
-                let kind = table.kind_of(&bytes, &record, is_64);
+                let kind = table.kind_of(&bytes, &record, numbers);
                 cies.push((record.at, kind));
                 table.clean &= kind.is_some();
                 if let Some(kind) = kind {
@@ -147,7 +151,8 @@ impl FrameTable {
             };
             let known = cies.binary_search_by_key(&cie_at, |c| c.0);
             let kind = known.ok().and_then(|i| cies[i].1);
-            let body = kind.and_then(|k| fde(&bytes, &record, addr, table.kinds[usize::from(k)].lsda));
+            let body =
+                kind.and_then(|k| fde(numbers, &bytes, &record, addr, table.kinds[usize::from(k)].lsda));
             let (Some(kind), Some(body)) = (kind, body) else {
                 table.clean = false;
                 continue;
@@ -165,12 +170,12 @@ impl FrameTable {
         table
     }
 
-    fn kind_of(&mut self, bytes: &[u8], record: &Record, is_64: bool) -> Option<u8> {
+    fn kind_of(&mut self, bytes: &[u8], record: &Record, numbers: Numbers) -> Option<u8> {
         if record.end - record.at > LONGEST_CIE {
             return None;
         }
         let body = bytes[record.at + 8..record.end].to_vec();
-        let mut kind = Kind::new(body, is_64)?;
+        let mut kind = Kind::new(body, numbers)?;
         if let Some((encoding, at)) = kind.field {
             let at = record.at + 8 + at;
             kind.personality = encoding.read(bytes, at, self.addr.wrapping_add(at as u32))?;
@@ -192,6 +197,7 @@ impl FrameTable {
             cie: None,
         };
         fde(
+            self.numbers,
             &self.bytes,
             &record,
             self.addr,

@@ -3,6 +3,7 @@
 use super::read::{Kind, NONE};
 use super::{Entry, Lsda, Unwind};
 use crate::code::{Symbols, hash, symbols};
+use crate::elf::Numbers;
 use crate::elf::encoded::Encoding;
 use crate::tables::World;
 use crate::tables::order::{Order, OrderModels};
@@ -64,11 +65,8 @@ struct Fde<'a> {
     padding: u32,
 }
 
-fn put(out: &mut Vec<u8>, word: u32) {
-    out.extend_from_slice(&word.to_le_bytes());
-}
-
-fn put_cie(out: &mut Vec<u8>, addr: u32, kind: &Kind) {
+fn put_cie(out: &mut Vec<u8>, numbers: Numbers, addr: u32, kind: &Kind) {
+    let put = |out: &mut Vec<u8>, word: u32| out.extend_from_slice(&numbers.of_word(word));
     put(out, kind.body.len() as u32 + 4);
     put(out, 0);
     let from = out.len();
@@ -79,7 +77,8 @@ fn put_cie(out: &mut Vec<u8>, addr: u32, kind: &Kind) {
     }
 }
 
-fn put_fde(out: &mut Vec<u8>, addr: u32, fde: &Fde) {
+fn put_fde(out: &mut Vec<u8>, numbers: Numbers, addr: u32, fde: &Fde) {
+    let put = |out: &mut Vec<u8>, word: u32| out.extend_from_slice(&numbers.of_word(word));
     let at = out.len() as u32;
     let field = fde.lsda.map_or(0, |(e, _)| u32::from(e.size));
     put(out, 13 + field + fde.program.len() as u32 + fde.padding);
@@ -204,19 +203,20 @@ impl Unwind {
         lsdas: &[(u32, u32)],
     ) -> Result<Vec<u8>> {
         let damaged = || Error::damaged("frame records are out of order");
+        let numbers = world.elf.numbers;
         let mut out: Vec<u8> = Vec::with_capacity(self.len as usize);
         let mut latest: Vec<Option<u32>> = vec![None; self.kinds.len()];
         for row in rows {
             match row {
                 Row::Cie(kind) => {
                     latest[usize::from(*kind)] = Some(out.len() as u32);
-                    put_cie(&mut out, self.addr, &self.kinds[usize::from(*kind)]);
+                    put_cie(&mut out, numbers, self.addr, &self.kinds[usize::from(*kind)]);
                 }
                 Row::Fde(item) => {
                     let entry = &self.entries[*item as usize];
                     let cie = latest[usize::from(entry.kind)].ok_or_else(damaged)?;
                     let fde = self.fde(entry, cie, world, lsdas).ok_or_else(damaged)?;
-                    put_fde(&mut out, self.addr, &fde);
+                    put_fde(&mut out, numbers, self.addr, &fde);
                 }
                 Row::Stray(stray) => {
                     let fde = Fde {
@@ -227,7 +227,7 @@ impl Unwind {
                         program: &stray.program,
                         padding: 0,
                     };
-                    put_fde(&mut out, self.addr, &fde);
+                    put_fde(&mut out, numbers, self.addr, &fde);
                 }
             }
             if out.len() > self.len as usize {

@@ -1,14 +1,21 @@
 //! The readers against the running test program, whole and damaged.
 
-use super::cfa;
+use super::cfa::{self, Distances};
 use super::read::FrameTable;
 use super::{frame_index, pointers};
+use crate::elf::Numbers;
 use crate::elf::encoded::Encoding;
 use crate::elf::exceptions::Lsda;
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, OldImage};
 use crate::tables::exceptions::ExceptionTable;
 use proptest::prelude::*;
+
+/// How the test program writes numbers.
+const WIDE: Numbers = Numbers {
+    is_64: true,
+    big_endian: cfg!(target_endian = "big"),
+};
 
 /// Bytes and address of a section.
 type Part = (Vec<u8>, u32);
@@ -34,10 +41,10 @@ fn program() -> (Part, Part, Part, CodeMap) {
 #[test]
 fn a_real_program_is_of_the_modelled_form() {
     let (frames, header, exceptions, code) = program();
-    let built = frame_index::build(&frames.0, frames.1, header.1, header.0.len());
+    let built = frame_index::build(WIDE, &frames.0, frames.1, (header.1, header.0.len()));
     assert!(built == header.0, "the search table follows from the frames");
 
-    let table = FrameTable::read(frames.0, frames.1, true, &code);
+    let table = FrameTable::read(frames.0, frames.1, WIDE, &code);
     assert!(table.clean);
     assert!(table.rows.len() > 1000 && (table.strays as usize) < table.rows.len() / 8);
 
@@ -48,14 +55,18 @@ fn a_real_program_is_of_the_modelled_form() {
         let fde = table.fde(row).unwrap();
         let factor = table.kinds[usize::from(table.rows[row as usize].kind)].code_factor;
         let bytes = &table.bytes[fde.program];
-        let (program, understood) = cfa::strip(bytes, factor, &mut ops);
+        let distances = Distances {
+            factor,
+            numbers: WIDE,
+        };
+        let (program, understood) = cfa::strip(bytes, distances, &mut ops);
         assert!(understood && bytes[program.len()..].iter().all(|&b| b == 0));
         again.clear();
         let mut here = 0;
         for op in &ops {
             match op.place {
                 Some(place) => {
-                    cfa::put_advance(&mut again, (place - here) / factor, op.wide);
+                    cfa::put_advance(&mut again, WIDE, (place - here) / factor, op.wide);
                     here = place;
                 }
                 None => again.extend_from_slice(&program[op.bytes.0 as usize..op.bytes.1 as usize]),
@@ -68,10 +79,10 @@ fn a_real_program_is_of_the_modelled_form() {
     assert!(tables.starts.len() > 100);
     for index in 0..tables.starts.len() {
         let (addr, bytes) = tables.extent(index);
-        let (lsda, len) = Lsda::read(bytes, addr, true).expect("a table of the usual form");
+        let (lsda, len) = Lsda::read(bytes, addr, WIDE).expect("a table of the usual form");
         let mut again = Vec::new();
-        lsda.emit(&mut again, true);
-        lsda.fill_types(&mut again, addr, true);
+        lsda.emit(&mut again, WIDE);
+        lsda.fill_types(&mut again, addr, WIDE);
         assert_eq!(again, &bytes[..len]);
     }
 }
@@ -82,20 +93,20 @@ fn damaged_sections_are_read_without_harm() {
     let (frames, addr) = (&frames.0[..frames.0.len().min(3000)], frames.1);
     let (exceptions, exceptions_addr) = (&exceptions.0[..exceptions.0.len().min(1500)], exceptions.1);
     let check = |frames: Vec<u8>, exceptions: Vec<u8>| {
-        let table = FrameTable::read(frames, addr, true, &code);
+        let table = FrameTable::read(frames, addr, WIDE, &code);
         let mut ops = Vec::new();
         for row in 0..table.rows.len() as u32 {
             if let Some(fde) = table.fde(row) {
-                cfa::strip(&table.bytes[fde.program], 1, &mut ops);
+                cfa::strip(&table.bytes[fde.program], Distances::default(), &mut ops);
             }
         }
         let tables = ExceptionTable::new(exceptions, exceptions_addr, pointers(&table));
         for index in 0..tables.starts.len() {
             let (addr, bytes) = tables.extent(index);
-            Lsda::read(bytes, addr, true);
+            Lsda::read(bytes, addr, WIDE);
         }
         for from in 0..tables.bytes.len().min(200) {
-            Lsda::read(&tables.bytes[from..], from as u32, false);
+            Lsda::read(&tables.bytes[from..], from as u32, Numbers::default());
         }
     };
     for len in (0..frames.len()).step_by(7) {
@@ -120,15 +131,16 @@ fn damaged_sections_are_read_without_harm() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_some_exception_table_or_none(mut bytes in prop::collection::vec(any::<u8>(), 0..300), is_64: bool) {
-        Lsda::read(&bytes, 0x1000, is_64);
+    fn any_bytes_are_some_exception_table_or_none(mut bytes in prop::collection::vec(any::<u8>(), 0..300), is_64: bool, big_endian: bool) {
+        let numbers = Numbers { is_64, big_endian };
+        Lsda::read(&bytes, 0x1000, numbers);
         if let Some(first) = bytes.first_mut() {
             *first = 0xff;
         }
-        Lsda::read(&bytes, 0x1000, is_64);
-        if let Some(encoding) = bytes.get(1).and_then(|&b| Encoding::of(b, is_64)) {
+        Lsda::read(&bytes, 0x1000, numbers);
+        if let Some(encoding) = bytes.get(1).and_then(|&b| Encoding::of(b, numbers)) {
             encoding.read(&bytes, 2, 7);
         }
-        cfa::strip(&bytes, 1, &mut Vec::new());
+        cfa::strip(&bytes, Distances { factor: 1, numbers }, &mut Vec::new());
     }
 }

@@ -4,9 +4,10 @@
 //! Source: `cmd/link/internal/ld/pcln.go`.
 
 use super::reader::{
-    GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, address, index_len, write_table,
+    GROUPS, GoTable, INLINE_INDEX, INLINE_TREE, NONE, RECORD, Record, Step, index_len, write_table,
 };
-use crate::elf::go::header_len;
+use crate::elf::Numbers;
+use crate::elf::go::{MAGIC, header_len};
 use std::collections::HashMap;
 
 /// A place in the data of functions: group, and offset in it.
@@ -19,8 +20,8 @@ pub const ELSEWHERE: u8 = u8::MAX;
 #[derive(Debug)]
 pub struct Builder {
     quantum: u8,
-    /// Bytes of a pointer.
-    pointer: usize,
+    /// How the file writes numbers.
+    numbers: Numbers,
     /// The names.
     pub names: Vec<u8>,
     name_index: HashMap<Vec<u8>, Vec<u32>>,
@@ -82,10 +83,10 @@ pub struct Tree {
 
 impl Builder {
     /// With no function.
-    pub fn new(quantum: u8, pointer: usize) -> Builder {
+    pub fn new(quantum: u8, numbers: Numbers) -> Builder {
         Builder {
             quantum,
-            pointer,
+            numbers,
             names: Vec::new(),
             name_index: HashMap::new(),
             tables: vec![0],
@@ -160,7 +161,7 @@ impl Builder {
         let group = tree.group.min(GROUPS as u8 - 1);
         let mut rows = tree.rows.clone();
         for (row, name) in rows.chunks_exact_mut(16).zip(&tree.names) {
-            row[4..8].copy_from_slice(&name.to_le_bytes());
+            self.numbers.put(&mut row[4..8], (*name).into());
         }
         let blobs = &mut self.groups[usize::from(group)];
         let at = blobs.len() as u32;
@@ -183,7 +184,8 @@ impl Builder {
         let (fixed, lists) = positions.split_at(positions.len().min(3));
         self.entries.push((entry, self.records.len() as u32));
         let s = &f.scalars;
-        let mut put = |w: u32| self.records.extend_from_slice(&w.to_le_bytes());
+        let numbers = self.numbers;
+        let mut put = |w: u32| self.records.extend_from_slice(&numbers.of_word(w));
         for w in [entry, f.name, s[0], s[1]] {
             put(w);
         }
@@ -195,19 +197,20 @@ impl Builder {
             .extend([s[4] as u8, s[5] as u8, s[6] as u8, f.data.len() as u8]);
         lists
             .iter()
-            .for_each(|w| self.records.extend_from_slice(&w.to_le_bytes()));
+            .for_each(|&w| self.records.extend_from_slice(&numbers.of_word(w)));
         for place in &f.data {
             if let Some(place) = place {
                 self.fixups.push((self.records.len() as u32, *place));
             }
-            self.records.extend_from_slice(&NONE.to_le_bytes());
+            self.records.extend_from_slice(&[0xff; 4]);
         }
         self.records
-            .resize(self.records.len().next_multiple_of(self.pointer), 0);
+            .resize(self.records.len().next_multiple_of(numbers.width()), 0);
     }
 
     /// The section.
     pub fn finish(mut self, frame: &Frame) -> Vec<u8> {
+        let (numbers, pointer) = (self.numbers, self.numbers.width());
         let mut starts = Vec::with_capacity(GROUPS);
         let mut at = 0u32;
         for group in &self.groups {
@@ -218,11 +221,11 @@ impl Builder {
             let word = *word as usize;
             let start = starts.get(usize::from(*group)).copied().unwrap_or(0);
             let place = start.wrapping_add(*offset);
-            self.records[word..word + 4].copy_from_slice(&place.to_le_bytes());
+            numbers.put(&mut self.records[word..word + 4], place.into());
         }
         let align = frame.align.clamp(1, 64) as usize;
         let even = |out: &mut Vec<u8>| out.resize(out.len().next_multiple_of(align), 0);
-        let mut out = vec![0u8; header_len(self.pointer)];
+        let mut out = vec![0u8; header_len(pointer)];
         even(&mut out);
         let mut parts = Vec::new();
         parts.push(out.len());
@@ -232,7 +235,7 @@ impl Builder {
         frame
             .units
             .iter()
-            .for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+            .for_each(|&w| out.extend_from_slice(&numbers.of_word(w)));
         even(&mut out);
         parts.push(out.len());
         out.extend_from_slice(&frame.file_names);
@@ -241,28 +244,28 @@ impl Builder {
         out.append(&mut self.tables);
         even(&mut out);
         parts.push(out.len());
-        let list = (self.entries.len() * 8 + 4).next_multiple_of(self.pointer) as u32;
+        let list = (self.entries.len() * 8 + 4).next_multiple_of(pointer) as u32;
         let records = out.len();
         for (entry, at) in &self.entries {
-            out.extend_from_slice(&entry.to_le_bytes());
-            out.extend_from_slice(&(at + list).to_le_bytes());
+            out.extend_from_slice(&numbers.of_word(*entry));
+            out.extend_from_slice(&numbers.of_word(at + list));
         }
-        out.extend_from_slice(&frame.end.to_le_bytes());
+        out.extend_from_slice(&numbers.of_word(frame.end));
         out.resize(records + list as usize, 0);
         out.append(&mut self.records);
-        out[..8].copy_from_slice(&[0xf1, 0xff, 0xff, 0xff, 0, 0, self.quantum, self.pointer as u8]);
+        numbers.put(&mut out[..4], MAGIC.into());
+        out[4..8].copy_from_slice(&[0, 0, self.quantum, pointer as u8]);
         let header = [self.entries.len() as u64, u64::from(frame.files), frame.text];
         let header = header.into_iter().chain(parts.into_iter().map(|p| p as u64));
         for (index, value) in header.enumerate() {
-            let word = &mut out[8 + self.pointer * index..][..self.pointer];
-            word.copy_from_slice(&value.to_le_bytes()[..self.pointer]);
+            numbers.put(&mut out[8 + pointer * index..][..pointer], value);
         }
         if frame.with_data {
             out.resize(out.len() + frame.gap as usize, 0);
             for group in &self.groups {
                 out.extend_from_slice(group);
             }
-            index(&self.entries, frame.end, &mut out);
+            index(numbers, &self.entries, frame.end, &mut out);
         }
         out
     }
@@ -270,7 +273,7 @@ impl Builder {
 
 /// Appends the index over the code (`findfunctab`): the function at the start of each bucket, then at the
 /// start of each of its 16 parts how many functions later.
-fn index(entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
+fn index(numbers: Numbers, entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
     let at = |code: u32| {
         let after = entries.partition_point(|e| e.0 <= code);
         after.saturating_sub(1) as u32
@@ -280,7 +283,7 @@ fn index(entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
     let mut code = 0;
     while code < end {
         let base = at(code);
-        out.extend_from_slice(&base.to_le_bytes());
+        out.extend_from_slice(&numbers.of_word(base));
         for part in (code..end.min(code.saturating_add(4096))).step_by(256) {
             out.push(at(part).wrapping_sub(base) as u8);
         }
@@ -292,7 +295,7 @@ fn index(entries: &[(u32, u32)], end: u32, out: &mut Vec<u8>) {
 
 /// What stands beside the functions of a table; `None` where it is not in the linker's order.
 pub fn frame_of(table: &GoTable) -> Option<Frame> {
-    let pointer = usize::from(table.head.pointer);
+    let (numbers, pointer) = (table.head.numbers, table.head.numbers.width());
     let records: usize = (0..table.functions())
         .map(|i| {
             let r = table.record(i)?;
@@ -309,7 +312,7 @@ pub fn frame_of(table: &GoTable) -> Option<Frame> {
     };
     Some(Frame {
         files: table.head.files,
-        text: address(table.bytes.get(8 + 2 * pointer..)?, pointer)?,
+        text: numbers.address(&table.bytes, 8 + 2 * pointer)?,
         units: table.unit_list(),
         file_names: table
             .file_names()
@@ -334,7 +337,7 @@ pub fn tree_of(table: &GoTable, record: &Record) -> Option<Tree> {
     let mut rows = content.to_vec();
     let mut names = Vec::new();
     for row in rows.chunks_exact_mut(16) {
-        let at = u32::from_le_bytes([row[4], row[5], row[6], row[7]]);
+        let at = table.head.numbers.get(&row[4..8]) as u32;
         names.push(at);
         row[4..8].fill(0);
     }
@@ -349,7 +352,7 @@ pub fn rebuilds(table: &GoTable) -> bool {
 
 fn build(table: &GoTable) -> Option<Vec<u8>> {
     let frame = frame_of(table)?;
-    let mut builder = Builder::new(table.head.quantum, table.head.pointer.into());
+    let mut builder = Builder::new(table.head.quantum, table.head.numbers);
     let mut places: HashMap<u32, Place> = HashMap::new();
     let mut names: HashMap<u32, u32> = HashMap::new();
     if !frame.with_data {

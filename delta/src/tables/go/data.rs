@@ -5,6 +5,7 @@ use super::builder::{self, ELSEWHERE, Place, Tree};
 use super::function::Subject;
 use super::reader::{GoTable, INLINE_TREE, NONE, Record};
 use crate::code::Symbols;
+use crate::elf::Numbers;
 use crate::predict::AddressMap;
 use crate::{Error, error::Result};
 
@@ -28,6 +29,9 @@ struct Datum {
 
 /// The rows of an inline tree in both files.
 struct Rows<'r> {
+    /// How the new and the old file write numbers.
+    numbers: Numbers,
+    old_numbers: Numbers,
     old: Vec<&'r [u8]>,
     old_table: Option<&'r GoTable>,
     truth: Option<&'r Tree>,
@@ -35,8 +39,18 @@ struct Rows<'r> {
 }
 
 impl<'r> Rows<'r> {
+    /// A word of an old row.
+    fn old_word(&self, i: usize, at: usize) -> u32 {
+        self.old_numbers.word(self.old[i], at).unwrap_or(0)
+    }
+
+    /// A word of a new row.
+    fn word(&self, row: &[u8], at: usize) -> u32 {
+        self.numbers.word(row, at).unwrap_or(0)
+    }
+
     fn old_name(&self, i: usize) -> &'r [u8] {
-        self.old_table.map_or(&[][..], |t| t.name(word(self.old[i], 4)))
+        self.old_table.map_or(&[][..], |t| t.name(self.old_word(i, 4)))
     }
 
     fn true_name(&self, i: usize) -> Option<&'r [u8]> {
@@ -54,11 +68,6 @@ struct NewRow {
     index: usize,
     from: Option<usize>,
     history: u32,
-}
-
-/// A word of a row.
-fn word(row: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
 }
 
 impl Functions {
@@ -154,14 +163,15 @@ impl Functions {
         (was, truth): (Option<&[u8]>, Option<&[u8]>),
     ) -> Result<Vec<u8>> {
         let (kind, column) = (datum.kind, datum.column);
+        let (numbers, old_numbers) = (self.numbers, self.old_numbers);
         let mut guess = was.map(<[u8]>::to_vec);
         if let Some(guess) = &mut guess {
             let mut moved = |at: usize, bases: (u32, u32)| {
                 if let Some(word) = guess.get_mut(at..at + 4) {
-                    let old = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                    let old = old_numbers.get(word) as u32;
                     let new = self.masks.get(&old.wrapping_add(bases.0)).copied();
                     let new = new.unwrap_or_else(|| map.guess(old.wrapping_add(bases.0)));
-                    word.copy_from_slice(&new.wrapping_sub(bases.1).to_le_bytes());
+                    numbers.put(word, new.wrapping_sub(bases.1).into());
                 }
             };
             let len = was.map_or(0, <[u8]>::len);
@@ -181,10 +191,9 @@ impl Functions {
         if let Some(old) = was.filter(|_| kind == STACK_OBJECTS && !hit) {
             let words = old.chunks_exact(4).zip(content.chunks_exact(4));
             for (a, b) in words.skip(5).step_by(4) {
-                let word = |w: &[u8]| u32::from_le_bytes([w[0], w[1], w[2], w[3]]);
                 self.masks.insert(
-                    word(a).wrapping_add(self.bases.data.0),
-                    word(b).wrapping_add(self.bases.data.1),
+                    (old_numbers.get(a) as u32).wrapping_add(self.bases.data.0),
+                    (numbers.get(b) as u32).wrapping_add(self.bases.data.1),
                 );
             }
         }
@@ -262,11 +271,7 @@ impl Functions {
         while out.len() < len {
             let at = out.len();
             if (kind == STACK_OBJECTS || kind == WRAPPED) && len - at >= 4 {
-                let word = |bytes: &[u8]| {
-                    bytes
-                        .get(at..at + 4)
-                        .map_or(0, |w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
-                };
+                let word = |bytes: &[u8]| self.numbers.word(bytes, at).unwrap_or(0);
                 let (was, is) = (word(guess), word(truth));
                 let phase = column << 4 | if at < 8 { 8 } else { (at as u32 / 4) & 3 };
                 let (mut now, old) = (was, at < guess.len());
@@ -274,7 +279,7 @@ impl Functions {
                     let by = m.word(s, phase, old, i64::from(is) - i64::from(was));
                     now = was.wrapping_add(by as u32);
                 }
-                out.extend_from_slice(&now.to_le_bytes());
+                out.extend_from_slice(&self.numbers.of_word(now));
             } else {
                 let byte = |back: usize| at.checked_sub(back).map_or(256, |i| u32::from(out[i]));
                 let was = guess.get(at).map_or(256, |&b| u32::from(b));
@@ -299,6 +304,8 @@ impl Functions {
         group: u8,
     ) -> Result<Tree> {
         let rows = Rows {
+            numbers: self.numbers,
+            old_numbers: self.old_numbers,
             old: old_rows.unwrap_or_default().chunks_exact(16).collect(),
             old_table: subject.old_table,
             truth,
@@ -352,10 +359,11 @@ impl Functions {
             group,
             ..Tree::default()
         };
-        for (i, row) in rows.old.iter().enumerate() {
-            let line = self.lines.project(key(i), word(row, 12) as i32) as u32;
-            for w in [word(row, 0), 0, subject.project(word(row, 8)), line] {
-                tree.rows.extend_from_slice(&w.to_le_bytes());
+        for i in 0..rows.old.len() {
+            let line = self.lines.project(key(i), rows.old_word(i, 12) as i32) as u32;
+            let pc = subject.project(rows.old_word(i, 8));
+            for w in [rows.old_word(i, 0), 0, pc, line] {
+                tree.rows.extend_from_slice(&self.numbers.of_word(w));
             }
         }
         let count = rows.old.len();
@@ -366,11 +374,11 @@ impl Functions {
         if !self.m.own.tree(s, has, self.history, same) {
             return Ok(None);
         }
-        for (i, row) in rows.old.iter().enumerate() {
-            let now = word(&tree.rows[16 * i..], 12) as i32;
-            self.lines.learn(key(i), word(row, 12) as i32, now);
+        for i in 0..count {
+            let now = rows.word(&tree.rows[16 * i..], 12) as i32;
+            self.lines.learn(key(i), rows.old_word(i, 12) as i32, now);
             let known = rows.truth.map(|t| t.names[i]);
-            let place = self.name(s, rows.old_name(i), Some(word(row, 4)), known)?;
+            let place = self.name(s, rows.old_name(i), Some(rows.old_word(i, 4)), known)?;
             tree.names.push(place);
         }
         subject.rows.extend(0..count as i32);
@@ -394,7 +402,7 @@ impl Functions {
         let continues = |j: usize| {
             j < count
                 && Some(rows.old_name(j)) == known_name
-                && known.is_some_and(|k| word(k, 0) == word(rows.old[j], 0))
+                && known.is_some_and(|k| rows.word(k, 0) == rows.old_word(j, 0))
         };
         let next = self.m.own.row(s, *history, continues(cursor));
         *history = *history << 1 | u32::from(!next);
@@ -428,16 +436,15 @@ impl Functions {
         let NewRow { index, from, history } = new;
         let key = |i: usize| subject.inline_files.get(&(i as i32)).copied().unwrap_or(NONE);
         let known = rows.true_row(index);
-        let k = |at: usize| known.map_or(0, |k| word(k, at));
+        let k = |at: usize| known.map_or(0, |k| rows.word(k, at));
         let mut row = [0u32; 4];
         let name;
         let (mut pc, mut line) = (0, 0);
         if let Some(j) = from {
-            let old = rows.old[j];
-            row[0] = word(old, 0);
+            row[0] = rows.old_word(j, 0);
             name = rows.old_name(j).to_vec();
-            pc = subject.project(word(old, 8));
-            line = self.lines.project(key(j), word(old, 12) as i32);
+            pc = subject.project(rows.old_word(j, 8));
+            line = self.lines.project(key(j), rows.old_word(j, 12) as i32);
         } else {
             row[0] = self.m.own.parent(s, u64::from(k(0))) as u32;
             let known = rows.true_name(index);
@@ -456,14 +463,14 @@ impl Functions {
         }
         if let Some(j) = from {
             self.lines
-                .learn(key(j), word(rows.old[j], 12) as i32, row[3] as i32);
+                .learn(key(j), rows.old_word(j, 12) as i32, row[3] as i32);
         }
-        let was = from.map(|j| word(rows.old[j], 4));
+        let was = from.map(|j| rows.old_word(j, 4));
         let known = rows.truth.map(|t| t.names[index]);
         tree.names.push(self.name(s, &name, was, known)?);
         self.first_lines.insert(name, row[3] as i32);
         for w in row {
-            tree.rows.extend_from_slice(&w.to_le_bytes());
+            tree.rows.extend_from_slice(&self.numbers.of_word(w));
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use self::names::Names;
 use self::reader::GoTable;
 use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols};
-use crate::elf::Elf;
+use crate::elf::{Elf, Numbers};
 use crate::machine::Machine;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
@@ -41,7 +41,7 @@ fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
     reader::find(elf, read).is_some_and(|table| {
         let head = &table.head;
         let counts = head.quantum == 1 || head.quantum == machine.smallest();
-        counts && usize::from(head.pointer) == reader::pointer_of(elf) && builder::rebuilds(&table)
+        counts && head.numbers == elf.numbers && builder::rebuilds(&table)
     })
 }
 
@@ -60,6 +60,9 @@ pub struct Functions {
     section: usize,
     room: usize,
     code_len: u32,
+    /// How the new file writes numbers, and the old one did.
+    numbers: Numbers,
+    old_numbers: Numbers,
     old: Option<GoTable>,
     truth: Option<GoTable>,
     builder: Builder,
@@ -110,7 +113,7 @@ impl Functions {
             return Ok(None);
         };
         let room = world.elf.sections[section].size as usize;
-        let pointer = reader::pointer_of(world.elf);
+        let pointer = world.elf.numbers.width();
         let read_old = |i: usize| {
             let s = &world.old.elf.sections[i];
             s.in_file()
@@ -160,9 +163,11 @@ impl Functions {
             section,
             room,
             code_len: text.map_or(0, |t| t.size as u32),
+            numbers: world.elf.numbers,
+            old_numbers: world.old.elf.numbers,
             old,
             truth,
-            builder: Builder::new(quantum, pointer),
+            builder: Builder::new(quantum, world.elf.numbers),
             frame,
             known,
             files,

@@ -3,7 +3,7 @@
 //! Source of the format: `runtime/symtab.go`, `runtime/runtime2.go` (`_func`), `cmd/internal/obj/pcln.go`.
 
 use crate::elf::Elf;
-use crate::elf::go::{self, FunctionTable, word};
+use crate::elf::go::{self, FunctionTable};
 
 /// Bytes of a record before its lists.
 pub const RECORD: usize = 44;
@@ -80,23 +80,9 @@ pub struct GoTable {
 /// `gofunc` among the words of `moduledata`.
 const MODULE_DATA: usize = 40;
 
-/// Bytes of a pointer.
-pub fn pointer_of(elf: &Elf) -> usize {
-    if elf.is_64 { 8 } else { 4 }
-}
-
-/// The pointer of `size` bytes, 4 or 8, at the start of `bytes`.
-pub fn address(bytes: &[u8], size: usize) -> Option<u64> {
-    match size {
-        8 => bytes.first_chunk().map(|b| u64::from_le_bytes(*b)),
-        _ => word(bytes, 0).map(u64::from),
-    }
-}
-
 /// Where the data of functions begins in the section, as the module's own record tells (Go 1.26).
 pub fn data_start(elf: &Elf, section: usize, module: Option<&[u8]>) -> Option<usize> {
-    let size = pointer_of(elf);
-    let addr = address(module?.get(MODULE_DATA * size..)?, size)?;
+    let addr = elf.numbers.address(module?, MODULE_DATA * elf.numbers.width())?;
     let section = &elf.sections[section];
     let start = addr.checked_sub(section.addr)?;
     usize::try_from(start).ok().filter(|_| start <= section.size)
@@ -115,8 +101,8 @@ impl GoTable {
     }
 
     /// Reads a section; `None` where it makes no sense.
-    pub fn read(bytes: Vec<u8>, data_start: Option<usize>) -> Option<GoTable> {
-        let head = FunctionTable::read(&bytes)?;
+    pub fn read(bytes: Vec<u8>, big_endian: bool, data_start: Option<usize>) -> Option<GoTable> {
+        let head = FunctionTable::read(&bytes, big_endian)?;
         let entries: Option<Vec<u32>> = (0..=head.functions).map(|i| head.entry(&bytes, i)).collect();
         let entries = entries?;
         if entries.windows(2).any(|w| w[0] >= w[1]) {
@@ -189,14 +175,15 @@ impl GoTable {
     pub fn record(&self, index: usize) -> Option<Record> {
         let at = self.head.record(&self.bytes, index as u32)? as usize;
         let fixed = self.bytes.get(at..at.checked_add(RECORD)?)?;
-        let field = |i: usize| word(fixed, 4 * i).unwrap_or(0);
+        let numbers = self.head.numbers;
+        let field = |i: usize| numbers.word(fixed, 4 * i).unwrap_or(0);
         let (tables, data) = (field(7), u32::from(fixed[43]));
         if tables > LONGEST_LIST || data > LONGEST_LIST {
             return None;
         }
         let list = |from: usize, count: u32| -> Option<Vec<u32>> {
             (0..count as usize)
-                .map(|i| word(&self.bytes, from + 4 * i))
+                .map(|i| numbers.word(&self.bytes, from + 4 * i))
                 .collect()
         };
         let mut all = vec![field(4), field(5), field(6)];
@@ -251,7 +238,8 @@ impl GoTable {
     /// The file lists of the compilation units.
     pub fn unit_list(&self) -> Vec<u32> {
         let list = &self.bytes[self.head.units as usize..self.head.file_names as usize];
-        list.chunks_exact(4).map(|w| word(w, 0).unwrap_or(0)).collect()
+        let word = |w| self.head.numbers.get(w) as u32;
+        list.chunks_exact(4).map(word).collect()
     }
 
     /// All strings of a part.
@@ -344,7 +332,7 @@ pub fn find(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> Option<GoTabl
     let section = go::section(elf)?;
     let module = elf.section(b".go.module").and_then(&read);
     let start = data_start(elf, section, module.as_deref());
-    GoTable::read(read(section)?, start)
+    GoTable::read(read(section)?, elf.numbers.big_endian, start)
 }
 
 /// Address of the data of functions, as the module's record tells wherever it stands; 0 if it is not found.
@@ -354,12 +342,12 @@ pub fn find(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> Option<GoTabl
 pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
     let Some(table) = go::section(elf) else { return 0 };
     let start = elf.sections[table].addr;
-    let Some(head) = read(table).and_then(|bytes| FunctionTable::read(&bytes)) else {
+    let Some(head) = read(table).and_then(|bytes| FunctionTable::read(&bytes, elf.numbers.big_endian)) else {
         return 0;
     };
     let names = start.wrapping_add(u64::from(head.names));
-    let size = pointer_of(elf);
-    let long = |bytes: &[u8], at: usize| address(bytes.get(at..)?, size);
+    let size = elf.numbers.width();
+    let long = |bytes: &[u8], at: usize| elf.numbers.address(bytes, at);
     for name in [&b".go.module"[..], b".noptrdata", b".data"] {
         let Some(bytes) = elf.section(name).and_then(&read) else {
             continue;
@@ -377,11 +365,12 @@ pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf::Numbers;
     use crate::tables::go::builder::{Builder, Frame, Function, rebuilds};
     use proptest::prelude::*;
 
-    fn small(pointer: usize) -> Vec<u8> {
-        let mut builder = Builder::new(2, pointer);
+    fn small(numbers: Numbers) -> Vec<u8> {
+        let mut builder = Builder::new(2, numbers);
         let place = builder.add_blob(0, &[1, 0, 0, 0, 0, 0, 0, 0]);
         for (entry, name) in [(0, b"main.main".as_slice()), (32, b"main.other")] {
             let steps = vec![Step { end: 4, value: 7 }, Step { end: 20, value: -3 }];
@@ -398,7 +387,7 @@ mod tests {
             units: vec![0],
             file_names: b"main.go\0".to_vec(),
             end: 60,
-            align: pointer as u32,
+            align: numbers.width() as u32,
             with_data: true,
             ..Frame::default()
         };
@@ -411,11 +400,12 @@ mod tests {
 
     #[test]
     fn a_table_is_rebuilt_from_its_contents() {
-        for pointer in [4, 8] {
-            let bytes = small(pointer);
+        for (is_64, big_endian) in [(false, false), (true, false), (false, true), (true, true)] {
+            let numbers = Numbers { is_64, big_endian };
+            let bytes = small(numbers);
             let at = start(&bytes);
-            let table = GoTable::read(bytes, at).unwrap();
-            assert_eq!(usize::from(table.head.pointer), pointer);
+            let table = GoTable::read(bytes, big_endian, at).unwrap();
+            assert_eq!(table.head.numbers, numbers);
             assert_eq!(table.name(table.record(1).unwrap().name), b"main.other");
             assert!(rebuilds(&table));
         }
@@ -426,16 +416,17 @@ mod tests {
         fn damaged_tables_do_no_harm(
             cut in any::<prop::sample::Index>(),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-            wide: bool,
+            is_64: bool,
+            big_endian: bool,
         ) {
-            let mut bytes = small(if wide { 8 } else { 4 });
+            let mut bytes = small(Numbers { is_64, big_endian });
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
             let at = start(&bytes).filter(|_| cut.index(2) == 0);
             bytes.truncate(bytes.len() - cut.index(40));
-            if let Some(table) = GoTable::read(bytes, at) {
+            if let Some(table) = GoTable::read(bytes, big_endian, at) {
                 rebuilds(&table);
             }
         }

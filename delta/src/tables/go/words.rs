@@ -4,12 +4,11 @@
 //! the types or of the code; so words are taken for what they may be, and a symbol says what each is where
 //! that matters. Source: `internal/abi/type.go` (`NameOff`, `TypeOff`, `TextOff`), `runtime/type.go`.
 
-use super::reader::{address, pointer_of};
 use super::{Bases, base};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::data::Cover;
-use crate::elf::Elf;
 use crate::elf::address::{Addresses, Range};
+use crate::elf::{Elf, Numbers};
 use crate::error::Result;
 use crate::layout::OldImage;
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
@@ -66,25 +65,23 @@ pub fn renewed(
     let words = Words::of(&old.elf, &new.elf);
     let mut counts: HashMap<u32, [u32; 3]> = HashMap::new();
     let key = |history: u32, at: u32| (history & 0xffff) << 1 | at >> 2 & 1;
-    let word = |bytes: &[u8], at: usize| {
-        bytes
-            .get(at..at + 4)
-            .map(|w| u32::from_le_bytes([w[0], w[1], w[2], w[3]]))
+    let (from, to) = (old.elf.numbers, new.elf.numbers);
+    let points = |at: usize| {
+        let pointer = words.pointer(from, at, was.get(at..).unwrap_or_default());
+        pointer.filter(|&addr| old.addresses.range_of(addr).is_some())
     };
-    let points =
-        |at: usize, w: u32| words.may_point(at, word(was, at + 4)) && old.addresses.range_of(w).is_some();
     for cover in covers.iter().filter(|c| c.new_at.wrapping_sub(c.old_at) % 4 == 0) {
         let mut history = 0u32;
         let mut at = (cover.old_at as usize).next_multiple_of(4);
         let end = (cover.old_at + cover.len) as usize;
         while at + 4 <= end {
-            let Some(w) = word(was, at) else { break };
-            if points(at, w) {
+            let Some(w) = from.word(was, at) else { break };
+            if points(at).is_some() {
                 history = words.pointed(history);
                 at += words.pointer;
                 continue;
             }
-            let now = word(is, at + cover.new_at as usize - cover.old_at as usize);
+            let now = to.word(is, at + cover.new_at as usize - cover.old_at as usize);
             let (data, text) = words.guesses(w, |a| map.guess(a));
             let mut class = class(w, data, text);
             if data.is_some() || text.is_some() {
@@ -115,9 +112,9 @@ pub fn renewed(
         let mut at = (offset as usize).next_multiple_of(4);
         let end = offset as usize + range.len as usize;
         while at + 4 <= end {
-            let Some(w) = word(was, at) else { break };
-            if words.pointers && points(at, w) {
-                out[at..at + 4].copy_from_slice(&map.guess(w).to_le_bytes());
+            let Some(w) = from.word(was, at) else { break };
+            if let Some(addr) = points(at).filter(|_| words.pointers) {
+                to.put(&mut out[at..at + words.pointer], map.guess(addr).into());
                 history = words.pointed(history);
                 at += words.pointer;
                 continue;
@@ -135,7 +132,7 @@ pub fn renewed(
                     (OTHER, None)
                 };
                 if let Some(now) = now {
-                    out[at..at + 4].copy_from_slice(&now.to_le_bytes());
+                    to.put(&mut out[at..at + 4], now.into());
                 }
                 class = 8 + kind;
             }
@@ -170,13 +167,15 @@ impl Words {
             },
             sizes: (size(b".rodata"), size(b".text")),
             pointers: true,
-            pointer: pointer_of(new),
+            pointer: new.numbers.width(),
         }
     }
 
-    /// Whether a pointer may stand at a place, by the word behind: addresses are below 4 GiB.
-    fn may_point(&self, at: usize, behind: Option<u32>) -> bool {
-        self.pointer == 4 || at.is_multiple_of(8) && behind == Some(0)
+    /// The address that a pointer at a place holds, by the bytes from there on: addresses are below 4 GiB.
+    fn pointer(&self, numbers: Numbers, at: usize, bytes: &[u8]) -> Option<u32> {
+        let pointer = bytes.get(..self.pointer)?;
+        let address = u32::try_from(numbers.get(pointer)).ok()?;
+        at.is_multiple_of(self.pointer).then_some(address)
     }
 
     /// What words were, with a pointer behind them.
@@ -287,8 +286,8 @@ impl Stretch {
 /// A word: what it was, and where it is.
 struct Word {
     old: u32,
-    /// The old word behind it.
-    behind: Option<u32>,
+    /// What the old pointer held that may begin with it.
+    pointer: Option<u32>,
     section: u32,
     addr: u32,
     at: u32,
@@ -329,18 +328,16 @@ impl Telling {
         old_bytes: &[u8],
         made: &mut Made,
     ) -> Result<()> {
-        let word = |at: usize| {
-            let bytes = old_bytes.get(at..at + 4)?;
-            Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-        };
+        let numbers = world.old.elf.numbers;
         let mut at = 0;
-        while let Some(old) = word(at) {
+        while let Some(old) = numbers.word(old_bytes, at) {
+            let place = stretch.at + at as u32;
             let word = Word {
                 old,
-                behind: word(at + 4),
+                pointer: self.words.pointer(numbers, place as usize, &old_bytes[at..]),
                 section: stretch.section,
                 addr: stretch.addr + at as u32,
-                at: stretch.at + at as u32,
+                at: place,
             };
             at += match self.pointer(s, world, &word, made)? {
                 true => self.words.pointer,
@@ -359,14 +356,14 @@ impl Telling {
         made: &mut Made,
     ) -> Result<bool> {
         let words = &self.words;
-        let was = words.pointers
-            && words.may_point(word.at as usize, word.behind)
-            && world.old.addresses.range_of(word.old).is_some();
-        if !was {
+        let was = word.pointer.filter(|_| words.pointers);
+        let Some(was) = was.filter(|&addr| world.old.addresses.range_of(addr).is_some()) else {
             return Ok(false);
-        }
+        };
         let truth = world.truth.map(|t| &t[word.at as usize..]);
-        let known = truth.and_then(|t| address(t, words.pointer)).unwrap_or(0);
+        let known = truth
+            .and_then(|t| t.get(..words.pointer))
+            .map_or(0, |t| world.elf.numbers.get(t));
         let small = u32::try_from(known).ok();
         let fits = small.is_some_and(|k| world.addresses.range_of(k).is_some());
         if !self.m.pointer(s, self.history, word.section, fits) {
@@ -379,9 +376,10 @@ impl Telling {
             same: true,
             ..Site::default()
         };
-        let target = self.target(s, world, &site, word.old, small.unwrap_or(0))?;
-        let bytes = u64::from(target).to_le_bytes();
-        made.known.add(word.at, &bytes[..self.words.pointer]);
+        let target = self.target(s, world, &site, was, small.unwrap_or(0))?;
+        let pointer = self.words.pointer;
+        made.known
+            .number(word.at, world.elf.numbers, target.into(), pointer);
         self.history = self.words.pointed(self.history);
         Ok(true)
     }
@@ -398,7 +396,7 @@ impl Telling {
         let mut class = class(old, data, text);
         if matters(data) || matters(text) {
             let truth = world.truth.map(|t| &t[word.at as usize..]);
-            let known = truth.map(|t| u32::from_le_bytes([t[0], t[1], t[2], t[3]]));
+            let known = truth.and_then(|t| world.elf.numbers.word(t, 0));
             let kind = match known {
                 Some(k) if k == old => OTHER,
                 Some(_) if known == data => DATA,
@@ -414,7 +412,7 @@ impl Telling {
                 _ => (OTHER, None),
             };
             if let Some(now) = now {
-                made.known.add(word.at, &now.to_le_bytes());
+                made.known.add(word.at, &world.elf.numbers.of_word(now));
             }
             class = 8 + kind;
         }

@@ -3,7 +3,7 @@
 //! Rows with addends hold the target of a relative relocation, rows without leave it in the word. Source of the
 //! layout: System V gABI, "Relocation".
 
-use crate::elf::{Elf, Section};
+use crate::elf::{Elf, Numbers, Section};
 use crate::machine::Machine;
 
 const SHT_RELA: u32 = 4;
@@ -13,7 +13,7 @@ const SHF_ALLOC: u64 = 2;
 /// How a table writes its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
-    is_64: bool,
+    numbers: Numbers,
     addends: bool,
 }
 
@@ -49,7 +49,7 @@ impl Form {
             _ => return None,
         };
         let form = Form {
-            is_64: elf.is_64,
+            numbers: elf.numbers,
             addends,
         };
         let whole = section.size.is_multiple_of(form.row() as u64);
@@ -67,15 +67,15 @@ impl Form {
     }
 
     fn word(self) -> usize {
-        if self.is_64 { 8 } else { 4 }
+        self.numbers.width()
     }
 
     /// All rows of a table.
     pub fn rows(self, machine: Machine, bytes: &[u8], words: Words) -> Vec<Row> {
-        let read = |row: &[u8], k: usize| little(&row[k * self.word()..][..self.word()]);
+        let read = |row: &[u8], k: usize| self.numbers.get(&row[k * self.word()..][..self.word()]);
         let row = |row: &[u8]| {
             let (offset, info) = (read(row, 0), read(row, 1));
-            let info = if self.is_64 {
+            let info = if self.numbers.is_64 {
                 info
             } else {
                 info >> 8 << 32 | info & 0xff
@@ -96,14 +96,14 @@ impl Form {
 
     /// Appends a row to a table.
     pub fn put(self, row: Row, out: &mut Vec<u8>) {
-        let info = if self.is_64 {
+        let info = if self.numbers.is_64 {
             row.info
         } else {
             row.info >> 32 << 8 | row.info & 0xff
         };
         let words = [row.offset, info, row.addend];
         for word in &words[..self.row() / self.word()] {
-            out.extend_from_slice(&word.to_le_bytes()[..self.word()]);
+            self.numbers.push(out, *word, self.word());
         }
     }
 
@@ -121,11 +121,7 @@ impl Form {
 
 /// Bytes of a word that a relocation fills.
 pub fn word(elf: &Elf) -> u32 {
-    if elf.is_64 { 8 } else { 4 }
-}
-
-fn little(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, &b| word << 8 | u64::from(b))
+    elf.numbers.width() as u32
 }
 
 /// The word at an address, read from the bytes of the file.
@@ -133,7 +129,9 @@ pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(u32) -> Option<u64>
     let size = word(elf) as usize;
     move |addr| {
         let at = usize::try_from(elf.offset_of(addr.into())?).ok()?;
-        bytes.get(at..at.checked_add(size)?).map(little)
+        bytes
+            .get(at..at.checked_add(size)?)
+            .map(|word| elf.numbers.get(word))
     }
 }
 
@@ -169,11 +167,12 @@ mod tests {
         #[test]
         fn rows_are_written_as_they_were_read(
             is_64: bool,
+            big_endian: bool,
             addends: bool,
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             held: Option<u64>,
         ) {
-            let form = Form { is_64, addends };
+            let form = Form { numbers: Numbers { is_64, big_endian }, addends };
             for machine in Machine::ALL {
                 let rows = form.rows(machine, &bytes, &|_| held);
                 let mut out = Vec::new();
@@ -187,7 +186,7 @@ mod tests {
     #[test]
     fn a_relative_row_without_addend_takes_it_from_the_word() {
         let form = Form {
-            is_64: false,
+            numbers: Numbers::default(),
             addends: false,
         };
         let table = [0x10, 0x20, 0, 0, 8, 0, 0, 0, 0x14, 0x20, 0, 0, 6, 5, 0, 0];

@@ -117,7 +117,7 @@ struct Olds<'o> {
 
 impl<'o> Olds<'o> {
     fn of(elf: &'o Elf, bytes: &'o [u8], names: &Names) -> Olds<'o> {
-        let width = row::len(elf.is_64);
+        let width = row::len(elf.numbers);
         let count = bytes.len() / width;
         let mut olds = Olds {
             elf,
@@ -218,7 +218,7 @@ pub fn code<S: Symbols>(
         world,
         names,
     } = *told;
-    let width = row::len(world.elf.is_64);
+    let width = row::len(world.elf.numbers);
     let old_bytes = world.old_bytes(section)?;
     let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
     let size = world.elf.sections[section].size as usize;

@@ -39,19 +39,19 @@ pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
                 return false;
             };
             let (rows, names) = (content(section), content(strings));
-            let len = row::len(elf.is_64);
+            let len = row::len(elf.numbers);
             let inside = |r: &[u8]| (Row::read(elf, r).name as usize) < names.len();
             names::fits(names) && rows.len().is_multiple_of(len) && rows.chunks_exact(len).all(inside)
         }
         _ if symbols.is_none() || !fits(elf, bytes, Table::Symbols, link) => false,
         Table::Versions => versions::fits(
             elf.sections[section].size,
-            (content(link).len() / row::len(elf.is_64)) as u64,
+            (content(link).len() / row::len(elf.numbers)) as u64,
         ),
         Table::Hash => {
             let kind = elf.sections[section].kind;
             let strings = names_of(elf, link).map_or(&[][..], content);
-            hash::fits(kind, elf.is_64, content(section), content(link), strings)
+            hash::fits(kind, elf.numbers, content(section), content(link), strings)
         }
         _ => false,
     }
@@ -82,7 +82,7 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
             continue;
         };
         let strings = content(strings);
-        for row in content(table).chunks_exact(row::len(elf.is_64)) {
+        for row in content(table).chunks_exact(row::len(elf.numbers)) {
             let row = Row::read(elf, row);
             let name = strings.get(row.name as usize..).unwrap_or_default();
             let end = name.iter().position(|&b| b == 0).unwrap_or(0);
@@ -99,7 +99,9 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
 
 /// For each row of a table the section whose symbol it is, or 0.
 pub fn section_of(elf: &Elf, rows: &[u8]) -> Vec<u16> {
-    let rows = rows.chunks_exact(row::len(elf.is_64)).map(|r| Row::read(elf, r));
+    let rows = rows
+        .chunks_exact(row::len(elf.numbers))
+        .map(|r| Row::read(elf, r));
     let section = |r: Row| if r.kind() == row::SECTION { r.section } else { 0 };
     rows.map(section).collect()
 }
@@ -108,7 +110,7 @@ pub fn section_of(elf: &Elf, rows: &[u8]) -> Vec<u16> {
 /// address that theirs goes to: labels are called by numbers, and those shift. `of_old` has a new row for each old one,
 /// or [`names::NONE`], and keeps it where that is there or there is no other.
 pub fn went([old, new]: [(&Elf, &[u8]); 2], project: &dyn Fn(u32) -> Option<u32>, of_old: &mut [u32]) {
-    let len = |(elf, _): (&Elf, _)| row::len(elf.is_64);
+    let len = |(elf, _): (&Elf, _)| row::len(elf.numbers);
     let local = |r: &Row| r.has_address() && r.kind() != row::SECTION && r.info >> 4 == 0;
     let address = |r: &Row| u32::try_from(r.value).ok().filter(|_| local(r));
     let rows = new.1.chunks_exact(len(new)).map(|r| Row::read(new.0, r));

@@ -1,6 +1,7 @@
 //! Rows of a symbol table, of either class. Source of the layout: System V gABI, "Symbol Table".
 
-use crate::elf::Elf;
+use crate::elf::{Elf, Numbers};
+use std::ops::Range;
 
 /// Bytes of the longer kind of row.
 pub const LONGEST: usize = 24;
@@ -26,17 +27,17 @@ pub struct Row {
 }
 
 /// Bytes of a row.
-pub fn len(is_64: bool) -> usize {
-    if is_64 { 24 } else { 16 }
+pub fn len(numbers: Numbers) -> usize {
+    if numbers.is_64 { 24 } else { 16 }
 }
 
 impl Row {
     /// Reads a row of [`len`] bytes of a file; addresses are those of its section map.
     pub fn read(elf: &Elf, b: &[u8]) -> Row {
-        let half = |at: usize| u16::from_le_bytes([b[at], b[at + 1]]);
-        let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
-        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        let row = if elf.is_64 {
+        let half = |at: usize| elf.numbers.get(&b[at..at + 2]) as u16;
+        let word = |at: usize| elf.numbers.get(&b[at..at + 4]) as u32;
+        let long = |at: usize| elf.numbers.get(&b[at..at + 8]);
+        let row = if elf.numbers.is_64 {
             Row {
                 name: word(0),
                 info: b[4],
@@ -76,19 +77,20 @@ impl Row {
     pub fn bytes(&self, elf: &Elf) -> [u8; LONGEST] {
         let value = self.value.wrapping_add(self.away(elf));
         let mut out = [0; LONGEST];
-        out[..4].copy_from_slice(&self.name.to_le_bytes());
-        let rest = if elf.is_64 {
-            out[8..16].copy_from_slice(&value.to_le_bytes());
-            out[16..24].copy_from_slice(&self.size.to_le_bytes());
+        let mut put = |field: Range<usize>, number| elf.numbers.put(&mut out[field], number);
+        put(0..4, self.name.into());
+        let rest = if elf.numbers.is_64 {
+            put(8..16, value);
+            put(16..24, self.size);
             4
         } else {
-            out[4..8].copy_from_slice(&(value as u32).to_le_bytes());
-            out[8..12].copy_from_slice(&(self.size as u32).to_le_bytes());
+            put(4..8, value);
+            put(8..12, self.size);
             12
         };
+        put(rest + 2..rest + 4, self.section.into());
         out[rest] = self.info;
         out[rest + 1] = self.other;
-        out[rest + 2..rest + 4].copy_from_slice(&self.section.to_le_bytes());
         out
     }
 
@@ -127,8 +129,8 @@ mod tests {
             info: 0,
             entsize: 0,
         };
-        let elf = |is_64, kind, base| Elf {
-            is_64,
+        let elf = |is_64, big_endian, kind, base| Elf {
+            numbers: Numbers { is_64, big_endian },
             machine: 62,
             kind,
             head_len: 64,
@@ -137,14 +139,20 @@ mod tests {
             base,
             sections: vec![section.clone(); 0x1000],
         };
-        for (kind, base) in [(2, 0), (2, 1 << 40), (1, 0)] {
-            let (long, short) = (elf(true, kind, base), elf(false, kind, base));
+        for (kind, base, big) in [
+            (2, 0, false),
+            (2, 1 << 40, false),
+            (1, 0, false),
+            (2, 0, true),
+            (1, 0, true),
+        ] {
+            let (long, short) = (elf(true, big, kind, base), elf(false, big, kind, base));
             let (long_row, short_row) = (Row::read(&long, &bytes), Row::read(&short, &bytes[..16]));
             assert_eq!(long_row.bytes(&long)[..], bytes[..]);
             assert_eq!(short_row.bytes(&short)[..16], bytes[..16]);
-            assert_eq!(long_row.section, 0x0807);
+            assert_eq!(long_row.section, if big { 0x0708 } else { 0x0807 });
         }
-        let (object, linked) = (elf(true, 1, 0), elf(true, 2, 0));
+        let (object, linked) = (elf(true, false, 1, 0), elf(true, false, 2, 0));
         let (inside, plain) = (Row::read(&object, &bytes), Row::read(&linked, &bytes));
         assert_eq!(inside.value, plain.value + 0x5000);
     }

@@ -40,23 +40,18 @@ pub fn code<S: Symbols>(
     }
     let mut models = world.account.lend::<VersionModels>();
     let old = world.old_bytes(section)?;
-    let half = |bytes: &[u8], i: usize| {
-        bytes
-            .get(2 * i..2 * i + 2)
-            .map(|b| u16::from_le_bytes([b[0], b[1]]))
-    };
-    let truth = world.true_bytes(section);
+    let (numbers, truth) = (world.elf.numbers, world.true_bytes(section));
     let mut out = Vec::with_capacity(rows.source.len() * 2);
     let mut last = 0;
     for (i, &source) in rows.source.iter().enumerate() {
-        let guess = half(&old, source as usize);
-        let known = truth.and_then(|t| half(t, i)).unwrap_or(0);
+        let guess = world.old.elf.numbers.half(&old, 2 * source as usize);
+        let known = truth.and_then(|t| numbers.half(t, 2 * i)).unwrap_or(0);
         let told = match guess {
             Some(guess) if models.same(s, Some(guess), guess == known) => guess,
             _ => models.value(s, last, guess, known.into()) as u16,
         };
         last = u32::from(told);
-        out.extend_from_slice(&told.to_le_bytes());
+        numbers.push(&mut out, told.into(), 2);
     }
     made.section(world, section, out)
 }

@@ -1,6 +1,6 @@
 //! The forms in which a word holds an address.
 
-use crate::elf::{Elf, address::Addresses};
+use crate::elf::{Elf, Numbers, address::Addresses};
 
 /// How a word holds an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,19 +18,12 @@ impl Form {
     pub const ALL: [Form; 3] = [Form::Pointer, Form::Distance, Form::Half];
 }
 
-/// The little-endian number in the first `size` bytes.
-pub fn read(bytes: &[u8], size: usize) -> Option<u64> {
-    let mut word = [0; 8];
-    word[..size].copy_from_slice(bytes.get(..size)?);
-    Some(u64::from_le_bytes(word))
-}
-
 /// A file, as far as its words go by it.
 #[derive(Clone, Copy)]
 pub struct Side<'f> {
     addresses: &'f Addresses,
     base: u64,
-    is_64: bool,
+    numbers: Numbers,
 }
 
 impl<'f> Side<'f> {
@@ -39,13 +32,22 @@ impl<'f> Side<'f> {
         Side {
             addresses,
             base: elf.base,
-            is_64: elf.is_64,
+            numbers: elf.numbers,
         }
     }
 
     /// Bytes of a word.
     pub fn size(&self, form: Form) -> usize {
-        if form == Form::Pointer && self.is_64 { 8 } else { 4 }
+        if form == Form::Pointer && self.numbers.is_64 {
+            8
+        } else {
+            4
+        }
+    }
+
+    /// The word of a form at the start of `bytes`.
+    pub fn read(&self, form: Form, bytes: &[u8]) -> Option<u64> {
+        bytes.get(..self.size(form)).map(|word| self.numbers.get(word))
     }
 
     /// Where a word that stands at `place` leads, if it leads into the file; not if it is zero.
@@ -54,7 +56,7 @@ impl<'f> Side<'f> {
             _ if word == 0 => return None,
             Form::Pointer => u32::try_from(word.wrapping_sub(self.base)).ok()?,
             Form::Distance => place?.wrapping_add(word as u32),
-            Form::Half if self.is_64 => {
+            Form::Half if self.numbers.is_64 => {
                 let whole = word as u32 as i32 as i64 as u64;
                 u32::try_from(whole.wrapping_sub(self.base)).ok()?
             }
@@ -67,7 +69,7 @@ impl<'f> Side<'f> {
     pub fn word(&self, form: Form, target: u32, place: Option<u32>) -> Option<u64> {
         let whole = self.base.wrapping_add(target.into());
         Some(match form {
-            Form::Pointer if self.is_64 => whole,
+            Form::Pointer if self.numbers.is_64 => whole,
             Form::Distance => target.wrapping_sub(place?).into(),
             _ => u64::from(whole as u32),
         })

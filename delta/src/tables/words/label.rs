@@ -1,7 +1,7 @@
 //! Words by what they lead to, for the matcher (the encoder alone): where an old word and a new one lead to the same
 //! place, both are set to its address.
 
-use super::form::{Form, Side, read};
+use super::form::{Form, Side};
 use crate::elf::Region;
 use crate::layout::OldImage;
 use crate::predict::AddressMap;
@@ -36,7 +36,7 @@ impl Labelled<'_> {
             let all = (start.next_multiple_of(4)..end.min(self.bytes.len()).saturating_sub(3)).step_by(4);
             all.filter_map(|at| {
                 let here = place.map(|p| p + (at - start) as u32);
-                let word = read(&self.bytes[at..], side.size(form))?;
+                let word = side.read(form, &self.bytes[at..])?;
                 let target = side.target(form, word, here)?;
                 // Inside a section a distance stays the same.
                 let near = form == Form::Distance && own.is_some_and(|r| target.wrapping_sub(r.addr) < r.len);
@@ -49,7 +49,10 @@ impl Labelled<'_> {
 
     /// The bytes with those words set to where they lead that lead where one of `others` does.
     fn set(&self, form: Form, words: &[Vec<(usize, u32)>], others: &Leads, out: &mut [u8]) {
-        let size = Side::of(&self.image.elf, &self.image.addresses).size(form);
+        let (numbers, side) = (
+            self.image.elf.numbers,
+            Side::of(&self.image.elf, &self.image.addresses),
+        );
         for region in words {
             let led: Vec<_> = region.iter().filter(|w| others.holds(w.1)).collect();
             for (k, &&(at, target)) in led.iter().enumerate() {
@@ -57,7 +60,7 @@ impl Labelled<'_> {
                 let before = (0..k).rev().take(FEWEST).take_while(|&i| around(i)).count();
                 let behind = (k + 1..led.len()).take(FEWEST).take_while(|&i| around(i)).count();
                 if form == Form::Pointer || before + behind >= FEWEST {
-                    out[at..at + size].copy_from_slice(&u64::from(target).to_le_bytes()[..size]);
+                    numbers.put(&mut out[at..at + side.size(form)], target.into());
                 }
             }
         }

@@ -9,7 +9,7 @@ mod label;
 
 pub use label::{Labelled, labelled};
 
-use self::form::{Form, Side, read};
+use self::form::{Form, Side};
 use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::data::Cover;
@@ -95,7 +95,7 @@ impl<'w> Sides<'w> {
         project: impl Fn(u32) -> u32,
     ) -> [Option<Candidate>; 3] {
         Form::ALL.map(|form| {
-            let was = read(bytes, self.old.size(form))?;
+            let was = self.old.read(form, bytes)?;
             let old_target = self.old.target(form, was, places.0)?;
             let word = self.new.word(form, project(old_target), places.1)?;
             Some(Candidate {
@@ -229,7 +229,7 @@ impl Pass<'_> {
                 let now = &truth[stretch.new_at as usize + at..];
                 let mut moves = candidates.iter().zip(Form::ALL).filter_map(|(candidate, form)| {
                     let candidate = candidate.filter(|c| c.word != c.was)?;
-                    Some(read(now, self.sides.new.size(form)) == Some(candidate.word))
+                    Some(self.sides.new.read(form, now) == Some(candidate.word))
                 });
                 if let Some(first) = moves.next() {
                     asked += 1;
@@ -276,13 +276,13 @@ impl Pass<'_> {
                     _ => candidate.word,
                 };
                 size = self.sides.new.size(form);
-                made.known.add(here, &word.to_le_bytes()[..size]);
+                made.known.number(here, world.elf.numbers, word, size);
             } else if pointer && able & 1 == 0 {
                 size = self.sides.new.size(Form::Pointer);
             }
             let class = match became {
                 STAYS if pointer && able & 1 == 0 => 2,
-                STAYS if able == 0 => u32::from(read(&bytes[at..], 4) != Some(0)),
+                STAYS if able == 0 => u32::from(bytes.get(at..at + 4) != Some(&[0; 4])),
                 became => 8 + became,
             };
             self.history = self.history << 4 | class;
@@ -299,7 +299,7 @@ impl Pass<'_> {
 
     /// On the writing side: what becomes of a word that is at the start of `now` in the new file, at an address.
     fn known(&mut self, now: &[u8], place: Option<u32>, moves: &[Option<Candidate>; 3]) -> u32 {
-        let is = |form: Form| read(now, self.sides.new.size(form));
+        let is = |form: Form| self.sides.new.read(form, now);
         let able = || Form::ALL.into_iter().filter(|&f| moves[f as usize].is_some());
         let right = |&form: &Form| moves[form as usize].is_some_and(|c| is(form) == Some(c.word));
         if let Some(form) = able().find(right) {
@@ -331,7 +331,7 @@ impl Pass<'_> {
         candidate: Candidate,
     ) -> Result<u64> {
         let truth = world.truth.and_then(|truth| {
-            let word = read(&truth[here as usize..], self.sides.new.size(form))?;
+            let word = self.sides.new.read(form, &truth[here as usize..])?;
             self.sides.new.target(form, word, place)
         });
         let site = Site {
