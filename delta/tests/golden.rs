@@ -89,6 +89,7 @@ fn golden() -> Vec<Golden> {
         "kinds/ppc64",
         "kinds/loong64",
         "kinds/mips64",
+        "kinds/z",
         "kinds/object",
         "kinds/module",
         "kinds/go-apart",

@@ -28,6 +28,7 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("PowerPC", pair!("ppc64")),
     ("LoongArch", pair!("loong64")),
     ("MIPS", pair!("mips64")),
+    ("z", pair!("z")),
     ("an object", pair!("object")),
     ("Go, data of functions apart", pair!("go-apart")),
     ("unwind rows of ARM", pair!("unwind")),

@@ -13,6 +13,8 @@ mod mips;
 mod ppc;
 #[path = "ports/riscv.rs"]
 mod riscv;
+#[path = "ports/z.rs"]
+mod z;
 
 use elfdelta::machine::{Flow, Machine, Scanner};
 use std::collections::BTreeMap;
@@ -64,7 +66,7 @@ pub struct Port {
     seeds: &'static [&'static str],
 }
 
-const PORTS: [&Port; 4] = [&riscv::PORT, &ppc::PORT, &loong::PORT, &mips::PORT];
+const PORTS: [&Port; 5] = [&riscv::PORT, &ppc::PORT, &loong::PORT, &mips::PORT, &z::PORT];
 
 /// Disassembles bytes; `None` without a disassembler for the port.
 fn disassembled(port: &Port, code: &[u8]) -> Option<Vec<Line>> {
@@ -253,6 +255,7 @@ fn instructions_decode_as_the_oracle_says() {
             port.machine
         );
         assert!(found.is_empty(), "{:?}: {found:#?}", port.machine);
-        assert!(checked == 0 || branches > 1000 && pairs > 10);
+        let has_pairs = port.machine != Machine::Z;
+        assert!(checked == 0 || branches > 1000 && (pairs > 10 || !has_pairs));
     }
 }

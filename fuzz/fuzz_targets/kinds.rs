@@ -38,6 +38,8 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/loong64-2",
     "kinds/mips64-1",
     "kinds/mips64-2",
+    "kinds/z-1",
+    "kinds/z-2",
     "kinds/linked-1",
     "kinds/linked-2",
     "kinds/types-1",

@@ -24,6 +24,7 @@ mod set;
 mod tests;
 mod words;
 pub mod x86;
+pub mod z;
 
 pub use insn::{ABSENT, Field, FieldKind, Flow, Insn};
 pub use scan::Scanner;
@@ -56,6 +57,8 @@ pub enum Machine {
     Loong64,
     /// MIPS of 64 bits, little-endian.
     Mips64,
+    /// z/Architecture, big-endian.
+    Z,
 }
 
 /// The expression with `$set` standing for the type of the machine's instruction set.
@@ -98,13 +101,17 @@ macro_rules! dispatch {
                 type $set = mips::Mips64;
                 $result
             }
+            Machine::Z => {
+                type $set = z::Z;
+                $result
+            }
         }
     };
 }
 
 impl Machine {
     /// All of them.
-    pub const ALL: [Machine; 9] = [
+    pub const ALL: [Machine; 10] = [
         Machine::X86_64,
         Machine::X86_32,
         Machine::AArch64,
@@ -114,6 +121,7 @@ impl Machine {
         Machine::Ppc64,
         Machine::Loong64,
         Machine::Mips64,
+        Machine::Z,
     ];
 
     /// Picks the instruction set of an ELF file by `e_machine`, `EI_CLASS` (1 or 2) and byte order (gABI,
@@ -128,6 +136,7 @@ impl Machine {
             (21, 2, true) => Some(Machine::Ppc64),
             (258, 2, true) => Some(Machine::Loong64),
             (8, 2, true) => Some(Machine::Mips64),
+            (22, 2, false) => Some(Machine::Z),
             _ => None,
         }
     }
@@ -271,10 +280,11 @@ impl Machine {
         dispatch!(self, S => S::hidden_bits(field, at))
     }
 
-    /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit.
+    /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit; `first` is
+    /// the first byte, known behind the first one told if it is that.
     #[inline]
-    pub fn place(self, n: usize, room: usize) -> usize {
-        dispatch!(self, S => S::place(n, room))
+    pub fn place(self, n: usize, room: usize, first: u8) -> usize {
+        dispatch!(self, S => S::place(n, room, first))
     }
 
     /// Length of what is told where no instruction is; 0 if there always is one.

@@ -42,7 +42,7 @@ impl Scanner {
     /// what only stands in the bytes to come, or depends on the address, is not looked for.
     pub fn new(machine: Machine) -> Self {
         let passed = match machine {
-            Machine::X86_64 | Machine::Arm | Machine::Thumb => Passed::Nothing,
+            Machine::X86_64 | Machine::Arm | Machine::Thumb | Machine::Z => Passed::Nothing,
             Machine::X86_32 => Passed::Got(GotBase::default()),
             Machine::AArch64 => Passed::Pages(Pages::new()),
             Machine::RiscV64 => Passed::Pairs(Pairs::default()),

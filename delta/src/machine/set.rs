@@ -77,9 +77,10 @@ pub(super) trait InstructionSet {
         Self::blank(field.kind, &mut ones, field.at);
         !ones[at & 15]
     }
-    /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit.
+    /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit; `first` is
+    /// the first byte, if it is told first and `n` is not 0.
     #[inline]
-    fn place(n: usize, room: usize) -> usize {
+    fn place(n: usize, room: usize, _first: u8) -> usize {
         if room >= 4 && n < 4 { 3 - n } else { n }
     }
     /// Length of what is told where no instruction is; 0 if there always is one.

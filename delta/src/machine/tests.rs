@@ -7,6 +7,7 @@ use super::mips as m;
 use super::ppc as p;
 use super::riscv as r;
 use super::x86::{GOT_ADD32, GOT_DISP32, REL8, REL32, RIP32};
+use super::z;
 use super::*;
 use proptest::prelude::*;
 
@@ -75,6 +76,7 @@ const fn home(machine: Machine, kind: FieldKind, rest: u32, reach: (u64, u64)) -
         Machine::Arm => (4, 8),
         Machine::Thumb => (4, 4),
         Machine::RiscV64 | Machine::Ppc64 | Machine::Loong64 | Machine::Mips64 => (4, 0),
+        Machine::Z => (2, 0),
     };
     Home {
         machine,
@@ -98,7 +100,7 @@ const EVERYWHERE: (u64, u64) = (u64::MAX, 1);
 /// Bytes that a jump of MIPS stays in.
 const REGION: u64 = 1 << 28;
 
-const HOMES: [Home; 60] = [
+const HOMES: [Home; 65] = [
     home(Machine::X86_64, REL8, 0x00, (127, 1)),
     home(Machine::X86_64, REL32, 0x00, (0x7fff_ffff, 1)),
     home(Machine::X86_64, RIP32, 0x00, (0x7fff_ffff, 1)),
@@ -192,6 +194,11 @@ const HOMES: [Home; 60] = [
     },
     home(Machine::Mips64, m::HIGH16, 0x3c02_0000, (0x7fff_7fff, 1)),
     home(Machine::Mips64, m::LOW16, 0xdc42_0000, (0x7fff, 1)),
+    home(Machine::Z, z::BRANCH16, 0, (0xfffe, 2)),
+    home(Machine::Z, z::CALL32, 0, (0xffff_fffe, 2)),
+    home(Machine::Z, z::BRANCH32, 0, (0xffff_fffe, 2)),
+    home(Machine::Z, z::ADDRESS32, 0, (0xffff_fffe, 2)),
+    home(Machine::Z, z::DATA32, 0, (0xffff_fffe, 2)),
 ];
 
 /// The bits of an instruction of four bytes that its field owns.
@@ -282,8 +289,8 @@ proptest! {
 
     /// What the text tells of an instruction and what its field hides are all of it, once.
     #[test]
-    fn every_byte_is_told_once(machine in prop::sample::select(&Machine::ALL[..]), room in 1usize..17) {
-        let mut places: Vec<_> = (0..room.min(16)).map(|n| machine.place(n, room)).collect();
+    fn every_byte_is_told_once(machine in prop::sample::select(&Machine::ALL[..]), room in 1usize..17, first: u8) {
+        let mut places: Vec<_> = (0..room.min(16)).map(|n| machine.place(n, room, first)).collect();
         places.sort_unstable();
         prop_assert!(places.iter().enumerate().all(|(n, &place)| n == place), "{:?}", places);
     }

@@ -20,9 +20,12 @@ const SECTIONS: u64 = 4096;
 
 /// The length of the ELF file that these bytes begin with: up to the end of its last section or of the table of them.
 pub fn elf_len(bytes: &[u8]) -> Option<usize> {
-    let head = bytes
-        .get(..64)
-        .filter(|head| head.starts_with(&MAGIC) && head[5] == 1)?;
+    let head = bytes.get(..64).filter(|head| head.starts_with(&MAGIC))?;
+    let big_endian = match head[5] {
+        1 => false,
+        2 => true,
+        _ => return None,
+    };
     let wide = match head[4] {
         1 => false,
         2 => true,
@@ -31,7 +34,11 @@ pub fn elf_len(bytes: &[u8]) -> Option<usize> {
     let number = |at: u64, len: usize| -> Option<u64> {
         let at = usize::try_from(at).ok()?;
         let field = bytes.get(at..at.checked_add(len)?)?;
-        Some(field.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)))
+        let add = |n, &b: &u8| n << 8 | u64::from(b);
+        Some(match big_endian {
+            false => field.iter().rev().fold(0, add),
+            true => field.iter().fold(0, add),
+        })
     };
     let (word, at, of) = if wide { (8, 0x28, 0x3a) } else { (4, 0x20, 0x2e) };
     let (table, size, count) = (number(at, word)?, number(of, 2)?, number(of + 2, 2)?);

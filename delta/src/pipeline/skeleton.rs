@@ -109,6 +109,14 @@ fn length<S: Symbols>(s: &mut S, m: &mut SkeletonModels, old: usize, new: usize)
         .ok_or(Error::damaged("its headers are too long"))
 }
 
+/// A part in both files, and how the old one writes numbers.
+#[derive(Clone, Copy)]
+struct Sides<'p> {
+    numbers: Numbers,
+    old: &'p [u8],
+    new: &'p [u8],
+}
+
 /// The word at a place, in the order of the old file's bytes, with zeros behind the end.
 fn word(numbers: Numbers, bytes: &[u8], at: usize) -> u64 {
     let mut w = [0; 8];
@@ -140,12 +148,12 @@ fn shift<S: Symbols>(
     Ok(shift)
 }
 
-/// Codes a part word by word, in rows of `row` bytes; words as the old file writes `numbers`.
+/// Codes a part word by word, in rows of `row` bytes.
 fn words<S: Symbols>(
     s: &mut S,
     m: &mut SkeletonModels,
-    (numbers, row): (Numbers, usize),
-    [old, new]: [&[u8]; 2],
+    row: usize,
+    Sides { numbers, old, new }: Sides,
     shifts: &mut [u64; SHIFTS],
 ) -> Result<Vec<u8>> {
     let len = length(s, m, old.len(), new.len())?;
@@ -207,8 +215,8 @@ impl Steady {
 fn rows<S: Symbols>(
     s: &mut S,
     m: &mut SkeletonModels,
-    (numbers, row, pairs): (Numbers, usize, &[Option<usize>]),
-    [old, new]: [&[u8]; 2],
+    (row, pairs): (usize, &[Option<usize>]),
+    Sides { numbers, old, new }: Sides,
     shifts: &mut [u64; SHIFTS],
 ) -> Result<Vec<u8>> {
     let len = length(s, m, old.len(), new.len())?;
@@ -282,22 +290,17 @@ fn section_names<S: Symbols>(
 fn parts<S: Symbols>(s: &mut S, account: &Budget, old: &OldImage, new: &Parts) -> Result<Parts> {
     let (mut models, mut shifts, was) = (account.lend(), [0; SHIFTS], &old.parts);
     let (m, numbers) = (&mut models, old.elf.numbers);
-    let head = words(s, m, (numbers, 56), [&was.head, &new.head], &mut shifts)?;
+    let sides = |old, new| Sides { numbers, old, new };
+    let head = words(s, m, 56, sides(&was.head, &new.head), &mut shifts)?;
     let object = old.elf.is_object() && numbers.half(&head, 16) == Some(1);
     let (table, names);
     if object {
         names = section_names(s, m, (account, true), &was.names, &new.names)?;
         let pairs = new.elf().map_or(Vec::new(), |elf| pair_sections(&old.elf, &elf));
         let row = if head.get(4) == Some(&2) { 64 } else { 40 };
-        table = rows(
-            s,
-            m,
-            (numbers, row, &pairs),
-            [&was.table, &new.table],
-            &mut shifts,
-        )?;
+        table = rows(s, m, (row, &pairs), sides(&was.table, &new.table), &mut shifts)?;
     } else {
-        table = words(s, m, (numbers, 64), [&was.table, &new.table], &mut shifts)?;
+        table = words(s, m, 64, sides(&was.table, &new.table), &mut shifts)?;
         names = section_names(s, m, (account, false), &was.names, &new.names)?;
     }
     if s.exhausted() {

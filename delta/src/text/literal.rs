@@ -105,7 +105,6 @@ pub fn code_instruction<S: Symbols>(
     let machine = around.machine;
     let room = around.room.min(16);
     let mut stray = 0;
-    let place = |n: usize| machine.place(n, room);
     let partner = s.is_modelled().then(|| Partner::new(around));
     let (mut insn, mut field) = (Insn::default(), None);
     let mut missed = false;
@@ -143,7 +142,7 @@ pub fn code_instruction<S: Symbols>(
         }
     }
     let field = loop {
-        let (n, at) = (known.n, place(known.n));
+        let (n, at) = (known.n, machine.place(known.n, room, known.raw[0]));
         // The first byte of the operands is no part of the shape, nor is what follows it. Without any byte, a
         // partner's context is all that asks for a shape.
         let settled = match n {
@@ -172,7 +171,9 @@ pub fn code_instruction<S: Symbols>(
         if blank != 0xff {
             let truth = truth.get(at).copied().unwrap_or(0);
             if let Some(partner) = &partner {
-                let previous = n.checked_sub(1).map(|before| known.raw[place(before)]);
+                let previous = n
+                    .checked_sub(1)
+                    .map(|n| known.raw[machine.place(n, room, known.raw[0])]);
                 let (context, expected) = known.context(around, partner, &insn, at, previous, blank);
                 let byte = s.mixed_byte(&mut m.byte, &context, truth);
                 known.raw[at] = byte;
@@ -209,7 +210,7 @@ fn code_data<S: Symbols>(
     let partner = s.is_modelled().then(|| Partner::new(around));
     let mut previous = None;
     for n in 0..usize::from(data.len()) {
-        let at = around.machine.place(n, usize::from(data.len()));
+        let at = around.machine.place(n, usize::from(data.len()), 0);
         let truth = truth.get(at).copied().unwrap_or(0);
         known.n = n;
         let byte = match &partner {

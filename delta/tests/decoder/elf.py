@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from file_numbers import Numbers
+
 SYMTAB, STRTAB, RELA, HASH, NOBITS, REL, DYNSYM = 2, 3, 4, 5, 8, 9, 11
 GNU_HASH, VERSYM, EXIDX = 0x6FFFFFF6, 0x6FFFFFFF, 0x70000001
 WRITE, ALLOC, EXECINSTR, TLS = 1, 2, 4, 1 << 10
@@ -21,13 +23,13 @@ def demand(holds):
 class Fields:
     """Numbers of a header, by turns of so many bytes."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, numbers, data):
+        self.numbers, self.data, self.at = numbers, data, 0
 
     def take(self, *sizes):
         values = []
         for size in sizes:
-            values.append(int.from_bytes(self.data[self.at : self.at + size], "little"))
+            values.append(self.numbers.get(self.data[self.at : self.at + size]))
             self.at += size
         return values
 
@@ -61,10 +63,10 @@ class Header:
 
     def __init__(self, first):
         demand(len(first) >= 52 and first[:4] == b"\x7fELF")
-        demand(first[4] in (1, 2) and first[5] == 1 and len(first) >= (52, 64)[first[4] - 1])
-        self.is_64 = first[4] == 2
-        word = 8 if self.is_64 else 4
-        fields = Fields(first[16:])
+        demand(first[4] in (1, 2) and first[5] in (1, 2) and len(first) >= (52, 64)[first[4] - 1])
+        self.numbers = Numbers(first[4] == 2, ("little", "big")[first[5] - 1])
+        self.is_64, word = self.numbers.is_64, self.numbers.width
+        fields = Fields(self.numbers, first[16:])
         self.kind, self.machine = fields.take(2, 2)
         _, _, phoff, shoff, _ = fields.take(4, word, word, word, 4)
         ehsize, phentsize, phnum, shentsize, shnum, self.names = fields.take(2, 2, 2, 2, 2, 2)
@@ -79,7 +81,7 @@ class Header:
         size, word = (64, 8) if self.is_64 else (40, 4)
         demand(len(table) >= self.count * size)
         for i in range(self.count):
-            yield Fields(table[i * size : (i + 1) * size]).take(4, 4, word, word, word, word, 4, 4)
+            yield Fields(self.numbers, table[i * size : (i + 1) * size]).take(4, 4, word, word, word, word, 4, 4)
 
 
 class Elf:
@@ -87,7 +89,8 @@ class Elf:
 
     def __init__(self, head, table, names):
         header = Header(head)
-        self.is_64, self.machine, self.kind = header.is_64, header.machine, header.kind
+        self.numbers, self.machine, self.kind = header.numbers, header.machine, header.kind
+        self.is_64 = self.numbers.is_64
         self.head_len, self.table, self.names = header.head_len, header.table, header.names
         self.head, self.table_bytes, self.name_bytes = head, table, names
         self.sections = []

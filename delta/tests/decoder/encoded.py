@@ -9,22 +9,22 @@ OMIT = 0xFF
 class Encoding:
     """A pointer of fixed size, absolute or relative to its own field."""
 
-    def __init__(self, size, relative, signed_):
-        self.size, self.relative, self.signed = size, relative, signed_
+    def __init__(self, numbers, size, relative, signed_):
+        self.numbers, self.size, self.relative, self.signed = numbers, size, relative, signed_
 
     @staticmethod
-    def of(byte, is_64):
+    def of(byte, numbers):
         """The encoding that a byte names, or None."""
-        sizes = {0: 8 if is_64 else 4, 2: 2, 10: 2, 3: 4, 11: 4, 4: 8, 12: 8}
+        sizes = {0: numbers.width, 2: 2, 10: 2, 3: 4, 11: 4, 4: 8, 12: 8}
         if byte & 15 not in sizes or byte & 0x70 not in (0, 0x10):
             return None
-        return Encoding(sizes[byte & 15], byte & 0x10 != 0, byte & 0x18 != 0)
+        return Encoding(numbers, sizes[byte & 15], byte & 0x10 != 0, byte & 0x18 != 0)
 
     def read(self, data, at, addr):
         """The pointer at a place whose address is `addr`: None if it is null; ValueError where there is none."""
         if at + self.size > len(data):
             raise ValueError
-        raw = int.from_bytes(data[at : at + self.size], "little")
+        raw = self.numbers.get(data[at : at + self.size])
         if raw == 0:
             return None
         value = signed(raw, 8 * self.size) if self.signed else raw
@@ -35,7 +35,7 @@ class Encoding:
 
     def write(self, data, at, addr, target):
         value = 0 if target is None else target - (addr if self.relative else 0)
-        data[at : at + self.size] = (value & (1 << 8 * self.size) - 1).to_bytes(self.size, "little")
+        data[at : at + self.size] = self.numbers.put(value, self.size)
 
 
 def uleb(data, at):

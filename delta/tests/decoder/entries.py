@@ -17,7 +17,7 @@ def of_object(old):
     size = 24 if elf.is_64 else 16
     for table in (s for s in elf.sections if s.kind == SYMTAB and s.in_file):
         for at in range(table.offset, table.end - size + 1, size):
-            number = lambda place, width: int.from_bytes(old.data[at + place : at + place + width], "little")
+            number = lambda place, width: elf.numbers.get(old.data[at + place : at + place + width])
             places = ((4, 1), (6, 2), (8, 8), (16, 8)) if elf.is_64 else ((12, 1), (14, 2), (4, 4), (8, 4))
             info, section, value, length = (number(*place) for place in places)
             s = elf.sections[section] if section < len(elf.sections) else None

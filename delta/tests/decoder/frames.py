@@ -5,7 +5,7 @@ Formats: Linux Standard Base Core 5.0, 10.6; DWARF 5, 6.4."""
 from dataclasses import dataclass
 
 from encoded import uleb
-from machine.insn import signed, word
+from machine.insn import signed
 from models import M32, M64
 
 PCREL_SDATA4 = 0x1B
@@ -22,15 +22,16 @@ class Cie:
     sized: bool = False
 
 
-def cie(section, at):
+def cie(numbers, section, at):
     """The CIE whose length field is at a place, or None."""
     try:
-        return _cie(section, at)
+        return _cie(numbers, section, at)
     except (ValueError, IndexError):
         return None
 
 
-def _cie(section, at):
+def _cie(numbers, section, at):
+    word = numbers.word
     length = word(section, at)
     if length is None or at + 4 + length > len(section):
         return None
@@ -68,9 +69,9 @@ def _cie(section, at):
     return found
 
 
-def records(section):
+def records(numbers, section):
     """Places of the records, each with its end and the place of its CIE (None for a CIE), up to the terminator."""
-    at = 0
+    at, word = 0, numbers.word
     while True:
         length = word(section, at)
         if length in (None, 0, M32) or not 8 <= 4 + length <= len(section) - at:
@@ -91,8 +92,9 @@ class Fde:
     program: tuple  # place and end
 
 
-def fde(section, at, end, addr, lsda):
+def fde(numbers, section, at, end, addr, lsda):
     """An FDE of the modelled form, or None; `lsda` is the encoding in its CIE."""
+    word = numbers.word
     if word(section[:end], at + 8) is None or word(section[:end], at + 12) is None or at + 16 >= end:
         return None
     start = addr + at + 8 + word(section, at + 8) & M32
@@ -109,19 +111,19 @@ def fde(section, at, end, addr, lsda):
     return Fde(start, word(section, at + 12), lsda is not None, target, (data, end)) if data <= end else None
 
 
-def fdes(section, addr):
+def fdes(numbers, section, addr):
     """Place, start and size of all FDEs whose CIE has the modelled encoding of pointers, in order."""
-    for at, end, of in records(section):
-        kind = cie(section, of) if of is not None else None
+    for at, end, of in records(numbers, section):
+        kind = cie(numbers, section, of) if of is not None else None
         if kind and kind.pointer == PCREL_SDATA4 and end >= at + 16:
-            start = addr + at + 8 + signed(word(section, at + 8), 32) & M64
-            yield at, start, word(section, at + 12)
+            start = addr + at + 8 + signed(numbers.word(section, at + 8), 32) & M64
+            yield at, start, numbers.word(section, at + 12)
 
 
-def functions(section, addr):
+def functions(numbers, section, addr):
     """Rule 7: bounds of functions, sorted, overlaps dropped in favour of the earlier one."""
     found, end = [], 0
-    for start, size in sorted((start, size) for _, start, size in fdes(section, addr)):
+    for start, size in sorted((start, size) for _, start, size in fdes(numbers, section, addr)):
         if size and start >= end and start + size < 1 << 64:
             found.append((start, size))
             end = start + size

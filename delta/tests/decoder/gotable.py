@@ -6,10 +6,10 @@ Formats: runtime/symtab.go, runtime/runtime2.go, cmd/internal/obj/pcln.go and cm
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from machine.insn import word
+from file_numbers import Numbers
 from models import M32, M64
 
-MAGIC, RECORD = b"\xf1\xff\xff\xff\0\0", 44
+MAGIC, RECORD = 0xFFFFFFF1, 44
 MOST_FUNCTIONS, LONGEST_LIST, GROUPS, MOST_STEPS = 1 << 24, 64, 16, 1 << 17
 INLINE_TREE, INLINE_INDEX = 3, 5
 NONE = M32
@@ -23,14 +23,9 @@ def section(elf):
     return found[0] if found and elf.sections[found[0]].in_file else None
 
 
-def pointer_of(elf):
-    """Bytes of a pointer."""
-    return 8 if elf.is_64 else 4
-
-
-def long(data, at, size):
-    """A pointer of so many bytes, or None."""
-    return int.from_bytes(data[at : at + size], "little") if 0 <= at <= len(data) - size else None
+def long(numbers, data, at):
+    """A pointer, or None."""
+    return numbers.get(data[at : at + numbers.width]) if 0 <= at <= len(data) - numbers.width else None
 
 
 def i32(value):
@@ -42,11 +37,14 @@ def i32(value):
 class Header:
     """All positions count from the header; ValueError where it makes no sense."""
 
-    def __init__(self, data):
-        if not data.startswith(MAGIC) or len(data) < 8 or data[7] not in (4, 8):
+    def __init__(self, data, order):
+        if len(data) < 8 or data[4:6] != bytes(2) or data[7] not in (4, 8):
+            raise ValueError
+        self.numbers = Numbers(data[7] == 8, order)
+        if self.numbers.word(data) != MAGIC:
             raise ValueError
         self.quantum, self.pointer = data[6], data[7]
-        numbers = [long(data, 8 + self.pointer * k, self.pointer) for k in range(8)]
+        numbers = [long(self.numbers, data, 8 + self.pointer * k) for k in range(8)]
         if None in numbers:
             raise ValueError
         self.functions, self.files, self.text = numbers[:3]
@@ -58,15 +56,15 @@ class Header:
             raise ValueError
 
 
-def bounds(data, text, code):
+def bounds(data, order, text, code):
     """Rule 7: functions as (address, size), each without the padding at its end."""
     try:
-        head = Header(data)
+        head = Header(data, order)
     except ValueError:
         return []
     found, pad = [], b"\xcc" if head.quantum == 1 else b"\0"
     for k in range(head.functions):
-        start, end = (word(data, head.records + 8 * (k + i)) for i in (0, 1))
+        start, end = (head.numbers.word(data, head.records + 8 * (k + i)) for i in (0, 1))
         if start is None or end is None:
             break
         if start <= end <= len(code):
@@ -110,10 +108,10 @@ def index_len(code):
 class GoTable:
     """A table; ValueError where it makes no sense. `start` is where the data of functions begin in it, or None."""
 
-    def __init__(self, data, start):
-        self.bytes, self.head = data, Header(data)
-        head = self.head
-        self.entries = [word(data, head.records + 8 * k) for k in range(head.functions + 1)]
+    def __init__(self, data, order, start):
+        self.bytes, self.head = data, Header(data, order)
+        head, self.word = self.head, self.head.numbers.word
+        self.entries = [self.word(data, head.records + 8 * k) for k in range(head.functions + 1)]
         if any(a >= b for a, b in zip(self.entries, self.entries[1:])):
             raise ValueError
         self.start = self.end = len(data)
@@ -144,15 +142,15 @@ class GoTable:
         return i if i < self.head.functions and self.entries[i] == entry else None
 
     def record(self, index):
-        at = word(self.bytes, self.head.records + 8 * index + 4) + self.head.records
+        at = self.word(self.bytes, self.head.records + 8 * index + 4) + self.head.records
         fixed = self.bytes[at : at + RECORD]
         if len(fixed) < RECORD:
             raise ValueError
-        fields = [word(fixed, 4 * i) for i in range(10)]
+        fields = [self.word(fixed, 4 * i) for i in range(10)]
         tables, data = fields[7], fixed[43]
         if tables > LONGEST_LIST or data > LONGEST_LIST:
             raise ValueError
-        lists = [word(self.bytes, at + RECORD + 4 * i) for i in range(tables + data)]
+        lists = [self.word(self.bytes, at + RECORD + 4 * i) for i in range(tables + data)]
         if None in lists:
             raise ValueError
         scalars = [fields[2], fields[3], fields[8], fields[9], *fixed[40:43]]
@@ -188,7 +186,7 @@ class GoTable:
     def unit_list(self):
         """The file lists of the compilation units."""
         data = self.bytes[self.head.units : self.head.file_names]
-        return [word(data, at) for at in range(0, len(data) - 3, 4)]
+        return [self.word(data, at) for at in range(0, len(data) - 3, 4)]
 
     def steps(self, at):
         """A table over code: end and value of each stretch, or None."""
@@ -225,14 +223,14 @@ def find(elf, read):
     index = section(elf)
     if index is None:
         return None
-    module, size = elf.section(b".go.module"), pointer_of(elf)
+    module, numbers = elf.section(b".go.module"), elf.numbers
     # The address of the data is pointer 40 of the module's record (Go 1.26).
-    addr = None if module is None else long(read(module), 40 * size, size)
+    addr = None if module is None else long(numbers, read(module), 40 * numbers.width)
     start = None if addr is None else addr - elf.sections[index].addr & M64
     if start is not None and start > elf.sections[index].size:
         start = None
     try:
-        return GoTable(read(index), start)
+        return GoTable(read(index), numbers.order, start)
     except ValueError:
         return None
 
@@ -242,17 +240,17 @@ def module_data(elf, read):
     index = section(elf)
     if index is None:
         return 0
-    start, size = elf.sections[index].addr, pointer_of(elf)
+    start, numbers = elf.sections[index].addr, elf.numbers
     try:
-        names = start + Header(read(index)).names
+        names = start + Header(read(index), numbers.order).names
     except ValueError:
         return 0
     for name in (b".go.module", b".noptrdata", b".data"):
         found = elf.section(name)
         data = b"" if found is None else read(found)
-        for at in range(0, len(data), size):
-            if long(data, at, size) == start and long(data, at + size, size) == names:
-                addr = long(data, at + 40 * size, size)
+        for at in range(0, len(data), numbers.width):
+            if long(numbers, data, at) == start and long(numbers, data, at + numbers.width) == names:
+                addr = long(numbers, data, at + 40 * numbers.width)
                 if addr is not None:
                     return addr if addr <= M32 else 0
                 break

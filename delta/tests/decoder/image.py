@@ -45,8 +45,9 @@ class Skeleton:
 
     def __init__(self, s, kept, old, size):
         self.s, self.m, self.kept, self.shifts = s, kept.grammar("pipeline/skeleton.rs"), kept, [0] * SHIFTS
+        self.numbers = old.elf.numbers
         head = self.words(7, old.elf.head)
-        if old.elf.is_object and head[16:18] == b"\1\0":
+        if old.elf.is_object and self.numbers.get(head[16:18]) == 1:
             section_names = self.names(old.elf.name_bytes, True)
             table = self.rows(64 if head[4:5] == b"\2" else 40, old.elf.table_bytes)
         else:
@@ -73,17 +74,25 @@ class Skeleton:
             raise Damaged("its headers are too long")
         return size
 
+    def word(self, old, at):
+        """A word of the old file, with zeros behind the end."""
+        return self.numbers.get(old[at : at + 8].ljust(8, b"\0"))
+
+    def kind(self, first):
+        """The type of a section, by the first word of its row: it stands behind the name."""
+        return first >> 32 if self.numbers.order == "little" else first & M32
+
     def words(self, row, old):
         """A part, in rows of so many words."""
         s, m, size, out, history = self.s, self.m, self.length(old), b"", 0
         while len(out) < size:
             at = len(out)
-            was, column = int.from_bytes(old[at : at + 8], "little"), at // 8 % row
+            was, column = self.word(old, at), at // 8 % row
             same = m.same(s, column=column, history=history)
             history = (history << 1 | same) & M32
             if not same:
                 was += self.shift(column)
-            out += (was & M64).to_bytes(8, "little")
+            out += self.numbers.put(was, 8)
         return out[:size]
 
     def rows(self, row, old):
@@ -95,14 +104,14 @@ class Skeleton:
             following, moved, sort = index + 1, [], 0
             for column in range(row // 8):
                 at = index * row + 8 * column
-                was = int.from_bytes(old[at : at + 8], "little") if index >= 0 else 0
+                was = self.word(old, at) if index >= 0 else 0
                 foreseen = {0: name, 3: end[sort], 5: link[sort]}.get(column, 0)
                 steady = m.steady(s, column=column, sort=sort, history=history)
                 history = (history << 1 | steady) & M32
                 moved.append(foreseen if steady else self.shift(column))
                 value = was + moved[-1] & M64
-                sort = {4: 1, 9: 1, 17: 2}.get(value >> 32, 0) if column == 0 else sort
-                out += value.to_bytes(8, "little")
+                sort = {4: 1, 9: 1, 17: 2}.get(self.kind(value), 0) if column == 0 else sort
+                out += self.numbers.put(value, 8)
             name, end[sort] = moved[0], moved[3] + moved[4] & M64
             link[sort] = moved[5] if len(moved) > 5 else 0
         return out[:size]

@@ -106,7 +106,7 @@ class OldImage:
 
     def __init__(self, data):
         self.data, self.elf = data, elf_file.read(data)
-        self.machine = machine.of(self.elf.machine, self.elf.is_64)
+        self.machine = machine.of(self.elf.machine, self.elf.numbers)
         elf_file.demand(self.machine is not None)
         self.addresses = Addresses(self.elf)
         self.elf.regions(len(data))
@@ -120,7 +120,7 @@ class OldImage:
         found = []
         if index is not None and self.elf.sections[index].in_file:
             s = self.elf.sections[index]
-            found = [(*bounds, False) for bounds in frames.functions(self.data[s.offset : s.end], s.addr)]
+            found = [(*bounds, False) for bounds in frames.functions(self.elf.numbers, self.data[s.offset : s.end], s.addr)]
         if not found:
             found = self.go_functions()
         if not found and self.machine.modes:
@@ -131,7 +131,7 @@ class OldImage:
         table, text = gotable.section(self.elf), self.elf.section(b".text")
         if table is None or text is None or not self.elf.sections[text].in_file:
             return []
-        bounds = gotable.bounds(self.section(table), self.elf.sections[text], self.section(text))
+        bounds = gotable.bounds(self.section(table), self.elf.numbers.order, self.elf.sections[text], self.section(text))
         return [(*function, False) for function in bounds]
 
     def section(self, index):

@@ -80,7 +80,7 @@ def spelled(s, m, around, room, known):
     machine, stray = around.machine, 0
     shape = machine.decode(around.partner)
     while True:
-        n, at = known.n, machine.place(known.n, room)
+        n, at = known.n, machine.place(known.n, room, known.raw[0])
         insn, field = around.scanner.look(bytes(known.raw[:room]), 0)
         if n == 1 and machine.stray(room) and m.told.stray(s, first=known.raw[0]):
             stray = machine.stray(room)
@@ -89,7 +89,7 @@ def spelled(s, m, around, room, known):
             break
         hidden = machine.hidden_bits(field, at) if field and n else 0
         if hidden != 0xFF:
-            read(s, m, around, shape, known, insn, at, machine.place(n - 1, room) if n else None, hidden)
+            read(s, m, around, shape, known, insn, at, machine.place(n - 1, room, known.raw[0]) if n else None, hidden)
         known.add(at)
         known.n += 1
     token = known.raw[: known.n]
@@ -103,7 +103,7 @@ def spelled_data(s, m, around, data, known):
     if data.kind is None:
         shape, before = around.machine.decode(around.partner), None
         for n in range(data.len):
-            known.n, at = n, around.machine.place(n, data.len)
+            known.n, at = n, around.machine.place(n, data.len, 0)
             read(s, m, around, shape, known, data, at, before, 0)
             known.add(at)
             before = at

@@ -135,7 +135,7 @@ impl InstructionSet for Thumb {
     }
 
     /// Halfwords are told one after the other, the higher byte first: it has the length and the opcode.
-    fn place(n: usize, room: usize) -> usize {
+    fn place(n: usize, room: usize, _: u8) -> usize {
         let other = n ^ 1;
         if other < room { other } else { n }
     }

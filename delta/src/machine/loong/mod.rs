@@ -83,7 +83,7 @@ impl InstructionSet for Loong {
     }
 
     /// The opcode, then the registers, then what stands between them.
-    fn place(n: usize, room: usize) -> usize {
+    fn place(n: usize, room: usize, _: u8) -> usize {
         if room >= 4 && n < 4 { (n + 3) & 3 } else { n }
     }
 

@@ -82,7 +82,7 @@ impl InstructionSet for RiscV {
     }
 
     /// Lowest byte first: it has the opcode, and registers stand before most constants.
-    fn place(n: usize, _: usize) -> usize {
+    fn place(n: usize, _: usize, _: u8) -> usize {
         n
     }
 

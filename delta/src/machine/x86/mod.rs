@@ -84,7 +84,7 @@ impl<const WIDE: bool> InstructionSet for X86<WIDE> {
     }
 
     #[inline]
-    fn place(n: usize, _: usize) -> usize {
+    fn place(n: usize, _: usize, _: u8) -> usize {
         n
     }
 

@@ -306,7 +306,7 @@ class Thumb(Either):
         kind, flow = self.narrow(found[0]) if found[1] == 2 else self.wide(found[0])
         return Insn(found[1], kind, 0, flow, True)
 
-    def place(self, n, room):
+    def place(self, n, room, first):
         return n ^ 1 if n ^ 1 < room else n
 
     def stray(self, room):

@@ -118,7 +118,7 @@ class Words:
     def hidden_bits(self, field, at):
         return self.masks[field.kind] >> 8 * at & 0xFF if at < 4 else 0
 
-    def place(self, n, room):
+    def place(self, n, room, first):
         return 3 - n if room >= 4 and n < 4 else n
 
     def stray(self, room):

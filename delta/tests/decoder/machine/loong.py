@@ -150,7 +150,7 @@ class Loong(Words):
         if signed(value, width) == value:
             self.store(code, at, MASKS[kind], place_of(kind, value))
 
-    def place(self, n, room):
+    def place(self, n, room, first):
         return n + 3 & 3 if room >= 4 and n < 4 else n
 
     def opcode(self, masked, insn):

@@ -204,7 +204,7 @@ class RiscV(Words):
         self.blank(field, ones)
         return ~ones[at & 15] & 0xFF
 
-    def place(self, n, room):
+    def place(self, n, room, first):
         return n
 
     def part(self, insn, n):

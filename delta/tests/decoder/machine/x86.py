@@ -312,7 +312,7 @@ class X86:
         width = 1 if field.kind == REL8 else 4
         return 0xFF if field.at <= at < field.at + width else 0
 
-    def place(self, n, room):
+    def place(self, n, room, first):
         return n
 
     def stray(self, room):

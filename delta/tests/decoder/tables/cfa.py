@@ -3,10 +3,23 @@
 from dataclasses import dataclass, replace
 
 from encoded import uleb, uleb_len
+from file_numbers import Numbers
 from models import M32
 
 LONGEST = 1 << 16
 CFA_OFFSET, ADVANCE = 0x0E, 0x40
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How a program says distances: in which units, and in which order of bytes."""
+
+    factor: int
+    numbers: Numbers
+
+    @property
+    def unit(self):
+        return max(self.factor, 1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ def width_of(distance):
     return 0 if distance < 0x40 else 1 if distance < 0x100 else 2 if distance < 0x10000 else 4
 
 
-def parse(program, factor):
+def parse(program, distances):
     """The instructions but for the `nop`s at the end, and where these begin; None where they would not come back."""
     ops, at, here, end, count = [], 0, 0, 0, 0
     while at < len(program):
@@ -48,9 +61,9 @@ def parse(program, factor):
             if width:
                 if at + width > len(program):
                     return None
-                distance = int.from_bytes(program[at : at + width], "little")
+                distance = distances.numbers.get(program[at : at + width])
                 at += width
-            here += distance * factor
+            here += distance * distances.factor
             if here > M32:
                 return None
             place, wide = here, 0 if width_of(distance) == width else width
@@ -77,18 +90,18 @@ def parse(program, factor):
     return ops[:count], end
 
 
-def advance(distance, wide):
+def advance(numbers, distance, wide):
     """An advance in its shortest form, or in `wide` bytes if that is longer."""
     width = max(width_of(distance), wide)
     if width == 0:
         return bytes([ADVANCE | distance])
     opcode, width = {1: (2, 1), 2: (3, 2)}.get(width, (4, 4))
-    return bytes([opcode]) + (distance & (1 << 8 * width) - 1).to_bytes(width, "little")
+    return bytes([opcode]) + numbers.put(distance, width)
 
 
-def strip(program, factor):
+def strip(program, distances):
     """A program without `nop`s at its end, and its instructions (none if it is not understood)."""
-    found = parse(program, factor) if len(program) <= LONGEST else None
+    found = parse(program, distances) if len(program) <= LONGEST else None
     if found:
         return program[: found[1]], found[0]
     return program.rstrip(b"\0"), []

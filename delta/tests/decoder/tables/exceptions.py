@@ -63,12 +63,12 @@ class Exceptions:
             addr, data = self.old.extent(place)
             if len(data) <= self.left:
                 self.left -= len(data)
-                found = lsda.read(data, addr, self.world.old.elf.is_64)
+                found = lsda.read(data, addr, self.world.old.elf.numbers)
                 was, old_len = found if found else (None, None)
         limit, table = self.len - sum(len(e.data) for e in self.entries), None
         if self.m.plain(s):
             table = self.lsdas.code(s, view, landmarks, was, max(limit, 0))
-            data = table.emit(self.world.elf.is_64)
+            data = table.emit(self.world.elf.numbers)
             landmarks.sites += [(site.start, site.end) for site in table.sites]
         else:
             data = self.raw(s, limit)
@@ -102,7 +102,7 @@ class Exceptions:
             at = len(out)
             out += entry.data
             if entry.table:
-                entry.table.fill_types(out, addr + at, self.world.elf.is_64)
+                entry.table.fill_types(out, addr + at, self.world.elf.numbers)
             places[entry.unit] = addr + at
         self.gap(s, out, before, None)
         if len(out) != self.len:

@@ -5,8 +5,8 @@ from elf import HASH
 from models import M32
 
 
-def words(values, width=4):
-    return b"".join(value.to_bytes(width, "little") for value in values)
+def words(numbers, values, width=4):
+    return b"".join(numbers.put(value, width) for value in values)
 
 
 def gnu_hash(name):
@@ -24,10 +24,10 @@ def system_v_hash(name):
     return h
 
 
-def gnu(is_64, head, names):
+def gnu(numbers, head, names):
     """The table of these names, or None where the numbers are out of all proportion."""
     buckets, first, size, shift = head
-    count, bits = len(names), 64 if is_64 else 32
+    count, bits = len(names), 8 * numbers.width
     if not buckets or not size or max(buckets, size) > 4 * count + 1024 or first > count or shift > 31:
         return None
     bloom, heads, chain, last = [0] * size, [0] * buckets, [], None
@@ -42,10 +42,10 @@ def gnu(is_64, head, names):
         chain.append(h & ~1)
     if chain:
         chain[-1] |= 1
-    return words(head) + words(bloom, bits // 8) + words(heads + chain)
+    return words(numbers, head) + words(numbers, bloom, bits // 8) + words(numbers, heads + chain)
 
 
-def system_v(head, names):
+def system_v(numbers, head, names):
     """The table that a linker makes which adds symbols in order."""
     buckets, count = head[0], len(names)
     if not buckets or buckets > 4 * count + 1024 or head[1] != count:
@@ -54,17 +54,18 @@ def system_v(head, names):
     for i in range(1, count):
         bucket = system_v_hash(names[i]) % buckets
         chain[i], heads[bucket] = heads[bucket], i
-    return words(head[:2] + heads + chain)
+    return words(numbers, head[:2] + heads + chain)
 
 
 def code(s, world, names, section):
     """One table, given the names of the symbols that it finds."""
+    numbers = world.elf.numbers
     m, old, header = world.kept.grammar("tables/hash.rs"), world.old_bytes(section), world.elf.sections[section]
     head = []
     for i in range(4):
-        was = int.from_bytes(old[4 * i : 4 * i + 4], "little") if 4 * i + 4 <= len(old) else 0
+        was = world.old.elf.numbers.word(old, 4 * i) or 0
         head.append(min(max(was + m.word(s, i=i), 0), M32))
-    table = system_v(head, names) if header.kind == HASH else gnu(world.elf.is_64, head, names)
+    table = (system_v if header.kind == HASH else gnu)(numbers, head, names)
     if table is None or len(table) != header.size:
         raise Damaged("a hash table does not fit its symbols")
     return table

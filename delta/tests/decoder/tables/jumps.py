@@ -36,7 +36,7 @@ class Jumps:
             at = old.addresses.offset(pointer.old + k * ENTRY)
             if at is None or at + 4 > len(old.data):
                 break
-            target = origin + int.from_bytes(old.data[at : at + 4], "little") & M32
+            target = origin + old.elf.numbers.word(old.data, at) & M32
             if (target - start & M32) >= view.source.size:
                 break
             out.append(target)
@@ -80,5 +80,5 @@ class Jumps:
             head = hash(9, same + 2 * repeats + 4 * view.unit.whole)
             site = Site(SITE, head, pointer.new, (view.addr, view.unit.size), pointer.index, same)
             last = self.world.targets.code(s, self.targets, site, Guess(None, local, True), view.locals)
-            out += (last - pointer.origin & M32).to_bytes(4, "little")
+            out += self.world.elf.numbers.put(last - pointer.origin)
         return bytes(out)

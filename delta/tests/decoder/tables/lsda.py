@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from container import Damaged
 from declared import Grammar
 from encoded import OMIT, Encoding, put_sleb, put_uleb, sleb, uleb, uleb_len
-from machine.insn import word
 from predict import Locals
 from tables.sites import CallSite, Sites
 from targets import Guess, Models
@@ -32,12 +31,12 @@ class Lsda:
     types: list = field(default_factory=list)
     specs: bytes = b""
 
-    def put_sites(self):
+    def put_sites(self, numbers):
         out = bytearray()
         for site in self.sites:
             for value in (site.start, site.end - site.start, site.pad):
                 if self.sites_encoding == UDATA4:
-                    out += (value & 0xFFFFFFFF).to_bytes(4, "little")
+                    out += numbers.put(value)
                 else:
                     put_uleb(out, value & 0xFFFFFFFF)
             put_uleb(out, site.action)
@@ -50,14 +49,14 @@ class Lsda:
             put_sleb(out, following)
         return out
 
-    def type_size(self, is_64):
-        encoding = Encoding.of(self.types_encoding, is_64)
+    def type_size(self, numbers):
+        encoding = Encoding.of(self.types_encoding, numbers)
         return encoding.size if encoding else 0
 
-    def emit(self, is_64):
+    def emit(self, numbers):
         """The table, its types still zero; they depend on where it will stand."""
-        sites, actions = self.put_sites(), self.put_actions()
-        types = bytes(self.padding + len(self.types) * self.type_size(is_64))
+        sites, actions = self.put_sites(numbers), self.put_actions()
+        types = bytes(self.padding + len(self.types) * self.type_size(numbers))
         out = bytearray([OMIT, self.types_encoding])
         if self.types_encoding != OMIT:
             width = max(self.sites_width, uleb_len(len(sites)))
@@ -66,12 +65,12 @@ class Lsda:
         put_uleb(out, len(sites), self.sites_width)
         return bytes(out + sites + actions + types + self.specs)
 
-    def fill_types(self, out, addr, is_64):
+    def fill_types(self, out, addr, numbers):
         """Fills in the types of a table that ends at the end of `out` and stands at an address."""
-        encoding = Encoding.of(self.types_encoding, is_64)
+        encoding = Encoding.of(self.types_encoding, numbers)
         if encoding is None:
             return
-        length = len(self.emit(is_64))
+        length = len(self.emit(numbers))
         at = len(out) - len(self.specs) - len(self.types) * encoding.size
         for target in self.types:
             encoding.write(out, at, addr + at - (len(out) - length), target)
@@ -101,21 +100,21 @@ def needed(actions, specs, steps):
     return types, specs_end, steps
 
 
-def read(data, addr, is_64):
+def read(data, addr, numbers):
     """The table at the start of `data` and its length, or None where it has not the usual form."""
     try:
-        return _read(data[:LONGEST], addr, is_64)
+        return _read(data[:LONGEST], addr, numbers)
     except (ValueError, IndexError):
         return None
 
 
-def _read(data, addr, is_64):
+def _read(data, addr, numbers):
     table, base, encoding, p = Lsda(), None, None, 2
     if data[0] != OMIT:
         return None
     table.types_encoding = data[1]
     if table.types_encoding != OMIT:
-        encoding = Encoding.of(table.types_encoding, is_64)
+        encoding = Encoding.of(table.types_encoding, numbers)
         if encoding is None:
             return None
         value, p = uleb(data, 2)
@@ -132,7 +131,7 @@ def _read(data, addr, is_64):
         fields = []
         for i in range(4):
             if table.sites_encoding == UDATA4 and i < 3:
-                value, p = word(data, p), p + 4
+                value, p = numbers.word(data, p), p + 4
             elif table.sites_encoding in (ULEB, UDATA4):
                 value, p = uleb(data, p)
             else:
@@ -166,8 +165,8 @@ def _read(data, addr, is_64):
     elif types or specs_len:
         return None
     # Only what comes out again byte for byte.
-    again = bytearray(table.emit(is_64))
-    table.fill_types(again, addr, is_64)
+    again = bytearray(table.emit(numbers))
+    table.fill_types(again, addr, numbers)
     return (table, p) if data[:p] == again else None
 
 
@@ -210,13 +209,13 @@ class Coder:
         return self
 
     def code(self, s, view, landmarks, old, limit):
-        m, is_64, limit = self.m, self.world.elf.is_64, min(limit, LONGEST)
+        m, numbers, limit = self.m, self.world.elf.numbers, min(limit, LONGEST)
         table = Lsda()
         self.last = table.types_encoding = m.types(s, was=old.types_encoding if old else 256, last=self.last)
         table.sites_encoding = m.sites(s, was=old.sites_encoding if old else 256)
         table.sites = self.sites.code(s, view, landmarks, old.sites if old else [], limit // 4)
         self.actions(s, old, table, limit)
-        size = table.type_size(is_64)
+        size = table.type_size(numbers)
         try:
             types, specs, _ = needed(table.actions, table.specs, STEPS_OF_BYTE * LONGEST)
         except ValueError:
@@ -268,7 +267,7 @@ class Coder:
     def widths(self, s, table, size):
         """The widths of the two length fields, and the padding before the types: mostly what aligns them."""
         m, kind = self.m, table.types_encoding | table.sites_encoding << 8
-        sites_len, actions_len = len(table.put_sites()), len(table.put_actions())
+        sites_len, actions_len = len(table.put_sites(self.world.elf.numbers)), len(table.put_actions())
 
         def width(least, wider):
             if not 1 <= least + wider <= 5:

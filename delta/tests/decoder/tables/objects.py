@@ -146,7 +146,7 @@ class Table:
             self.go_on(row)
             info = row.info if elf.is_64 else row.info >> 32 << 8 | row.info & 0xFF
             for field in (row.offset, info, row.addend)[: 3 if self.addends else 2]:
-                out += (field & (1 << 8 * word) - 1).to_bytes(word, "little")
+                out += elf.numbers.put(field, word)
         return out
 
     def foresee(self, index):

@@ -53,15 +53,15 @@ class Programs:
     def __init__(self, m):
         self.m, self.history = m, 0
 
-    def code(self, s, view, landmarks, factor, old):
+    def code(self, s, view, landmarks, distances, old):
         """The program of a unit without `nop`s at its end, and the length of the old one, also without."""
         whole, h, guess, guessed, old_len = view.unit.whole, self.history, [], b"", None
         if old is not None and len(old) > LONGEST:
             old = None
         if old is not None:
-            old, ops = strip(old, factor)
-            guess = self.predict(view, ops, factor)
-            guessed, old_len = self.put(guess, factor), len(old)
+            old, ops = strip(old, distances)
+            guess = self.predict(view, ops, distances)
+            guessed, old_len = self.put(guess, distances), len(old)
             hit = self.m.whole(s, whole=whole, h=h, count=len(guess))
             self.history = h << 1 | (not hit)
             if hit:
@@ -71,7 +71,7 @@ class Programs:
         if self.m.raw(s):
             return self.raw(s), old_len
         landmarks.fill()
-        return self.steps(s, landmarks, factor, guess), old_len
+        return self.steps(s, landmarks, distances, guess), old_len
 
     def raw(self, s):
         """A program that goes as bytes."""
@@ -88,7 +88,7 @@ class Programs:
         return bytes(out)
 
     @staticmethod
-    def predict(view, ops, factor):
+    def predict(view, ops, distances):
         """The old instructions, their places projected."""
         guess, here = [], 0
         for op in ops:
@@ -96,23 +96,23 @@ class Programs:
                 place = view.project(op.place)
                 if place is None or place <= here:
                     continue
-                here = place - (place - here) % max(factor, 1)
+                here = place - (place - here) % distances.unit
                 op = op.to(here)
             guess.append(op)
         return guess
 
     @staticmethod
-    def put(guess, factor):
+    def put(guess, distances):
         out, here = b"", 0
         for op in guess:
             if op.place is None:
                 out += op.data
             else:
-                out += advance((op.place - here) // max(factor, 1), op.wide)
+                out += advance(distances.numbers, (op.place - here) // distances.unit, op.wide)
                 here = op.place
         return out
 
-    def steps(self, s, landmarks, factor, guess):
+    def steps(self, s, landmarks, distances, guess):
         """A program against the guess, instruction by instruction."""
         state, out, i, history, swaps = State(), bytearray(), 0, 0, []
         while True:
@@ -123,7 +123,7 @@ class Programs:
                 same = self.m.same(s, opcode=opcode, dead=dead, history=history, before=state.before)
                 history = (history << 1 | (not same)) & M32
                 if same:
-                    out += self.guessed(state, op, factor, swaps)
+                    out += self.guessed(state, op, distances, swaps)
                     i += 1
                     if len(out) > LONGEST:
                         raise Damaged("a frame program is too long")
@@ -132,7 +132,7 @@ class Programs:
             if step == END:
                 break
             if step != SKIP:
-                made = self.fresh(s, landmarks, factor, opcode, step, state)
+                made = self.fresh(s, landmarks, distances, opcode, step, state)
                 out += made
                 if step == REPLACE and op and opcode == CFA_OFFSET == made[0]:
                     swaps = [(was, to) for was, to in swaps if was != op.data][: SWAPS - 1]
@@ -143,7 +143,7 @@ class Programs:
         return bytes(out)
 
     @staticmethod
-    def guessed(state, op, factor, swaps):
+    def guessed(state, op, distances, swaps):
         """The guessed instruction; a frame that grew or shrank did so throughout."""
         if op.place is None:
             data = dict(reversed(swaps)).get(op.data, op.data)
@@ -153,15 +153,15 @@ class Programs:
             raise Damaged("a frame program makes no sense")
         distance, state.here = op.place - state.here, op.place
         state.note(ADVANCE)
-        return advance(distance // max(factor, 1), op.wide)
+        return advance(distances.numbers, distance // distances.unit, op.wide)
 
-    def fresh(self, s, landmarks, factor, guess, step, state):
+    def fresh(self, s, landmarks, distances, guess, step, state):
         """An instruction that the guess does not have."""
         m, before = self.m, state.before
         at_body = state.offset == state.highest
         opcode = m.opcode(s, before=before, step=step, guess=guess, at_body=at_body, last=state.last[15])
         if opcode == ADVANCE:
-            return self.advance(s, landmarks, max(factor, 1), state)
+            return self.advance(s, landmarks, distances, state)
         form = operands(opcode)
         if form is None:
             raise Damaged("a frame program makes no sense")
@@ -184,9 +184,9 @@ class Programs:
         state.go_on(bytes(out))
         return bytes(out)
 
-    def advance(self, s, landmarks, factor, state):
+    def advance(self, s, landmarks, distances, state):
         """An advance: to behind a landmark, else by its distance."""
-        m, before, distance, wide = self.m, state.before, None, 0
+        m, before, distance, wide, factor = self.m, state.before, None, 0, distances.unit
         form = m.escape(s, before=before)
         if form == 0:
             events = list(landmarks.events(landmarks.first(state.here)))
@@ -204,4 +204,4 @@ class Programs:
             raise Damaged("a frame program makes no sense")
         state.here += distance * factor
         state.note(ADVANCE)
-        return advance(distance, wide)
+        return advance(distances.numbers, distance, wide)

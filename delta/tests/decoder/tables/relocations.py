@@ -30,10 +30,10 @@ def old_rows(old, index):
 
 def rows_of(old, index):
     """The rows of a section of the old file that is a table of relocations."""
-    s, word = old.elf.sections[index], 8 if old.elf.is_64 else 4
+    s, numbers, word = old.elf.sections[index], old.elf.numbers, old.elf.numbers.width
     size, rows = tables.any_row(old.elf, s), []
     for at in range(s.offset, s.end, size):
-        fields = [int.from_bytes(old.data[p : p + word], "little") for p in range(at, at + size, word)]
+        fields = [numbers.get(old.data[p : p + word]) for p in range(at, at + size, word)]
         offset, info, addend = (*fields, 0)[:3]
         if word == 4:
             info = info >> 8 << 32 | info & 0xFF
@@ -41,7 +41,7 @@ def rows_of(old, index):
             place = old.addresses.offset(offset) if offset <= M32 else None
             # A word outside the file makes a row that does not fold.
             inside = place is not None and place + word <= len(old.data)
-            addend = int.from_bytes(old.data[place : place + word], "little") if inside else M64
+            addend = numbers.get(old.data[place : place + word]) if inside else M64
         rows.append(Row(offset, info, addend))
     return rows
 
@@ -57,7 +57,7 @@ def split(machine, rows):
 
 class Relocations:
     def __init__(self, world):
-        self.world, self.word = world, 8 if world.elf.is_64 else 4
+        self.world, self.numbers, self.word = world, world.elf.numbers, world.elf.numbers.width
         self.targets = world.kept.lend("relocations", Models)
         self.m = world.kept.grammar("tables/relocations.rs")
 
@@ -83,7 +83,7 @@ class Relocations:
     def put(self, section, row):
         info = row.info if self.word == 8 else row.info >> 32 << 8 | row.info & 0xFF
         fields = [row.offset, info, row.addend][: 3 if section.kind == RELA else 2]
-        return b"".join((f & (1 << 8 * self.word) - 1).to_bytes(self.word, "little") for f in fields)
+        return b"".join(self.numbers.put(f, self.word) for f in fields)
 
     def old_slots(self):
         """Folded words of the old file: address to target."""
@@ -120,7 +120,7 @@ class Relocations:
                 target = world.targets.code(s, self.targets, site, Guess(old.get(partner)), Locals())
                 slots.append((here, target))
                 if how in (ZEROS, HELD):
-                    made.known.append((place, (target if how == HELD else 0).to_bytes(word, "little")))
+                    made.known.append((place, self.numbers.put(target if how == HELD else 0, word)))
         return slots
 
     def sections(self):

@@ -51,7 +51,7 @@ def read(data, at, elf):
     sizes = (4, 1, 1, 2, 8, 8) if elf.is_64 else (4, 4, 4, 1, 1, 2)
     fields = []
     for size in sizes:
-        fields.append(int.from_bytes(data[at : at + size], "little"))
+        fields.append(elf.numbers.get(data[at : at + size]))
         at += size
     name, info, other, section, value, size = fields if elf.is_64 else [fields[0], *fields[3:], *fields[1:3]]
     row = Row(name, info, other, section, value, size)
@@ -63,7 +63,7 @@ def put(row, elf):
     kind = [(row.info, 1), (row.other, 1), (row.section, 2)]
     place = [(value, 8 if is_64 else 4), (row.size, 8 if is_64 else 4)]
     fields = [(row.name, 4), *(kind + place if is_64 else place + kind)]
-    return b"".join((v & (1 << 8 * size) - 1).to_bytes(size, "little") for v, size in fields)
+    return b"".join(elf.numbers.put(v, size) for v, size in fields)
 
 
 def names_of(elf, index):
@@ -105,12 +105,12 @@ def versions(s, world, source, section):
     for j in source:
         guess = None
         if j is not None and 2 * j + 2 <= len(old):
-            guess = int.from_bytes(old[2 * j : 2 * j + 2], "little")
+            guess = world.old.elf.numbers.get(old[2 * j : 2 * j + 2])
         if guess is not None and m.same(s, guess=guess):
             last = guess
         else:
             last = m.value(s, last=last, guess=guess) & 0xFFFF
-        out += last.to_bytes(2, "little")
+        out += world.elf.numbers.put(last, 2)
     return out
 
 

@@ -7,11 +7,13 @@ import tables
 from container import Damaged
 from declared import Grammar
 from encoded import Encoding
+from file_numbers import Numbers
 from models import M32
 from predict import Locals
 from tables.exceptions import Exceptions, OldTables
 from tables.landmarks import Landmarks
 from tables.order import Order
+from tables.cfa import Distances
 from tables.programs import Programs
 from targets import Guess, Models, Site
 
@@ -36,17 +38,17 @@ class Kind:
     personality: int | None = None
 
 
-def kind_of(body, is_64):
+def kind_of(body, numbers):
     """The kind of a CIE by its body, or None; the personality stays unknown."""
-    record = (len(body) + 4).to_bytes(4, "little") + bytes(4) + body
-    cie = frames.cie(record, 0)
+    record = numbers.put(len(body) + 4) + bytes(4) + body
+    cie = frames.cie(numbers, record, 0)
     if cie is None or cie.pointer != frames.PCREL_SDATA4 or not cie.sized:
         return None
     lsda = place = None
-    if cie.lsda is not None and (lsda := Encoding.of(cie.lsda, is_64)) is None:
+    if cie.lsda is not None and (lsda := Encoding.of(cie.lsda, numbers)) is None:
         return None
     if cie.personality:
-        encoding, at = Encoding.of(cie.personality[0], is_64), cie.personality[1] - 8
+        encoding, at = Encoding.of(cie.personality[0], numbers), cie.personality[1] - 8
         if encoding is None or at + encoding.size > len(body):
             return None
         place = (encoding, at)
@@ -67,18 +69,18 @@ class Row:
 class OldFrames:
     """The old section taken apart: kinds in order of appearance, rows in order, the row of each unit."""
 
-    def __init__(self, data=b"", addr=0, is_64=True, code=None):
-        self.data, self.addr = data, addr
+    def __init__(self, data=b"", addr=0, numbers=Numbers(), code=None):
+        self.data, self.addr, self.numbers = data, addr, numbers
         self.kinds, self.rows, self.of_unit = [], [], {}
         cies = {}
-        for at, end, of in frames.records(data):
+        for at, end, of in frames.records(numbers, data):
             if of is None:
-                cies[at] = self.kind(at, end, is_64)
+                cies[at] = self.kind(at, end, numbers)
                 if cies[at] is not None:
                     self.rows.append(Row(at, end, cies[at], True))
                 continue
             kind = cies.get(of)
-            body = None if kind is None else frames.fde(data, at, end, addr, self.kinds[kind].lsda)
+            body = None if kind is None else frames.fde(numbers, data, at, end, addr, self.kinds[kind].lsda)
             if body is None:
                 continue
             unit = self.unit_of(code, body)
@@ -86,10 +88,10 @@ class OldFrames:
                 self.of_unit.setdefault(unit, len(self.rows))
             self.rows.append(Row(at, end, kind, False))
 
-    def kind(self, at, end, is_64):
+    def kind(self, at, end, numbers):
         if end - at > LONGEST_CIE:
             return None
-        kind = kind_of(self.data[at + 8 : end], is_64)
+        kind = kind_of(self.data[at + 8 : end], numbers)
         if kind is None:
             return None
         if kind.field:
@@ -119,7 +121,7 @@ class OldFrames:
 
     def fde(self, row):
         r = self.rows[row]
-        return frames.fde(self.data, r.at, r.end, self.addr, self.kinds[r.kind].lsda)
+        return frames.fde(self.numbers, self.data, r.at, r.end, self.addr, self.kinds[r.kind].lsda)
 
 
 @dataclass
@@ -167,7 +169,7 @@ class Unwind:
         self.len, self.addr = header.size, header.addr
         self.old, paired = OldFrames(), world.pairs[self.section]
         if paired is not None:
-            self.old = OldFrames(world.old_bytes(self.section), old.elf.sections[paired].addr, old.elf.is_64, old.code)
+            self.old = OldFrames(world.old_bytes(self.section), old.elf.sections[paired].addr, old.elf.numbers, old.code)
         self.exceptions = None
         if chosen[1]:
             section = chosen[1][0]
@@ -197,13 +199,13 @@ class Unwind:
                 body = bytearray()
                 for _ in range(min(m.length(s), LONGEST_CIE)):
                     body.append(m.byte(s, last=body[-1] if body else 0))
-                kind = kind_of(bytes(body), self.world.elf.is_64)
+                kind = kind_of(bytes(body), self.world.elf.numbers)
             else:
                 index = expected + away - 1
                 if index >= len(old):
                     raise nonsense()
                 self.kind_of_old[index] = number
-                kind = kind_of(old[index].body, self.world.elf.is_64)
+                kind = kind_of(old[index].body, self.world.elf.numbers)
             if kind is None:
                 raise nonsense()
             if kind.field and not m.null(s):
@@ -235,7 +237,7 @@ class Unwind:
                 raise nonsense()
             self.exceptions.unit(self.streams.exceptions, view, landmarks, number, old.lsda if old else None)
         program = self.old.data[slice(*old.program)] if old else None
-        made, old_len = self.programs.code(s, view, landmarks, kind.factor, program)
+        made, old_len = self.programs.code(s, view, landmarks, Distances(kind.factor, self.world.elf.numbers), program)
         self.length += len(made)
         if self.length > self.len:
             raise Damaged("frames are too long")
@@ -306,7 +308,7 @@ class Unwind:
         made.sections[self.section] = data
         for section in self.world.choices.sections(tables.FRAME_INDEX)[:1]:
             header = self.world.elf.sections[section]
-            made.sections[section] = search_table(data, self.addr, header.addr, header.size)
+            made.sections[section] = search_table(self.world.elf.numbers, data, self.addr, header.addr, header.size)
 
     def rows(self, s):
         """The records in their order."""
@@ -372,7 +374,7 @@ class Unwind:
             at = len(out)
             if isinstance(row, Kind):
                 latest[id(row)] = at
-                out += (len(row.body) + 4).to_bytes(4, "little") + bytes(4) + row.body
+                out += self.world.elf.numbers.put(len(row.body) + 4) + bytes(4) + row.body
                 if row.field:
                     encoding, place = row.field
                     place += at + 8
@@ -405,7 +407,7 @@ class Unwind:
         field = kind.lsda.size if kind.lsda else 0
         words = [13 + field + len(row.program) + padding, at + 4 - cie, start - self.addr - at - 8, size]
         for word in words:
-            out += (word & M32).to_bytes(4, "little")
+            out += self.world.elf.numbers.put(word)
         out.append(field)
         if kind.lsda:
             place = len(out)
@@ -414,11 +416,11 @@ class Unwind:
         out += row.program + bytes(padding)
 
 
-def search_table(data, frames_addr, addr, size):
+def search_table(numbers, data, frames_addr, addr, size):
     """`.eh_frame_hdr`: the sorted search table of a finished `.eh_frame`."""
-    rows = [(start - addr & M32, frames_addr + at - addr & M32) for at, start, _ in frames.fdes(data, frames_addr)]
+    rows = [(start - addr & M32, frames_addr + at - addr & M32) for at, start, _ in frames.fdes(numbers, data, frames_addr)]
     rows.sort(key=lambda row: row[0] - (row[0] >> 31 << 32))
     out = bytearray([1, 0x1B, 0x03, 0x3B])
     for word in [frames_addr - addr - 4, len(rows), *(word for row in rows for word in row)]:
-        out += (word & M32).to_bytes(4, "little")
+        out += numbers.put(word)
     return bytes(out[:size].ljust(size, b"\0"))

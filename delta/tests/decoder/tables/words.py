@@ -24,7 +24,7 @@ class Side:
 
     def target(self, form, data, place):
         """Where the word at the start of `data` leads, if it leads into the file."""
-        word = int.from_bytes(data[: self.size(form)], "little")
+        word = self.elf.numbers.get(data[: self.size(form)])
         if len(data) < self.size(form) or word == 0:
             return None
         if form == DISTANCE:
@@ -38,9 +38,9 @@ class Side:
 
     def word(self, form, target, place):
         if form == DISTANCE:
-            return None if place is None else (target - place & M32).to_bytes(4, "little")
+            return None if place is None else self.elf.numbers.put(target - place)
         size = self.size(form)
-        return (self.elf.base + target & (1 << 8 * size) - 1).to_bytes(size, "little")
+        return self.elf.numbers.put(self.elf.base + target, size)
 
 
 class Words:

@@ -5,7 +5,7 @@ Source: cmd/link/internal/ld/pcln.go."""
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from gotable import GROUPS, INLINE_INDEX, NONE
+from gotable import GROUPS, INLINE_INDEX, MAGIC, NONE
 from models import M32
 
 # The group of places whose offset is all there is to tell: the data stand in another section.
@@ -22,8 +22,8 @@ class Function:
     data: list = field(default_factory=list)
 
 
-def put(*words):
-    return b"".join((w & M32).to_bytes(4, "little") for w in words)
+def put(numbers, *words):
+    return b"".join(map(numbers.put, words))
 
 
 def aligned(out, to):
@@ -31,8 +31,8 @@ def aligned(out, to):
 
 
 class Builder:
-    def __init__(self, quantum, pointer):
-        self.quantum, self.pointer, self.names, self.name_index = quantum, pointer, bytearray(), {}
+    def __init__(self, quantum, numbers):
+        self.quantum, self.numbers, self.names, self.name_index = quantum, numbers, bytearray(), {}
         self.tables, self.table_index = bytearray(1), {}
         self.entries, self.records, self.fixups = [], bytearray(), []
         self.groups, self.blob_index = [bytearray() for _ in range(GROUPS)], {}
@@ -89,23 +89,23 @@ class Builder:
                 positions[index] = self.table(f.tables[index])
         fixed, lists, s = positions[:3], positions[3:], f.scalars
         self.entries.append((entry, len(self.records)))
-        self.records += put(entry, f.name, s[0], s[1], *fixed, len(lists), s[2], s[3])
-        self.records += bytes([*s[4:7], len(f.data)]) + put(*lists)
+        self.records += put(self.numbers, entry, f.name, s[0], s[1], *fixed, len(lists), s[2], s[3])
+        self.records += bytes([*s[4:7], len(f.data)]) + put(self.numbers, *lists)
         for place in f.data:
             if place is not None:
                 self.fixups.append((len(self.records), place))
-            self.records += put(NONE)
-        aligned(self.records, self.pointer)
+            self.records += put(self.numbers, NONE)
+        aligned(self.records, self.numbers.width)
 
     def finish(self, frame):
         """The section."""
         starts = [sum(map(len, self.groups[:k])) for k in range(GROUPS)]
         for at, (group, offset) in self.fixups:
             start = starts[group] if group < GROUPS else 0
-            self.records[at : at + 4] = put(start + offset)
-        width = self.pointer
+            self.records[at : at + 4] = self.numbers.put(start + offset)
+        numbers, width = self.numbers, self.numbers.width
         out, parts = bytearray(8 + 8 * width), []
-        for part in (self.names, put(*frame.units), frame.file_names, self.tables):
+        for part in (self.names, put(numbers, *frame.units), frame.file_names, self.tables):
             aligned(out, frame.align)
             parts.append(len(out))
             out += part
@@ -114,13 +114,12 @@ class Builder:
         size = 8 * len(self.entries) + 4
         size += -size % width
         for entry, at in self.entries:
-            out += put(entry, at + size)
-        out += put(frame.end)
+            out += put(numbers, entry, at + size)
+        out += numbers.put(frame.end)
         out += bytes(parts[-1] + size - len(out)) + self.records
-        out[:8] = b"\xf1\xff\xff\xff\0\0" + bytes([self.quantum, width])
+        out[:8] = numbers.put(MAGIC) + bytes([0, 0, self.quantum, width])
         for k, value in enumerate([len(self.entries), frame.files, frame.text, *parts]):
-            value &= (1 << 8 * width) - 1
-            out[8 + width * k : 8 + width * (k + 1)] = value.to_bytes(width, "little")
+            out[8 + width * k : 8 + width * (k + 1)] = numbers.put(value, width)
         if frame.with_data:
             out += bytes(frame.gap) + b"".join(self.groups) + self.index(frame.end)
         return bytes(out)
@@ -134,5 +133,5 @@ class Builder:
 
         for code in range(0, end, 4096):
             base = function(code)
-            out += put(base) + bytes(function(at) - base & 0xFF for at in range(code, min(end, code + 4096), 256))
+            out += self.numbers.put(base) + bytes(function(at) - base & 0xFF for at in range(code, min(end, code + 4096), 256))
         return bytes(out)

@@ -2,9 +2,8 @@
 
 from container import Damaged
 from gotable import INLINE_TREE, NONE, i32
-from machine.insn import word
 from models import M32
-from tables.go.builder import ELSEWHERE, put
+from tables.go.builder import ELSEWHERE
 
 STACK_OBJECTS, WRAPPED = 2, 7
 
@@ -26,7 +25,7 @@ class Data:
             group, rows, names = self.tree(s, subject, blob)
             content = bytearray(rows)
             for i, name in enumerate(names):
-                content[16 * i + 4 : 16 * i + 8] = put(name)
+                content[16 * i + 4 : 16 * i + 8] = self.numbers.put(name)
             return self.builder.add_blob(group, bytes(content), indexed=False)
         content = self.renewed(s, kind, column, subject.state, blob)
         return self.place(s, column, old_at, content, blob)
@@ -60,14 +59,14 @@ class Data:
         was, now = self.data_bases if kind == STACK_OBJECTS else self.texts
         for at in places:
             if at + 4 <= len(guess):
-                old = word(guess, at) + was & M32
+                old = self.old_word(guess, at) + was & M32
                 new = self.masks[old] if old in self.masks else self.map.loose(old)
-                guess[at : at + 4] = put(new - now)
+                guess[at : at + 4] = self.numbers.put(new - now)
         hit = blob is not None and self.m.same(s, column=column, state=state, h=self.history)
         content = bytes(guess) if hit else self.content(s, kind, column, bytes(guess))
         if blob and kind == STACK_OBJECTS and not hit:
             for at in range(20, min(len(blob.content), len(content)) - 3, 16):
-                self.masks[word(blob.content, at) + was & M32] = word(content, at) + now & M32
+                self.masks[self.old_word(blob.content, at) + was & M32] = self.numbers.word(content, at) + now & M32
         return content
 
     def content(self, s, kind, column, guess):
@@ -78,10 +77,11 @@ class Data:
         while len(out) < size:
             at = len(out)
             if kind in (STACK_OBJECTS, WRAPPED) and size - at >= 4:
-                phase, old, value = column << 4 | (8 if at < 8 else at // 4 & 3), at < len(guess), word(guess, at) or 0
+                phase, old = column << 4 | (8 if at < 8 else at // 4 & 3), at < len(guess)
+                value = self.numbers.word(guess, at) or 0
                 if not m.word_hit(s, phase=phase, old=old):
                     value += m.word(s, phase=phase, old=old)
-                out += put(value)
+                out += self.numbers.put(value)
             else:
                 before = [out[at - back] if at >= back else 256 for back in (1, 2, 4)]
                 was = guess[at] if at < len(guess) else 256
@@ -141,19 +141,19 @@ class Data:
 
     def projected_tree(self, s, subject, old):
         """The old tree with its places moved."""
-        rows, names = b"", []
+        rows, names, word, put = b"", [], self.old_word, self.numbers.put
         for i, row in enumerate(old):
             line = self.lines.project(subject.inline_files.get(i, NONE), i32(word(row, 12)))
-            rows += put(word(row, 0), 0, subject.project(word(row, 8)), line)
+            rows += put(word(row, 0)) + put(0) + put(subject.project(word(row, 8))) + put(line)
         for i, row in enumerate(old):
-            self.lines.learn(subject.inline_files.get(i, NONE), i32(word(row, 12)), i32(word(rows, 16 * i + 12)))
+            self.lines.learn(subject.inline_files.get(i, NONE), i32(word(row, 12)), i32(self.numbers.word(rows, 16 * i + 12)))
             names.append(self.name(s, self.old.string(self.old.names, word(row, 4)), word(row, 4)))
         subject.rows = list(range(len(old)))
         return rows, names
 
     def tree_row(self, s, subject, old, index, history):
         """A row of an inline tree, its name blank, and the name."""
-        m, fresh, place, line = self.m, int(old is None), 0, 0
+        m, fresh, place, line, word = self.m, int(old is None), 0, 0, self.old_word
         if old:
             file = subject.inline_files.get(index, NONE)
             parent, name = word(old, 0), self.old.string(self.old.names, word(old, 4))
@@ -169,7 +169,7 @@ class Data:
             self.lines.learn(file, i32(word(old, 12)), line)
         at = self.name(s, name, word(old, 4) if old else None)
         self.first_lines[name] = line
-        return put(parent, 0, place, line), at
+        return b"".join(map(self.numbers.put, (parent, 0, place, line))), at
 
     def pc(self, s, starts, guess, fresh):
         """An offset in the code of a function."""

@@ -40,9 +40,9 @@ def old_frame(table):
     for k in range(table.head.functions):
         r = table.record(k)
         size = RECORD + 4 * (len(r.tables) - 3 + len(r.data))
-        records += size + -size % table.head.pointer
+        records += size + -size % table.head.numbers.width
     size = table.head.functions * 8 + 4
-    gap = table.start - (table.head.records + size + -size % table.head.pointer + records)
+    gap = table.start - (table.head.records + size + -size % table.head.numbers.width + records)
     if table.start < len(table.bytes):
         if gap < 0:
             return frame

@@ -84,6 +84,7 @@ class Subject:
 class Functions(Data):
     def __init__(self, s, world, section):
         elf, old_elf = world.elf, world.old.elf
+        self.numbers, self.old_word = elf.numbers, old_elf.numbers.word
         self.section, self.room, self.map = section, elf.sections[section].size, world.targets.map
         self.old = gotable.find(old_elf, world.old.section)
         old_module = gotable.module_data(old_elf, world.old.section)
@@ -96,10 +97,10 @@ class Functions(Data):
         text = elf.section(b".text")
         self.code_len = 0 if text is None else elf.sections[text].size
         self.m, self.steps, self.lines = Grammar("tables/go/models.rs"), Steps(), Moves()
-        self.frame, self.files = frame.code(s, self.old, self.texts, self.room, gotable.pointer_of(elf))
+        self.frame, self.files = frame.code(s, self.old, self.texts, self.room, elf.numbers.width)
         self.module = (old_module, self.map.loose(old_module) + self.m.module(s) & M32)
         self.quantum = 1 if self.m.quantum(s) else world.old.machine.smallest
-        self.builder = Builder(self.quantum, gotable.pointer_of(elf))
+        self.builder = Builder(self.quantum, elf.numbers)
         self.names = Names(self.old, self.old.names if self.old else (0, 0))
         self.entry = self.end = self.last_data = self.last_away = self.missed = 0
         self.last_unit = self.last_line = self.history = 0

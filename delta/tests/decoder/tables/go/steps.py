@@ -79,7 +79,7 @@ class Steps:
                 value(index, now)
             rise = i32(now - last)
             end, end_hit = self.end(s, under, at, ends[index] if index < len(ends) else None, hit, history, rise)
-            if end <= at or end > M32 or end % under.quantum or len(steps) >= under.limit:
+            if end < at or end > M32 or end % under.quantum or len(steps) >= under.limit:
                 raise Damaged("a table over code makes no sense")
             steps.append((end, now))
             history = (history << 2 | (not hit) << 1 | (not end_hit)) & M32

@@ -16,7 +16,7 @@ DATA, TEXT, SPELLED = 1, 2, 3
 class Words:
     def __init__(self, world):
         self.world, self.m, self.targets = world, Grammar("tables/go/words.rs"), CodeModels()
-        self.size, self.pointers = gotable.pointer_of(world.elf), not world.choices.sections(tables.RELOCATIONS)
+        self.size, self.pointers = world.elf.numbers.width, not world.choices.sections(tables.RELOCATIONS)
         # Old and new address, and old size, of the data and of the code.
         self.data, self.text = (self.base(name) for name in (b".rodata", b".text"))
         self.history = 0
@@ -37,23 +37,20 @@ class Words:
             if (new_at - old_at) % 4 or r is None or skip > size:
                 continue
             old = self.world.old.data[old_at + skip : old_at + skip + (size - skip & ~3)]
-            words = [int.from_bytes(old[at : at + 4], "little") for at in range(0, len(old), 4)]
             at = 0
-            while at < len(words):
-                here = new_at + skip + 4 * at
-                high = words[at + 1] if at + 1 < len(words) else None
-                at += self.word(s, made, words[at], high, here, r)
+            while at < len(old):
+                at += self.word(s, made, old[at : at + 8], new_at + skip + at, r)
 
-    def word(self, s, made, old, high, here, r):
-        """One word; how many were told."""
-        m, world, addr = self.m, self.world, r.addr + here - r.offset
-        may = self.size == 4 or here % 8 == 0 and high == 0
-        pointer = self.pointers and may and world.old.addresses.range_of(old) is not None
-        if pointer and m.pointer(s, h=self.history, section=r.section):
-            target = self.target(s, Site(POINTER, r.section, addr, same=True), old)
-            made.known.append((here, target.to_bytes(self.size, "little")))
+    def word(self, s, made, data, here, r):
+        """The word at the start of some old bytes; how many were told."""
+        m, world, addr, numbers = self.m, self.world, r.addr + here - r.offset, self.world.old.elf.numbers
+        old, pointer = numbers.word(data), numbers.get(data[: self.size])
+        may = self.pointers and here % self.size == 0 and len(data) >= self.size
+        if may and world.old.addresses.range_of(pointer) and m.pointer(s, h=self.history, section=r.section):
+            target = self.target(s, Site(POINTER, r.section, addr, same=True), pointer)
+            made.known.append((here, world.elf.numbers.put(target, self.size)))
             self.note(*((0xF, 4) if self.size == 4 else (0xFE, 8)))
-            return self.size // 4
+            return self.size
         data, text = self.guess(old, self.data), self.guess(old, self.text)
         looks = 3 if old < 0x100 else 4 if old < 0x10000 else 5
         looks = 1 if old == 0 else 2 if data is None and text is None else looks
@@ -67,9 +64,9 @@ class Words:
                 target = self.target(s, Site(OFFSET, 0, addr, same=True), self.data[0] + old & M32)
                 now, looks = target - self.data[1] & M32, 8 + DATA
             if now is not None:
-                made.known.append((here, now.to_bytes(4, "little")))
+                made.known.append((here, world.elf.numbers.put(now)))
         self.note(looks, 4)
-        return 1
+        return 4
 
     def note(self, what, bits):
         self.history = (self.history << bits | what) & M32
