@@ -44,11 +44,16 @@ impl Session {
         let mut address = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut address).unwrap();
-        Some(Session {
+        let session = Session {
             input: child.stdin.take(),
             child,
             address: address.trim().to_owned(),
-        })
+        };
+        if session.address.is_empty() {
+            eprintln!("skipped: no bus, or no link on it");
+            return None;
+        }
+        Some(session)
     }
 }
 
@@ -68,7 +73,8 @@ manager=$!
 exec 3>&1 >made.log 2>&1
 for try in $(seq 100); do nmcli general status && break; sleep 0.1; done
 nmcli connection add type ethernet ifname link0 con-name link ip4 192.0.2.1/24 gw4 192.0.2.2 connection.metered yes
-for try in $(seq 50); do nmcli connection up link && break; sleep 0.1; done
+for try in $(seq 50); do nmcli connection up link && up=yes && break; sleep 0.1; done
+[ "$up" ] || DBUS_SESSION_BUS_ADDRESS=
 echo "$DBUS_SESSION_BUS_ADDRESS" >&3
 cat >/dev/null
 kill $manager
