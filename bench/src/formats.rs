@@ -1,9 +1,10 @@
 //! What becomes of packed files as they are found: how many are opened, closed again exactly, or told as they are.
 
-use crate::{interrupt, tree::kind};
+use crate::interrupt;
 use clap::Args;
 use elfdelta::packed::{Bounds, Found, Op, look};
 use elfdelta::{Limits, Options, Patch, Silent};
+use elfup::kind;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,

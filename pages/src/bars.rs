@@ -2,7 +2,7 @@
 
 use crate::{
     axis::Axis,
-    canvas::{self, CHARACTER, Chart, Plot, WIDTH, cut, draw, stroke, text, words},
+    canvas::{self, CHARACTER, Chart, Plot, SIDE, WIDTH, cut, draw, stroke, text, words},
     tone::Tone,
 };
 use plotters::{
@@ -77,8 +77,6 @@ const WORDS: f64 = 17.0;
 const BAR: f64 = 8.0;
 const GAP: f64 = 8.0;
 const AXIS: f64 = 26.0;
-/// What is left free at both sides, for half of a figure of the axis.
-const SIDE: u32 = 26;
 
 /// A plot of them in the order given.
 pub fn bars(caption: &str, axis: Axis, bars: &[Bar]) -> Plot {

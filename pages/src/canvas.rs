@@ -19,6 +19,8 @@ use std::fmt::Display;
 
 /// Width of every plot in its own units, which are about a telephone's pixels.
 pub(crate) const WIDTH: u32 = 360;
+/// What is left free at the sides, for half of the longest figure of an axis, such as `16.7 min`.
+pub(crate) const SIDE: u32 = 30;
 /// Size of words as the library counts it; what comes out is this by 1.24.
 const SIZE: i32 = 16;
 /// About how wide a character is, and how high, in units.

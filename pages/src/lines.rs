@@ -2,7 +2,7 @@
 
 use crate::{
     axis::Axis,
-    canvas::{self, Plot, draw, stroke, text, words},
+    canvas::{self, Plot, SIDE, draw, stroke, text, words},
     tone::Tone,
 };
 use plotters::{
@@ -36,7 +36,7 @@ pub fn lines(caption: &str, upright: Axis, places: &[String], lines: &[Line]) ->
     let last = places.len().saturating_sub(1) as f64;
     draw(caption, HEIGHT, |area| {
         let mut builder = ChartBuilder::on(area);
-        builder.margin_right(26).margin_top(14).margin_bottom(26);
+        builder.margin_right(SIDE).margin_top(14).margin_bottom(26);
         builder.y_label_area_size(62);
         let across = -0.1..last.max(1.0) + 0.1;
         let chart = builder.build_cartesian_2d(across, below..above);

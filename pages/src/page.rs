@@ -66,14 +66,14 @@ impl Page {
     /// A table.
     pub fn table(&mut self, table: &Table) {
         self.put(format_args!("<div class=\"table\"><table>\n<thead><tr>"));
-        for cell in &table.head {
-            self.put(format_args!("<th>{}</th>", escape(cell)));
+        for (column, cell) in table.head.iter().enumerate() {
+            self.put(format_args!("<th{}>{}</th>", table.class(column), escape(cell)));
         }
         self.put(format_args!("</tr></thead>\n<tbody>\n"));
         for row in &table.rows {
             self.put(format_args!("<tr>"));
-            for cell in row {
-                self.put(format_args!("<td>{}</td>", escape(cell)));
+            for (column, cell) in row.iter().enumerate() {
+                self.put(format_args!("<td{}>{}</td>", table.class(column), escape(cell)));
             }
             self.put(format_args!("</tr>\n"));
         }
@@ -116,11 +116,13 @@ impl Page {
     }
 }
 
-/// A table: the first column has names, the others have figures.
+/// A table: the first column has names, the others have figures, but for those that are said to have words.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// Columns that are read, not compared.
+    words: Vec<usize>,
 }
 
 impl Table {
@@ -128,7 +130,20 @@ impl Table {
     pub fn new(head: &[&str]) -> Table {
         Table {
             head: head.iter().map(|cell| (*cell).to_owned()).collect(),
-            rows: Vec::new(),
+            ..Table::default()
+        }
+    }
+
+    /// With words in these columns, which may take several lines.
+    pub fn words(mut self, columns: &[usize]) -> Table {
+        self.words = columns.to_vec();
+        self
+    }
+
+    fn class(&self, column: usize) -> &'static str {
+        match self.words.contains(&column) {
+            true => " class=\"words\"",
+            false => "",
         }
     }
 
@@ -165,7 +180,7 @@ table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--grid);white-space:nowrap}
 th{color:var(--faint);font-weight:600;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left;padding-left:0}
-.words td:not(:first-child){text-align:left;white-space:normal}
+.words{text-align:left;white-space:normal;overflow-wrap:anywhere;min-width:9rem}
 details{margin:2rem 0}
 summary{cursor:pointer;color:var(--faint)}
 pre{background:var(--shade);padding:.75rem;overflow:auto;max-height:24rem;font-size:.8rem}
@@ -173,7 +188,7 @@ pre{background:var(--shade);padding:.75rem;overflow:auto;max-height:24rem;font-s
 body{font-size:10pt}main{max-width:none;padding:0}details,nav{display:none}
 .plots{grid-template-columns:80mm 80mm;gap:1rem}.lead{font-size:1em}
 figure,tr{break-inside:avoid}h2{break-after:avoid}
-.table{overflow:visible}table{font-size:7.5pt}th,td{padding:.15rem .35rem;white-space:normal}
+.table{overflow:visible}table{font-size:7.5pt}th,td{padding:.15rem .35rem;white-space:normal}.words{min-width:0}
 *{print-color-adjust:exact}}
 ";
 

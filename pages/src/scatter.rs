@@ -2,7 +2,7 @@
 
 use crate::{
     axis::Axis,
-    canvas::{self, CHARACTER, LINE, Plot, WIDTH, cut, draw, stroke, text, words},
+    canvas::{self, CHARACTER, LINE, Plot, SIDE, WIDTH, cut, draw, stroke, text, words},
     tone::Tone,
 };
 use plotters::{
@@ -43,7 +43,7 @@ pub fn scatter(caption: &str, across: Axis, upright: Axis, spots: &[Spot]) -> Pl
     let (below, above) = upright.range(heights);
     draw(caption, HEIGHT, |area| {
         let mut builder = ChartBuilder::on(area);
-        builder.margin_right(26).margin_top(14);
+        builder.margin_right(SIDE).margin_top(14);
         builder.x_label_area_size(BELOW).y_label_area_size(LEFT);
         let chart = builder.build_cartesian_2d((left..right).log_scale(), (below..above).log_scale());
         let mut chart = chart.map_err(text)?;

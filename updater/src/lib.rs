@@ -15,6 +15,7 @@ pub mod disk;
 mod error;
 pub mod farm;
 mod jobs;
+pub mod kind;
 pub mod limits;
 mod machine;
 pub mod manifest;

@@ -1,7 +1,6 @@
 //! Two trees: every changed file through every engine, then the whole trees by what brings trees to sites.
 
 pub mod files;
-pub mod kind;
 pub mod pairs;
 pub mod report;
 mod whole;

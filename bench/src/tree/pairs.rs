@@ -1,10 +1,10 @@
 //! The files that changed between two trees, each with the old file that it is told from: as the farm pairs them.
 
-use super::kind;
 use crate::interrupt;
 use elfup::{
     Jobs, Watch,
     farm::{Pair, by_name},
+    kind,
     manifest::{Entry, Header, Manifest, ScanOptions, join, scan},
     names::Follow,
 };

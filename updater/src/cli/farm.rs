@@ -277,6 +277,8 @@ pub enum Farm {
     Plan(super::work::PlanArgs),
     /// Make a share of a planned release's jobs, without keys. Exit codes: 0, 75 (try again), 1.
     Work(super::work::WorkArgs),
+    /// A farm at a glance: releases, what deltas saved, what resists, and how sites would fare on slow links.
+    Report(super::report::ReportArgs),
     /// What deltas save, step by step.
     Stats {
         /// Repository: a directory, or s3://BUCKET/PREFIX.
@@ -417,6 +419,7 @@ pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
     match command {
         Farm::Plan(a) => return super::work::plan(a, watch),
         Farm::Work(a) => return super::work::work(a, watch),
+        Farm::Report(a) => return super::report::run(&a, watch),
         Farm::Gc {
             repo,
             keys,

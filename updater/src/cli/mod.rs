@@ -6,6 +6,9 @@ mod apart;
 mod bus;
 mod farm;
 mod manual;
+#[cfg(feature = "pages")]
+mod page;
+mod report;
 mod say;
 #[cfg(test)]
 #[path = "../../../delta/command/tests/schemas/tree.rs"]

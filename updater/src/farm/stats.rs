@@ -4,7 +4,7 @@ use super::publish::{base_of, load_channel};
 use super::steps;
 use crate::metrics::{Metrics, labels};
 use crate::names::Follow;
-use crate::step::BundleRow;
+use crate::step::{BundleRow, DeltaRow, Table};
 use crate::store::Store;
 use crate::{Result, Watch};
 use std::collections::BTreeSet;
@@ -77,6 +77,23 @@ pub fn metrics(steps: &[StepStats], follow: &Follow) -> String {
     m.text()
 }
 
+/// The deltas that a site takes as a rule: of one file, the one with the fewest bytes.
+pub(super) fn usual_deltas(table: &Table) -> impl Iterator<Item = &DeltaRow> {
+    let deltas = table.deltas.iter();
+    deltas.filter(|row| row.profile != elfdelta::Profile::Fast)
+}
+
+/// The bundles that a site takes as a rule. Frames in the back of the pack, for what is told as a patch before, are not
+/// among them.
+pub(super) fn usual_bundles(table: &Table) -> impl Iterator<Item = &BundleRow> {
+    let patched = |row: &BundleRow| {
+        let mut others = table.bundles.iter();
+        others.any(|other| other.patch.is_some() && other.targets == row.targets)
+    };
+    let bundles = table.bundles.iter();
+    bundles.filter(move |row| row.patch.is_some() || !patched(row))
+}
+
 /// Reads all steps of a channel.
 pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Vec<StepStats>> {
     let channel = load_channel(store, follow)?;
@@ -126,28 +143,11 @@ pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Ve
                     }
                 }
             }
-            for d in read
-                .table
-                .deltas
-                .iter()
-                .filter(|d| d.profile != elfdelta::Profile::Fast)
-            {
+            for d in usual_deltas(&read.table) {
                 s.deltas += d.length;
                 s.delta_count += 1;
             }
-            // Frames in the back of the pack, for what is told as a patch before, are not fetched as a rule.
-            let patched = |row: &BundleRow| {
-                read.table
-                    .bundles
-                    .iter()
-                    .any(|other| other.patch.is_some() && other.targets == row.targets)
-            };
-            let usual = read
-                .table
-                .bundles
-                .iter()
-                .filter(|b| b.patch.is_some() || !patched(b));
-            s.bundles = usual
+            s.bundles = usual_bundles(&read.table)
                 .filter_map(|b| read.table.pieces.get(b.piece))
                 .map(|p| p.length)
                 .sum();

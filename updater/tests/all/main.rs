@@ -4,6 +4,8 @@ mod access;
 mod apart;
 mod attacks;
 mod book;
+#[path = "../../../pages/tests/browser/mod.rs"]
+mod browser;
 #[cfg(feature = "s3")]
 mod bucket;
 #[cfg(feature = "dbus")]
@@ -27,6 +29,7 @@ mod operating;
 mod place;
 mod prove;
 mod ration;
+mod report;
 mod rogue;
 mod schemas;
 mod server;

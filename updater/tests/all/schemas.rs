@@ -64,6 +64,7 @@ fn first_release(told: &Told) {
     told.at_farm("publish", &publish, 0);
     told.at_farm("publish", &publish, 0);
     told.at_farm("farm stats", &FOLLOW, 0);
+    told.at_farm("farm report", &FOLLOW, 0);
     told.run(
         "stick prepare",
         &["--repo", "repo", "--follow", "demo/stable/x86_64", "stick"],
@@ -91,6 +92,7 @@ fn second_release(told: &Told) {
     let publish = [&release[..], &["--keys", "keys", "--config", "etc/**", "two"]].concat();
     told.at_farm("publish", &publish, 0);
     told.at_farm("farm stats", &FOLLOW, 0);
+    told.at_farm("farm report", &FOLLOW, 0);
     let site = told.world.path("site");
     write(site.join("current/etc/app.conf"), "colour = red\n");
     write(site.join("current/etc/own.conf"), "mine\n");

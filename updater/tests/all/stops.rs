@@ -221,7 +221,7 @@ fn a_way_back_is_made_and_gone_in_pieces() {
 /// What a farm does, on a repository with two releases.
 type FarmCase = (&'static str, fn(&World, &dyn Watch) -> Result<()>);
 
-const FARM: [FarmCase; 8] = [
+const FARM: [FarmCase; 9] = [
     ("publish", |w, watch| {
         publish(&w.store(), &thorough(w), watch).map(drop)
     }),
@@ -242,6 +242,9 @@ const FARM: [FarmCase; 8] = [
     }),
     ("stats", |w, watch| {
         farm::stats(&w.store(), &World::follow(), watch).map(drop)
+    }),
+    ("report", |w, watch| {
+        farm::report(&w.store(), &World::follow(), watch).map(drop)
     }),
     ("export", |w, watch| {
         farm::export(&w.store(), &World::follow(), None, &w.path("stick"), watch).map(drop)

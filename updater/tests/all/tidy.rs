@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The parts of the updater, lowest first; those in one row do not know each other.
 const RANKS: [&[&str]; 11] = [
     &["error", "machine"],
-    &["clock", "digest", "jobs", "limits", "watch"],
+    &["clock", "digest", "jobs", "kind", "limits", "watch"],
     &["disk", "names", "random", "speed"],
     &["allowance", "compress", "metrics", "nearby"],
     &["apart", "manifest", "store"],

@@ -1,4 +1,4 @@
-//! What kind of file a file is, by its first bytes: the lines of the table.
+//! What kind of file a file is, by its first bytes: what people are told by kind goes by it.
 
 /// Bytes from the front that [`of`] looks at.
 pub const HEAD: usize = 64 << 10;
