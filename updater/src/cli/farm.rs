@@ -190,7 +190,7 @@ pub struct PublishArgs {
     #[arg(long)]
     no_xattrs: bool,
     /// Threads for scanning and deltas (0: one a core).
-    #[arg(long, default_value_t = 0)]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// MiB that files in work may need at once (0: three quarters of the machine's); one that needs more is worked on
     /// alone, in so much.
@@ -247,7 +247,7 @@ pub enum Farm {
         #[arg(long)]
         resume: bool,
         /// Threads (0: one a core).
-        #[arg(long, default_value_t = 0)]
+        #[arg(short = 'T', long, value_name = "N", default_value_t = 0)]
         threads: usize,
         /// Print as JSON.
         #[arg(long)]
@@ -267,7 +267,7 @@ pub enum Farm {
         #[command(flatten)]
         access: AccessArgs,
         /// Threads (0: one a core).
-        #[arg(long, default_value_t = 0)]
+        #[arg(short = 'T', long, value_name = "N", default_value_t = 0)]
         threads: usize,
         /// Print as JSON.
         #[arg(long)]

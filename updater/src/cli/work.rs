@@ -21,7 +21,7 @@ pub struct About {
     #[arg(long)]
     release: String,
     /// Threads (0: one a core).
-    #[arg(long, default_value_t = 0)]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0)]
     threads: usize,
     /// MiB that files in work may need at once (0: three quarters of the machine's); one that needs more is worked on
     /// alone, in so much.

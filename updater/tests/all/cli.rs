@@ -225,3 +225,22 @@ fn shells_and_manuals_know_the_command() {
     assert!(code == Some(0) && script.contains("rollback"), "{script}");
     assert_eq!(run(&["completions", "other"]).0, Some(2));
 }
+
+/// Letters that people know from other programs.
+#[test]
+fn threads_have_a_letter() {
+    let (world, _) = World::ready();
+    let commands = ["publish", "farm verify", "farm repair", "farm plan", "farm work"];
+    for command in commands {
+        let mut elfup = Command::new(env!("CARGO_BIN_EXE_elfup"));
+        let help = elfup.args(command.split(' ')).arg("--help").output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        assert!(help.contains("-T, --threads <N>"), "{command}: {help}");
+    }
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_elfup"));
+    verify
+        .args(["farm", "verify", "-T1", "--repo"])
+        .arg(world.path("repo"));
+    let output = verify.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
