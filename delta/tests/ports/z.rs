@@ -9,9 +9,11 @@ pub const PORT: Port = Port {
     tool: Tool::Gnu(&["-m", "s390:64-bit", "-EB", "-M", "zarch"]),
     // Words are written lowest byte first.
     openings: (
-        0xffff_f0ff,
+        0xffff_f000,
         &[
-            0x04a7, 0x05a7, 0x06a7, 0x07a7, 0x00c0, 0x04c0, 0x05c0, 0x08c4, 0x00c6, 0x08c6, 0x00ec,
+            0x0084, 0x0085, 0x04a7, 0x05a7, 0x06a7, 0x07a7, 0x00c0, 0x04c0, 0x05c0, 0x02c4, 0x04c4, 0x05c4,
+            0x06c4, 0x07c4, 0x08c4, 0x0bc4, 0x0cc4, 0x0dc4, 0x0ec4, 0x0fc4, 0x00c6, 0x02c6, 0x04c6, 0x05c6,
+            0x06c6, 0x07c6, 0x08c6, 0x0ac6, 0x0cc6, 0x0dc6, 0x0ec6, 0x0fc6, 0x06cc, 0x00ec,
         ],
     ),
     target,
@@ -21,9 +23,10 @@ pub const PORT: Port = Port {
 };
 
 /// Names of instructions that branch, and of those that reach data at a distance.
-const RELATIVE: [&str; 16] = [
-    "brc", "brcl", "bras", "brasl", "larl", "exrl", "lgrl", "lrl", "lgfrl", "llgfrl", "strl", "stgrl",
-    "cgrl", "crl", "clgrl", "clrl",
+const RELATIVE: [&str; 25] = [
+    "bras", "brasl", "larl", "exrl", "lrl", "lgrl", "lgfrl", "llgfrl", "lhrl", "lghrl", "llhrl", "llghrl",
+    "strl", "stgrl", "sthrl", "crl", "cgrl", "cgfrl", "chrl", "cghrl", "clrl", "clgrl", "clgfrl", "clhrl",
+    "clghrl",
 ];
 
 /// Branch prediction names two places, and none that has to be right.
