@@ -1,6 +1,6 @@
 //! The page of `bench table --html`, made of real runs and looked at in a browser.
 
-#[path = "../../pages/tests/browser/mod.rs"]
+#[path = "../pages/tests/browser/mod.rs"]
 mod browser;
 
 use browser::Browser;

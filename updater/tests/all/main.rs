@@ -4,7 +4,7 @@ mod access;
 mod apart;
 mod attacks;
 mod book;
-#[path = "../../../pages/tests/browser/mod.rs"]
+#[path = "../../../bench/pages/tests/browser/mod.rs"]
 mod browser;
 #[cfg(feature = "s3")]
 mod bucket;
