@@ -1,6 +1,8 @@
 //! Archives as programs write them: what is in them is opened and told as what it is, wherever and however it stands.
 
 use elfdelta::container::Method;
+use elfdelta::packed::deflate::{Style, Writer};
+use elfdelta::packed::{Codec, Trailer};
 use elfdelta::{Limits, Options, Patch, Scratch, ScratchFile, Silent};
 use std::fs;
 use std::io::Write;
@@ -287,4 +289,128 @@ fn members_are_known_by_name() {
     let (there, moved) = (diff(&old, &new).len(), diff(&old, &moved).len());
     println!("{there} bytes, {moved} in another order");
     assert!(moved < 2 * there + 200, "{there} bytes, {moved} in another order");
+}
+
+/// Two versions of a program's debug file, its sections packed in a way; `None` where there are no tools for it.
+fn debug_files(way: &str) -> Option<[Vec<u8>; 2]> {
+    let source = |version: usize| {
+        let mut text = String::from("#include <stdio.h>\n");
+        for n in 0..150 {
+            let more = if version == 2 && n % 30 == 7 {
+                "int more = a * 7; a += more;"
+            } else {
+                ""
+            };
+            text += &format!(
+                "struct s{n} {{ int first; char name[{n} + 1]; struct s{n} *next; }};\n\
+                 int f{n}(struct s{n} *s, int a) {{ {more} for (int i = 0; i < {n}; i++) a += s->first * i; return a; }}\n"
+            );
+        }
+        text.into_bytes()
+    };
+    let command =
+        format!("gcc -g -O1 -c -x c tree/source -o all.o && objcopy --only-keep-debug {way} all.o out");
+    let made = |version| made(&[("source", source(version))], &command);
+    Some([made(1)?, made(2)?])
+}
+
+/// Debug files are opened section by section, in an archive, too; what packs them writes what zlib or libzstd does.
+#[test]
+fn packed_sections_of_debug_files_are_opened() {
+    let Some([old, new]) = debug_files("") else { return };
+    let plain = diff(&old, &new).len();
+    for kind in ["zlib", "zlib-gnu", "zlib-gabi", "zstd"] {
+        let Some([old, new]) = debug_files(&format!("--compress-debug-sections={kind}")) else {
+            continue;
+        };
+        let loose = diff(&old, &new);
+        let method = Patch::parse(&loose).unwrap().header().method;
+        // Another version of libzstd writes other bytes.
+        if kind == "zstd" && method != Method::Packed {
+            continue;
+        }
+        assert_eq!(method, Method::Packed, "{kind}");
+        assert!(
+            loose.len() < plain + 1500,
+            "{kind}: {} bytes, plain {plain}",
+            loose.len()
+        );
+        let [old, new] = [old, new].map(|file| vec![("usr/lib/debug/all.debug", file)]);
+        let Some((old, new)) = packed(WAYS[1].1, &old).zip(packed(WAYS[1].1, &new)) else {
+            continue;
+        };
+        let within = diff(&old, &new).len();
+        assert!(
+            within < loose.len() + 300,
+            "{kind}: {within} bytes, loose {}",
+            loose.len()
+        );
+    }
+}
+
+/// An image of squashfs of one file, in blocks of 4 KiB.
+fn image(file: &[u8]) -> Vec<u8> {
+    let mut all = vec![0; 96];
+    all[..4].copy_from_slice(b"hsqs");
+    all[20] = 1;
+    all[22] = 12;
+    all[28] = 4;
+    for block in file.chunks(4096) {
+        let style = Style::new(Writer::Zlib, 9);
+        let mut encoder = Codec::deflate(Trailer::Zlib, style).encoder().unwrap();
+        all.extend([0x78, 0xda]);
+        encoder.push(block, &mut all).unwrap();
+        encoder.finish(&mut all).unwrap();
+    }
+    let used = all.len() as u64;
+    all[40..48].copy_from_slice(&used.to_le_bytes());
+    all
+}
+
+/// Blocks of squashfs are opened, behind a program, as in an AppImage, too.
+#[test]
+fn blocks_of_squashfs_are_opened() {
+    let [old, new] = [files(1), files(2)].map(|mut files| files.remove(3).1);
+    let loose = diff(&old, &new).len();
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/kinds/rust-1");
+    let runtime = fs::read(seed).unwrap();
+    for front in [&[][..], &runtime] {
+        let [old, new] = [&old, &new].map(|file| [front, &image(file)[..], b"padding"].concat());
+        let patch = diff(&old, &new);
+        assert_eq!(Patch::parse(&patch).unwrap().header().method, Method::Packed);
+        assert!(patch.len() < loose + 400, "{} bytes, loose {loose}", patch.len());
+        // Images that lie go a plainer way.
+        for at in (front.len()..front.len() + 100).chain([new.len() - 9, new.len() / 2 + front.len() / 2]) {
+            let mut lying = new.clone();
+            lying[at] ^= 0x55;
+            diff(&old, &lying);
+            diff(&lying, &new);
+        }
+        diff(&old, &new[..new.len() - 300]);
+    }
+}
+
+/// What mksquashfs writes is closed again: of gzip and xz, which it packs by libraries that have not changed.
+#[test]
+fn images_as_programs_write_them_are_closed_again() {
+    let alone = |number: usize| {
+        let [old, new] = [1, 2].map(|version| files(version).remove(number).1);
+        diff(&old, &new).len()
+    };
+    let loose: usize = (0..4).map(alone).sum();
+    for packs in ["gzip", "xz"] {
+        let command = format!(
+            "mksquashfs tree out -comp {packs} -noappend -quiet -no-progress -mkfs-time 1 -all-time 1 -all-root"
+        );
+        let Some((old, new)) = made(&files(1), &command).zip(made(&files(2), &command)) else {
+            continue;
+        };
+        let patch = diff(&old, &new);
+        assert_eq!(Patch::parse(&patch).unwrap().header().method, Method::Packed);
+        assert!(
+            patch.len() < loose + 600,
+            "{packs}: {} bytes, loose {loose}",
+            patch.len()
+        );
+    }
 }

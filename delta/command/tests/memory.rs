@@ -41,19 +41,24 @@ fn apply_holds_what_the_patch_declares() {
     fs::write(path("old"), &old).unwrap();
     fs::write(path("p"), &patch).unwrap();
     let declared = Patch::parse(&patch).unwrap().header().memory;
-    let mut child = Command::new(ELFDELTA)
-        .args(["apply", "old", "p", "-o", "out"])
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        peak = peak.max(rss_anon(child.id()));
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(child.wait().unwrap().success());
-    assert!(peak > 0, "it was seen at work");
+    let applied = || {
+        let mut child = Command::new(ELFDELTA)
+            .args(["apply", "-f", "old", "p", "-o", "out"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            peak = peak.max(rss_anon(child.id()));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(child.wait().unwrap().success());
+        peak
+    };
+    // On a busy machine it may have ended before anybody looked.
+    let seen = (0..20).map(|_| applied()).find(|&peak| peak > 0);
+    let peak = seen.expect("it was seen at work");
     let allowed = declared + PROCESS + patch.len() as u64;
     assert!(peak <= allowed, "{peak} bytes held, {declared} declared");
 }
@@ -177,7 +182,10 @@ fn diff_holds_its_limit_by_taking_plainer_ways() {
 
         for step in 0..=STEPS {
             let limit = needs.least + (needs.all - needs.least) * step / STEPS;
-            let (code, report, peak) = limited(folder.path(), Some(limit));
+            // On a busy machine it may have ended before anybody looked.
+            let mut tries = (0..20).map(|_| limited(folder.path(), Some(limit)));
+            let seen = tries.find(|(code, _, peak)| *code != Some(0) || *peak > 0);
+            let (code, report, peak) = seen.expect("it was seen at work");
             assert_eq!(code, Some(0), "{name} within {limit}: {report}");
             let patch = fs::read(path("p")).unwrap();
             let mut rebuilt = Vec::new();

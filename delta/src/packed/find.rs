@@ -4,7 +4,7 @@ use super::codec::Codec;
 use super::deflate::Style;
 use super::leaf::{self, Leaf, Names};
 use super::plan::{DEPTH, Op, Plan, Side};
-use super::spots::{Next, Spot, spot};
+use super::spots::{Next, Spot, images, sections, spot};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
@@ -178,34 +178,62 @@ impl<'s> Search<'s> {
     /// Opens what is packed in the bytes of one level; what cannot be closed again stays as it is.
     fn level(&mut self, bytes: &[u8], name: &[u8], depth: usize) {
         let mut names = Names::new(bytes, name);
+        let images = images(bytes);
         let (mut copied, mut at, mut next) = (0, 0, None::<Next>);
         while depth < DEPTH && !self.ended {
             let following = next.take().and_then(|next| next.spot(bytes, at));
-            let Some(spot) = following.or_else(|| spot(bytes, at)) else {
+            let Some(spot) = following.or_else(|| spot(bytes, at, &images)) else {
                 break;
             };
             // What is inside a program is the program's, and would move what its headers tell of.
-            if let Some(end) = self.leaves(&bytes[..spot.header], (at, copied), (bytes, &mut names)) {
+            let part = &bytes[..spot.header];
+            if let Some(end) = self.leaves(part, (at, &mut copied), (bytes, &mut names), depth) {
                 at = end;
                 continue;
             }
-            let Some((text, packed)) = self.unpack(&bytes[spot.at..], &spot.codec) else {
-                at = spot.header + 1;
-                continue;
+            (at, next) = match self.stream(bytes, &spot, &mut copied, depth) {
+                Some(end) => (end, spot.next),
+                None => (spot.header + 1, None),
             };
-            (at, next) = (spot.at + packed, spot.next);
-            let Some(codec) = self.choose(&spot, &text, &bytes[spot.at..at]) else {
-                self.room += text.len();
-                continue;
-            };
-            self.copy(&bytes[copied..spot.at]);
-            self.found.plan.ops.push(Op::Open(codec));
-            self.level(&text, &spot.name, depth + 1);
-            self.found.plan.ops.push(Op::Close);
-            copied = at;
         }
-        self.leaves(bytes, (at, copied), (bytes, &mut names));
+        self.leaves(bytes, (at, &mut copied), (bytes, &mut names), depth);
         self.copy(&bytes[copied..]);
+    }
+
+    /// Where the stream ends that begins at a spot, if one does; opened, if it can be closed again.
+    fn stream(&mut self, bytes: &[u8], spot: &Spot, copied: &mut usize, depth: usize) -> Option<usize> {
+        let (text, packed) = self.unpack(&bytes[spot.at..], &spot.codec)?;
+        let end = spot.at + packed;
+        match self.choose(spot, &text, &bytes[spot.at..end]) {
+            Some(codec) => {
+                self.copy(&bytes[*copied..spot.at]);
+                self.found.plan.ops.push(Op::Open(codec));
+                self.level(&text, &spot.name, depth + 1);
+                self.found.plan.ops.push(Op::Close);
+                *copied = end;
+            }
+            None => self.room += text.len(),
+        }
+        Some(end)
+    }
+
+    /// Opens what is packed in the sections of the ELF file that begins here; whether there was any.
+    ///
+    /// What its headers say is wrong then, so it can be told as a program no more.
+    fn sections(&mut self, bytes: &[u8], at: usize, copied: &mut usize, depth: usize) -> bool {
+        let before = *copied;
+        for spot in sections(&bytes[at..]) {
+            let (header, from) = (at + spot.header, at + spot.at);
+            let spot = Spot {
+                header,
+                at: from,
+                ..spot
+            };
+            if header >= *copied && !self.ended {
+                self.stream(bytes, &spot, copied, depth);
+            }
+        }
+        *copied > before
     }
 
     /// Notes the ELF files that begin in `part`, from `at` on; where one reaches beyond it, its end. What was not
@@ -213,8 +241,9 @@ impl<'s> Search<'s> {
     fn leaves(
         &mut self,
         part: &[u8],
-        (mut at, copied): (usize, usize),
+        (mut at, copied): (usize, &mut usize),
         (bytes, names): (&[u8], &mut Names),
+        depth: usize,
     ) -> Option<usize> {
         while let Some(ahead) = part.get(at..).and_then(|rest| leaf::find(rest, &leaf::MAGIC)) {
             at += ahead;
@@ -222,11 +251,16 @@ impl<'s> Search<'s> {
                 at += 1;
                 continue;
             };
-            let from = self.found.inside.len() + at - copied;
-            self.found.leaves.push(Leaf {
-                range: from..from + len,
-                name: names.at(at),
-            });
+            let file = &bytes[at..at + len];
+            // A loose file is held against what its models make of it; one without code they tell no better.
+            let opens = depth < DEPTH && (depth == 0 && len == bytes.len() || !leaf::has_code(file));
+            if !opens || !self.sections(&bytes[..at + len], at, copied, depth) {
+                let from = self.found.inside.len() + at - *copied;
+                self.found.leaves.push(Leaf {
+                    range: from..from + len,
+                    name: names.at(at),
+                });
+            }
             at += len;
             if at > part.len() {
                 return Some(at);

@@ -18,8 +18,55 @@ pub const MAGIC: [u8; 4] = *b"\x7fELF";
 /// Section headers that are looked at.
 const SECTIONS: u64 = 4096;
 
+/// A section of an ELF file as its header says it, places and lengths unchecked.
+pub struct Section {
+    kind: u64,
+    flags: u64,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// How long it is.
+    pub len: u64,
+    /// The file has words of eight bytes.
+    pub wide: bool,
+    /// The highest byte of a number comes first.
+    pub big_endian: bool,
+}
+
+/// The section takes no room in the file.
+const NO_BITS: u64 = 8;
+const BITS: u64 = 1;
+const CODE: u64 = 4;
+const PACKED: u64 = 0x800;
+
+impl Section {
+    /// Whether its header says that it is packed.
+    pub fn is_packed(&self) -> bool {
+        self.flags & PACKED != 0 && self.kind != NO_BITS
+    }
+}
+
+/// Whether there is code in an ELF file.
+pub fn has_code(file: &[u8]) -> bool {
+    let code = |s: &Section| s.kind == BITS && s.flags & CODE != 0 && s.len > 0;
+    table(file).is_some_and(|(_, all)| all.iter().any(code))
+}
+
+/// The sections of the ELF file that these bytes begin with, in the order of their table.
+pub fn sections(bytes: &[u8]) -> Vec<Section> {
+    table(bytes).map_or(Vec::new(), |(_, all)| all)
+}
+
 /// The length of the ELF file that these bytes begin with: up to the end of its last section or of the table of them.
 pub fn elf_len(bytes: &[u8]) -> Option<usize> {
+    let (mut end, all) = table(bytes)?;
+    for section in all.iter().filter(|section| section.kind != NO_BITS) {
+        end = end.max(section.offset.checked_add(section.len)?);
+    }
+    usize::try_from(end).ok().filter(|&end| end <= bytes.len())
+}
+
+/// The end of the table of sections, and these.
+fn table(bytes: &[u8]) -> Option<(u64, Vec<Section>)> {
     let head = bytes.get(..64).filter(|head| head.starts_with(&MAGIC))?;
     let big_endian = match head[5] {
         1 => false,
@@ -45,15 +92,21 @@ pub fn elf_len(bytes: &[u8]) -> Option<usize> {
     if table == 0 || count == 0 || count > SECTIONS || size != if wide { 64 } else { 40 } {
         return None;
     }
-    let mut end = table.checked_add(size * count)?;
+    let end = table.checked_add(size * count)?;
+    let mut all = Vec::new();
     for section in 0..count {
         let at = table + section * size;
-        let [kind, offset, len] = if wide { [4, 0x18, 0x20] } else { [4, 0x10, 0x14] };
-        if number(at + kind, 4)? != 8 {
-            end = end.max(number(at + offset, word)?.checked_add(number(at + len, word)?)?);
-        }
+        let [offset, len] = if wide { [0x18, 0x20] } else { [0x10, 0x14] };
+        all.push(Section {
+            kind: number(at + 4, 4)?,
+            flags: number(at + 8, word)?,
+            offset: number(at + offset, word)?,
+            len: number(at + len, word)?,
+            wide,
+            big_endian,
+        });
     }
-    usize::try_from(end).ok().filter(|&end| end <= bytes.len())
+    Some((end, all))
 }
 
 /// The names of what stands in the bytes of one level, asked for in order.

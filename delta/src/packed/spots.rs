@@ -6,7 +6,8 @@
 use super::codec::Codec;
 use super::deflate::{Style, Writer};
 use super::flate::Trailer;
-use super::{ar, gzip, lz4, xz, zstd};
+use super::{ar, gzip, leaf, lz4, xz, zstd};
+use std::ops::Range;
 
 /// A place where a packed stream begins, if it does.
 pub struct Spot {
@@ -47,10 +48,11 @@ impl Next {
 /// How each member of a zip archive begins.
 const ZIP: [u8; 4] = *b"PK\x03\x04";
 
-/// The next place from `at` on where something packed may begin.
-pub fn spot(bytes: &[u8], mut at: usize) -> Option<Spot> {
+/// The next place from `at` on where something packed may begin; streams of zlib are looked for in `images` alone.
+pub fn spot(bytes: &[u8], mut at: usize, images: &[Range<usize>]) -> Option<Spot> {
+    let imaged = !images.is_empty();
     loop {
-        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | 0x28 | b'P' | b'!');
+        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | 0x28 | b'P' | b'!') || imaged && b == ZLIB;
         at += bytes.get(at..)?.iter().position(begins)?;
         let found = match bytes[at] {
             0x1f => gzip(&bytes[at..]),
@@ -58,6 +60,8 @@ pub fn spot(bytes: &[u8], mut at: usize) -> Option<Spot> {
             0x28 => zstd(&bytes[at..]),
             0x02 => lz4(&bytes[at..]),
             b'!' => places(&bytes[at..]),
+            ZLIB if images.iter().any(|image| image.contains(&at)) => zlib(&bytes[at..]),
+            ZLIB => None,
             _ => zip(&bytes[at..]),
         };
         if let Some(spot) = found {
@@ -152,4 +156,80 @@ fn zip(bytes: &[u8]) -> Option<Spot> {
     let at = 30 + name.len() + usize::from(number(28));
     let likely = [6, 9].map(|level| Style::new(Writer::Zlib, level));
     (at < bytes.len()).then(|| deflated(at, Trailer::None, &likely, name))
+}
+
+/// How streams of zlib begin whose window is the largest.
+const ZLIB: u8 = 0x78;
+
+/// A stream of zlib.
+fn zlib(bytes: &[u8]) -> Option<Spot> {
+    let &flags = bytes.get(1).filter(|_| bytes[0] == ZLIB)?;
+    // Without a dictionary; the rest of it is a check.
+    if flags & 0x20 != 0 || !(u16::from(ZLIB) << 8 | u16::from(flags)).is_multiple_of(31) {
+        return None;
+    }
+    let levels = match flags >> 6 {
+        0 => [1, 6],
+        1 => [5, 4],
+        2 => [6, 9],
+        _ => [9, 6],
+    };
+    let likely = levels.map(|level| Style::new(Writer::Zlib, level));
+    Some(deflated(2, Trailer::Zlib, &likely, b""))
+}
+
+/// What is packed in the sections of the ELF file that these bytes begin with, in order: as the section's flag says, or
+/// as GNU's older tools wrote it, behind four letters and the size.
+pub fn sections(bytes: &[u8]) -> Vec<Spot> {
+    let spot = |section: leaf::Section| {
+        let from = usize::try_from(section.offset).ok()?;
+        let to = from.checked_add(usize::try_from(section.len).ok()?)?;
+        let section_bytes = bytes.get(from..to)?;
+        let (skip, kind) = match section.is_packed() {
+            true => {
+                // The last byte of a number that is small.
+                let last = if section.big_endian { 3 } else { 0 };
+                (if section.wide { 24 } else { 12 }, *section_bytes.get(last)?)
+            }
+            false => (section_bytes.starts_with(b"ZLIB").then_some(12)?, 1),
+        };
+        let stream = section_bytes.get(skip..).filter(|stream| !stream.is_empty())?;
+        let found = match kind {
+            1 => zlib(stream),
+            2 => zstd(stream),
+            _ => None,
+        }?;
+        Some(Spot {
+            header: from,
+            at: from + skip + found.at,
+            ..found
+        })
+    };
+    let mut all: Vec<Spot> = leaf::sections(bytes).into_iter().filter_map(spot).collect();
+    all.sort_by_key(|spot| spot.at);
+    all
+}
+
+/// How an image of squashfs begins, and the length of its first block.
+const SQUASHFS: [u8; 4] = *b"hsqs";
+const SUPER: usize = 96;
+
+/// Images of squashfs whose blocks are packed by zlib; other blocks are known by how they begin themselves.
+///
+/// Source of the layout: Documentation/filesystems/squashfs.rst of Linux, and its `squashfs_fs.h`.
+pub fn images(bytes: &[u8]) -> Vec<Range<usize>> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    while let Some(ahead) = bytes.get(at..).and_then(|rest| leaf::find(rest, &SQUASHFS)) {
+        at += ahead;
+        let image = bytes.get(at..at + SUPER).and_then(|head| {
+            let half = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+            let used = head[40..48].try_into().map(u64::from_le_bytes).ok()?;
+            let fits = half(28) == 4 && half(20) == 1 && (12..=20).contains(&half(22));
+            let end = at.checked_add(usize::try_from(used).ok()?)?;
+            (fits && used > SUPER as u64 && end <= bytes.len()).then_some(at + SUPER..end)
+        });
+        at = image.as_ref().map_or(at + 1, |image| image.end);
+        all.extend(image);
+    }
+    all
 }
