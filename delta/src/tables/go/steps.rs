@@ -385,7 +385,8 @@ mod tests {
             (kind, whole, end) in (0u32..20, any::<bool>(), prop::option::of(1u32..800)),
         ) {
             let expected = old.as_ref().map(|old| tidy(old.iter().map(|s| Step { value: s.value + 1, ..*s })));
-            let new = expected.filter(|_| as_expected).unwrap_or(new);
+            // No table is empty; one whose every stretch is leaves nothing to expect.
+            let new = expected.filter(|e| as_expected && !e.is_empty()).unwrap_or(new);
             let starts: Vec<u32> = starts.into_iter().collect();
             let size = new.last().map_or(0, |s| s.end);
             let under = Under { kind, whole, starts: &starts, size, end, quantum: 1, limit: 100, before: 1 };
