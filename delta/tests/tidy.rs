@@ -8,12 +8,13 @@ mod source;
 use std::path::{Path, PathBuf};
 
 /// The parts of the engine, lowest first; those in one row do not know each other.
-const RANKS: [&[&str]; 13] = [
+const RANKS: [&[&str]; 14] = [
     &["error"],
     &["hashing", "limits", "progress", "report", "source"],
     &["budget", "cursor", "machine", "threads"],
     &["file_view"],
-    &["code", "elf", "packed"],
+    &["code", "elf"],
+    &["packed"],
     &["container", "layout", "recipe"],
     &["data", "text"],
     &["predict"],

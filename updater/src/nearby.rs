@@ -7,7 +7,7 @@ use crate::names::Follow;
 use crate::{Error, Result, Watch};
 use mdns_sd::{Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// What boxes are announced as.
@@ -79,24 +79,19 @@ fn listen(heard: &Receiver<ServiceEvent>, wanted: &str, watch: &dyn Watch) -> Re
         if left.is_zero() {
             break;
         }
-        let Ok(ServiceEvent::ServiceResolved(box_)) = heard.recv_timeout(left.min(MORE)) else {
+        let Ok(ServiceEvent::ServiceResolved(heard)) = heard.recv_timeout(left.min(MORE)) else {
             continue;
         };
-        if !box_
-            .txt_properties
-            .iter()
-            .any(|channel| channel.val_str() == wanted)
-        {
+        let mut channels = heard.txt_properties.iter();
+        if !channels.any(|channel| channel.val_str() == wanted) {
             continue;
         }
-        let mut near: Vec<IpAddr> = box_.addresses.iter().map(|ip| ip.to_ip_addr()).collect();
-        near.retain(is_near);
-        if let Some(ip) = near.iter().min() {
-            let first = found.is_empty();
-            found.insert(format!("http://{}", std::net::SocketAddr::new(*ip, box_.port)));
-            if first {
+        let near = heard.addresses.iter().map(|ip| ip.to_ip_addr()).filter(is_near);
+        if let Some(ip) = near.min() {
+            if found.is_empty() {
                 end = end.min(Instant::now() + MORE);
             }
+            found.insert(format!("http://{}", SocketAddr::new(ip, heard.port)));
         }
     }
     Ok(found)

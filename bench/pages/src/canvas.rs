@@ -2,7 +2,7 @@
 
 use crate::{axis::Axis, tone::Tone};
 use plotters::{
-    chart::ChartContext,
+    chart::{ChartContext, MeshStyle},
     coord::{
         Shift,
         cartesian::Cartesian2d,
@@ -113,10 +113,7 @@ where
         .disable_y_axis()
         .x_labels(FIGURES)
         .x_label_formatter(&write);
-    mesh.label_style(faint())
-        .axis_style(grid())
-        .bold_line_style(grid());
-    mesh.light_line_style(TRANSPARENT).draw().map_err(text)
+    styled(&mut mesh)
 }
 
 /// Lines and figures of the upright axis alone.
@@ -131,10 +128,7 @@ where
         .disable_x_axis()
         .y_labels(FIGURES)
         .y_label_formatter(&write);
-    mesh.label_style(faint())
-        .axis_style(grid())
-        .bold_line_style(grid());
-    mesh.light_line_style(TRANSPARENT).draw().map_err(text)
+    styled(&mut mesh)
 }
 
 /// Lines and figures of both axes.
@@ -152,6 +146,15 @@ where
         .x_label_formatter(&write_x)
         .y_labels(FIGURES)
         .y_label_formatter(&write_y);
+    styled(&mut mesh)
+}
+
+/// Draws lines and figures, both faint.
+fn styled<X, Y>(mesh: &mut MeshStyle<'_, '_, X, Y, SVGBackend>) -> Result<(), String>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     mesh.label_style(faint())
         .axis_style(grid())
         .bold_line_style(grid());

@@ -18,7 +18,7 @@ pub use sections::{Region, RegionKind};
 
 use crate::{error::Result, file_view::FileView};
 use goblin::container::{Container, Ctx, Endian};
-use goblin::elf::section_header::{SHT_NOBITS, SHT_NULL};
+use goblin::elf::section_header::{SHF_EXECINSTR, SHT_NOBITS, SHT_NULL};
 use goblin::elf::{Header, SectionHeader};
 
 /// Most sections that the ELF reading accepts.
@@ -62,6 +62,10 @@ impl Section {
     /// Whether its bytes are loaded at its address.
     pub fn is_loaded(&self) -> bool {
         self.flags & 2 != 0 && self.addr != 0
+    }
+    /// Whether its header says that there is code in it.
+    pub fn is_executable(&self) -> bool {
+        self.flags & u64::from(SHF_EXECINSTR) != 0
     }
 }
 

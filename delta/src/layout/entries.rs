@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::file_view::FileView;
 use crate::machine::Machine;
 
-const SHF_EXECINSTR: u64 = 4;
 const SHT_SYMTAB: u32 = 2;
 const SHT_RELA: u32 = 4;
 const SHT_REL: u32 = 9;
@@ -38,7 +37,7 @@ pub fn functions(
 ) -> Result<Vec<Function>> {
     let executable = |addr: u32| {
         let range = addresses.range_of(addr).filter(|r| r.offset.is_some());
-        range.is_some_and(|r| elf.sections[r.section as usize].flags & SHF_EXECINSTR != 0)
+        range.is_some_and(|r| elf.sections[r.section as usize].is_executable())
     };
     let mut seeds = Seeds::new();
     for section in elf.sections.iter().filter(|s| s.in_file()) {

@@ -7,7 +7,6 @@ use crate::file_view::FileView;
 use crate::machine::Machine;
 use std::cmp::Reverse;
 
-const SHF_EXECINSTR: u64 = 4;
 const SHT_SYMTAB: u32 = 2;
 /// Symbol type of a function.
 const STT_FUNC: u8 = 2;
@@ -47,7 +46,7 @@ fn function(elf: &Elf, machine: Machine, row: &[u8]) -> Option<Function> {
         false => (row[12], number(14, 2), number(4, 4), number(8, 4)),
     };
     let section = elf.sections.get(section as usize)?;
-    let is_code = section.flags & SHF_EXECINSTR != 0 && section.in_file() && section.is_loaded();
+    let is_code = section.is_executable() && section.in_file() && section.is_loaded();
     // An odd address is of the other instruction set.
     let odd = if machine.has_modes() { value & 1 } else { 0 };
     let inside = size > 0 && value <= section.size && size <= section.size - (value - odd);

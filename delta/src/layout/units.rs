@@ -70,7 +70,6 @@ pub struct CodeMap {
 const LONGEST_PAD: u32 = 64;
 /// Longest unit, in bytes: one is held at a time. Longer stretches are cut at multiples of it.
 pub const LONGEST_UNIT: u32 = 1 << 20;
-const SHF_EXECINSTR: u64 = 4;
 
 impl CodeMap {
     /// Cuts the executable sections at the bounds of functions, which ascend and are disjoint.
@@ -80,7 +79,7 @@ impl CodeMap {
         ranges.sort_by_key(|r| r.offset);
         for range in ranges {
             let Some(at) = range.offset else { continue };
-            if elf.sections[range.section as usize].flags & SHF_EXECINSTR == 0 {
+            if !elf.sections[range.section as usize].is_executable() {
                 continue;
             }
             let first = map.units.len() as u32;

@@ -89,14 +89,12 @@ mod tests {
     use super::*;
 
     fn noise(len: usize) -> Vec<u8> {
-        let next = |state: &mut u64| {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            Some((*state >> 56) as u8)
+        let mut state = 3u64;
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
         };
-        std::iter::successors(Some(7u64), |s| Some(s.wrapping_add(1)))
-            .scan(3, |state, _| next(state))
-            .take(len)
-            .collect()
+        (0..len).map(next).collect()
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! ELF files among the bytes of an inside: where they end, and what they are called. The encoder's alone.
 
 use super::ar;
+use crate::elf::Numbers;
+use goblin::elf::section_header::{SHF_COMPRESSED, SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS};
 use std::ops::Range;
 
 /// An ELF file in an inside.
@@ -26,28 +28,27 @@ pub struct Section {
     pub offset: u64,
     /// How long it is.
     pub len: u64,
-    /// The file has words of eight bytes.
-    pub wide: bool,
-    /// The highest byte of a number comes first.
-    pub big_endian: bool,
+    /// How the file writes its numbers.
+    pub numbers: Numbers,
 }
 
-/// The section takes no room in the file.
-const NO_BITS: u64 = 8;
-const BITS: u64 = 1;
-const CODE: u64 = 4;
-const PACKED: u64 = 0x800;
-
 impl Section {
+    /// Whether it takes room in the file.
+    fn has_bytes(&self) -> bool {
+        self.kind != u64::from(SHT_NOBITS)
+    }
+
     /// Whether its header says that it is packed.
     pub fn is_packed(&self) -> bool {
-        self.flags & PACKED != 0 && self.kind != NO_BITS
+        self.flags & u64::from(SHF_COMPRESSED) != 0 && self.has_bytes()
     }
 }
 
 /// Whether there is code in an ELF file.
 pub fn has_code(file: &[u8]) -> bool {
-    let code = |s: &Section| s.kind == BITS && s.flags & CODE != 0 && s.len > 0;
+    let code = |s: &Section| {
+        s.kind == u64::from(SHT_PROGBITS) && s.flags & u64::from(SHF_EXECINSTR) != 0 && s.len > 0
+    };
     table(file).is_some_and(|(_, all)| all.iter().any(code))
 }
 
@@ -59,7 +60,7 @@ pub fn sections(bytes: &[u8]) -> Vec<Section> {
 /// The length of the ELF file that these bytes begin with: up to the end of its last section or of the table of them.
 pub fn elf_len(bytes: &[u8]) -> Option<usize> {
     let (mut end, all) = table(bytes)?;
-    for section in all.iter().filter(|section| section.kind != NO_BITS) {
+    for section in all.iter().filter(|section| section.has_bytes()) {
         end = end.max(section.offset.checked_add(section.len)?);
     }
     usize::try_from(end).ok().filter(|&end| end <= bytes.len())
@@ -73,37 +74,35 @@ fn table(bytes: &[u8]) -> Option<(u64, Vec<Section>)> {
         2 => true,
         _ => return None,
     };
-    let wide = match head[4] {
+    let is_64 = match head[4] {
         1 => false,
         2 => true,
         _ => return None,
     };
+    let numbers = Numbers { is_64, big_endian };
     let number = |at: u64, len: usize| -> Option<u64> {
         let at = usize::try_from(at).ok()?;
-        let field = bytes.get(at..at.checked_add(len)?)?;
-        let add = |n, &b: &u8| n << 8 | u64::from(b);
-        Some(match big_endian {
-            false => field.iter().rev().fold(0, add),
-            true => field.iter().fold(0, add),
-        })
+        bytes
+            .get(at..at.checked_add(len)?)
+            .map(|field| numbers.get(field))
     };
-    let (word, at, of) = if wide { (8, 0x28, 0x3a) } else { (4, 0x20, 0x2e) };
+    let word = numbers.width();
+    let (at, of) = if is_64 { (0x28, 0x3a) } else { (0x20, 0x2e) };
     let (table, size, count) = (number(at, word)?, number(of, 2)?, number(of + 2, 2)?);
-    if table == 0 || count == 0 || count > SECTIONS || size != if wide { 64 } else { 40 } {
+    if table == 0 || count == 0 || count > SECTIONS || size != if is_64 { 64 } else { 40 } {
         return None;
     }
     let end = table.checked_add(size * count)?;
     let mut all = Vec::new();
     for section in 0..count {
         let at = table + section * size;
-        let [offset, len] = if wide { [0x18, 0x20] } else { [0x10, 0x14] };
+        let [offset, len] = if is_64 { [0x18, 0x20] } else { [0x10, 0x14] };
         all.push(Section {
             kind: number(at + 4, 4)?,
             flags: number(at + 8, word)?,
             offset: number(at + offset, word)?,
             len: number(at + len, word)?,
-            wide,
-            big_endian,
+            numbers,
         });
     }
     Some((end, all))

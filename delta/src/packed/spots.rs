@@ -187,9 +187,8 @@ pub fn sections(bytes: &[u8]) -> Vec<Spot> {
         let section_bytes = bytes.get(from..to)?;
         let (skip, kind) = match section.is_packed() {
             true => {
-                // The last byte of a number that is small.
-                let last = if section.big_endian { 3 } else { 0 };
-                (if section.wide { 24 } else { 12 }, *section_bytes.get(last)?)
+                let skip = if section.numbers.is_64 { 24 } else { 12 };
+                (skip, section.numbers.word(section_bytes, 0)?)
             }
             false => (section_bytes.starts_with(b"ZLIB").then_some(12)?, 1),
         };

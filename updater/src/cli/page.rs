@@ -84,24 +84,28 @@ fn link(fare: &Fare) -> String {
     }
 }
 
+/// Bytes by the step beside those of whole files.
+fn beside(title: &str, rows: impl Iterator<Item = (String, u64, u64)>) -> Plot {
+    let bar =
+        |(label, with, without)| Bar::of(label, Tone::Ours, with as f64).and(Tone::Plain, without as f64);
+    let rows: Vec<Bar> = rows.take(ROWS).map(bar).collect();
+    bars(title, Axis::log(bytes), &rows).legend(&SIDES)
+}
+
 fn kinds(last: &LastStep) -> Plot {
-    let rows = last.kinds.iter().take(ROWS);
-    let rows: Vec<Bar> = rows
-        .map(|kind| {
-            Bar::of(kind.kind.clone(), Tone::Ours, kind.with as f64).and(Tone::Plain, kind.without as f64)
-        })
-        .collect();
-    bars("Bytes by kind of file", Axis::log(bytes), &rows).legend(&SIDES)
+    let rows = last.kinds.iter();
+    beside(
+        "Bytes by kind of file",
+        rows.map(|kind| (kind.kind.clone(), kind.with, kind.without)),
+    )
 }
 
 fn costly(last: &LastStep) -> Plot {
-    let rows = last.files.iter().take(ROWS);
-    let rows: Vec<Bar> = rows
-        .map(|file| {
-            Bar::of(file.path.clone(), Tone::Ours, file.with as f64).and(Tone::Plain, file.without as f64)
-        })
-        .collect();
-    bars("Files that cost most", Axis::log(bytes), &rows).legend(&SIDES)
+    let rows = last.files.iter();
+    beside(
+        "Files that cost most",
+        rows.map(|file| (file.path.clone(), file.with, file.without)),
+    )
 }
 
 fn newest<T>(all: &[T]) -> &[T] {
@@ -113,11 +117,11 @@ fn name(step: &StepStats) -> String {
 }
 
 fn saved(all: &[StepStats]) -> Plot {
-    let bar = |step: &StepStats| {
-        Bar::of(name(step), Tone::Ours, step.with() as f64).and(Tone::Plain, step.without as f64)
-    };
-    let rows: Vec<Bar> = newest(all).iter().map(bar).collect();
-    bars("What steps save", Axis::log(bytes), &rows).legend(&SIDES)
+    let rows = newest(all).iter();
+    beside(
+        "What steps save",
+        rows.map(|step| (name(step), step.with(), step.without)),
+    )
 }
 
 fn sizes(all: &[Released]) -> Plot {

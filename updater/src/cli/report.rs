@@ -6,7 +6,7 @@ use super::show::{bytes, json, seconds};
 use super::terminal::Terminal;
 use clap::Args;
 use elfup::farm::{self, LastStep, Load, Report};
-use elfup::site::{Objective, Rates, Use};
+use elfup::site::{Rates, Use};
 use elfup::{Result, store};
 use std::path::PathBuf;
 
@@ -36,8 +36,6 @@ pub struct ReportArgs {
 
 /// Links that are reckoned with: kilobits a second, and seconds for a request.
 const LINKS: [(u64, f64); 3] = [(64, 0.6), (256, 0.6), (10_000, 0.05)];
-/// Bytes per second of a site's disk, as sites take it until they have measured it.
-const DISK: f64 = 80e6;
 
 /// How a site would fare over a link, by the formula with which sites plan.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -97,13 +95,7 @@ fn fares(last: &LastStep) -> Vec<Fare> {
 
 /// Seconds on a machine like the farm's nominal one.
 fn takes(kbit: u64, rtt: f64, load: &Load) -> f64 {
-    let rates = Rates {
-        bandwidth: kbit as f64 * 125.0,
-        rtt,
-        disk: DISK,
-        speed: 1.0,
-        objective: Objective::Time,
-    };
+    let rates = Rates::nominal(kbit as f64 * 125.0, rtt);
     rates.seconds(&Use {
         bytes: load.bytes,
         requests: load.requests,

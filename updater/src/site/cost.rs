@@ -44,6 +44,17 @@ const UNPACK: f64 = 400e6;
 const DISK: f64 = 80e6;
 
 impl Rates {
+    /// Of a link, on a machine like the nominal one.
+    pub fn nominal(bandwidth: f64, rtt: f64) -> Rates {
+        Rates {
+            bandwidth,
+            rtt,
+            disk: DISK,
+            speed: 1.0,
+            objective: Objective::Time,
+        }
+    }
+
     /// From the site's measurements; `nominal_micros` is the speed test of the nominal machine (0: unknown).
     pub fn new(measures: &Measures, sources: &Sources, nominal_micros: u64, objective: Objective) -> Rates {
         let speed = if nominal_micros > 0 || measures.forced.speed.is_some() {

@@ -48,7 +48,7 @@ impl Default for UpdateOptions {
 }
 
 /// What an update did; also a line of `state/history`.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Updated {
     /// Release before.
     pub from: Option<String>,
@@ -80,15 +80,21 @@ impl Updated {
         Updated {
             to: release.clone().unwrap_or_default(),
             from: release,
-            changed: false,
-            predicted_bytes: 0,
-            predicted_seconds: 0.0,
-            predicted_apply: 0.0,
-            whole_bytes: 0,
-            seconds: 0.0,
-            account: Account::default(),
-            fetched: Fetched::default(),
-            configuration: Carried::default(),
+            ..Updated::default()
+        }
+    }
+
+    /// What a plan says before it is carried out.
+    fn predicted(from: Option<String>, plan: &Plan) -> Updated {
+        Updated {
+            from,
+            to: plan.release.clone(),
+            changed: true,
+            predicted_bytes: plan.bytes,
+            predicted_seconds: plan.seconds,
+            predicted_apply: plan.apply,
+            whole_bytes: plan.whole,
+            ..Updated::default()
         }
     }
 }
@@ -115,14 +121,6 @@ pub struct Planned {
     index: Index,
     sources: Sources,
     current: Option<String>,
-}
-
-/// What a plan said before it was carried out.
-struct Predicted {
-    bytes: u64,
-    seconds: f64,
-    apply: f64,
-    whole: u64,
 }
 
 impl Site {
@@ -227,19 +225,13 @@ impl Site {
             watch,
         };
         let begin = Instant::now();
-        let predicted = Predicted {
-            bytes: plan.bytes,
-            seconds: plan.seconds,
-            apply: plan.apply,
-            whole: plan.whole,
-        };
-        let mut fetched = Fetched::default();
+        let mut updated = Updated::predicted(current, &plan);
         if let Some(between) = between {
             // Room for all of it, before the first byte.
             let more = room(&plan, &ways, &index);
             drop(plan);
             match going.carry_out(&between.ways, &between.plan, index, more) {
-                Ok(first) => fetched = first,
+                Ok(first) => updated.fetched = first,
                 // The plan that follows does without.
                 Err(e @ Error::OutOfOptions { .. }) => watch.detail(&e.to_string()),
                 Err(e) => return Err(e),
@@ -248,24 +240,13 @@ impl Site {
             index = self.index(watch)?;
             plan = going.weighing(&ways, &index).plan(&Made::default());
         }
-        fetched += going.carry_out(&ways, &plan, index, 0)?;
-        let mut updated = Updated {
-            from: current,
-            to: ways.target.header.release.clone(),
-            changed: true,
-            predicted_bytes: predicted.bytes,
-            predicted_seconds: predicted.seconds,
-            predicted_apply: predicted.apply,
-            whole_bytes: predicted.whole,
-            seconds: begin.elapsed().as_secs_f64(),
-            account: sources.account(),
-            fetched,
-            configuration: Carried::default(),
-        };
+        updated.fetched += going.carry_out(&ways, &plan, index, 0)?;
+        updated.seconds = begin.elapsed().as_secs_f64();
+        updated.account = sources.account();
         let mut learned = self.measures()?;
         learned.learn(&sources);
         if o.forced.speed.is_none() {
-            learned.learn_apply(predicted.apply, updated.fetched.apply_seconds);
+            learned.learn_apply(updated.predicted_apply, updated.fetched.apply_seconds);
         }
         learned.save(&self.notes)?;
         let line = json!({"time": clock::format(clock::now()), "update": updated});

@@ -1,20 +1,19 @@
 //! The daemon on a real session bus: it announces a fetched release and applies it when asked.
 
+use crate::held::Held;
 use crate::world::{World, runs, update, write};
 use elfup::farm::publish;
 use elfup::{Quiet, site::Site};
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use zbus::blocking::{Connection, Proxy, connection::Builder};
 use zbus::proxy::CacheProperties;
 
-/// A bus that ends with the test: `dbus-run-session` lasts as long as its command, and that reads our end of a pipe.
+/// A bus that ends with the test: `dbus-run-session` lasts as long as its command.
 struct Session {
-    child: Child,
-    input: Option<ChildStdin>,
     address: String,
+    _held: Held,
 }
 
 impl Session {
@@ -36,24 +35,17 @@ impl Session {
         Session::of(run)
     }
 
-    fn of(mut run: Command) -> Option<Session> {
-        let Ok(mut child) = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+    fn of(run: Command) -> Option<Session> {
+        let Some(held) = Held::start(run) else {
             eprintln!("skipped: dbus-run-session is not installed");
             return None;
         };
-        let mut address = String::new();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut address).unwrap();
-        let session = Session {
-            input: child.stdin.take(),
-            child,
-            address: address.trim().to_owned(),
-        };
-        if session.address.is_empty() {
+        let address = held.said.clone();
+        if address.is_empty() {
             eprintln!("skipped: no bus, or no link on it");
             return None;
         }
-        Some(session)
+        Some(Session { address, _held: held })
     }
 }
 
@@ -80,13 +72,6 @@ cat >/dev/null
 kill $manager
 wait $manager
 "#;
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.child.wait();
-    }
-}
 
 /// `elfup site run` on that bus, ended by SIGTERM.
 struct Daemon(Child);
@@ -200,6 +185,16 @@ fn a_policy_applies_without_being_asked() {
     assert_eq!(runs(&Site::open(&world.path("site")).unwrap()), "r2");
 }
 
+/// What one round says, with the machine's bus there.
+fn a_round(world: &World, bus: &str, metered: &str) -> String {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_elfup"));
+    run.arg("site").arg("--site").arg(world.path("site"));
+    run.args(["run", "--once", "--apply", "always", "--metered", metered]);
+    let output = run.env("DBUS_SYSTEM_BUS_ADDRESS", bus).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn a_metered_link_brings_what_is_urgent() {
     let world = World::new();
@@ -213,15 +208,7 @@ fn a_metered_link_brings_what_is_urgent() {
     update(&site).unwrap();
     drop(site);
     world.publish("r2", "two").unwrap();
-    let round = |metered: &str| {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_elfup"));
-        run.arg("site").arg("--site").arg(world.path("site"));
-        run.args(["run", "--once", "--apply", "always", "--metered", metered]);
-        run.env("DBUS_SYSTEM_BUS_ADDRESS", &session.address);
-        let output = run.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let round = |metered| a_round(&world, &session.address, metered);
     for metered in ["urgent", "never"] {
         assert_eq!(round(metered), "r2 is available\n", "{}", said());
     }
@@ -232,18 +219,8 @@ fn a_metered_link_brings_what_is_urgent() {
     assert_eq!(round("urgent"), "r3 runs\n", "{}", said());
     write(world.path("two/share/more"), "more");
     world.publish("r4", "two").unwrap();
-    // Nobody says that it is metered any more.
-    drop(session);
-    assert_eq!(round_without(&world), "r4 runs\n");
-}
-
-/// A round where no bus is.
-fn round_without(world: &World) -> String {
-    let mut run = Command::new(env!("CARGO_BIN_EXE_elfup"));
-    run.arg("site").arg("--site").arg(world.path("site"));
-    run.args(["run", "--once", "--apply", "always", "--metered", "never"]);
-    run.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere");
-    String::from_utf8(run.output().unwrap().stdout).unwrap()
+    // Where nobody says that it is metered it is not.
+    assert_eq!(a_round(&world, "unix:path=/nowhere", "never"), "r4 runs\n");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::world::{World, assert_same, noise, runs, update, write};
 use elfup::Quiet;
 use elfup::farm::{Keep, publish, stats};
-use elfup::site::{Objective, UpdateOptions};
+use elfup::site::{Objective, Site, UpdateOptions};
 use elfup::step::Channel;
 use elfup::store::Store;
 
@@ -18,8 +18,8 @@ fn channel(world: &World) -> Channel {
     Channel::parse(&bytes, &World::follow()).unwrap()
 }
 
-#[test]
-fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
+/// A site at the first release, which was published long ago, and the newest behind checkpoints; `change` makes each.
+fn away(mut change: impl FnMut(&World, u64)) -> (World, Site) {
     let world = World::new();
     let keep = Keep {
         last: 1,
@@ -27,13 +27,8 @@ fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
         named: Vec::new(),
     };
     let away = world.site("away", |c| c.objective = Objective::Bytes);
-    // Too large for a frame: two deltas lead on from each other.
-    let mut large = noise(7, (4 << 20) + 100_000);
     for n in 1..=LAST {
-        let at = n as usize * 300_000;
-        large[at..at + 20].fill(n as u8);
-        write(world.path("one/lib/large"), &large);
-        write(world.path("one/share/release"), format!("release {n}"));
+        change(&world, n);
         let mut release = world.publishing(&format!("r{n}"), "one");
         release.keep = keep.clone();
         publish(&world.store(), &release, &Quiet).unwrap();
@@ -42,6 +37,19 @@ fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
         }
         world.gc(&keep);
     }
+    (world, away)
+}
+
+#[test]
+fn who_was_away_needs_a_step_to_a_checkpoint_and_one_more() {
+    // Too large for a frame: two deltas lead on from each other.
+    let mut large = noise(7, (4 << 20) + 100_000);
+    let (world, away) = away(|world, n| {
+        let at = n as usize * 300_000;
+        large[at..at + 20].fill(n as u8);
+        write(world.path("one/lib/large"), &large);
+        write(world.path("one/share/release"), format!("release {n}"));
+    });
     let kept: Vec<u64> = channel(&world).releases.iter().map(|r| r.sequence).collect();
     assert_eq!(kept, [3, 6, 7]);
     // The release that the site runs is gone, but not the way from it.
@@ -80,31 +88,9 @@ fn pages(world: &World, release: u64) {
     write(world.path("one/share/release"), format!("release {release}"));
 }
 
-/// A site at the first release, which was published long ago, and the newest behind a checkpoint.
-fn away() -> (World, elfup::site::Site) {
-    let world = World::new();
-    let keep = Keep {
-        last: 1,
-        every: 3,
-        named: Vec::new(),
-    };
-    let away = world.site("away", |c| c.objective = Objective::Bytes);
-    for n in 1..=LAST {
-        pages(&world, n);
-        let mut release = world.publishing(&format!("r{n}"), "one");
-        release.keep = keep.clone();
-        publish(&world.store(), &release, &Quiet).unwrap();
-        if n == 1 {
-            update(&away).unwrap();
-        }
-        world.gc(&keep);
-    }
-    (world, away)
-}
-
 #[test]
 fn bundles_of_a_checkpoint_lead_on_too() {
-    let (world, away) = away();
+    let (world, away) = away(pages);
     let planned = away.prepare(&UpdateOptions::default(), &Quiet).unwrap().unwrap();
     let (plan, between) = (&planned.plan, planned.between.as_ref().unwrap());
     let first = plan.first.as_ref().unwrap();

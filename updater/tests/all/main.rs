@@ -13,9 +13,12 @@ mod bus;
 mod cli;
 mod configuration;
 mod crash;
+mod daemon;
 mod faults;
 mod fixed;
 mod health;
+#[cfg(any(feature = "dbus", feature = "mdns"))]
+mod held;
 #[path = "../../../delta/command/tests/schemas/hold.rs"]
 mod hold;
 mod hostile;

@@ -1,9 +1,10 @@
 //! Boxes near by, announced by multicast DNS in one network and looked for from another, with a wire between them.
 
+use crate::held::Held;
 use crate::world::{World, runs, update};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Two networks and a wire. The second one is entered by the process that is printed; both end with the input.
 const NETWORKS: &str = r#"
@@ -23,10 +24,9 @@ wait $there
 "#;
 
 struct Networks {
-    child: Child,
-    input: Option<ChildStdin>,
     /// A process in each.
     inside: [String; 2],
+    _held: Held,
 }
 
 impl Networks {
@@ -37,26 +37,15 @@ impl Networks {
         }
         let mut run = Command::new("unshare");
         run.args(["-n", "sh", "-c", NETWORKS]).current_dir(world.path(""));
-        let mut child = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
-        let inside = line
-            .trim()
-            .split_once(' ')
-            .map(|(a, b)| [a.to_owned(), b.to_owned()]);
-        let mut networks = Networks {
-            input: child.stdin.take(),
-            child,
-            inside: [String::new(), String::new()],
+        let held = Held::start(run)?;
+        let Some((here, there)) = held.said.split_once(' ') else {
+            eprintln!("skipped: no networks of its own");
+            return None;
         };
-        match inside {
-            Some(inside) => networks.inside = inside,
-            None => {
-                eprintln!("skipped: no networks of its own");
-                return None;
-            }
-        }
-        Some(networks)
+        Some(Networks {
+            inside: [here, there].map(str::to_owned),
+            _held: held,
+        })
     }
 
     /// elfup in one of them.
@@ -64,13 +53,6 @@ impl Networks {
         let mut run = Command::new("nsenter");
         run.args(["-t", &self.inside[number], "-n", env!("CARGO_BIN_EXE_elfup")]);
         run
-    }
-}
-
-impl Drop for Networks {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.child.wait();
     }
 }
 

@@ -7,8 +7,6 @@ use crate::error::Result;
 use crate::tables::names::NONE;
 use crate::tables::symbols::{section_of, went};
 
-const SHF_EXECINSTR: u64 = 4;
-
 /// Both files' symbols that the rows of some tables name, and the old rows for code that name them.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -132,5 +130,5 @@ pub fn target(elf: &Elf, table: usize) -> Option<&Section> {
 
 /// Whether a section is code.
 pub fn is_code(section: &Section) -> bool {
-    section.is_loaded() && section.flags & SHF_EXECINSTR != 0
+    section.is_loaded() && section.is_executable()
 }
