@@ -201,7 +201,10 @@ impl Apart {
             self.place = match &self.program {
                 None => Place::Here,
                 Some(program) => match Child::start(program, self.memory, watch) {
-                    Ok(child) => Place::Child(child),
+                    Ok(child) => {
+                        tracing::debug!(memory = self.memory, confined = child.confined, "a child decodes");
+                        Place::Child(child)
+                    }
                     Err(crate::Error::Cancelled) => return Err(crate::Error::Cancelled),
                     Err(e) => {
                         watch.note(&format!(

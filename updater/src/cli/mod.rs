@@ -5,6 +5,7 @@ mod apart;
 #[cfg(feature = "dbus")]
 mod bus;
 mod farm;
+mod log;
 mod manual;
 #[cfg(feature = "pages")]
 mod page;
@@ -39,9 +40,11 @@ struct Args {
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Say every source and option that failed.
-    #[arg(long, short, global = true, conflicts_with = "quiet")]
-    verbose: bool,
+    /// Tell on standard error what is done, and every source and option that failed; twice for every request, file and
+    /// job, three times for more. The variable ELFUP_LOG does the same: a level (info, debug, trace), or levels of parts,
+    /// such as `info,elfup::source=debug`. Credentials and keys are never told.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
 }
 
 const EXIT_CODES: &str = "Exit codes:
@@ -100,7 +103,7 @@ pub fn main() -> ExitCode {
     if let Command::DecodeApart(args) = &args.command {
         return apart::child(args);
     }
-    let terminal = match Terminal::new(args.quiet, args.verbose) {
+    let terminal = match Terminal::new(args.quiet, log::start(args.quiet, args.verbose)) {
         Ok(terminal) => std::sync::Arc::new(terminal),
         Err(e) => {
             tell!("elfup: {e}");

@@ -18,6 +18,24 @@ fn write(mut to: impl Write, line: Arguments) -> io::Result<()> {
     written
 }
 
+/// Standard error, for whole lines of the log.
+pub struct Noted;
+
+impl Write for Noted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        WRITING.store(true, Ordering::SeqCst);
+        let written = io::stderr().lock().write_all(bytes);
+        WRITING.store(false, Ordering::SeqCst);
+        written
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A line of results, for standard output; after one that failed there are no more.
 pub fn result(line: Arguments) {
     let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);

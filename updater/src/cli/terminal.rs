@@ -12,14 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Terminal {
     stop: Arc<AtomicBool>,
     quiet: bool,
-    verbose: bool,
     bar: Option<ProgressBar>,
     stage: Mutex<String>,
 }
 
 impl Terminal {
-    /// Registers the signals; a second one ends the process at once.
-    pub fn new(quiet: bool, verbose: bool) -> Result<Terminal> {
+    /// Registers the signals; a second one ends the process at once. Beside the lines of a log there is no bar.
+    pub fn new(quiet: bool, log: bool) -> Result<Terminal> {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             let handle = |e| Error::io("handle signals", e);
@@ -27,7 +26,7 @@ impl Terminal {
             signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).map_err(handle)?;
             signal_hook::flag::register(signal, stop.clone()).map_err(handle)?;
         }
-        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+        let bar = (!quiet && !log && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{msg:10} {wide_bar} {pos}/{len} {eta}");
             let bar = ProgressBar::no_length();
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -37,7 +36,6 @@ impl Terminal {
         Ok(Terminal {
             stop,
             quiet,
-            verbose,
             bar,
             stage,
         })
@@ -60,9 +58,7 @@ impl Watch for Terminal {
         }
     }
     fn detail(&self, line: &str) {
-        if self.verbose {
-            self.note(line);
-        }
+        tracing::info!("{line}");
     }
     fn progress(&self, stage: &str, done: u64, total: u64) {
         let Some(bar) = &self.bar else { return };

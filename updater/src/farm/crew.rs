@@ -111,6 +111,7 @@ impl<'a> Crew<'a> {
         let done: HashSet<String> = self.store.list(DONE)?.into_iter().collect();
         let mut left = self.share.order(&times);
         self.board().report.jobs += left.len() as u64;
+        tracing::info!(jobs = left.len(), done = done.len(), "a round begins");
         for turn in 0_u32.. {
             let mut still = Vec::new();
             let one = |&i: &usize| {
@@ -175,6 +176,7 @@ impl<'a> Crew<'a> {
         if claims == Claims::None {
             return Ok(Outcome::Left);
         }
+        tracing::trace!(name, "is claimed");
         let claim = format!("work/claims/{}", Digest::of(name.as_bytes()));
         let patient = claims == Claims::Lapsed;
         let _held = match self.store.hold(&claim, patient, self.watch) {
@@ -200,7 +202,10 @@ impl<'a> Crew<'a> {
         let mut board = self.board();
         match outcome {
             Outcome::Left => left(),
-            Outcome::Failed(why) => board.report.failed.push(why),
+            Outcome::Failed(why) => {
+                tracing::info!("a job failed: {why}");
+                board.report.failed.push(why);
+            }
             Outcome::Made(made) => {
                 board.report.made += 1;
                 board.made.insert(name.to_owned(), made);

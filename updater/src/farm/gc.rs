@@ -69,6 +69,7 @@ pub fn gc(
                 report.bytes += store.size(&path)?.unwrap_or_default();
                 report.files += 1;
                 lock.still()?;
+                tracing::debug!(path, "no release needs it");
                 store.remove(&path)?;
             }
         }

@@ -152,6 +152,7 @@ impl Job {
                 good = good && still_good(store, made, sides, watch)?;
             }
             if good {
+                tracing::debug!(name = self.name(), "a job was done before");
                 return Ok(found);
             }
         }
@@ -192,10 +193,14 @@ impl Job {
 
     fn make(&self, store: &dyn Store, sides: [&[u8]; 2], watch: &dyn Watch) -> Result<Vec<Made>> {
         let (name, begin) = (self.name(), cpu_micros(ClockId::ThreadCPUTime));
+        let _stage = tracing::debug_span!("job", name).entered();
+        tracing::trace!(kind = ?self.kind, need = self.need, "begins");
         let all = self.forms(sides, watch)?;
         store.remove(&Job::note(&name))?;
         let mut measured = Vec::with_capacity(all.len());
         for (bytes, m) in all {
+            let (memory, ms) = (m.memory, m.micros / 1000);
+            tracing::debug!(kind = ?self.kind, form = ?m.form, bytes = m.size, memory, ms, "made");
             let body = body(&name, m.form);
             store.remove(&body)?;
             store.put(&body, &bytes)?;

@@ -72,15 +72,18 @@ const LIMIT: u64 = 64 << 20;
 pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Published> {
     names::check(&o.release)?;
     must_be_repository(store)?;
+    let _stage = tracing::info_span!("publish", release = o.release).entered();
     let lock = store.lock(watch)?;
     Signer::new(store, &o.keys, o.lifetimes).heeding(watch).ready()?;
     let (was, mut channel) = begin_channel(store, &o.follow)?;
     let jobs = Jobs::new(o.threads, o.memory);
     let mut entries = scan(&o.tree, &o.scan, &jobs, watch)?;
+    tracing::info!(paths = entries.len(), "the tree is read");
     // Everything that the new channel file will name again is read back; what this run writes, before it signs.
     let mut proven = Proven::default();
     proven.require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
     store_blobs((store, &jobs, watch), &o.tree, &mut entries, &proven)?;
+    tracing::info!("its files are stored");
     let old = channel.find(&o.release).cloned();
     let sequence = match &old {
         Some(r) => r.sequence,
@@ -137,6 +140,7 @@ pub fn publish(store: &dyn Store, o: &Publish, watch: &dyn Watch) -> Result<Publ
     proven.require(store, &proof::of_channel(store, &channel, watch)?, &jobs, watch)?;
     watch.check()?;
     let signer = Signer::new(store, &o.keys, o.lifetimes).heeding(watch);
+    tracing::info!(steps = published.steps, "all is proven and is signed now");
     commit(store, signer, &*lock, was, &channel)?;
     Plan::drop(store, &o.follow, &o.release)?;
     published.declared = jobs.declared();

@@ -146,6 +146,7 @@ async fn respond(
         }
         Err(_) => small(StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
     };
+    tracing::debug!(path, ?range, status = response.status().as_u16(), "answered");
     // Sites choose by what the place pays for, not by the network between them and the box.
     if let Ok(link) = format!("{rate:.0} {wait:.2}").parse() {
         response.headers_mut().insert(LINK_HEADER, link);

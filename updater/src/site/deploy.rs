@@ -75,6 +75,11 @@ impl Deployer<'_> {
             watch: self.watch,
         };
         linker.link_all()?;
+        tracing::info!(
+            paths = manifest.entries.len(),
+            reflinks = linker.reflinks,
+            "the tree is laid"
+        );
         drop(linker);
         disk::sync_fs(&tree)?;
         let differences = self.compare(&tree, manifest).differences(Whose::Ours)?;
@@ -87,6 +92,7 @@ impl Deployer<'_> {
                 first.path, first.what
             )));
         }
+        tracing::info!("the tree is as it should be");
         fs::set_permissions(&new, Permissions::from_mode(0o755)).doing("open up", &new)?;
         Ok(new)
     }

@@ -61,7 +61,11 @@ impl Follower<'_> {
                 state.save(&path)?;
             }
             match result {
-                Ok(channel) => return choose(wanted, channel),
+                Ok(channel) => {
+                    let (releases, floor) = (channel.releases.len(), channel.floor);
+                    tracing::info!(source = sources.name(index), releases, floor, "has the channel");
+                    return choose(wanted, channel);
+                }
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(e) => {
                     watch.detail(&format!("{}: {e}", sources.name(index)));
@@ -124,6 +128,11 @@ fn choose(wanted: &Wanted, channel: Channel) -> Result<Target> {
         }
     };
     let release = release.clone();
+    tracing::info!(
+        release = release.release,
+        sequence = release.sequence,
+        "is wanted"
+    );
     if *wanted == Wanted::Head && release.sequence < channel.floor {
         return Err(Error::BelowFloor(release.release));
     }

@@ -80,6 +80,8 @@ impl Site {
             needed.extend(objects(&ready));
         }
         (report.objects, report.bytes) = self.objects.retain(&needed, watch)?;
+        let (deployments, objects, bytes) = (report.deployments, report.objects, report.bytes);
+        tracing::info!(deployments, objects, bytes, "what is not kept is gone");
         Ok(report)
     }
 

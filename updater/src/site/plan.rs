@@ -245,6 +245,39 @@ impl Weighing<'_> {
 }
 
 impl Plan {
+    /// Tells the log what was decided, and against what.
+    pub(super) fn tell(&self) {
+        let Rates {
+            bandwidth,
+            rtt,
+            speed,
+            ..
+        } = self.rates;
+        tracing::debug!(bandwidth, rtt, speed, objective = ?self.rates.objective, "is counted with");
+        let (bytes, requests, seconds, whole) = (self.bytes, self.requests, self.seconds, self.whole);
+        let (files, present) = (self.items.len(), self.present);
+        tracing::info!(
+            release = self.release,
+            files,
+            present,
+            bytes,
+            requests,
+            seconds,
+            whole,
+            "planned"
+        );
+        for item in &self.items {
+            for (place, choice) in item.options.iter().enumerate() {
+                let (bytes, seconds) = (choice.uses.bytes, choice.seconds);
+                match (&choice.infeasible, place) {
+                    (None, 0) => tracing::debug!(path = item.path, bytes, seconds, "{}", choice.what),
+                    (None, _) => tracing::trace!(path = item.path, bytes, seconds, "not {}", choice.what),
+                    (Some(why), _) => tracing::trace!(path = item.path, why, "not {}", choice.what),
+                }
+            }
+        }
+    }
+
     /// What is compared between plans.
     pub(super) fn cost(&self) -> f64 {
         // Only what plans differ in; the rest is in every option alike.

@@ -16,6 +16,7 @@ impl Site {
     ///
     /// Configuration stays as it is now.
     pub fn rollback(&self, watch: &dyn Watch) -> Result<Runs> {
+        let _stage = tracing::info_span!("rollback").entered();
         self.rename_objects(watch)?;
         let current = self.current()?;
         let there = |p: &Digest| Some(*p) != current && self.deployments.at(p).exists();

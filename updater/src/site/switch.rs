@@ -56,6 +56,7 @@ impl Switch<'_> {
         if from == Some(*to) {
             return Ok(());
         }
+        tracing::info!(from = from.map(tracing::field::display), %to, "switches");
         let fixed = self.deployments.fixed.as_deref();
         if from.is_none() && fixed.is_none() {
             return self.set_link("current", to);
@@ -87,6 +88,7 @@ impl Switch<'_> {
                 Some(fixed) => switch.inode.is_some() && inode(fixed)? == switch.inode,
                 None => self.deployments.current().ok().flatten() == Some(switch.to),
             };
+            tracing::info!(to = %switch.to, decided, "an interrupted switch is finished");
             if decided && fixed.is_some() {
                 put_away(self.deployments, switch.from, &switch.to)?;
                 self.set_link("current", &switch.to)?;

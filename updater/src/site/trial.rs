@@ -96,6 +96,7 @@ impl Trials<'_> {
         let (notes, watch) = (self.notes(), self.watch);
         let failed = match ask(health, &self.switch.deployments.tree(&new), watch) {
             Verdict::Healthy => {
+                tracing::info!("the release is healthy");
                 notes.remove(Note::Trial)?;
                 return notes.sync();
             }
@@ -175,6 +176,8 @@ fn ask_once(health: &Health, tree: &Path, watch: &dyn Watch) -> Verdict {
     if watch.cancelled() {
         return Verdict::Interrupted;
     }
+    // Not its arguments, which may be anything.
+    tracing::info!(program, timeout = health.timeout, "the health command is asked");
     let mut command = Command::new(program);
     command.args(arguments).env("ELFUP_TREE", tree);
     let mut child = match command.stdin(Stdio::null()).process_group(0).spawn() {

@@ -178,6 +178,7 @@ impl Site {
             watch,
         };
         let (plan, between) = going.weighing(&ways, &index).best();
+        plan.tell();
         Ok(Some(Planned {
             ways,
             plan,
@@ -230,6 +231,11 @@ impl Site {
             // Room for all of it, before the first byte.
             let more = room(&plan, &ways, &index);
             drop(plan);
+            tracing::info!(
+                release = between.plan.release,
+                files = between.plan.items.len(),
+                "is made of first"
+            );
             match going.carry_out(&between.ways, &between.plan, index, more) {
                 Ok(first) => updated.fetched = first,
                 // The plan that follows does without.
@@ -274,6 +280,7 @@ impl Site {
 
     /// Switches to the fetched release. Needs no network.
     pub fn activate(&self, watch: &dyn Watch) -> Result<Runs> {
+        let _stage = tracing::info_span!("activate").entered();
         let settled = self.settle(watch)?;
         let Some(manifest) = self.ready()? else {
             return match settled {
@@ -351,6 +358,12 @@ impl Going<'_> {
     fn carry_out(&self, ways: &Ways, plan: &Plan, index: Index, more: u64) -> Result<Fetched> {
         let site = self.site;
         let needed = room(plan, ways, &index) + more;
+        tracing::info!(
+            release = plan.release,
+            room = needed,
+            ranges = plan.ranges.len(),
+            "is fetched and rebuilt"
+        );
         let fetcher = Fetcher {
             ways,
             downloads: site.downloads(self.sources, self.watch),

@@ -182,7 +182,10 @@ impl Source for HttpSource {
         for _ in 0..2 {
             match self.ask(path, span, watch, &mut *sink)? {
                 Answer::Done(outcome) => return Ok(outcome),
-                Answer::Unranged => self.no_ranges.store(true, Ordering::Relaxed),
+                Answer::Unranged => {
+                    tracing::debug!(source = self.name, "knows no ranges: whole files are asked for");
+                    self.no_ranges.store(true, Ordering::Relaxed);
+                }
             }
         }
         Err(self.fail(path, &"another range than asked for"))
@@ -242,6 +245,12 @@ impl Job {
             if let (301 | 302 | 303 | 307 | 308, Some(to)) = (response.status().as_u16(), header("location"))
             {
                 url = redirected(&url, to).ok_or("it redirects to what is no http address")?;
+                // Not where there: an address may be a key to what lies at it.
+                tracing::debug!(
+                    host = url.host(),
+                    status = response.status().as_u16(),
+                    "is sent on"
+                );
                 continue;
             }
             let start = header("content-range").and_then(range_start);

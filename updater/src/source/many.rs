@@ -4,6 +4,7 @@ use super::{Outcome, Source, Span, Transfer};
 use crate::trust::Fetch;
 use crate::{Digest, Error, Result, Watch};
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// What all transfers of a run cost.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -73,6 +74,11 @@ impl Sources {
 
     /// A source sent so many bytes that are not what was signed: it is asked last from now on.
     pub fn lied(&self, index: usize, bytes: u64) {
+        tracing::info!(
+            source = self.name(index),
+            bytes,
+            "sent what was not signed, and is asked last from now on"
+        );
         self.waste(bytes);
         self.stands(index, |s| s.lied = true);
     }
@@ -146,6 +152,7 @@ impl Sources {
         sink: super::Sink,
     ) -> Result<bool> {
         let source = self.all.get(index).ok_or_else(|| Error::Network(path.into()))?;
+        let (name, begin) = (source.name(), Instant::now());
         let mut got = 0u64;
         let result = source.read(path, span, watch, &mut |bytes| {
             got += bytes.len() as u64;
@@ -158,16 +165,21 @@ impl Sources {
             Ok(Outcome::Missing(_)) => false,
         };
         self.stands(index, |s| s.failed = failed);
+        let ms = begin.elapsed().as_millis() as u64;
         match result {
             Ok(Outcome::Delivered(t)) => {
+                let wait = t.wait.as_millis() as u64;
+                tracing::debug!(source = name, path, %span, bytes = got, wait, ms, "fetched");
                 self.count(index, t);
                 Ok(true)
             }
             Ok(Outcome::Missing(t)) => {
+                tracing::debug!(source = name, path, ms, "is not there");
                 self.count(index, t);
                 Ok(false)
             }
             Err(e) => {
+                tracing::debug!(source = name, path, %span, bytes = got, ms, "{e}");
                 // Its bytes are counted; how fast they came says nothing.
                 if let Ok(mut a) = self.account.lock() {
                     a.bytes += got;

@@ -49,6 +49,16 @@ impl Span {
     }
 }
 
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Span::Range(from, to) => write!(f, "{from}-{}", to.saturating_sub(1)),
+            Span::Whole(n) => write!(f, "all {n}"),
+            Span::AtMost(n) => write!(f, "at most {n}"),
+        }
+    }
+}
+
 /// What one request cost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transfer {

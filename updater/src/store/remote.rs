@@ -205,6 +205,7 @@ impl Remote {
                 Ok(found) => return Ok(Some(found)),
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
                 Err(e) if tries < TRIES && begin.elapsed() < SILENCE / 2 && !denied(&e) => {
+                    tracing::debug!(path, tries, "is asked for again: {}", short(&e));
                     sleep(PAUSE * (1 << tries)).await;
                 }
                 Err(e) => return Err(self.failed(path, &e)),
@@ -214,6 +215,7 @@ impl Remote {
 
     /// An object; `None` if there is none.
     pub async fn get(&self, path: &str) -> Result<Option<GetResult>> {
+        tracing::debug!(path, "get");
         let key = self.key(path)?;
         self.again(path, || self.store.get(&key).boxed()).await
     }
@@ -237,6 +239,7 @@ impl Remote {
 
     /// Writes an object in the place of what is expected. A put whose answer was lost is recognised by its content.
     pub async fn put(&self, path: &str, bytes: &[u8], expect: Expect) -> Result<Outcome> {
+        tracing::debug!(path, bytes = bytes.len(), "put");
         let (key, begin, mut tries) = (self.key(path)?, Instant::now(), 0);
         loop {
             tries += 1;
@@ -273,6 +276,7 @@ impl Remote {
 
     /// Paths below a directory, in order.
     pub async fn list(&self, dir: &str) -> Result<Vec<String>> {
+        tracing::debug!(path = dir, "list");
         let key = self.key(dir.trim_end_matches('/'))?;
         let all = || self.store.list(Some(&key)).try_collect::<Vec<_>>().boxed();
         let found = self.again(dir, all).await?.unwrap_or_default();
@@ -285,6 +289,7 @@ impl Remote {
     /// Removes an object, which need not exist.
     pub async fn remove(&self, path: &str) -> Result<()> {
         let key = self.key(path)?;
+        tracing::debug!(path, "remove");
         let removed = self.again(path, || self.store.delete(&key).boxed()).await;
         removed.map(drop)
     }

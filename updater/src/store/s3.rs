@@ -116,6 +116,7 @@ impl<'a> S3Store<'a> {
 
     /// Sends a file in parts.
     fn send_whole(&self, path: &str, file: &mut File, length: u64) -> Result<()> {
+        tracing::debug!(path, bytes = length, "put in parts");
         file.rewind().doing("read", path)?;
         let key = self.remote.key(path)?;
         let failed = |e| self.remote.failed(path, &e);

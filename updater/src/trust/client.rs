@@ -35,7 +35,10 @@ pub fn refresh(state: &mut State, source: &dyn Fetch) -> Result<()> {
     let root = update_root(state, source)?;
     let timestamp = update_timestamp(state, &root, source)?;
     let snapshot = update_snapshot(state, &root, &timestamp, source)?;
-    update_targets(state, &root, &snapshot, source)
+    update_targets(state, &root, &snapshot, source)?;
+    let [root, timestamp, snapshot] = [&root.common, &timestamp.common, &snapshot.common].map(|c| c.version);
+    tracing::info!(root, timestamp, snapshot, "metadata is refreshed");
+    Ok(())
 }
 
 fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
@@ -76,6 +79,7 @@ fn update_root(state: &mut State, source: &dyn Fetch) -> Result<Root> {
         if changed("targets")? {
             state.heads.clear();
         }
+        tracing::info!(version, "a newer root is signed by the one before");
         state.root = text(bytes)?;
         root = next;
     }

@@ -365,6 +365,12 @@ impl<'a> Signer<'a> {
     /// root that the farm does not know.
     pub(super) fn put_root(&self, root: &Root, signers: &[&KeyPair]) -> Result<()> {
         let bytes = seal(root, signers)?;
+        tracing::info!(
+            role = "root",
+            version = root.common.version,
+            keys = signers.len(),
+            "is signed"
+        );
         self.store.replace(NEXT_ROOT, &bytes)?;
         self.store
             .create(&format!("tuf/{}.root.json", root.common.version), &bytes)?;
@@ -382,6 +388,7 @@ impl<'a> Signer<'a> {
             meta,
             issued: Some(clock::format(clock::now())),
         };
+        tracing::info!(role = "timestamp", version, keys = keys.len(), "is signed");
         self.store.replace(TIMESTAMP, &seal(&timestamp, keys)?)
     }
 
@@ -396,6 +403,7 @@ impl<'a> Signer<'a> {
     fn put(&self, role: &str, version: u64, data: &impl Serialize, keys: &[&KeyPair]) -> Result<Vec<u8>> {
         let bytes = seal(data, keys)?;
         let path = format!("tuf/{version}.{role}.json");
+        tracing::info!(role, version, keys = keys.len(), "is signed");
         match version {
             1 => self.store.replace(&path, &bytes)?,
             _ => self.store.create(&path, &bytes)?,

@@ -24,6 +24,7 @@ mod hold;
 mod hostile;
 mod keep;
 mod leaning;
+mod log;
 mod memory;
 mod mutated;
 #[cfg(feature = "mdns")]

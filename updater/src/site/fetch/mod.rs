@@ -109,6 +109,7 @@ impl Fetcher<'_> {
                         Way::Blob => &mut fetched.blobs,
                     };
                     *counter += 1;
+                    tracing::debug!(path = item.path, size = item.size, "made: {}", choice.what);
                     return Ok(());
                 }
                 Err(e) => {

@@ -92,6 +92,8 @@ impl Local<'_> {
             }
             disk::sync_fs(&self.deployments.at(to))?;
         }
+        let (kept, local, beside) = (carried.kept.len(), carried.local, carried.beside.len());
+        tracing::info!(kept, local, beside, "configuration goes along");
         for left in &carried.not_kept {
             self.watch.note(&format!("not kept: {}: {}", left.path, left.why));
         }
