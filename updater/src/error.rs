@@ -174,7 +174,7 @@ impl Error {
                 "`elfup help` and `elfup help COMMAND` tell what can be asked for"
             }
             Error::Network(_) => {
-                "look at the network and at the sources in site.json, then run the same command again: it goes on where it stopped"
+                "look at the network and at the sources in site.toml, then run the same command again: it goes on where it stopped"
             }
             Error::OutOfOptions { .. } => {
                 "run the same command again, it goes on where it stopped; `--verbose` and state/history tell every failure"
@@ -204,7 +204,7 @@ impl Error {
                 "find out why with the old release running; `elfup site update --again` tries the new one again"
             }
             Error::NoVerdict(_) => {
-                "put the health command in site.json right, then run the same command again"
+                "put the health command in site.toml right, then run the same command again"
             }
             Error::DamagedRepository(_) => {
                 "run `elfup farm repair` with a tree or a mirror that has the files"

@@ -11,7 +11,7 @@ use args::{Command, Daemon, Init, Keep};
 use elfup::apart::Apart;
 use elfup::site::daemon::{self, Event, Link, Policy, When};
 use elfup::site::{Carried, Config, Health, Runs, Site, UpdateOptions, Updated, Wanted};
-use elfup::{Error, Result};
+use elfup::{Error, Result, Watch};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,11 +28,12 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
     super::apart::use_self(args.sandbox);
     if let Command::Run(daemon) = command {
         if !args.source.is_empty() {
-            return Err(Error::Usage("`run` takes its sources from site.json".into()));
+            return Err(Error::Usage("`run` takes its sources from site.toml".into()));
         }
         return serve(&args.site, daemon, watch);
     }
     let site = Site::open_from(&args.site, &args.source)?;
+    site.told.iter().for_each(|line| watch.note(line));
     let result = one(command, &site, watch);
     if !matches!(result, Err(Error::Cancelled)) {
         site.report_back(watch);
@@ -283,7 +284,7 @@ fn make(dir: &Path, a: Init, sources: Vec<String>) -> Result<u8> {
     };
     Site::init(dir, &config, &read(&a.root)?)?;
     say!(
-        "site in {}; `elfup site update` fetches its first release",
+        "site in {}, configured by its site.toml; `elfup site update` fetches its first release",
         dir.display()
     );
     Ok(0)

@@ -4,7 +4,7 @@
 //! is left now and then to look for one; what has come of it stays, and the next round goes on at the byte.
 
 use super::update::UpdateOptions;
-use super::{Config, Site};
+use super::{Site, configured};
 use crate::{Error, Result, Watch, random};
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
@@ -214,7 +214,7 @@ pub fn run(
     tell: &mut dyn FnMut(&Event),
 ) -> Result<()> {
     // Without a site there is nothing to try again.
-    Config::load(&dir.join("site.json"))?;
+    configured::exists(dir)?;
     let (mut ask, mut failures) = (Ask::Check, 0u32);
     loop {
         let now = Policy {

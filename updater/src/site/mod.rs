@@ -15,6 +15,7 @@ mod between;
 mod check;
 mod compare;
 mod config;
+mod configured;
 mod cost;
 pub mod daemon;
 mod deploy;
@@ -91,6 +92,8 @@ fn is_free(dir: &Path) -> Result<bool> {
         let state = |e: &std::fs::DirEntry| ["trust", ".tmp-trust"].iter().any(|n| e.file_name() == *n);
         let ours = match name.as_str() {
             "lock" => true,
+            // What it says is looked at when another is written.
+            configured::TOML => !dir.join(configured::JSON).exists(),
             temporary if temporary.starts_with(".tmp-") => true,
             "state" => disk::list(&entry.path())?.iter().all(state),
             folder => FOLDERS.contains(&folder) && disk::list(&entry.path())?.is_empty(),
@@ -100,6 +103,16 @@ fn is_free(dir: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// A folder that somebody removed is there again: without what was in it, but nobody is stuck for lack of it.
+fn put_folders(dir: &Path) -> Result<()> {
+    for folder in FOLDERS.map(|f| dir.join(f)) {
+        if !folder.exists() {
+            disk::make_dirs_durably(&folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// A release that is on the disk as a tree.
@@ -125,6 +138,8 @@ pub struct Site {
     config: Config,
     /// What decodes patches and packed files for this site; none: this process.
     pub decoder: Option<Program>,
+    /// What people should know of how its configuration was found.
+    pub told: Vec<String>,
     notes: Notes,
     partial: Partial,
     objects: Objects,
@@ -151,7 +166,7 @@ impl Site {
         let lock = Lock::take(&dir.join("lock"))?;
         let site = Site::with(dir, config.clone(), lock);
         state.save(&site.notes.path(Note::Trust))?;
-        config.save(&dir.join("site.json"))?;
+        configured::create(dir, config, &site.notes)?;
         Ok(site)
     }
 
@@ -162,11 +177,15 @@ impl Site {
 
     /// The same with further sources, such as a stick that is there today; they are asked before those configured.
     pub fn open_from(dir: &Path, sources: &[String]) -> Result<Site> {
-        let mut config = Config::load(&dir.join("site.json"))?;
+        configured::exists(dir)?;
+        let lock = Lock::take(&dir.join("lock"))?;
+        put_folders(dir)?;
+        let (mut config, told) = configured::read(dir, &Notes::of(dir))?;
         let configured = config.sources.split_off(0);
         let others = configured.into_iter().filter(|s| !sources.contains(s));
         config.sources = sources.iter().cloned().chain(others).collect();
-        let site = Site::with(dir, config, Lock::take(&dir.join("lock"))?);
+        let mut site = Site::with(dir, config, lock);
+        site.told = told;
         site.sweep()?;
         Ok(site)
     }
@@ -175,6 +194,7 @@ impl Site {
         Site {
             root: dir.to_owned(),
             decoder: apart::program(),
+            told: Vec::new(),
             notes: Notes::of(dir),
             partial: Partial::of(dir, &config.sources),
             objects: Objects::of(dir, config.unprivileged),
@@ -199,14 +219,7 @@ impl Site {
     }
 
     /// Removes temporary files; nothing that could be gone on with. Half trees are `gc`'s, which hears a stop.
-    ///
-    /// A folder that somebody removed is there again: without what was in it, but nobody is stuck for lack of it.
     fn sweep(&self) -> Result<()> {
-        for folder in FOLDERS.map(|f| self.path(f)) {
-            if !folder.exists() {
-                disk::make_dirs_durably(&folder)?;
-            }
-        }
         for dir in ["", "state", "partial", "built"] {
             disk::sweep(&self.path(dir))?;
         }

@@ -38,13 +38,15 @@ pub(super) enum Note {
     Spent,
     /// The number under which the site reports.
     Number,
+    /// Which `site.toml` and `site.json` say the same.
+    Agreed,
     /// A line for each update, the newest ones.
     History,
 }
 
 impl Note {
     #[cfg(test)]
-    const ALL: [Note; 13] = [
+    const ALL: [Note; 14] = [
         Note::Trust,
         Note::Channel,
         Note::Ready,
@@ -57,6 +59,7 @@ impl Note {
         Note::Objects,
         Note::Spent,
         Note::Number,
+        Note::Agreed,
         Note::History,
     ];
 
@@ -74,6 +77,7 @@ impl Note {
             Note::Objects => "objects",
             Note::Spent => "spent",
             Note::Number => "number",
+            Note::Agreed => "agreed",
             Note::History => "history",
         }
     }

@@ -32,7 +32,7 @@ pub fn whole() -> bool {
     std::env::var("ELFUP_CRASH").is_ok_and(|v| v == "all")
 }
 
-fn strace_works() -> bool {
+pub fn strace_works() -> bool {
     let mut probe = Command::new("strace");
     let works = probe
         .args(["-o", "/dev/null", "-e", "inject=fsync:signal=KILL:when=9", "true"])
@@ -77,7 +77,7 @@ fn small() -> World {
 }
 
 /// Runs the command with one fault. `None`: it ended by itself before the fault, so the sweep is over.
-fn with_fault(arguments: &[&str], calls: &str, fault: &str, n: usize, dropped: &str) -> Option<bool> {
+pub fn with_fault(arguments: &[&str], calls: &str, fault: &str, n: usize, dropped: &str) -> Option<bool> {
     faulty(arguments, &[(calls, &format!("{fault}:when={n}"))], dropped)
 }
 
@@ -108,7 +108,7 @@ fn faulty(arguments: &[&str], faults: &[(&str, &str)], dropped: &str) -> Option<
 }
 
 /// Sweeps one command: `reset` before every point, `check` after it.
-fn sweep(arguments: &[&str], reset: &dyn Fn(), check: &dyn Fn(&str)) {
+pub fn sweep(arguments: &[&str], reset: &dyn Fn(), check: &dyn Fn(&str)) {
     sweep_with(arguments, None, reset, check);
 }
 

@@ -12,6 +12,7 @@ mod bucket;
 mod bus;
 mod cli;
 mod configuration;
+mod configured;
 mod crash;
 mod daemon;
 mod faults;

@@ -248,7 +248,7 @@ fn one_damaged_file_of_a_repository_changes_nothing_or_does_not_matter() {
 /// Everything below `state/` and beside the deployments that is not a tree.
 fn state(site: &Site) -> Vec<PathBuf> {
     let root = site.root();
-    let mut all = vec![root.join("site.json")];
+    let mut all = vec![root.join("site.json"), root.join("site.toml")];
     let below = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten();
     all.extend(below(root.join("state")).map(|e| e.path()));
     for deployment in below(root.join("deployments")) {

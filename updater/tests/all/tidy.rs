@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const RANKS: [&[&str]; 11] = [
     &["error", "machine"],
     &["clock", "digest", "jobs", "kind", "limits", "watch"],
-    &["disk", "names", "random", "speed"],
+    &["commented", "disk", "names", "random", "speed"],
     &["allowance", "compress", "metrics", "nearby"],
     &["apart", "manifest", "store"],
     &["report", "step", "trust"],
@@ -28,7 +28,7 @@ const RANKS: [&[&str]; 11] = [
 /// The parts of a site, in the same way: owners of directories, then workers.
 const SITE: [&[&str]; 8] = [
     &["config", "files", "notes", "partial", "reserve"],
-    &["index", "measures", "obtain", "walk"],
+    &["configured", "index", "measures", "obtain", "walk"],
     &["cost", "deployments", "objects", "pieces", "seeds"],
     &["compare", "fixed", "follow", "reverse"],
     &["deploy", "switch", "ways"],
