@@ -40,11 +40,11 @@ fn parse(data: &Vec<u8>) -> (Machine, CodeMap) {
         .expect("an ELF file");
     let addresses = Addresses::of(&elf).expect("sections have addresses");
     let functions = elf.section(b".eh_frame").map(|index| {
-        let section = &elf.sections[index];
+        let section = &elf[index];
         let bytes = view.bytes(section.offset, section.size).expect("inside the file");
         frames::functions(&elf, index, &bytes)
     });
-    let functions = functions.unwrap_or_default().into_iter().map(Function::from);
+    let functions = functions.unwrap_or_default().into_iter().filter_map(Function::of);
     let map = CodeMap::new(&elf, &addresses, &functions.collect::<Vec<_>>());
     (
         Machine::from_elf(elf.machine, 2, true).expect("a machine that is known"),

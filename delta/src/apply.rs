@@ -22,7 +22,7 @@ pub(crate) const WHOLE_MEMORY: u64 = 10 << 20;
 const LEAST_LENGTH: u64 = 1 << 16;
 
 /// What one run took.
-pub(crate) struct Run {
+pub(crate) struct Applied {
     /// The most memory held at once, in bytes.
     pub memory: u64,
     /// Bytes of the patch by section, but for what no section took.
@@ -119,14 +119,14 @@ impl<'a> Applier<'a> {
     }
 
     /// Bytes of the patch for each section of the new file, the most expensive first: the patch is applied for
-    /// it, into nothing. None for a file that is not told as an ELF file.
+    /// it, into nothing. None for a file that is not coded as an ELF file.
     pub fn sections(&self, old: &dyn ReadAt) -> Result<Vec<Part>> {
         let run = self.run(old, &mut std::io::sink())?;
         Ok(self.patch.with_rest(run.sections))
     }
 
     /// Applies the patch; tells what that took.
-    pub(crate) fn run(&self, old: &dyn ReadAt, sink: &mut dyn Write) -> Result<Run> {
+    pub(crate) fn run(&self, old: &dyn ReadAt, sink: &mut dyn Write) -> Result<Applied> {
         self.check()?;
         let (patch, limits) = (self.patch, &self.limits);
         let header = patch.header();
@@ -142,7 +142,7 @@ impl<'a> Applier<'a> {
         match (done, budget.cause()) {
             (Err(Error::Io(error)), _) => Err(Error::Io(error)),
             (Err(_), Some(cause)) => Err(cause),
-            (done, _) => done.map(|sections| Run {
+            (done, _) => done.map(|sections| Applied {
                 memory: budget.peak(),
                 sections,
                 work_per_byte: budget.spent().div_ceil(counted),

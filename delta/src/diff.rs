@@ -7,7 +7,7 @@ mod whole;
 
 pub use needs::Needs;
 
-use crate::apply::Run;
+use crate::apply::Applied;
 use crate::budget::{Budget, MORE_MEMORY};
 use crate::code::{ColumnWriter, MAX_SEGMENTS, ModelledWriter, SEGMENTED, Stream, StreamWriter, Streams};
 use crate::container::{self, Body, Coding, Header, Method};
@@ -210,7 +210,7 @@ impl<'j> Job<'j> {
         }
     }
 
-    /// Whether plain covers tell in fewer bytes what the models for ELF files told in about so many.
+    /// Whether plain covers tell in fewer bytes what the models for ELF files coded in about so many.
     fn is_plainer(&self, told: u64) -> Result<bool> {
         let told = usize::try_from(told).unwrap_or(usize::MAX);
         if !self.task.may_be_plainer((self.old, self.new), told) || !self.fits(Way::Generic) {
@@ -236,7 +236,7 @@ impl<'j> Job<'j> {
     }
 
     /// Applies the patch and compares.
-    fn checked(&self, patch: &[u8]) -> Result<Run> {
+    fn checked(&self, patch: &[u8]) -> Result<Applied> {
         let patch = Patch::parse(patch)?;
         let mut rebuilt = Compare { expected: self.new };
         let applier = patch
@@ -299,7 +299,7 @@ impl std::io::Write for Compare<'_> {
 const ROUGHLY: usize = 2;
 
 impl Task<'_> {
-    /// Whether plain covers might tell in fewer bytes what the models for ELF files told in so many: those suffer where
+    /// Whether plain covers might tell in fewer bytes what the models for ELF files coded in so many: those suffer where
     /// bytes change that follow from nothing.
     fn may_be_plainer(&self, (old, new): (&[u8], &[u8]), told: usize) -> bool {
         !self.options.models && rough::may_take(old, new, told.saturating_mul(ROUGHLY))
@@ -368,9 +368,9 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Re
     Ok((header, bodies))
 }
 
-/// What became of an image that was to be told.
+/// What became of an image that was to be coded.
 enum Told {
-    /// It was told.
+    /// It was coded.
     Image,
     /// One of the files is not one, and no stream knows of it.
     Nothing,

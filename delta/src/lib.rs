@@ -103,6 +103,8 @@ pub mod matching;
 #[doc(hidden)]
 pub mod packed;
 #[doc(hidden)]
+pub mod place;
+#[doc(hidden)]
 pub mod tables;
 
 pub use apply::{Applier, apply};

@@ -33,7 +33,7 @@ pub struct Options<'a> {
     pub memory: Option<u64>,
     /// Separate debug files (old, new) whose symbols help the matcher; the decoder never needs them.
     pub symbols: Option<(&'a [u8], &'a [u8])>,
-    /// ELF files are told by their models even where plain covers are smaller: for tests of the models on small files.
+    /// ELF files are coded by their models even where plain covers are smaller: for tests of the models on small files.
     #[doc(hidden)]
     pub models: bool,
 }
@@ -60,7 +60,7 @@ impl<'a> Options<'a> {
         let memory = Some(memory);
         Options { memory, ..self }
     }
-    /// Has ELF files told by their models in any case.
+    /// Has ELF files coded by their models in any case.
     #[doc(hidden)]
     pub const fn models(self) -> Self {
         Options { models: true, ..self }

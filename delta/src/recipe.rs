@@ -6,6 +6,7 @@ use crate::budget::Held;
 use crate::cursor::{Cursor, fold, put_varint, unfold};
 use crate::error::Result;
 use crate::file_view::FileView;
+use crate::place::Off;
 
 /// The recipes of a file, in file order, and their memory.
 pub type Scripts<'b> = (Vec<Recipe>, Held<'b>);
@@ -19,14 +20,14 @@ pub struct Recipe {
     held: u64,
     copy: Copy,
     /// Where the last copy ended in the old file.
-    old_end: u32,
+    old_end: Off,
     /// Bytes of the new file that the script makes.
     len: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Copy {
-    old_at: u32,
+    old_at: Off,
     len: u32,
     /// Patches: gap and length, bytes.
     patches: Vec<u8>,
@@ -86,7 +87,7 @@ impl Recipe {
     }
 
     /// Appends bytes that stand at `old_at` in the old file as `old`, but for what differs.
-    pub fn copy(&mut self, old_at: u32, old: &[u8], new: &[u8]) {
+    pub fn copy(&mut self, old_at: Off, old: &[u8], new: &[u8]) {
         let mut at = old_at;
         for (old, new) in old.chunks(STRETCH).zip(new.chunks(STRETCH)) {
             self.stretch(at, old, new);
@@ -94,7 +95,7 @@ impl Recipe {
         }
     }
 
-    fn stretch(&mut self, old_at: u32, old: &[u8], new: &[u8]) {
+    fn stretch(&mut self, old_at: Off, old: &[u8], new: &[u8]) {
         let full = self.copy.patches.len() > STRETCH;
         if full || self.copy.len == 0 || self.copy.old_at + self.copy.len != old_at {
             self.flush();
@@ -278,7 +279,7 @@ mod tests {
                     *b ^= flip & 3;
                 }
                 if is_copy {
-                    recipe.copy(at as u32, from, &new);
+                    recipe.copy(Off(at as u32), from, &new);
                 } else {
                     recipe.literal(&new);
                 }

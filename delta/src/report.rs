@@ -49,8 +49,8 @@ pub struct Report {
     pub total: u64,
     /// Bytes per stream, header included.
     pub streams: Vec<Part>,
-    /// Bytes per section of the new file, about, the most expensive first; what is not told section by section
-    /// has a name in brackets. Empty for a file that is not told as an ELF file, and for a patch of which only
+    /// Bytes per section of the new file, about, the most expensive first; what is not coded section by section
+    /// has a name in brackets. Empty for a file that is not coded as an ELF file, and for a patch of which only
     /// the directory was read: see `Patch::sections`.
     pub sections: Vec<Part>,
 }

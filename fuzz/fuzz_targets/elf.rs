@@ -26,8 +26,8 @@ fuzz_target!(|data: &[u8]| {
     let view = FileView::new(&bytes, &budget).expect("memory has a size");
     if let Ok(Some(elf)) = Elf::read(&view) {
         let _ = elf.regions(bytes.len() as u64);
-        for index in 0..elf.sections.len() {
-            let _ = frames::functions(&elf, index, bytes);
+        for section in elf.ids() {
+            let _ = frames::functions(&elf, section, bytes);
         }
         let _ = go::functions(&view, &elf);
     }

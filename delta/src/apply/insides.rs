@@ -132,7 +132,7 @@ fn member<'b>(
 /// The new inside on its way to be closed, put together from its stretches.
 struct Writer<'a, 's> {
     patch: &'a Patch<'a>,
-    /// The streams of the group, once an image of it was told.
+    /// The streams of the group, once an image of it was coded.
     group: Option<Io<'a, StreamReader<'a>>>,
     old: &'a dyn ReadAt,
     at: u64,

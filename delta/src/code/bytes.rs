@@ -53,7 +53,7 @@ const LIMIT: u32 = 255;
 
 /// A byte that something outside the model expects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Guess {
+pub struct ByteGuess {
     /// The byte.
     pub byte: u8,
     /// How much it was right so far, in a scale of its source's, up to 63; 0 if there is no guess.
@@ -68,7 +68,7 @@ pub struct ByteContext {
     /// Hashes that are mostly followed by one byte.
     pub runs: [u32; RUNS],
     /// Guesses, by source.
-    pub guesses: [Guess; GUESSES],
+    pub guesses: [ByteGuess; GUESSES],
     /// Picks mixing weights, below 64.
     pub class: u32,
 }
@@ -129,7 +129,7 @@ struct Standing {
 }
 
 impl Standing {
-    fn new(guesses: &[Guess; ALL_GUESSES]) -> Self {
+    fn new(guesses: &[ByteGuess; ALL_GUESSES]) -> Self {
         let mut standing = Standing {
             mask: 0,
             bytes: 0,
@@ -301,7 +301,7 @@ impl ByteModel {
 
     /// Codes one byte.
     pub(super) fn code<B: Bits>(&mut self, bits: &mut B, known: &ByteContext, value: u8) -> u8 {
-        let mut guesses = [Guess::default(); ALL_GUESSES];
+        let mut guesses = [ByteGuess::default(); ALL_GUESSES];
         guesses[..GUESSES].copy_from_slice(&known.guesses);
         let mut keys: [u32; CONTEXTS] = std::array::from_fn(|i| {
             let key = hash(known.contexts[i], i as u32).wrapping_mul(0x9E37_79B1);
@@ -317,7 +317,7 @@ impl ByteModel {
         for r in 0..RUNS {
             runs[r] = self.find_run(run_keys[r]);
             let run = self.runs[runs[r]];
-            guesses[GUESSES + r] = Guess {
+            guesses[GUESSES + r] = ByteGuess {
                 byte: (run >> 8) as u8,
                 confidence: run as u8,
             };

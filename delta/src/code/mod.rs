@@ -17,7 +17,7 @@ mod streams;
 use crate::cursor::{fold, unfold};
 pub use crate::hashing::{digest, hash};
 pub use any::{StreamReader, StreamWriter};
-pub use bytes::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS};
+pub use bytes::{ByteContext, ByteGuess, ByteModel, CONTEXTS, RUNS};
 pub use columns::{ColumnReader, ColumnWriter};
 pub use declare::assert_alike;
 pub(crate) use declare::{symbol, symbols};

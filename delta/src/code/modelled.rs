@@ -195,7 +195,7 @@ impl Symbols for ModelledReader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Guess, hash};
+    use super::super::{ByteGuess, hash};
     use super::*;
     use proptest::prelude::*;
 
@@ -210,7 +210,7 @@ mod tests {
             out.push(s.signed(&mut model, &contexts, v as i64) as u64);
             out.push(u64::from(s.tree(&mut model, &contexts, 9, v as u32 & 511)));
             out.push(u64::from(s.flag(&mut model, &contexts, v & 4 != 0)));
-            let guess = Guess {
+            let guess = ByteGuess {
                 byte: last as u8 & 0xf0,
                 confidence: last as u8 & 63,
             };

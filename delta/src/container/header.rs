@@ -12,7 +12,7 @@ pub const VERSION: u8 = 0;
 /// Whoever keeps patches for later stores it beside them, and takes them for useless when it differs. It is made from
 /// the golden patches, which a change of meaning makes anew.
 pub const FORMAT_ID: &str = first_line(include_str!("../../format-id"));
-/// Feature bit: the code is told in several segments.
+/// Feature bit: the code is coded in several segments.
 pub const SEGMENTS: u64 = 1;
 /// Feature bit: the files are opened before they are compared.
 pub const PACKED: u64 = 2;

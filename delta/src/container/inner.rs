@@ -7,7 +7,7 @@ use crate::cursor::{Cursor, fold, put_varint, unfold};
 use crate::{Error, error::Result};
 use std::ops::Range;
 
-/// A stretch of the new inside, the stretch of the old one that it is told from, and the patch between them.
+/// A stretch of the new inside, the stretch of the old one that it is coded from, and the patch between them.
 #[derive(Debug)]
 pub struct Stretch<'a> {
     /// Of the old inside.
@@ -20,7 +20,7 @@ pub struct Stretch<'a> {
 
 const SEGMENTED: u8 = 4;
 const METHOD: u8 = 3;
-/// In place of a method: the image is told in the streams of the whole patch, behind those before it.
+/// In place of a method: the image is coded in the streams of the whole patch, behind those before it.
 const GROUPED: u8 = 3;
 
 /// Reads all stretches: first the one that is everything else, then those that stand out, in order.

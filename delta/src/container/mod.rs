@@ -149,7 +149,7 @@ impl<'a> Patch<'a> {
         &self.streams
     }
 
-    /// How many segments the code is told in.
+    /// How many segments the code is coded in.
     pub fn segments(&self) -> usize {
         let edits = |s: &&Stream| s.id == SEGMENTED[0] as u8;
         self.streams.iter().filter(edits).count().max(1)

@@ -6,6 +6,7 @@ use super::{Cover, Known};
 use crate::budget::{Budget, Held, Keep, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::file_view::FileView;
+use crate::place::{Off, Span};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 
@@ -43,7 +44,7 @@ const SHORTEST_RAW: usize = 128;
 #[derive(Clone, Copy)]
 pub struct Piece<'p> {
     /// File offset of the first.
-    pub at: u32,
+    pub at: Off,
     /// How many.
     pub len: u32,
     /// Their covers.
@@ -56,12 +57,12 @@ pub struct Piece<'p> {
 
 impl<'p> Piece<'p> {
     /// What is known of `n` bytes from `at`, by distance from there.
-    fn known(&self, at: u32, n: u32) -> Vec<(usize, &'p [u8])> {
+    fn known(&self, at: Off, n: u32) -> Vec<(usize, &'p [u8])> {
         self.known.within(at, n).collect()
     }
 
     /// The bytes from `at`, on the writing side.
-    fn truth(&self, at: u32) -> Option<&'p [u8]> {
+    fn truth(&self, at: Off) -> Option<&'p [u8]> {
         self.truth.map(|t| &t[(at - self.at) as usize..])
     }
 }
@@ -99,7 +100,7 @@ impl<'o> ByteCoder<'o> {
             let upto = cover.map_or(end, |c| c.new_at);
             while cursor < upto {
                 let n = (upto - cursor).min(CHUNK);
-                m.literals(s, old, piece, (cursor, n), &mut buffer)?;
+                m.literals(s, old, piece, Span::new(cursor, n), &mut buffer)?;
                 recipe.literal(&buffer);
                 cursor += n;
                 check(s, recipe, held)?;
@@ -115,7 +116,7 @@ impl<'o> ByteCoder<'o> {
                 buffer.clear();
                 buffer.extend_from_slice(&base);
                 m.corrections
-                    .code(s, &base, from, &skip, piece.truth(from), &mut buffer)?;
+                    .code(s, &base, from.0, &skip, piece.truth(from), &mut buffer)?;
                 recipe.copy(cover.old_at + done, &base, &buffer);
                 m.literals.skip(&buffer);
                 done += n;
@@ -136,13 +137,13 @@ fn check<S: Symbols>(s: &S, recipe: &Recipe, held: &mut Held) -> Result<()> {
 }
 
 impl ByteModels {
-    /// Codes `n` bytes of a piece from `at` that no cover explains.
+    /// Codes bytes of a piece that no cover explains.
     fn literals<S: Symbols>(
         &mut self,
         s: &mut S,
         old: &FileView,
         piece: &Piece,
-        (at, n): (u32, u32),
+        Span { at, len: n }: Span<Off>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let skip = piece.known(at, n);
@@ -170,7 +171,7 @@ impl ByteModels {
             out.push(if raw {
                 s.raw(byte)
             } else {
-                self.literals.code(s, old, at.wrapping_add(i as u32), byte)?
+                self.literals.code(s, old, at.0.wrapping_add(i as u32), byte)?
             });
         }
         if raw {
@@ -204,7 +205,7 @@ mod tests {
         let budget = Budget::unlimited(&Silent);
         let (view, mut recipe) = (FileView::new(&old, &budget).unwrap(), Recipe::default());
         let piece = Piece {
-            at: 0,
+            at: Off(0),
             len,
             covers,
             known: &Known::default(),
@@ -274,8 +275,8 @@ mod tests {
             .map(|w| moved(u32::from_le_bytes(w.try_into().unwrap())));
         let new: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
         let cover = Cover {
-            new_at: 0,
-            old_at: 0,
+            new_at: Off(0),
+            old_at: Off(0),
             len: old.len() as u32,
         };
         assert!(round_trip(&old, &new, &[cover]) < 4000);

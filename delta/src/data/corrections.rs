@@ -1,9 +1,9 @@
 //! What is wrong in a cover: where, and the right bytes.
 
-use crate::code::{ByteContext, ByteModel, Guess, Symbols, hash, symbols};
+use crate::code::{ByteContext, ByteGuess, ByteModel, Symbols, hash, symbols};
 use crate::{Error, error::Result};
 
-/// Bytes that are told to be right at once.
+/// Bytes that are coded to be right at once.
 const BLOCK: usize = 512;
 /// Memory of the contexts, as a power of two.
 const MEMORY_BITS: u32 = 20;
@@ -227,8 +227,8 @@ impl<'f> Foresight<'f> {
         let f = self;
         let wrong = f.place.bytes[f.place.i];
         let guess = |byte: u8, confidence: u8| match byte == wrong {
-            true => Guess::default(),
-            false => Guess { byte, confidence },
+            true => ByteGuess::default(),
+            false => ByteGuess { byte, confidence },
         };
         // symbols: Contexts of the mixed byte in place of a wrong one:
         ByteContext {

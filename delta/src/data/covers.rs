@@ -3,6 +3,7 @@
 use super::Cover;
 use crate::budget::{Budget, Held, Lent};
 use crate::code::{Symbols, hash, symbols};
+use crate::place::{Off, Place, Span};
 use crate::{Error, error::Result};
 
 symbols! {
@@ -50,13 +51,13 @@ impl<'a> CoverCoder<'a> {
         }
     }
 
-    /// Codes the covers of the new bytes `at..at + len`; `hint` is the old offset expected against `at`. The memory
+    /// Codes the covers of the new bytes of a region; `hint` is the old offset expected against their start. The memory
     /// of all covers so far is counted in `held`.
     pub fn region<S: Symbols>(
         &mut self,
         s: &mut S,
-        (at, len): (u32, u32),
-        hint: u32,
+        Span { at, len }: Span<Off>,
+        hint: Off,
         truth: &[Cover],
         held: &mut Held,
     ) -> Result<()> {
@@ -84,9 +85,8 @@ impl<'a> CoverCoder<'a> {
             let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
             if kind != 0 {
                 let known = t.copied().unwrap_or_default();
-                gap = m.gap(s, first, last, u64::from(known.new_at.wrapping_sub(cursor)));
-                let source =
-                    i64::from(known.old_at) - i64::from(known.new_at.wrapping_sub(cursor)) - expected;
+                gap = m.gap(s, first, last, u64::from(known.new_at.since(cursor)));
+                let source = i64::from(known.old_at) - i64::from(known.new_at.since(cursor)) - expected;
                 let source = m.source(s, gap, last, source);
                 old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
                 length = m.length(s, source == 0, last, u64::from(known.len));
@@ -98,12 +98,12 @@ impl<'a> CoverCoder<'a> {
                 return Err(damaged());
             }
             let cover = Cover {
-                new_at: from as u32,
-                old_at: old_at as u32,
+                new_at: Off(from as u32),
+                old_at: Off(old_at as u32),
                 len: length as u32,
             };
             last = 32 - cover.len.leading_zeros();
-            cursor = to as u32;
+            cursor = Off(to as u32);
             expected = old_at + length as i64;
             out.push(cover);
             index += 1;

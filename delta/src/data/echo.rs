@@ -1,6 +1,6 @@
 //! Places where the bytes just coded stood before, in the old file or among the new bytes spelled out.
 
-use crate::code::{Guess, hash};
+use crate::code::{ByteGuess, hash};
 use crate::error::Result;
 use crate::file_view::FileView;
 
@@ -91,10 +91,10 @@ impl Echo {
     }
 
     /// What is expected now: by the place in new bytes, and by the old bytes beside.
-    pub fn guesses(&self, old: &FileView) -> Result<[Guess; 2]> {
-        let mut guesses = [Guess::default(); 2];
+    pub fn guesses(&self, old: &FileView) -> Result<[ByteGuess; 2]> {
+        let mut guesses = [ByteGuess::default(); 2];
         if self.trail.active {
-            guesses[0] = Guess {
+            guesses[0] = ByteGuess {
                 byte: self.ring[self.trail.at % RING],
                 confidence: self.trail.confidence(),
             };
@@ -104,7 +104,7 @@ impl Echo {
         {
             let mut byte = [0];
             old.read(at, &mut byte)?;
-            guesses[1] = Guess {
+            guesses[1] = ByteGuess {
                 byte: byte[0],
                 confidence: 1 + (trail.run.min(15) as u8) + 16 * trail.wrong.min(2) as u8,
             };
@@ -113,7 +113,7 @@ impl Echo {
     }
 
     /// Goes past a byte; `guesses` is what was expected.
-    pub fn pass(&mut self, byte: u8, guesses: [Guess; 2]) {
+    pub fn pass(&mut self, byte: u8, guesses: [ByteGuess; 2]) {
         if self.ring.is_empty() {
             self.ring = vec![0; RING];
             self.index = vec![0; 1 << BITS];

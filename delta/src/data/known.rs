@@ -1,24 +1,25 @@
 //! Bytes inside generic regions that a table has made already.
 
 use crate::elf::Numbers;
+use crate::place::Off;
 
 /// Pieces of known bytes, by file offset in the new file.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    pieces: Vec<(u32, u32, u32)>,
+    pieces: Vec<(Off, u32, u32)>,
     bytes: Vec<u8>,
 }
 
 impl Known {
     /// Adds a piece that is a number of `len` bytes.
-    pub fn number(&mut self, at: u32, numbers: Numbers, number: u64, len: usize) {
+    pub fn number(&mut self, at: Off, numbers: Numbers, number: u64, len: usize) {
         let mut bytes = [0; 8];
         numbers.put(&mut bytes[..len], number);
         self.add(at, &bytes[..len]);
     }
 
     /// Adds a piece; pieces must not overlap.
-    pub fn add(&mut self, at: u32, bytes: &[u8]) {
+    pub fn add(&mut self, at: Off, bytes: &[u8]) {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
         match self.pieces.last_mut() {
@@ -30,7 +31,7 @@ impl Known {
     /// Sorts the pieces, and drops what overlaps an earlier one.
     pub fn settle(&mut self) {
         self.pieces.sort_unstable();
-        let mut end = 0;
+        let mut end = Off(0);
         self.pieces.retain(|p| {
             let apart = p.0 >= end;
             if apart {
@@ -46,7 +47,7 @@ impl Known {
     }
 
     /// The known bytes inside `from..from + len`, as pieces relative to `from`; settled first.
-    pub fn within(&self, from: u32, len: u32) -> impl Iterator<Item = (usize, &[u8])> {
+    pub fn within(&self, from: Off, len: u32) -> impl Iterator<Item = (usize, &[u8])> {
         let first = self.pieces.partition_point(|p| p.0 + p.2 <= from);
         let inside = self.pieces[first..].iter().take_while(move |p| p.0 < from + len);
         inside.map(move |&(at, start, n)| {

@@ -1,7 +1,7 @@
 //! Data that no cover explains, byte by byte.
 
 use super::echo::Echo;
-use crate::code::{ByteContext, ByteModel, Guess, Symbols, hash};
+use crate::code::{ByteContext, ByteGuess, ByteModel, Symbols, hash};
 use crate::error::Result;
 use crate::file_view::FileView;
 
@@ -35,7 +35,7 @@ impl LiteralData {
         self.echo.beside(old_at);
     }
 
-    /// Goes past bytes that were told otherwise.
+    /// Goes past bytes that were coded otherwise.
     pub fn skip(&mut self, bytes: &[u8]) {
         for &byte in &bytes[bytes.len().saturating_sub(16)..] {
             self.remember(byte);
@@ -82,7 +82,7 @@ impl LiteralData {
             two(2, self.word, byte(1)),
             two(3, expected, tail(2)),
         ];
-        let guesses = [new, beside, Guess::default()];
+        let guesses = [new, beside, ByteGuess::default()];
         let class = phase | u32::from(text) << 3 | u32::from(byte(1) == 0) << 4;
         // end
         let known = ByteContext {

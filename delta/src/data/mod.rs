@@ -11,13 +11,15 @@ pub use bytes::{ByteCoder, Piece};
 pub use covers::CoverCoder;
 pub use known::Known;
 
+use crate::place::Off;
+
 /// A stretch of the new file explained by one of the old file, up to mismatches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cover {
     /// File offset in the new file.
-    pub new_at: u32,
+    pub new_at: Off,
     /// File offset in the old file.
-    pub old_at: u32,
+    pub old_at: Off,
     /// Length in bytes.
     pub len: u32,
 }

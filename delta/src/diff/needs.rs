@@ -187,7 +187,7 @@ impl Room {
 }
 
 impl Job<'_> {
-    /// What looking for packed files may take. What is unpacked is told through other ways, of which each takes some of
+    /// What looking for packed files may take. What is unpacked is coded through other ways, of which each takes some of
     /// its size: so much of what is left stays theirs, and a codec has what no text takes by then.
     pub(super) fn bounds(&self) -> Bounds<'static> {
         let wanted = match self.task.options.apply_memory {

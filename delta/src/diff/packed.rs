@@ -107,7 +107,7 @@ fn encoders(plan: &Plan) -> Vec<String> {
     names
 }
 
-/// The largest ELF file that is told in a group: of a larger one the models know enough soon.
+/// The largest ELF file that is coded in a group: of a larger one the models know enough soon.
 const MEMBER: usize = 8 << 20;
 
 /// ELF files whose models go on from one to the next, by where they begin in the new inside, and their streams.
@@ -134,7 +134,7 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
             account: &account,
         };
         account.keep(true);
-        // What was told of members before is held in streams: as a rule less than half of them.
+        // What was coded of members before is held in streams: as a rule less than half of them.
         let (mut members, mut plainer, mut defeated, mut told) = (Vec::new(), Vec::new(), None, 0);
         for (number, &(leaf, base)) in all.iter().enumerate() {
             job.go_on(Stage::Match)?;
@@ -172,7 +172,7 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
     Ok(Group::default())
 }
 
-/// The new inside in terms of the old one: ELF files that have a base and are told as such stand out, everything else
+/// The new inside in terms of the old one: ELF files that have a base and are coded as such stand out, everything else
 /// is one stretch.
 fn stretches(
     job: &Job,
@@ -188,7 +188,7 @@ fn stretches(
         let mut patch = None;
         if group.members.binary_search(&leaf.start).is_err() {
             let pair = Job::new(old, new, room, job.task);
-            // What plain covers tell better is told with everything else.
+            // What plain covers tell better is coded with everything else.
             let Some((Way::Elf, (own, _))) = pair.best(&[Way::InPlace, Way::Elf, Way::Generic])? else {
                 continue;
             };

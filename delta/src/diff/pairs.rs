@@ -1,4 +1,4 @@
-//! Which old ELF file of an inside a new one is told by: by name, place, or what they share.
+//! Which old ELF file of an inside a new one is coded by: by name, place, or what they share.
 
 use crate::packed::{Found, Leaf};
 use std::cmp::Reverse;

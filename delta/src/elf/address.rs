@@ -1,18 +1,19 @@
 //! Addresses and file offsets, one to the other. Modelled files keep both below 4 GiB.
 
 use super::Elf;
+use crate::place::{Addr, Off, Place, SectionId};
 
 /// A loaded section's place in memory and, unless it is zero-filled, in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// First address.
-    pub addr: u32,
+    pub addr: Addr,
     /// Length in bytes.
     pub len: u32,
     /// First file offset; `None` for zero-filled sections.
-    pub offset: Option<u32>,
+    pub offset: Option<Off>,
     /// Section index.
-    pub section: u32,
+    pub section: SectionId,
 }
 
 /// The loaded sections, by address.
@@ -27,17 +28,17 @@ impl Addresses {
     /// Collects them; `None` where an address does not fit 32 bits or ranges overlap.
     pub fn of(elf: &Elf) -> Option<Addresses> {
         let mut ranges = Vec::new();
-        for (index, s) in elf.sections.iter().enumerate() {
+        for (section, s) in elf.ids().zip(&elf.sections) {
             let zero_filled = !s.in_file();
             if !s.is_loaded() || s.size == 0 || (zero_filled && s.flags & SHF_TLS != 0) {
                 continue;
             }
             s.addr.checked_add(s.size).filter(|&e| e < u64::from(u32::MAX))?;
             ranges.push(Range {
-                addr: s.addr as u32,
+                addr: Addr(s.addr as u32),
                 len: s.size as u32,
-                offset: (!zero_filled).then_some(s.offset as u32),
-                section: index as u32,
+                offset: (!zero_filled).then_some(Off(s.offset as u32)),
+                section,
             });
         }
         ranges.sort_by_key(|r| (r.addr, r.len));
@@ -51,23 +52,23 @@ impl Addresses {
     }
 
     /// The range that holds an address.
-    pub fn range_of(&self, addr: u32) -> Option<&Range> {
+    pub fn range_of(&self, addr: Addr) -> Option<&Range> {
         let after = self.ranges.partition_point(|r| r.addr <= addr);
         let range = &self.ranges[after.checked_sub(1)?];
         (addr - range.addr < range.len).then_some(range)
     }
 
     /// The address of a file offset.
-    pub fn addr(&self, offset: u32) -> Option<u32> {
-        let holds = |r: &&Range| r.offset.is_some_and(|at| offset.wrapping_sub(at) < r.len);
+    pub fn addr(&self, offset: Off) -> Option<Addr> {
+        let holds = |r: &&Range| r.offset.is_some_and(|at| offset.since(at) < r.len);
         self.ranges
             .iter()
             .find(holds)
-            .map(|r| r.addr + (offset - r.offset.unwrap_or(0)))
+            .map(|r| r.addr + (offset - r.offset.unwrap_or_default()))
     }
 
     /// The file offset of an address.
-    pub fn offset(&self, addr: u32) -> Option<u32> {
+    pub fn offset(&self, addr: Addr) -> Option<Off> {
         let range = self.range_of(addr)?;
         Some(range.offset? + (addr - range.addr))
     }

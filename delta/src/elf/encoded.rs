@@ -1,6 +1,7 @@
 //! Addresses as unwind tables encode them (`DW_EH_PE_*`; Linux Standard Base Core 5.0, 10.5.1).
 
 use super::Numbers;
+use crate::place::Addr;
 
 /// The encoding of a pointer whose place is empty.
 pub const OMIT: u8 = 0xff;
@@ -36,7 +37,7 @@ impl Encoding {
 
     /// Reads the field at `at`, whose address is `addr`: `Some(None)` is a null pointer, `None` a field that
     /// ends too early or points past 4 GiB.
-    pub fn read(self, bytes: &[u8], at: usize, addr: u32) -> Option<Option<u32>> {
+    pub fn read(self, bytes: &[u8], at: usize, addr: Addr) -> Option<Option<Addr>> {
         let field = bytes.get(at..at.checked_add(usize::from(self.size))?)?;
         let raw = self.numbers.get(field);
         if raw == 0 {
@@ -49,11 +50,11 @@ impl Encoding {
             raw
         };
         let base = if self.relative { u64::from(addr) } else { 0 };
-        u32::try_from(base.wrapping_add(value)).ok().map(Some)
+        Addr::try_from(base.wrapping_add(value)).ok().map(Some)
     }
 
     /// Writes a field at address `addr` over the start of `field`.
-    pub fn write(self, field: &mut [u8], addr: u32, target: Option<u32>) {
+    pub fn write(self, field: &mut [u8], addr: Addr, target: Option<Addr>) {
         let base = if self.relative { u64::from(addr) } else { 0 };
         let value = target.map_or(0, |t| u64::from(t).wrapping_sub(base));
         let len = field.len().min(self.size.into());
@@ -145,6 +146,7 @@ mod tests {
         fn pointers_come_back(byte in prop::sample::select(vec![0u8, 3, 4, 0x0b, 0x0c, 0x1b, 0x9b, 0x1c, 0x9c, 0x13]),
                               is_64: bool, big_endian: bool, addr in 0u32..1 << 30, target in 1u32..1 << 30) {
             let encoding = Encoding::of(byte, Numbers { is_64, big_endian }).unwrap();
+            let (addr, target) = (Addr(addr), Addr(target));
             let mut field = [0xee; 10];
             encoding.write(&mut field, addr, Some(target));
             let null = encoding.relative && addr == target;

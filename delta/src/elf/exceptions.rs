@@ -4,6 +4,7 @@
 
 use super::Numbers;
 use super::encoded::{Encoding, OMIT, put_sleb, put_uleb, sleb, uleb, uleb_len};
+use crate::place::Addr;
 
 /// Call sites as LEB128 numbers.
 pub const ULEB: u8 = 0x01;
@@ -45,7 +46,7 @@ pub struct Lsda {
     /// Zero bytes before the type table.
     pub padding: u32,
     /// Type table in file order, so the last is that of filter 1; `None` catches everything.
-    pub types: Vec<Option<u32>>,
+    pub types: Vec<Option<Addr>>,
     /// Exception specifications, which follow the type table.
     pub specs: Vec<u8>,
 }
@@ -92,7 +93,7 @@ fn site_len(encoding: u8, site: &Site) -> u32 {
 impl Lsda {
     /// Reads the table at the start of `bytes`, whose address is `addr`; gives it with its length, or `None`
     /// where it has not the usual form.
-    pub fn read(bytes: &[u8], addr: u32, numbers: Numbers) -> Option<(Lsda, usize)> {
+    pub fn read(bytes: &[u8], addr: Addr, numbers: Numbers) -> Option<(Lsda, usize)> {
         let bytes = &bytes[..bytes.len().min(LONGEST)];
         let mut lsda = Lsda::default();
         if *bytes.first()? != OMIT {
@@ -257,7 +258,7 @@ impl Lsda {
     }
 
     /// Fills in the types of an emitted table that stands at `addr`.
-    pub fn fill_types(&self, bytes: &mut [u8], addr: u32, numbers: Numbers) {
+    pub fn fill_types(&self, bytes: &mut [u8], addr: Addr, numbers: Numbers) {
         fill_types(
             &self.types,
             (self.types_encoding, self.specs.len()),
@@ -270,10 +271,10 @@ impl Lsda {
 
 /// Fills in the types of an emitted table, which are followed by `specs` bytes, at `addr`.
 pub fn fill_types(
-    types: &[Option<u32>],
+    types: &[Option<Addr>],
     (encoding, specs): (u8, usize),
     bytes: &mut [u8],
-    addr: u32,
+    addr: Addr,
     numbers: Numbers,
 ) {
     let Some(encoding) = Encoding::of(encoding, numbers) else {

@@ -4,6 +4,7 @@
 
 use super::encoded::{Encoding, uleb};
 use super::{Elf, Numbers};
+use crate::place::{Addr, SectionId};
 use std::ops::Range;
 
 /// The pointer encoding that is modelled: relative to the field, four signed bytes.
@@ -132,11 +133,11 @@ pub fn records(numbers: Numbers, section: &[u8]) -> impl Iterator<Item = Record>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FdeBody {
     /// Address of the function's first byte.
-    pub start: u32,
+    pub start: Addr,
     /// Length of the function in bytes.
     pub size: u32,
     /// Its exception table, if the CIE says that there is a field for it; `Some(None)` is a null pointer.
-    pub lsda: Option<Option<u32>>,
+    pub lsda: Option<Option<Addr>>,
     /// Its instructions, by offsets in the section.
     pub program: Range<usize>,
 }
@@ -146,7 +147,7 @@ pub fn fde(
     numbers: Numbers,
     section: &[u8],
     record: &Record,
-    addr: u32,
+    addr: Addr,
     lsda: Option<Encoding>,
 ) -> Option<FdeBody> {
     let bytes = section.get(..record.end)?;
@@ -203,8 +204,8 @@ pub fn fdes(numbers: Numbers, section: &[u8], addr: u64) -> Vec<Fde> {
 }
 
 /// Function bounds of a file, ascending and disjoint: `(address, size)`.
-pub fn functions(elf: &Elf, section: usize, bytes: &[u8]) -> Vec<(u64, u32)> {
-    let mut all: Vec<_> = fdes(elf.numbers, bytes, elf.sections[section].addr)
+pub fn functions(elf: &Elf, section: SectionId, bytes: &[u8]) -> Vec<(u64, u32)> {
+    let mut all: Vec<_> = fdes(elf.numbers, bytes, elf[section].addr)
         .iter()
         .map(|f| (f.start, f.size))
         .collect();

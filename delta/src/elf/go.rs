@@ -6,6 +6,7 @@
 use super::{Elf, Numbers, Section};
 use crate::error::Result;
 use crate::file_view::FileView;
+use crate::place::SectionId;
 
 /// First number of a table of Go 1.20 or later; two zeros follow.
 pub const MAGIC: u32 = 0xffff_fff1;
@@ -101,10 +102,10 @@ impl FunctionTable {
 }
 
 /// The section that holds the table, if it begins with it.
-pub fn section(elf: &Elf) -> Option<usize> {
+pub fn section(elf: &Elf) -> Option<SectionId> {
     let names: [&[u8]; 2] = [b".gopclntab", b".data.rel.ro.gopclntab"];
     let index = names.iter().find_map(|name| elf.section(name))?;
-    elf.sections[index].in_file().then_some(index)
+    elf[index].in_file().then_some(index)
 }
 
 /// Function bounds `(address, size)`, ascending and disjoint; none without a table that makes sense.
@@ -114,11 +115,11 @@ pub fn functions(file: &FileView, elf: &Elf) -> Result<Vec<(u64, u32)>> {
     let Some(index) = section(elf) else {
         return Ok(Vec::new());
     };
-    let text = elf.section(b".text").map(|i| &elf.sections[i]);
+    let text = elf.section(b".text").map(|i| &elf[i]);
     let Some(text) = text.filter(|t| t.in_file() && t.size <= u64::from(u32::MAX)) else {
         return Ok(Vec::new());
     };
-    let section = &elf.sections[index];
+    let section = &elf[index];
     let bytes = file.bytes(section.offset, section.size)?;
     let code = file.bytes(text.offset, text.size)?;
     let table = FunctionTable::read(&bytes, elf.numbers.big_endian);
@@ -167,7 +168,7 @@ mod tests {
             addr: 0x1000,
             offset: 0,
             size,
-            link: 0,
+            link: SectionId(0),
             entsize: 0,
             info: 0,
         }

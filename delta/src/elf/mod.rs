@@ -16,10 +16,12 @@ pub use numbers::Numbers;
 pub use parts::Parts;
 pub use sections::{Region, RegionKind};
 
+use crate::place::SectionId;
 use crate::{error::Result, file_view::FileView};
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::section_header::{SHF_EXECINSTR, SHT_NOBITS, SHT_NULL};
 use goblin::elf::{Header, SectionHeader};
+use std::ops::Index;
 
 /// Most sections that the ELF reading accepts.
 const MAX_SECTIONS: usize = 4096;
@@ -42,7 +44,7 @@ pub struct Section {
     /// `sh_size`.
     pub size: u64,
     /// `sh_link`.
-    pub link: u32,
+    pub link: SectionId,
     /// `sh_info`.
     pub info: u32,
     /// `sh_entsize`.
@@ -83,7 +85,7 @@ pub struct Elf {
     /// Position and length of the section header table.
     pub table: (u64, u64),
     /// Index of the section-name table.
-    pub names: usize,
+    pub names: SectionId,
     /// What was subtracted from the addresses of loaded sections, so that they fit 32 bits: 0 where they do.
     pub base: u64,
     /// Sections in table order.
@@ -202,6 +204,13 @@ fn base_of(sections: &[Section]) -> u64 {
     if high { base.saturating_sub(BASE_UNIT) } else { 0 }
 }
 
+impl Index<SectionId> for Elf {
+    type Output = Section;
+    fn index(&self, id: SectionId) -> &Section {
+        &self.sections[id.index()]
+    }
+}
+
 impl Elf {
     /// Assembles the skeleton from its three parts; `None` if they do not fit together.
     pub fn from_parts(first: &[u8], table: &[u8], names: &[u8]) -> Option<Elf> {
@@ -219,7 +228,7 @@ impl Elf {
                 addr: row.sh_addr,
                 offset: row.sh_offset,
                 size: row.sh_size,
-                link: row.sh_link,
+                link: SectionId(row.sh_link),
                 info: row.sh_info,
                 entsize: row.sh_entsize,
             };
@@ -246,7 +255,7 @@ impl Elf {
             kind: header.e_type,
             head_len: places.head_len,
             table: places.table,
-            names: header.e_shstrndx.into(),
+            names: SectionId(header.e_shstrndx.into()),
             base,
             sections,
         })
@@ -283,9 +292,19 @@ impl Elf {
         self.kind == ET_REL
     }
 
-    /// Index of the first section with this name.
-    pub fn section(&self, name: &[u8]) -> Option<usize> {
-        self.sections.iter().position(|s| s.name == name)
+    /// The numbers of its sections.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = SectionId> + Clone + use<> {
+        SectionId::all(self.sections.len())
+    }
+
+    /// The section with a number, if there is one.
+    pub fn get(&self, id: SectionId) -> Option<&Section> {
+        self.sections.get(id.index())
+    }
+
+    /// The first section with this name.
+    pub fn section(&self, name: &[u8]) -> Option<SectionId> {
+        self.ids().find(|&id| self[id].name == name)
     }
 
     /// The file offset of a loaded address.

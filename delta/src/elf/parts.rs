@@ -22,7 +22,7 @@ impl Parts {
 
     /// Reads them from a file that [`Elf::read`] accepts.
     pub fn read(file: &FileView, elf: &Elf) -> Result<Parts> {
-        let names = &elf.sections[elf.names];
+        let names = &elf[elf.names];
         Ok(Parts {
             head: file.bytes(0, elf.head_len)?,
             table: file.bytes(elf.table.0, elf.table.1)?,

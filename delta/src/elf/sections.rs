@@ -1,6 +1,7 @@
 //! The file as consecutive regions: headers, sections, and the gaps between them.
 
 use super::{Elf, Section};
+use crate::place::SectionId;
 
 /// What a region of a file is, as its headers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub enum RegionKind {
     /// The section header table.
     Table,
     /// A section, by its index.
-    Section(usize),
+    Section(SectionId),
     /// Bytes that no header claims.
     Gap,
 }
@@ -42,11 +43,11 @@ impl Elf {
             },
         ];
         let claims = |s: &&Section| s.in_file();
-        for (index, s) in self.sections.iter().enumerate().filter(|(_, s)| claims(s)) {
+        for (id, s) in self.ids().zip(&self.sections).filter(|(_, s)| claims(s)) {
             parts.push(Region {
                 offset: s.offset,
                 len: s.size,
-                kind: RegionKind::Section(index),
+                kind: RegionKind::Section(id),
             });
         }
         parts.sort_by_key(|r| (r.offset, r.len));

@@ -9,6 +9,7 @@ use crate::elf::{Elf, Section, address::Addresses};
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::machine::Machine;
+use crate::place::Addr;
 
 const SHT_SYMTAB: u32 = 2;
 const SHT_RELA: u32 = 4;
@@ -26,7 +27,7 @@ fn word(row: &[u8], at: usize) -> u32 {
 }
 
 /// What a table says of where code is: an address, and its mode if it is known.
-type Seeds = Vec<(u32, Option<bool>)>;
+type Seeds = Vec<(Addr, Option<bool>)>;
 
 /// Function bounds, ascending and disjoint.
 pub fn functions(
@@ -35,9 +36,9 @@ pub fn functions(
     addresses: &Addresses,
     machine: Machine,
 ) -> Result<Vec<Function>> {
-    let executable = |addr: u32| {
+    let executable = |addr: Addr| {
         let range = addresses.range_of(addr).filter(|r| r.offset.is_some());
-        range.is_some_and(|r| elf.sections[r.section as usize].is_executable())
+        range.is_some_and(|r| elf[r.section].is_executable())
     };
     let mut seeds = Seeds::new();
     for section in elf.sections.iter().filter(|s| s.in_file()) {
@@ -74,7 +75,7 @@ pub fn functions(
             let padded = body.len() > 2 && next < end && body.ends_with(&NOP);
             let size = next - addr - if padded { 2 } else { 0 };
             functions.push(Function {
-                addr: addr.into(),
+                addr,
                 size,
                 other_mode,
             });
@@ -97,7 +98,7 @@ fn seeds_of(
         SHT_RELA => 12,
         _ => return Ok(()),
     };
-    let marked = |addr: u32| (addr & !1, Some(addr & 1 == 1));
+    let marked = |addr: u32| (Addr(addr & !1), Some(addr & 1 == 1));
     for row in file
         .bytes(section.offset, section.size)?
         .chunks_exact(row)
@@ -112,10 +113,10 @@ fn seeds_of(
             SHT_ARM_EXIDX => {
                 let here = (section.addr as u32).wrapping_add(index.wrapping_mul(8));
                 let away = (word(row, 0) << 1) as i32 >> 1;
-                seeds.push((here.wrapping_add_signed(away) & !1, None));
+                seeds.push((Addr(here.wrapping_add_signed(away) & !1), None));
             }
             _ if u64::from(word(row, 4)) == machine.relative() => {
-                let held = match (section.kind, addresses.offset(word(row, 0))) {
+                let held = match (section.kind, addresses.offset(Addr(word(row, 0)))) {
                     (SHT_RELA, _) => word(row, 8),
                     (_, Some(at)) if u64::from(at) + 4 <= file.len() => word(&file.bytes(at.into(), 4)?, 0),
                     _ => continue,

@@ -3,11 +3,12 @@
 use super::{CodeMap, CodeSection, LONGEST_UNIT, NewUnit, Unit};
 use crate::budget::{Budget, Held, Lent};
 use crate::code::{Symbols, hash, symbols};
+use crate::place::{Addr, Off, UnitId};
 use crate::{Error, error::Result};
 
 symbols! {
     /// Models of the layout stream. `h`: for each of the last four units whether it continued the expected one, the
-    /// last one lowest. `wholes`: for each unit with a source so far whether it is whole, the last one lowest.
+    /// last one lowest. `wholes`: for each unit with a source so far whether it is unchanged, the last one lowest.
     struct LayoutModels {
         count(6, 255) {
             /// Units of the section, against the old one's.
@@ -18,7 +19,7 @@ symbols! {
             next: flag by(h: u32, wholes: u32) [hash(1, h & 3), hash(2, h), hash(3, wholes & 7 | h << 3 & 0x18)];
         }
         kind(10, 255) {
-            /// How the source is told.
+            /// How the source is coded.
             kind: tree(2) by(h: u32) [hash(1, 0), hash(2, h)];
         }
         skip(12, 255) {
@@ -29,10 +30,10 @@ symbols! {
             /// The source against the expected unit.
             jump: signed by() [0];
         }
-        whole(14, 255) {
-            /// The unit is whole. `follows`: it continues the expected one. `small`: a sixteenth of the source's
+        unchanged(14, 255) {
+            /// The unit is unchanged. `follows`: it continues the expected one. `small`: a sixteenth of the source's
             /// size, at most 15; 0 without a source.
-            whole: flag by(wholes: u32, follows: bool, small: u32)
+            unchanged: flag by(wholes: u32, follows: bool, small: u32)
                 [hash(1, wholes & 7), hash(2, wholes & 63), hash(3, u32::from(follows)), hash(4, small)];
         }
         size(18, 255) {
@@ -56,11 +57,11 @@ symbols! {
 
 /// Alignment that most units of a section keep.
 fn usual_alignment(old: &CodeMap, section: &CodeSection) -> u32 {
-    let units = &old.units[section.units.0 as usize..section.units.1 as usize];
+    let units = &old.units[section.units.start as usize..section.units.end as usize];
     let aligned = |a: u32| {
         units
             .iter()
-            .filter(|u| (u.at - section.at + section.addr).is_multiple_of(a))
+            .filter(|u| (section.addr + (u.at - section.at)).0.is_multiple_of(a))
             .count()
     };
     let most = units.len() - units.len() / 10;
@@ -89,7 +90,7 @@ struct Course {
     usual: u32,
     /// The old unit that the next one continues, if all goes on.
     expected: i64,
-    /// Whether each unit so far continued the expected one, and whether each was whole; the last one lowest.
+    /// Whether each unit so far continued the expected one, and whether each was unchanged; the last one lowest.
     history: u32,
     wholes: u32,
     /// Mode of the last unit.
@@ -123,15 +124,15 @@ impl<'o> LayoutCoder<'o> {
         held: &mut Held,
     ) -> Result<Vec<NewUnit>> {
         let (at, len, addr) = (section.at, section.len, section.addr);
-        let range = old_section.map_or((0, 0), |section| section.units);
+        let range = old_section.map_or(0..0, |section| section.units.clone());
         let mut course = Course {
             usual: old_section.map_or(16, |section| usual_alignment(self.old, section)),
-            expected: i64::from(range.0),
+            expected: i64::from(range.start),
             history: 0,
             wholes: 0,
             mode: false,
         };
-        let usual_count = i64::from(range.1 - range.0);
+        let usual_count = i64::from(range.end - range.start);
         let count = self.m.count(s, truth.len() as i64 - usual_count) + usual_count;
         if count < 0 || count > i64::from(len) {
             return Err(Error::damaged("a section has an impossible number of functions"));
@@ -141,7 +142,7 @@ impl<'o> LayoutCoder<'o> {
         for index in 0..count as usize {
             let t = truth.get(index).copied().unwrap_or_default();
             let source = self.source(s, &mut course, &t)?;
-            let (whole, size) = self.size(s, &mut course, &source, &t);
+            let (unchanged, size) = self.size(s, &mut course, &source, &t);
             let other_mode = self.mode(s, &mut course, &source, &t);
             let (predicted, gap) = self.gap(s, &course, &source, (cursor, addr + (cursor - at)), &t);
             let start = i64::from(cursor).saturating_add(predicted).saturating_add(gap);
@@ -156,13 +157,13 @@ impl<'o> LayoutCoder<'o> {
                 return Err(Error::damaged("a function lies outside its section"));
             }
             units.push(NewUnit {
-                at: start as u32,
+                at: Off(start as u32),
                 size: size as u32,
-                source: (source.index + 1) as u32,
-                whole,
+                source: source.unit.map(|(index, _)| UnitId::of(index as u32)),
+                unchanged,
                 other_mode,
             });
-            cursor = end as u32;
+            cursor = Off(end as u32);
             if units.len() % CHECKED == 0 {
                 held.set(units.len() as u64 * UNIT_MEMORY)?;
             }
@@ -179,7 +180,7 @@ impl<'o> LayoutCoder<'o> {
         let m = &mut self.m;
         let expected = course.expected;
         let fits = |source: i64| source >= 0 && source < self.old.units.len() as i64;
-        let known = i64::from(t.source) - 1;
+        let known = t.source.map_or(-1, |source| i64::from(source.number()));
         let h = course.history & 15;
         let follows = fits(expected) && m.next(s, h, course.wholes, known == expected);
         let index = if follows {
@@ -209,7 +210,7 @@ impl<'o> LayoutCoder<'o> {
         })
     }
 
-    /// Codes whether a unit is whole, and its size.
+    /// Codes whether a unit is unchanged, and its size.
     fn size<S: Symbols>(
         &mut self,
         s: &mut S,
@@ -220,12 +221,12 @@ impl<'o> LayoutCoder<'o> {
         let m = &mut self.m;
         let from = source.unit;
         let small = from.map_or(0, |(_, u)| (u.size / 16).min(15));
-        let whole = from.is_some() && m.whole(s, course.wholes, source.follows, small, t.whole);
+        let unchanged = from.is_some() && m.unchanged(s, course.wholes, source.follows, small, t.unchanged);
         if from.is_some() {
-            course.wholes = course.wholes << 1 | u32::from(whole);
+            course.wholes = course.wholes << 1 | u32::from(unchanged);
         }
         let size = match from {
-            Some((_, u)) if whole => i64::from(u.size),
+            Some((_, u)) if unchanged => i64::from(u.size),
             Some((_, u)) => {
                 let change = i64::from(t.size) - i64::from(u.size);
                 let change = m.change(s, small, change);
@@ -233,10 +234,10 @@ impl<'o> LayoutCoder<'o> {
             }
             None => m.size(s, u64::from(t.size)).min(1 << 40) as i64,
         };
-        (whole, size)
+        (unchanged, size)
     }
 
-    /// Codes which of two instruction sets a unit is of: that of the old unit if it is whole.
+    /// Codes which of two instruction sets a unit is of: that of the old unit if it is unchanged.
     fn mode<S: Symbols>(&mut self, s: &mut S, course: &mut Course, source: &Source, t: &NewUnit) -> bool {
         if !self.modes {
             return false;
@@ -256,14 +257,14 @@ impl<'o> LayoutCoder<'o> {
         s: &mut S,
         course: &Course,
         source: &Source,
-        cursor: (u32, u32),
+        cursor: (Off, Addr),
         t: &NewUnit,
     ) -> (i64, i64) {
         let (at, here) = cursor;
         let alignment = source.unit.map_or(course.usual, |(i, u)| {
             expected_alignment(self.old, i, u.at, course.usual)
         });
-        let predicted = here.next_multiple_of(alignment) - here;
+        let predicted = here.0.next_multiple_of(alignment) - here.0;
         let gap = i64::from(t.at) - i64::from(at) - i64::from(predicted);
         let gap = self.m.gap(s, alignment, predicted, source.follows, gap);
         (i64::from(predicted), gap)
@@ -279,15 +280,15 @@ fn kind_of(known: i64, expected: i64) -> u32 {
 }
 
 /// What the new unit is aligned to, going by the old one.
-fn expected_alignment(old: &CodeMap, index: usize, at: u32, usual: u32) -> u32 {
+fn expected_alignment(old: &CodeMap, index: usize, at: Off, usual: u32) -> u32 {
     let Some(section) = old.section_at(at) else {
         return usual;
     };
     let addr = section.addr + (at - section.at);
     let before = match index.checked_sub(1) {
-        Some(previous) if index as u32 > section.units.0 => at - old.units[previous].end(),
+        Some(previous) if index as u32 > section.units.start => at - old.units[previous].end(),
         _ => 0,
     };
-    let kept = 1u32 << addr.trailing_zeros().min(6);
+    let kept = 1u32 << addr.0.trailing_zeros().min(6);
     if before >= 16 { kept } else { kept.min(usual) }
 }

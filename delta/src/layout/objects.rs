@@ -5,6 +5,7 @@ use crate::elf::Elf;
 use crate::error::Result;
 use crate::file_view::FileView;
 use crate::machine::Machine;
+use crate::place::Addr;
 use std::cmp::Reverse;
 
 const SHT_SYMTAB: u32 = 2;
@@ -27,11 +28,11 @@ pub fn functions(file: &FileView, elf: &Elf, machine: Machine) -> Result<Vec<Fun
         );
     }
     all.sort_unstable_by_key(|f| (f.addr, Reverse(f.size), f.other_mode));
-    let mut end = 0;
+    let mut end = 0u64;
     all.retain(|f| {
-        let apart = f.addr >= end;
+        let apart = u64::from(f.addr) >= end;
         if apart {
-            end = f.addr + u64::from(f.size);
+            end = u64::from(f.addr) + u64::from(f.size);
         }
         apart
     });
@@ -51,7 +52,7 @@ fn function(elf: &Elf, machine: Machine, row: &[u8]) -> Option<Function> {
     let odd = if machine.has_modes() { value & 1 } else { 0 };
     let inside = size > 0 && value <= section.size && size <= section.size - (value - odd);
     (info & 15 == STT_FUNC && is_code && inside).then(|| Function {
-        addr: section.addr + (value - odd),
+        addr: Addr((section.addr + (value - odd)) as u32),
         size: size as u32,
         other_mode: odd != 0,
     })

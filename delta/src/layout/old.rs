@@ -40,7 +40,7 @@ impl<'a> OldImage<'a> {
         let Some(addresses) = Addresses::of(&elf) else {
             return Ok(None);
         };
-        if elf.names >= elf.sections.len() || elf.regions(file.len()).is_none() {
+        if elf.get(elf.names).is_none() || elf.regions(file.len()).is_none() {
             return Ok(None);
         }
         let code = CodeMap::new(&elf, &addresses, &functions(file, &elf, &addresses, machine)?);
@@ -62,8 +62,8 @@ fn functions(file: &FileView, elf: &Elf, addresses: &Addresses, machine: Machine
         return objects::functions(file, elf, machine);
     }
     let mut functions = Vec::new();
-    if let Some(index) = elf.section(b".eh_frame").filter(|&i| elf.sections[i].in_file()) {
-        let section = &elf.sections[index];
+    if let Some(index) = elf.section(b".eh_frame").filter(|&i| elf[i].in_file()) {
+        let section = &elf[index];
         functions = frames::functions(elf, index, &file.bytes(section.offset, section.size)?);
     }
     if functions.is_empty() {
@@ -72,5 +72,5 @@ fn functions(file: &FileView, elf: &Elf, addresses: &Addresses, machine: Machine
     if functions.is_empty() && machine.has_modes() {
         return entries::functions(file, elf, addresses, machine);
     }
-    Ok(functions.into_iter().map(Function::from).collect())
+    Ok(functions.into_iter().filter_map(Function::of).collect())
 }

@@ -1,12 +1,14 @@
 //! Executable sections cut into units: functions, and the stretches between them that are no padding.
 
 use crate::elf::{Elf, address::Addresses};
+use crate::place::{Addr, Off, SectionId, Span};
+use std::ops::Range;
 
 /// Consecutive bytes of code that are matched and coded together, usually a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Unit {
     /// File offset of the first byte.
-    pub at: u32,
+    pub at: Off,
     /// Length in bytes.
     pub size: u32,
     /// Whether it is of the other one of two instruction sets, as [`crate::machine::Machine::in_mode`] has it.
@@ -17,44 +19,45 @@ pub struct Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Function {
     /// Address of its first byte.
-    pub addr: u64,
+    pub addr: Addr,
     /// Length in bytes.
     pub size: u32,
     /// As [`Unit::other_mode`].
     pub other_mode: bool,
 }
 
-impl From<(u64, u32)> for Function {
-    /// Address and length of a function where there is one instruction set.
-    fn from((addr, size): (u64, u32)) -> Function {
-        Function {
+impl Function {
+    /// By address and length, where there is one instruction set; `None` where that is no address of the image.
+    pub fn of((addr, size): (u64, u32)) -> Option<Function> {
+        let addr = addr.try_into().ok()?;
+        Some(Function {
             addr,
             size,
             other_mode: false,
-        }
+        })
     }
 }
 
 impl Unit {
     /// File offset behind the last byte.
-    pub fn end(&self) -> u32 {
+    pub fn end(&self) -> Off {
         self.at + self.size
     }
 }
 
 /// One executable section and its units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeSection {
     /// Section index.
-    pub section: usize,
+    pub section: SectionId,
     /// File offset.
-    pub at: u32,
+    pub at: Off,
     /// Length in bytes.
     pub len: u32,
     /// Address of the first byte.
-    pub addr: u32,
-    /// First of its units, and the one behind its last.
-    pub units: (u32, u32),
+    pub addr: Addr,
+    /// The numbers of its units.
+    pub units: Range<u32>,
 }
 
 /// All executable sections of a file.
@@ -79,7 +82,7 @@ impl CodeMap {
         ranges.sort_by_key(|r| r.offset);
         for range in ranges {
             let Some(at) = range.offset else { continue };
-            if !elf.sections[range.section as usize].is_executable() {
+            if !elf[range.section].is_executable() {
                 continue;
             }
             let first = map.units.len() as u32;
@@ -87,10 +90,10 @@ impl CodeMap {
                 u64::from(range.addr),
                 u64::from(range.addr) + u64::from(range.len),
             );
-            let from = functions.partition_point(|f| f.addr < begin);
+            let from = functions.partition_point(|f| u64::from(f.addr) < begin);
             let mut cursor = begin;
             // What is between functions is taken for what was before it, or else for what comes.
-            let first_one = functions.get(from).filter(|f| f.addr < end);
+            let first_one = functions.get(from).filter(|f| u64::from(f.addr) < end);
             let mut mode = first_one.is_some_and(|f| f.other_mode);
             let place = |a: u64| at + (a - begin) as u32;
             for &Function {
@@ -99,6 +102,7 @@ impl CodeMap {
                 other_mode,
             } in &functions[from..]
             {
+                let start = u64::from(start);
                 let stop = start + u64::from(size);
                 if start < cursor || stop > end {
                     continue;
@@ -109,8 +113,8 @@ impl CodeMap {
                 cursor = stop;
             }
             map.gap((place(cursor), place(end)), at, mode);
-            let units = (first, map.units.len() as u32);
-            let section = range.section as usize;
+            let units = first..map.units.len() as u32;
+            let section = range.section;
             map.sections.push(CodeSection {
                 section,
                 at,
@@ -123,17 +127,21 @@ impl CodeMap {
     }
 
     /// Makes a unit of what lies between two functions, unless it can only be padding.
-    fn gap(&mut self, (from, to): (u32, u32), section_at: u32, mode: bool) {
+    fn gap(&mut self, (from, to): (Off, Off), section_at: Off, mode: bool) {
         let starts_section = from == section_at && from < to;
         if !starts_section && to - from < LONGEST_PAD {
             return;
         }
-        let at = if starts_section { from } else { (from + 15) & !15 };
+        let at = if starts_section {
+            from
+        } else {
+            Off((from.0 + 15) & !15)
+        };
         self.unit(at, to - at, mode);
     }
 
     /// Makes a unit, or several where it would be too long.
-    fn unit(&mut self, mut at: u32, mut size: u32, other_mode: bool) {
+    fn unit(&mut self, mut at: Off, mut size: u32, other_mode: bool) {
         while size > LONGEST_UNIT {
             self.units.push(Unit {
                 at,
@@ -146,31 +154,31 @@ impl CodeMap {
     }
 
     /// The code section that holds a file offset.
-    pub fn section_at(&self, at: u32) -> Option<&CodeSection> {
+    pub fn section_at(&self, at: Off) -> Option<&CodeSection> {
         let after = self.sections.partition_point(|s| s.at <= at);
         let section = &self.sections[after.checked_sub(1)?];
         (at - section.at < section.len).then_some(section)
     }
 
     /// Index of the unit that holds a file offset.
-    pub fn unit_at(&self, at: u32) -> Option<usize> {
+    pub fn unit_at(&self, at: Off) -> Option<usize> {
         let index = self.units.partition_point(|u| u.at <= at).checked_sub(1)?;
         (at - self.units[index].at < self.units[index].size).then_some(index)
     }
 
     /// Address of a file offset inside an executable section.
-    pub fn addr(&self, at: u32) -> Option<u32> {
+    pub fn addr(&self, at: Off) -> Option<Addr> {
         self.section_at(at).map(|s| s.addr + (at - s.at))
     }
 
-    /// The padding between a unit and the next one (or the section's end): offset and length.
-    pub fn pad_after(&self, unit: usize) -> (u32, u32) {
+    /// The padding between a unit and the next one, or the section's end.
+    pub fn pad_after(&self, unit: usize) -> Span<Off> {
         let from = self.units[unit].end();
         let to = match self.section_at(self.units[unit].at) {
-            Some(s) if (unit as u32) + 1 < s.units.1 => self.units[unit + 1].at,
+            Some(s) if (unit as u32) + 1 < s.units.end => self.units[unit + 1].at,
             Some(s) => s.at + s.len,
             None => from,
         };
-        (from, to.saturating_sub(from))
+        Span::new(from, to.0.saturating_sub(from.0))
     }
 }

@@ -30,6 +30,7 @@ pub use insn::{ABSENT, Field, FieldKind, Flow, Insn};
 pub use scan::Scanner;
 pub use set::Use;
 
+use crate::place::Addr;
 use insn::{Shape, packed};
 use set::InstructionSet;
 
@@ -173,9 +174,9 @@ impl Machine {
     pub fn find_functions(
         self,
         code: &[u8],
-        addr: u32,
-        entries: &mut Vec<(u32, bool)>,
-        all: &dyn Fn(u32) -> bool,
+        addr: Addr,
+        entries: &mut Vec<(Addr, bool)>,
+        all: &dyn Fn(Addr) -> bool,
     ) {
         match self {
             Machine::Arm | Machine::Thumb => arm::functions(code, addr, entries, all),
@@ -274,26 +275,26 @@ impl Machine {
         self.read(field.kind, &zero[..first], field.at, len, from)
     }
 
-    /// Which bits of byte `at` of an instruction belong to its field and are not told with the text.
+    /// Which bits of byte `at` of an instruction belong to its field and are not coded with the text.
     #[inline]
     pub fn hidden_bits(self, field: Field, at: usize) -> u8 {
         dispatch!(self, S => S::hidden_bits(field, at))
     }
 
-    /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit; `first` is
-    /// the first byte, known behind the first one told if it is that.
+    /// Where the `n`-th byte coded of an instruction stands in it, with `room` bytes to the end of the unit; `first` is
+    /// the first byte, known behind the first one coded if it is that.
     #[inline]
     pub fn place(self, n: usize, room: usize, first: u8) -> usize {
         dispatch!(self, S => S::place(n, room, first))
     }
 
-    /// Length of what is told where no instruction is; 0 if there always is one.
+    /// Length of what is coded where no instruction is; 0 if there always is one.
     #[inline]
     pub fn stray(self, room: usize) -> usize {
         dispatch!(self, S => S::stray(room))
     }
 
-    /// The part that the `n`-th byte told is, going by those before it (in `insn`, those to come were zero).
+    /// The part that the `n`-th byte coded is, going by those before it (in `insn`, those to come were zero).
     #[inline]
     pub fn part(self, insn: &Insn, n: usize) -> u32 {
         dispatch!(self, S => S::part(insn, n))

@@ -32,7 +32,7 @@ impl Use {
 
 /// One instruction set. `kind` is always one of its own list; of another, `read` gives 0 and `write` false.
 ///
-/// What has a default is so in sets whose instructions are words, told highest byte first: the opcode and registers
+/// What has a default is so in sets whose instructions are words, coded highest byte first: the opcode and registers
 /// stand before constants.
 ///
 /// Everything here decides bytes of patches: a change is a change of the format.
@@ -71,24 +71,24 @@ pub(super) trait InstructionSet {
     /// As [`super::Machine::blank`].
     fn blank(kind: FieldKind, insn: &mut [u8], at: u8);
 
-    /// Which bits of byte `at` of an instruction belong to its field and are not told with the text.
+    /// Which bits of byte `at` of an instruction belong to its field and are not coded with the text.
     fn hidden_bits(field: Field, at: usize) -> u8 {
         let mut ones = [0xffu8; 16];
         Self::blank(field.kind, &mut ones, field.at);
         !ones[at & 15]
     }
-    /// Where the `n`-th byte told of an instruction stands in it, with `room` bytes to the end of the unit; `first` is
-    /// the first byte, if it is told first and `n` is not 0.
+    /// Where the `n`-th byte coded of an instruction stands in it, with `room` bytes to the end of the unit; `first` is
+    /// the first byte, if it is coded first and `n` is not 0.
     #[inline]
     fn place(n: usize, room: usize, _first: u8) -> usize {
         if room >= 4 && n < 4 { 3 - n } else { n }
     }
-    /// Length of what is told where no instruction is; 0 if there always is one.
+    /// Length of what is coded where no instruction is; 0 if there always is one.
     #[inline]
     fn stray(room: usize) -> usize {
         if room < 4 { room } else { 0 }
     }
-    /// The part of an instruction that the `n`-th byte told is, known before it.
+    /// The part of an instruction that the `n`-th byte coded is, known before it.
     #[inline]
     fn part(_insn: &Insn, n: usize) -> u32 {
         n as u32 & 3

@@ -5,6 +5,7 @@
 //! mismatches, and the cheapest way through them is kept. Costs are estimates in sixteenths of a bit.
 
 use super::tokens::Tokens;
+use crate::place::UnitId;
 use crate::text::PlanRun;
 use std::collections::HashMap;
 
@@ -104,8 +105,8 @@ pub struct Aligner<'a> {
 }
 
 fn token_len(tokens: &Tokens, data: &[u8], index: usize) -> usize {
-    let end = tokens.at.get(index + 1).map_or(data.len(), |&e| e as usize);
-    (end - tokens.at[index] as usize).min(15)
+    let end = tokens.at.get(index + 1).map_or(data.len(), |e| e.index());
+    (end - tokens.at[index].index()).min(15)
 }
 
 impl<'a> Aligner<'a> {
@@ -251,8 +252,8 @@ impl<'a> Aligner<'a> {
     }
 
     fn replaced_cost(&self, i: usize, j: usize) -> u32 {
-        let new = self.new.at[i] as usize;
-        let old = self.old.at[j] as usize;
+        let new = self.new.at[i].index();
+        let old = self.old.at[j].index();
         let (n, o) = (
             token_len(self.new, self.new_data, i),
             token_len(self.old, self.old_data, j),
@@ -349,7 +350,7 @@ impl<'a> Aligner<'a> {
             plan.push(PlanRun {
                 new: from as u32,
                 len: (i - from) as u32,
-                unit: d.unit,
+                unit: UnitId::of(d.unit),
                 old: old as u32,
             });
             i = from;

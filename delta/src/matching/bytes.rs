@@ -1,6 +1,7 @@
 //! Covers of plain bytes: seeds from a hash index, extended across mismatches, taken greedily by gain.
 
 use crate::data::Cover;
+use crate::place::Off;
 
 /// Bytes hashed into a seed.
 const SEED: usize = 8;
@@ -146,18 +147,13 @@ impl<'a> ByteIndex<'a> {
                 old_at -= 1;
             }
             let len = (p - from + length) as u32;
+            let (new_at, old_at) = (Off(from as u32), Off(old_at as u32));
             diagonal = Some(at as i64 - p as i64);
             match covers.last_mut() {
-                Some(last)
-                    if last.new_at + last.len == from as u32 && last.old_at + last.len == old_at as u32 =>
-                {
+                Some(last) if last.new_at + last.len == new_at && last.old_at + last.len == old_at => {
                     last.len += len;
                 }
-                _ => covers.push(Cover {
-                    new_at: from as u32,
-                    old_at: old_at as u32,
-                    len,
-                }),
+                _ => covers.push(Cover { new_at, old_at, len }),
             }
             p += length;
             uncovered = p;

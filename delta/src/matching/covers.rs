@@ -7,6 +7,7 @@ use super::bytes::ByteIndex;
 use crate::data::Cover;
 use crate::elf::{Region, RegionKind, go as go_elf};
 use crate::layout::OldImage;
+use crate::place::{Addr, Off, Span};
 use crate::predict::AddressMap;
 use crate::tables::words::{self, Labelled};
 use crate::tables::{Image, Tables, go, relocations};
@@ -21,17 +22,17 @@ pub struct Side<'f> {
     /// Its bytes, those of tables that are made from others as zeros.
     bytes: Vec<u8>,
     /// Where its data are, with the old place that is expected against each.
-    regions: &'f [(Region, u32)],
+    regions: &'f [(Region, Off)],
     /// Words that relocations fill, ascending: address and target.
-    slots: Vec<(u32, u32)>,
+    slots: Vec<(Addr, Addr)>,
 }
 
 impl<'f> Side<'f> {
     /// Of a file with these bytes and regions of data.
-    pub fn of(image: &'f OldImage<'f>, bytes: &[u8], regions: &'f [(Region, u32)]) -> Self {
+    pub fn of(image: &'f OldImage<'f>, bytes: &[u8], regions: &'f [(Region, Off)]) -> Self {
         let mut blanked = bytes.to_vec();
-        for (at, len) in Tables::makes(Image { image, bytes }) {
-            blanked[at as usize..][..len as usize].fill(0);
+        for place in Tables::makes(Image { image, bytes }) {
+            blanked[place.range()].fill(0);
         }
         Side {
             image,
@@ -46,7 +47,7 @@ impl<'f> Side<'f> {
         let RegionKind::Section(i) = region.kind else {
             return false;
         };
-        let s = &self.image.elf.sections[i];
+        let s = &self.image.elf[i];
         let first = self.slots.partition_point(|slot| u64::from(slot.0) < s.addr);
         let next = self.slots.get(first);
         s.is_loaded() && next.is_some_and(|slot| u64::from(slot.0) - s.addr < s.size)
@@ -62,11 +63,11 @@ impl<'f> Side<'f> {
     }
 
     /// The bytes with such words set to where they lead, as `to` says, and marked.
-    fn labelled(&self, to: impl Fn(u32) -> u32) -> Vec<u8> {
+    fn labelled(&self, to: impl Fn(Addr) -> Addr) -> Vec<u8> {
         let mut labelled = self.bytes.clone();
         for &(addr, target) in &self.slots {
             let at = self.image.addresses.offset(addr);
-            if let Some(word) = at.and_then(|at| labelled.get_mut(at as usize..at as usize + 8)) {
+            if let Some(word) = at.and_then(|at| labelled.get_mut(Span::new(at, 8).range())) {
                 word.copy_from_slice(&(u64::from(to(target)) | 0xe1 << 56).to_le_bytes());
             }
         }
@@ -125,7 +126,7 @@ impl Sides<'_> {
             .iter()
             .filter(|r| self.new.has_slots(&r.0) == slots);
         regions
-            .flat_map(|(region, hint)| index.covers(new, range(region), Some(*hint as usize)))
+            .flat_map(|(region, hint)| index.covers(new, range(region), Some(hint.index())))
             .collect()
     }
 

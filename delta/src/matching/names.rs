@@ -4,6 +4,7 @@ use crate::budget::Budget;
 use crate::elf::Elf;
 use crate::file_view::FileView;
 use crate::layout::CodeMap;
+use crate::place::Span;
 use crate::tables::names::tokens::template;
 use crate::tables::symbols;
 
@@ -13,7 +14,10 @@ pub fn of_units(elf: &Elf, code: &CodeMap, bytes: &[u8], symbols: Option<&[u8]>)
     let mut spans = Vec::new();
     let mut add = |elf: &Elf, bytes: &[u8]| {
         symbols::functions(elf, bytes, |addr, name| {
-            let section = code.sections.iter().find(|s| addr.wrapping_sub(s.addr) < s.len);
+            let section = code
+                .sections
+                .iter()
+                .find(|s| Span::new(s.addr, s.len).holds(addr));
             let at = section.map(|s| s.at + (addr - s.addr));
             let unit = at.and_then(|at| code.unit_at(at).filter(|&i| code.units[i].at == at));
             if let Some(unit) = unit {

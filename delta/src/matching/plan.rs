@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::file_view::FileView;
 use crate::layout::{NewUnit, OldImage};
 use crate::pipeline::{Plan, data_regions};
+use crate::place::UnitId;
 use crate::predict::AddressMap;
 use crate::tables::{Choices, Image, Table, Tables};
 use crate::text::PlanRun;
@@ -52,8 +53,8 @@ pub fn plan<'a>(
         .map(|(index, (unit, source))| NewUnit {
             at: unit.at,
             size: unit.size,
-            source: source.map_or(0, |j| j + 1),
-            whole: source.is_some_and(|j| {
+            source: source.map(UnitId::of),
+            unchanged: source.is_some_and(|j| {
                 old_tokens.unit_hash[j as usize] == new_tokens.unit_hash[index]
                     && old.code.units[j as usize].size == unit.size
                     && old.code.units[j as usize].other_mode == unit.other_mode
@@ -63,7 +64,7 @@ pub fn plan<'a>(
         .collect();
     // Each unit on its own, so the order in which threads take them changes nothing.
     let align = |index: usize| {
-        if layout[index].whole || progress.cancelled() {
+        if layout[index].unchanged || progress.cancelled() {
             Vec::new()
         } else {
             aligner.align(index, paired[index])
@@ -102,19 +103,19 @@ fn code_map(
 ) -> AddressMap {
     let mut map = AddressMap::default();
     for (index, unit) in layout.iter().enumerate() {
-        let Some(source) = unit.source.checked_sub(1) else {
+        let Some(source) = unit.source else {
             continue;
         };
-        let at = old.code.units[source as usize].at;
+        let at = old.code.units[source.index()].at;
         let (Some(from), Some(to)) = (old.code.addr(at), new.code.addr(unit.at)) else {
             continue;
         };
         map.add_start(from, to);
-        if unit.whole {
+        if unit.unchanged {
             map.add(from, to, unit.size);
         }
         for run in &runs[index] {
-            let old_at = old_tokens.at[old_tokens.of(run.unit as usize).start + run.old as usize];
+            let old_at = old_tokens.at[old_tokens.of(run.unit.index()).start + run.old as usize];
             let first = new_tokens.of(index).start + run.new as usize;
             let new_at = new_tokens.at[first];
             let end = new_tokens
@@ -122,7 +123,7 @@ fn code_map(
                 .get(first + run.len as usize)
                 .map_or(unit.at + unit.size, |&e| e);
             if let (Some(from), Some(to)) = (old.code.addr(old_at), new.code.addr(new_at)) {
-                map.add(from, to, end.saturating_sub(new_at));
+                map.add(from, to, end.0.saturating_sub(new_at.0));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::bytes::common;
 
-/// Bytes by which a place is found again, and how far such places are from each other in the old bytes.
+/// Bytes by which a place is found again, and how far such places are from each other in old bytes that are not long.
 const WORD: usize = 16;
 /// Equal bytes behind a change that say that the old bytes go on, and how far behind it they may be.
 const GOES_ON: usize = 4;
@@ -10,8 +10,8 @@ const NEAR: usize = 12;
 /// What going on at another place takes, and a change in place beside its bytes.
 const MOVE: usize = 3;
 const CHANGE: usize = 1;
-/// Most places that are known, as a power of two.
-const MOST: u32 = 22;
+/// Places that are known, about, as a power of two: so many that a table of them stays near the processor.
+const PLACES: u32 = 18;
 const NONE: u32 = u32::MAX;
 
 /// Whether plain covers of `new` by `old` take no more than about `most` bytes.
@@ -56,15 +56,16 @@ struct Index<'a> {
 
 impl<'a> Index<'a> {
     fn new(old: &'a [u8]) -> Self {
-        let bits = (usize::BITS - (old.len() / WORD).leading_zeros()).clamp(8, MOST);
+        let apart = (old.len() >> PLACES).max(WORD);
+        let bits = (usize::BITS - (old.len() / apart).leading_zeros()).clamp(8, PLACES);
         let mut index = Index {
             old,
             places: vec![NONE; 1 << bits],
             shift: 64 - bits,
         };
-        for (number, word) in old.chunks_exact(WORD).enumerate() {
-            let slot = index.slot(word);
-            index.places[slot] = (number * WORD) as u32;
+        for place in (0..(old.len() + 1).saturating_sub(WORD)).step_by(apart) {
+            let slot = index.slot(&old[place..]);
+            index.places[slot] = place as u32;
         }
         index
     }

@@ -2,12 +2,13 @@
 
 use crate::layout::CodeMap;
 use crate::machine::{Machine, Scanner};
+use crate::place::Off;
 
 /// The instructions of all units of a file.
 #[derive(Debug, Default)]
 pub struct Tokens {
     /// File offset of each instruction.
-    pub at: Vec<u32>,
+    pub at: Vec<Off>,
     /// Hash of its bytes without reference fields.
     pub hash: Vec<u32>,
     /// First token of each unit, and the count of all at the end.
@@ -27,7 +28,7 @@ impl Tokens {
         let mut tokens = Tokens::default();
         for unit in &map.units {
             tokens.first.push(tokens.at.len() as u32);
-            let bytes = &data[unit.at as usize..unit.end() as usize];
+            let bytes = &data[unit.at.index()..unit.end().index()];
             let mut p = 0;
             let mut whole = u64::from(unit.size);
             let machine = machine.in_mode(unit.other_mode);

@@ -219,7 +219,7 @@ impl<'s> Search<'s> {
 
     /// Opens what is packed in the sections of the ELF file that begins here; whether there was any.
     ///
-    /// What its headers say is wrong then, so it can be told as a program no more.
+    /// What its headers say is wrong then, so it can be coded as a program no more.
     fn sections(&mut self, bytes: &[u8], at: usize, copied: &mut usize, depth: usize) -> bool {
         let before = *copied;
         for spot in sections(&bytes[at..]) {

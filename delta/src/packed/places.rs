@@ -1,4 +1,4 @@
-//! A list of places, such as an archive of `ar` begins with: big-endian words, told as what each is more than the last.
+//! A list of places, such as an archive of `ar` begins with: big-endian words, coded as what each is more than the last.
 //!
 //! A member that grows moves all behind it; of the differences it changes one.
 
@@ -28,7 +28,7 @@ const PIECE: usize = 64 << 10;
 /// Memory of a coder in bytes: a piece on both sides.
 pub const MEMORY: u64 = 2 * PIECE as u64;
 
-/// Bytes that are told by one unit of work.
+/// Bytes that are coded by one unit of work.
 const BYTES_PER_WORK: u64 = 16;
 
 /// Words as they come, whatever the pieces they come in.

@@ -37,13 +37,13 @@ pub fn code<'b, S: Symbols>(
                 recipe = made.take(i).ok_or(damaged)?;
             }
             _ => {
-                let (at, len) = place(region);
+                let place = place(region);
                 let piece = Piece {
-                    at,
-                    len,
-                    covers: covers_of(&covers.list, (at, len)),
+                    at: place.at,
+                    len: place.len,
+                    covers: covers_of(&covers.list, place),
                     known: &made.known,
-                    truth: facts.plan.map(|p| &p.bytes[at as usize..(at + len) as usize]),
+                    truth: facts.plan.map(|p| &p.bytes[place.range()]),
                 };
                 let s = io.streams.get(Stream::Bytes);
                 coder.piece(s, &piece, &mut recipe, &mut held_recipe)?;

@@ -4,6 +4,7 @@ use super::Io;
 use crate::code::{Stream, Symbols};
 use crate::data::{ByteCoder, Cover, CoverCoder, Known, Piece};
 use crate::file_view::FileView;
+use crate::place::{Off, Span};
 use crate::recipe::{Recipe, Scripts};
 use crate::{Error, error::Result};
 
@@ -29,10 +30,10 @@ pub fn code_file<'b, S: Symbols>(
     let mut covers = CoverCoder::new(old_len, account);
     let planned = truth.map_or(&[][..], |t| t.1);
     let s = io.streams.get(Stream::Covers);
-    covers.region(s, (0, len), 0, planned, &mut held_covers)?;
+    covers.region(s, Span::new(Off(0), len), Off(0), planned, &mut held_covers)?;
     let mut recipe = Recipe::default();
     let piece = Piece {
-        at: 0,
+        at: Off(0),
         len,
         covers: &covers.covers,
         known: &Known::default(),

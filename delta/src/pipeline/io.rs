@@ -12,7 +12,7 @@ pub struct Io<'b, S> {
 }
 
 impl<'b, S: Symbols> Io<'b, S> {
-    /// Begins a stage behind which nothing more is told in `closes`.
+    /// Begins a stage behind which nothing more is coded in `closes`.
     pub fn stage(&mut self, closes: impl Into<Vec<Stream>>) -> Stage<'_, 'b, S> {
         Stage {
             io: self,
@@ -44,7 +44,7 @@ impl<'b, S: Symbols> Stage<'_, 'b, S> {
         &mut self.io.streams
     }
 
-    /// Says that what these streams told since the last word about them went into the part `name`.
+    /// Says that what these streams coded since the last word about them went into the part `name`.
     pub fn spent_on(&mut self, name: &str, streams: &[Stream]) {
         self.io.streams.account(streams, name);
     }

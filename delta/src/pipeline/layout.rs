@@ -7,6 +7,7 @@ use crate::budget::Held;
 use crate::code::{Stream, Symbols};
 use crate::error::Result;
 use crate::layout::{CodeMap, CodeSection, LayoutCoder, NewUnit, OldImage, Unit};
+use crate::place::Addr;
 
 /// Where the code of the new file is, and which old code each unit continues.
 pub struct Layout<'b> {
@@ -19,8 +20,8 @@ pub struct Layout<'b> {
 
 impl Layout<'_> {
     /// The address of a unit; 0 where that has none.
-    pub fn addr(&self, unit: &NewUnit) -> u32 {
-        self.code.addr(unit.at).unwrap_or(0)
+    pub fn addr(&self, unit: &NewUnit) -> Addr {
+        self.code.addr(unit.at).unwrap_or_default()
     }
 }
 
@@ -47,16 +48,16 @@ pub fn code<'b, S: Symbols>(
     let mut coder = LayoutCoder::new(&old.code, old.machine.has_modes(), stage.account());
     let mut all_held = Vec::new();
     for section in &mut code.sections {
-        let paired = new.pairs[section.section];
+        let paired = new.pairs[section.section.index()];
         let old_section = old.code.sections.iter().find(|s| Some(s.section) == paired);
         let truth = plan.map_or(&[][..], |p| p.units_of(section));
         let first = units.len() as u32;
         let mut held = stage.account().held();
         let s = stage.get(Stream::Layout);
         units.extend(coder.section(s, old_section, section, truth, &mut held)?);
-        stage.spent_on(&new.elf.sections[section.section].shown(), &[Stream::Layout]);
+        stage.spent_on(&new.elf[section.section].shown(), &[Stream::Layout]);
         all_held.push(held);
-        section.units = (first, units.len() as u32);
+        section.units = first..units.len() as u32;
     }
     let bounds = |u: &NewUnit| Unit {
         at: u.at,

@@ -8,6 +8,7 @@ use super::{Io, Plan, bytes, projection, references, tables};
 use crate::code::Symbols;
 use crate::error::Result;
 use crate::layout::OldImage;
+use crate::place::Addr;
 use crate::predict::{OldCode, Targets};
 use crate::recipe::Scripts;
 use crate::tables::World;
@@ -50,7 +51,7 @@ pub fn code_image<'b, S: Symbols>(
     let text = segments::code(io, segments, &facts)?;
     let covers = covers::code(io, &facts)?;
     let map = projection::of(io.account, &facts, &text, &covers)?;
-    let starts: Vec<u32> = layout.units.iter().map(|u| layout.addr(u)).collect();
+    let starts: Vec<Addr> = layout.units.iter().map(|u| layout.addr(u)).collect();
     let targets = Targets::new(facts.old_code(), &map.map, &starts);
     let mut world = facts.world(&covers, targets, io.account);
     let units = references::code(io, &facts, &mut world, text)?;

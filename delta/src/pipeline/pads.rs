@@ -4,6 +4,7 @@ use super::Facts;
 use crate::budget::{Budget, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::layout::NewUnit;
+use crate::place::{Off, Span};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 use std::collections::HashMap;
@@ -17,9 +18,9 @@ const REMEMBERED: u32 = 256;
 #[derive(Clone, Copy)]
 pub struct Gap<'u> {
     /// Its first byte.
-    pub from: u32,
+    pub from: Off,
     /// The byte behind it.
-    pub to: u32,
+    pub to: Off,
     /// The unit that it stands behind, in the same section.
     pub before: Option<&'u NewUnit>,
 }
@@ -70,8 +71,8 @@ impl<'b> Pads<'b> {
         }
         let mut guess = vec![old.machine.pad(); len as usize];
         let mut source = None;
-        if let Some(unit) = gap.before.and_then(|u| u.source.checked_sub(1)) {
-            let (at, n) = old.code.pad_after(unit as usize);
+        if let Some(unit) = gap.before.and_then(|u| u.source) {
+            let Span { at, len: n } = old.code.pad_after(unit.index());
             if n == len {
                 old.file.read(u64::from(at), &mut guess)?;
                 source = Some(at);
@@ -82,7 +83,7 @@ impl<'b> Pads<'b> {
         {
             guess.clone_from(seen);
         }
-        let truth = facts.plan.map(|p| &p.bytes[gap.from as usize..gap.to as usize]);
+        let truth = facts.plan.map(|p| &p.bytes[gap.from.index()..gap.to.index()]);
         let hit = truth.is_some_and(|t| t == guess);
         if self.models.hit(s, source.is_some(), len, hit) {
             match source {

@@ -4,10 +4,11 @@ use crate::data::Cover;
 use crate::elf::Parts;
 use crate::file_view::FileView;
 use crate::layout::NewUnit;
+use crate::place::{Off, Span};
 use crate::tables::Choices;
 use crate::text::PlanRun;
 
-/// The new file, and every decision about how it is told.
+/// The new file, and every decision about how it is coded.
 pub struct Plan<'a> {
     /// The new file.
     pub file: &'a FileView<'a>,
@@ -17,7 +18,7 @@ pub struct Plan<'a> {
     pub parts: Parts,
     /// Its units of code with their old ones.
     pub units: Vec<NewUnit>,
-    /// Alignment of each unit that is not whole.
+    /// Alignment of each unit that is not unchanged.
     pub runs: Vec<Vec<PlanRun>>,
     /// Sections with a model of their own.
     pub choices: Choices,
@@ -25,9 +26,9 @@ pub struct Plan<'a> {
     pub covers: Vec<Cover>,
 }
 
-/// The covers that begin inside `at..at + len`.
-pub fn covers_of(covers: &[Cover], (at, len): (u32, u32)) -> &[Cover] {
-    let from = covers.partition_point(|c| c.new_at < at);
-    let to = covers.partition_point(|c| c.new_at < at + len);
+/// The covers that begin inside a stretch.
+pub fn covers_of(covers: &[Cover], place: Span<Off>) -> &[Cover] {
+    let from = covers.partition_point(|c| c.new_at < place.at);
+    let to = covers.partition_point(|c| c.new_at < place.end());
     &covers[from..to]
 }

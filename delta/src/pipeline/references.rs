@@ -12,7 +12,7 @@ use crate::predict::{CodePass, NewCode, TargetModels};
 use crate::recipe::Recipe;
 use crate::tables::{Made, Tables, World};
 
-/// What the units left behind: recipes of code, and tables that are told up to their last unit.
+/// What the units left behind: recipes of code, and tables that are coded up to their last unit.
 pub struct Units<'b, 'w> {
     /// Recipes and known bytes.
     pub made: Made,
@@ -47,7 +47,7 @@ pub fn code<'b, 'w, S: Symbols>(
     };
     for section in &facts.layout.code.sections {
         let recipe = units.section(io, facts, world, &mut pass, section)?;
-        let name = facts.new.elf.sections[section.section].shown();
+        let name = facts.new.elf[section.section].shown();
         io.streams.account(&[Stream::Layout, Stream::Targets], &name);
         units.made.sections.push((section.section, recipe));
     }
@@ -78,7 +78,7 @@ impl<'w> Units<'_, 'w> {
             to: section.at,
             before: None,
         };
-        for index in section.units.0..section.units.1 {
+        for index in section.units.clone() {
             let unit = &facts.layout.units[index as usize];
             gap.to = unit.at;
             pads.fill(io.streams.get(Stream::Layout), facts, gap, &mut recipe)?;
@@ -111,7 +111,7 @@ impl<'w> Units<'_, 'w> {
         let new = NewCode {
             unit,
             addr: facts.layout.addr(unit),
-            truth: facts.plan.map(|p| &p.bytes[unit.at as usize..end as usize]),
+            truth: facts.plan.map(|p| &p.bytes[unit.at.index()..end.index()]),
         };
         let (s, m) = (streams.get(Stream::Targets), &mut pass.targets);
         pass.code.unit(s, m, &mut world.targets, new, recipe)?;

@@ -3,20 +3,21 @@
 use super::Facts;
 use crate::elf::{Elf, Region, RegionKind, address::Addresses};
 use crate::layout::{CodeMap, OldImage};
+use crate::place::{Off, SectionId, Span};
 use crate::tables::Choices;
 
 /// What the parts of a file are called that are in no section, in reports.
 pub const HEADERS: &str = "(headers)";
 
 /// Sections of the new file paired with old ones of the same name, first with first.
-pub fn pair_sections(old: &Elf, new: &Elf) -> Vec<Option<usize>> {
+pub fn pair_sections(old: &Elf, new: &Elf) -> Vec<Option<SectionId>> {
     let mut taken = vec![false; old.sections.len()];
     let mut pairs = Vec::with_capacity(new.sections.len());
     for section in &new.sections {
-        let free = |i: &usize| !taken[*i] && old.sections[*i].name == section.name;
-        let found = (0..old.sections.len()).find(free);
-        if let Some(i) = found {
-            taken[i] = true;
+        let free = |id: &SectionId| !taken[id.index()] && old[*id].name == section.name;
+        let found = old.ids().find(free);
+        if let Some(id) = found {
+            taken[id.index()] = true;
         }
         pairs.push(found);
     }
@@ -31,11 +32,11 @@ pub fn code_sections(elf: &Elf, addresses: &Addresses) -> CodeMap {
 }
 
 /// Old offsets that are expected against the starts of the regions of a new file.
-pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec<u32> {
+pub fn hints(old: &OldImage, pairs: &[Option<SectionId>], regions: &[Region]) -> Vec<Off> {
     let mut end = 0;
     let mut hint = |region: &Region| {
         let (start, len) = match region.kind {
-            RegionKind::Section(i) => match pairs[i].map(|j| &old.elf.sections[j]).filter(|s| s.in_file()) {
+            RegionKind::Section(i) => match pairs[i.index()].map(|j| &old.elf[j]).filter(|s| s.in_file()) {
                 Some(s) => (s.offset, s.size),
                 None => (end, 0),
             },
@@ -44,7 +45,7 @@ pub fn hints(old: &OldImage, pairs: &[Option<usize>], regions: &[Region]) -> Vec
             RegionKind::Gap => (end, region.len),
         };
         end = start + len;
-        start.min(old.file.len()) as u32
+        Off(start.min(old.file.len()) as u32)
     };
     regions.iter().map(&mut hint).collect()
 }
@@ -69,20 +70,20 @@ impl Facts<'_> {
     /// What a region is called in reports.
     pub fn shown(&self, region: &Region) -> String {
         match region.kind {
-            RegionKind::Section(i) => self.new.elf.sections[i].shown(),
+            RegionKind::Section(i) => self.new.elf[i].shown(),
             RegionKind::Head | RegionKind::Table => HEADERS.into(),
             RegionKind::Gap => "(gaps)".into(),
         }
     }
 }
 
-/// Offset and length of a region, in a file below 4 GiB.
-pub fn place(region: &Region) -> (u32, u32) {
-    (region.offset as u32, region.len as u32)
+/// Where a region is, in a file below 4 GiB.
+pub fn place(region: &Region) -> Span<Off> {
+    Span::new(Off(region.offset as u32), region.len as u32)
 }
 
 /// The regions of a new file that go through covers, with the old offsets expected against their starts.
-pub fn data_regions(old: &OldImage, new: &OldImage, choices: &Choices) -> Option<Vec<(Region, u32)>> {
+pub fn data_regions(old: &OldImage, new: &OldImage, choices: &Choices) -> Option<Vec<(Region, Off)>> {
     let pairs = pair_sections(&old.elf, &new.elf);
     let code = code_sections(&new.elf, &new.addresses);
     let regions = new.elf.regions(new.file.len())?;

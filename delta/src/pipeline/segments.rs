@@ -7,6 +7,7 @@ use crate::code::{StreamReader, Symbols};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, CodeSection, NewUnit, Unit};
 use crate::machine::Machine;
+use crate::place::UnitId;
 use crate::text::{Listing, TextBody, TextCoder, TextModels, Truth};
 use crate::{Error, Progress, Stage, error::Result, threads};
 use std::ops::Range;
@@ -23,7 +24,7 @@ pub trait Segments: Sync {
 
 /// Cuts the units, in file order, so that each segment tells about as much code.
 fn cut(units: &[NewUnit], count: usize) -> Vec<Range<usize>> {
-    let told = |u: &NewUnit| if u.whole { 0 } else { u64::from(u.size) };
+    let told = |u: &NewUnit| if u.unchanged { 0 } else { u64::from(u.size) };
     let total: u64 = units.iter().map(told).sum();
     let (mut from, mut done) = (0, 0);
     let mut segment = |k: usize| {
@@ -47,7 +48,7 @@ struct Code<'c> {
     units: &'c [NewUnit],
 }
 
-/// Bytes of the patch by index of the code section that they told.
+/// Bytes of the patch by index of the code section that they coded.
 type Spent = Vec<(usize, u64)>;
 
 /// The code of the new file without its references, and its memory.
@@ -91,7 +92,7 @@ pub fn code<'b, S: Symbols>(
         }
     }
     for (section, bytes) in all {
-        let section = &facts.new.elf.sections[layout.code.sections[section].section];
+        let section = &facts.new.elf[layout.code.sections[section].section];
         io.streams.spent(bytes, &section.shown());
     }
     text.held.set(text.body.memory())?;
@@ -128,14 +129,14 @@ impl Code<'_> {
             let unit = &self.units[index];
             let mut truth = None;
             if let Some(plan) = plan
-                && !unit.whole
+                && !unit.unchanged
             {
                 let bounds = Unit {
                     at: unit.at,
                     size: unit.size,
                     other_mode: unit.other_mode,
                 };
-                listing.load(self.machine, plan.file, index as u32, bounds)?;
+                listing.load(self.machine, plan.file, UnitId::of(index as u32), bounds)?;
                 truth = Some(Truth {
                     listing: &listing,
                     plan: &plan.runs[index],
@@ -153,8 +154,8 @@ impl Code<'_> {
                 .set(models.memory() + coder.memory() + text.body.memory())?;
             reads.account.go_on(1)?;
             reads.account.at(index as u64);
-            let ended = |s: &CodeSection| s.units.1 as usize == index + 1 || index + 1 == range.end;
-            let here = |s: &CodeSection| (s.units.0..s.units.1).contains(&(index as u32));
+            let ended = |s: &CodeSection| s.units.end as usize == index + 1 || index + 1 == range.end;
+            let here = |s: &CodeSection| s.units.contains(&(index as u32));
             if let Some(section) = self.sections.iter().position(|s| here(s) && ended(s)) {
                 let position = ops.position() + literals.position();
                 spent.push((section, position - counted));

@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::code::{Stream, Symbols, hash, symbols};
 use crate::elf::{self, Elf, Numbers, Parts, Region, address::Addresses};
 use crate::layout::OldImage;
+use crate::place::SectionId;
 use crate::tables::{BYTE_MODELS, Choices, names};
 use crate::{Error, error::Result};
 
@@ -22,7 +23,7 @@ pub struct NewFile {
     /// Its regions, in file order.
     pub regions: Vec<Region>,
     /// Old section of each new one.
-    pub pairs: Vec<Option<usize>>,
+    pub pairs: Vec<Option<SectionId>>,
     /// Which sections are modelled.
     pub choices: Choices,
 }
@@ -68,7 +69,7 @@ symbols! {
             same: flag by(column: u32, history: u32) [hash(1, column), hash(2, history & 0xff), 3];
             /// The section names are the old ones.
             same_names: flag by() [4, 5, 6];
-            /// In objects: they are told as strings.
+            /// In objects: they are coded as strings.
             strings: flag by() [7, 8, 9];
         }
         shift(10, 255) {
@@ -215,7 +216,7 @@ impl Steady {
 fn rows<S: Symbols>(
     s: &mut S,
     m: &mut SkeletonModels,
-    (row, pairs): (usize, &[Option<usize>]),
+    (row, pairs): (usize, &[Option<SectionId>]),
     Sides { numbers, old, new }: Sides,
     shifts: &mut [u64; SHIFTS],
 ) -> Result<Vec<u8>> {
@@ -224,7 +225,7 @@ fn rows<S: Symbols>(
     let (mut steady, mut next, mut history) = (Steady::default(), 0i64, 0u32);
     while out.len() < len {
         let pair = pairs.get(out.len() / row).copied().flatten();
-        let known = pair.map_or(next.saturating_sub(1), |pair| pair as i64);
+        let known = pair.map_or(next.saturating_sub(1), |pair| pair.0.into());
         let index = next.saturating_add(m.row(s, known.wrapping_sub(next)));
         next = index.saturating_add(1);
         let from = usize::try_from(index).ok().and_then(|i| i.checked_mul(row));
@@ -314,7 +315,7 @@ fn checked_elf(parts: &Parts, len: u64) -> Result<Elf> {
     let damaged = || Error::damaged("its headers do not fit together");
     let elf = parts.elf().ok_or_else(damaged)?;
     let places = elf::places(&parts.head).ok_or_else(damaged)?;
-    let names = elf.sections.get(elf.names).ok_or_else(damaged)?;
+    let names = elf.get(elf.names).ok_or_else(damaged)?;
     let fits = places.head_len == parts.head.len() as u64
         && places.table.1 == parts.table.len() as u64
         && names.size == parts.names.len() as u64

@@ -1,4 +1,4 @@
-//! The tables of the whole file, once its code is told.
+//! The tables of the whole file, once its code is coded.
 
 use super::Io;
 use super::references::Units;

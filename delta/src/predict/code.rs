@@ -5,6 +5,7 @@ use crate::code::Symbols;
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit, Unit};
 use crate::machine::{Field, Insn, Machine, Scanner};
+use crate::place::{Addr, Off, Place as _, Span};
 use crate::recipe::Recipe;
 use crate::text::{Run, TextBody};
 use crate::{Error, error::Result};
@@ -33,8 +34,8 @@ pub struct CodePass<'a> {
     runs: Vec<Run>,
     literal: usize,
     /// Data among the instructions to come, and the next one.
-    data_ahead: Box<dyn Iterator<Item = (u32, u8)> + 'a>,
-    data: Option<(u32, u8)>,
+    data_ahead: Box<dyn Iterator<Item = (Off, u8)> + 'a>,
+    data: Option<(Off, u8)>,
     /// Old bytes where they are repeated, literals elsewhere; references become new ones as they are coded.
     bytes: Vec<u8>,
     /// Untouched old bytes of the repeated stretches.
@@ -50,13 +51,13 @@ pub struct CodePass<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pointer {
     /// Target in the new file.
-    pub new: u32,
+    pub new: Addr,
     /// Target in the old file, if old code stands behind the reference.
-    pub old: Option<u32>,
+    pub old: Option<Addr>,
     /// Address from which the entries of a jump table at the target count.
-    pub origin: u32,
+    pub origin: Addr,
     /// The same in the old file.
-    pub old_origin: Option<u32>,
+    pub old_origin: Option<Addr>,
     /// Instruction index in the unit.
     pub index: usize,
     /// Hash of the instruction's leading bytes.
@@ -69,7 +70,7 @@ pub struct NewCode<'u> {
     /// The unit.
     pub unit: &'u NewUnit,
     /// Its address.
-    pub addr: u32,
+    pub addr: Addr,
     /// Its finished bytes, on the writing side.
     pub truth: Option<&'u [u8]>,
 }
@@ -91,9 +92,9 @@ struct Place {
 
 /// The old instruction behind a reference: where it is, where it led, and what that was counted from.
 struct OldPlace {
-    at: Option<u32>,
-    target: Option<u32>,
-    from: Option<u32>,
+    at: Option<Off>,
+    target: Option<Addr>,
+    from: Option<Addr>,
     /// In objects, what of the field: 0 none is known, 1 it is not open, 2 it is.
     was: u32,
 }
@@ -109,7 +110,7 @@ struct OldSide {
 impl OldSide {
     /// What is known of an old instruction. It is `base`, the bytes themselves, or else the one that was replaced.
     #[inline]
-    fn place(&mut self, old: OldCode, at: Option<u32>, base: Option<(&[u8], Insn)>) -> Result<OldPlace> {
+    fn place(&mut self, old: OldCode, at: Option<Off>, base: Option<(&[u8], Insn)>) -> Result<OldPlace> {
         let mut known = OldPlace {
             at,
             target: None,
@@ -128,7 +129,7 @@ impl OldSide {
             }
         };
         if let Some((field, from)) = self.scanner.field(&insn, bytes, here) {
-            let small = |address: u64| u32::try_from(address).ok();
+            let small = |address: u64| Addr::try_from(address).ok();
             known.target = small(machine.read(field.kind, bytes, field.at, insn.len(), from));
             known.from = small(from);
             if old.objects {
@@ -147,7 +148,7 @@ pub struct UnitView<'u> {
     /// The new unit.
     pub unit: &'u NewUnit,
     /// Its address.
-    pub addr: u32,
+    pub addr: Addr,
     /// Its bytes.
     pub bytes: &'u [u8],
     /// References from it to addresses that may be data, in order.
@@ -180,21 +181,18 @@ impl UnitView<'_> {
 
     /// The old unit's place in the old file.
     pub fn source(&self) -> Option<Unit> {
-        self.unit
-            .source
-            .checked_sub(1)
-            .map(|i| self.old.map.units[i as usize])
+        self.unit.source.map(|unit| self.old.map.units[unit.index()])
     }
 
     /// The old unit's address.
-    pub fn source_addr(&self) -> Option<u32> {
+    pub fn source_addr(&self) -> Option<Addr> {
         self.old.map.addr(self.source()?.at)
     }
 
     /// Where an offset of the old unit is in the new one; `None` where no instruction lines up.
     pub fn project(&self, offset: u32) -> Option<u32> {
         let source = self.source().filter(|s| offset <= s.size)?;
-        if self.unit.whole {
+        if self.unit.unchanged {
             return (offset <= self.unit.size).then_some(offset);
         }
         if offset == source.size {
@@ -209,7 +207,7 @@ impl UnitView<'_> {
     /// whether one does, or the place was only reckoned from those before it.
     pub fn line_up(&self, offset: u32) -> Option<(u32, bool)> {
         let source = self.source().filter(|s| offset < s.size)?;
-        if self.unit.whole {
+        if self.unit.unchanged {
             return (offset < self.unit.size).then_some((offset, true));
         }
         let old_at = source.at + offset;
@@ -221,21 +219,22 @@ impl UnitView<'_> {
         } else {
             shift.min(run.len.saturating_sub(1))
         };
-        let at = run.new_at.checked_add(within)?.checked_sub(self.unit.at)?;
+        let at = run.new_at.checked_add(within)?;
+        let at = at.0.checked_sub(self.unit.at.0)?;
         let held = shift < if run.same { run.len } else { 16 };
         (at < self.unit.size).then_some((at, held))
     }
 }
 
 /// The new file offset that lines up with an old one, by runs in order of old offsets.
-fn aligned(by_old: &[Run], old_at: u32) -> Option<u32> {
+fn aligned(by_old: &[Run], old_at: Off) -> Option<Off> {
     let after = by_old.partition_point(|r| r.old_at <= old_at);
     let run = by_old[..after].last().filter(|r| old_at - r.old_at < r.len)?;
     Some(run.new_at + (old_at - run.old_at))
 }
 
 /// The new file offset of an old one, by runs in order of old offsets.
-fn project(by_old: &[Run], old_at: u32) -> Option<u32> {
+fn project(by_old: &[Run], old_at: Off) -> Option<Off> {
     let after = by_old.partition_point(|r| r.old_at <= old_at);
     by_old[..after].last().map(|r| {
         let shift = old_at - r.old_at;
@@ -273,11 +272,11 @@ impl<'a> CodePass<'a> {
         old: OldCode,
         units: &[NewUnit],
         body: &TextBody,
-        place: impl Fn(u32) -> u32,
+        place: impl Fn(Off) -> Addr,
         map: &mut AddressMap,
     ) {
-        for unit in units.iter().filter(|u| u.source > 0) {
-            let source = old.map.units[unit.source as usize - 1];
+        for (unit, source) in units.iter().filter_map(|unit| Some((unit, unit.source?))) {
+            let source = old.map.units[source.index()];
             if let Some(addr) = old.map.addr(source.at) {
                 map.add_start(addr, place(unit.at));
             }
@@ -345,11 +344,11 @@ impl<'a> CodePass<'a> {
             }
             return;
         }
-        // A whole unit is walked where the old one stands: all its references are still there.
-        let source = unit.source.checked_sub(1).map(|i| self.old.map.units[i as usize]);
+        // An unchanged unit is walked where the old one stands: all its references are still there.
+        let source = unit.source.map(|unit| self.old.map.units[unit.index()]);
         let place = source.and_then(|s| self.old.map.addr(s.at));
         let mut walk = unit
-            .whole
+            .unchanged
             .then(|| place.map(|place| (Scanner::in_place(machine), place)))
             .flatten();
         let mut p = 0;
@@ -412,7 +411,7 @@ impl<'a> CodePass<'a> {
         self.locals.clear();
         self.by_old.clear();
         self.pointers.clear();
-        if !unit.whole {
+        if !unit.unchanged {
             self.locals.fill(machine, &self.bytes, &self.shapes);
             self.by_old.extend_from_slice(&runs);
             self.by_old.sort_by_key(|r| r.old_at);
@@ -495,13 +494,14 @@ impl<'a> CodePass<'a> {
             head: machine.site(bytes, field),
             long_form: uses.long_form,
             addr: addr + p as u32,
-            unit: (addr, unit.size),
+            unit: Span::new(addr, unit.size),
             index,
             same,
         };
         let known = new.truth.map_or(0, |t| {
             machine.read(field.kind, &t[p..], field.at, insn.len(), from)
         });
+        let known = Addr(known as u32);
         let guess = if uses.direct {
             self.guess(unit, addr, place.old.at, old_target)
         } else {
@@ -510,22 +510,22 @@ impl<'a> CodePass<'a> {
                 ..Guess::default()
             }
         };
-        let implied = guess.local.filter(|_| unit.whole);
+        let implied = guess.local.filter(|_| unit.unchanged);
         let open = || {
             let zero = machine.unfilled(field, &self.bytes[p..], insn.len(), from);
-            (zero as u32).wrapping_add(place.away)
+            Addr((zero as u32).wrapping_add(place.away))
         };
         let open = (self.old.objects && implied.is_none()).then(open);
-        let open = open.filter(|&target| m.open(s, &site, place.old.was, target == known as u32));
+        let open = open.filter(|&target| m.open(s, &site, place.old.was, target == known));
         let target = match implied.or(open) {
             Some(target) => target,
-            None => targets.code(s, m, &site, guess, &mut self.locals, known as u32)?,
+            None => targets.code(s, m, &site, guess, &mut self.locals, known)?,
         };
         if uses.data {
             self.pointers.push(Pointer {
                 new: target,
                 old: old_target,
-                origin: if uses.counted { from as u32 } else { target },
+                origin: if uses.counted { Addr(from as u32) } else { target },
                 old_origin: if uses.counted { place.old.from } else { old_target },
                 index,
                 head: site.head,
@@ -537,7 +537,7 @@ impl<'a> CodePass<'a> {
         Ok(())
     }
 
-    fn guess(&self, unit: &NewUnit, addr: u32, old_at: Option<u32>, old_target: Option<u32>) -> Guess {
+    fn guess(&self, unit: &NewUnit, addr: Addr, old_at: Option<Off>, old_target: Option<Addr>) -> Guess {
         let none = Guess {
             old_target,
             ..Guess::default()
@@ -548,15 +548,15 @@ impl<'a> CodePass<'a> {
         let Some(section) = self.old.map.section_at(old_at) else {
             return none;
         };
-        let target_at = section.at.wrapping_add(target.wrapping_sub(section.addr));
-        let source = unit.source.checked_sub(1).map(|i| self.old.map.units[i as usize]);
+        let target_at = section.at.wrapping_add(target.since(section.addr));
+        let source = unit.source.map(|unit| self.old.map.units[unit.index()]);
         let near = source.filter(|s| s.at <= old_at && old_at < s.end());
         let found = near.or_else(|| self.old.map.unit_at(old_at).map(|i| self.old.map.units[i]));
         let Some(old_unit) = found else { return none };
         if target_at < old_unit.at || target_at >= old_unit.end() {
             return none;
         }
-        if unit.whole {
+        if unit.unchanged {
             return Guess {
                 old_target: None,
                 local: Some(addr + (target_at - old_unit.at)),
@@ -565,13 +565,13 @@ impl<'a> CodePass<'a> {
             };
         }
         // A target in the same old unit: where this unit's own runs put it.
-        let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.wrapping_sub(unit.at)));
-        let local = aligned.filter(|l| l.wrapping_sub(addr) < unit.size);
+        let aligned = aligned(&self.by_old, target_at).map(|at| addr.wrapping_add(at.since(unit.at)));
+        let local = aligned.filter(|&local| Span::new(addr, unit.size).holds(local));
         Guess {
             old_target: Some(target),
             local,
             inside: true,
-            old_at: Some((target_at, old_unit.end())),
+            old_at: Some(Span::new(target_at, old_unit.end() - target_at)),
         }
     }
 
@@ -588,7 +588,7 @@ impl<'a> CodePass<'a> {
     }
 
     /// The unit that was finished last, for the tables that belong to it.
-    pub fn view<'u>(&'u mut self, unit: &'u NewUnit, addr: u32) -> UnitView<'u> {
+    pub fn view<'u>(&'u mut self, unit: &'u NewUnit, addr: Addr) -> UnitView<'u> {
         UnitView {
             unit,
             addr,
@@ -603,6 +603,6 @@ impl<'a> CodePass<'a> {
 }
 
 /// The 64-bit address with these low 32 bits that is nearest to `from`: fields wrap as processors do.
-fn widen(from: u64, target: u32) -> u64 {
-    from.wrapping_add_signed(i64::from(target.wrapping_sub(from as u32) as i32))
+fn widen(from: u64, target: Addr) -> u64 {
+    from.wrapping_add_signed(i64::from(target.since(Addr(from as u32)) as i32))
 }

@@ -1,4 +1,4 @@
-//! Jump targets inside a function, told as an index among its own instructions.
+//! Jump targets inside a function, coded as an index among its own instructions.
 //!
 //! After the text is known, a jump's target is one of the function's instruction starts: most often one that
 //! follows an unconditional jump and has no jump to it yet, else one that another jump already goes to.
@@ -205,7 +205,7 @@ impl Locals {
         }
     }
 
-    /// Names a target; `None` if it is no instruction start, or none that can be told from there.
+    /// Names a target; `None` if it is no instruction start, or none that can be coded from there.
     pub fn label(&self, from: Origin, target: u32) -> Option<Label> {
         let to = self.index(target)?;
         self.label_as(self.class(to), from, to)

@@ -1,17 +1,18 @@
 //! Old address to new address, through the covers.
 
+use crate::place::{Addr, Place};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// A stretch of old addresses that go to new ones; a length of 0 is the first address of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    old: u32,
-    new: u32,
+struct Stretch {
+    old: Addr,
+    new: Addr,
     len: u32,
 }
 
-impl Span {
+impl Stretch {
     /// Which of the spans that reach an address counts: the start of a unit, then the longest.
     fn weight(&self) -> u32 {
         self.len.wrapping_sub(1)
@@ -26,7 +27,7 @@ impl Span {
 #[derive(Clone, Debug, Default)]
 pub struct AddressMap {
     /// As they were added; once settled, apart and ascending.
-    spans: Vec<Span>,
+    spans: Vec<Stretch>,
     /// For each page of old addresses the first span that begins in it or behind it.
     first: Vec<u32>,
 }
@@ -36,15 +37,15 @@ const PAGE: u32 = 12;
 
 impl AddressMap {
     /// Adds a cover.
-    pub fn add(&mut self, old: u32, new: u32, len: u32) {
+    pub fn add(&mut self, old: Addr, new: Addr, len: u32) {
         if len > 0 {
-            self.spans.push(Span { old, new, len });
+            self.spans.push(Stretch { old, new, len });
         }
     }
 
     /// Adds the first address of a unit, which counts before any cover.
-    pub fn add_start(&mut self, old: u32, new: u32) {
-        self.spans.push(Span { old, new, len: 0 });
+    pub fn add_start(&mut self, old: Addr, new: Addr) {
+        self.spans.push(Stretch { old, new, len: 0 });
     }
 
     /// Sets memory aside for that many covers more.
@@ -59,7 +60,7 @@ impl AddressMap {
             .sort_unstable_by_key(|s| (s.old, Reverse(s.weight()), s.new));
         let spans = std::mem::take(&mut self.spans);
         self.spans.reserve_exact(spans.len());
-        let mut reach: BinaryHeap<(u32, Reverse<u32>, Reverse<u32>, usize)> = BinaryHeap::new();
+        let mut reach: BinaryHeap<(u32, Reverse<Addr>, Reverse<Addr>, usize)> = BinaryHeap::new();
         let (mut next, mut at) = (0, 0u64);
         loop {
             let begins = |i: usize| spans.get(i).map_or(u64::MAX, |s| u64::from(s.old));
@@ -89,17 +90,17 @@ impl AddressMap {
         self.spans.shrink_to_fit();
         self.first.clear();
         for (i, span) in self.spans.iter().enumerate() {
-            self.first.resize((span.old >> PAGE) as usize + 1, i as u32);
+            self.first.resize((span.old.0 >> PAGE) as usize + 1, i as u32);
         }
     }
 
     /// Puts the part `at..end` of a span behind the others.
-    fn apart(&mut self, span: &Span, at: u64, end: u64) {
-        let (old, len) = (at as u32, (end - at) as u32);
+    fn apart(&mut self, span: &Stretch, at: u64, end: u64) {
+        let (old, len) = (Addr(at as u32), (end - at) as u32);
         let new = span.new.wrapping_add(old - span.old);
         match self.spans.last_mut() {
-            Some(last) if last.end() == at && old - last.old == new.wrapping_sub(last.new) => last.len += len,
-            _ => self.spans.push(Span { old, new, len }),
+            Some(last) if last.end() == at && old - last.old == new.since(last.new) => last.len += len,
+            _ => self.spans.push(Stretch { old, new, len }),
         }
     }
 
@@ -114,23 +115,23 @@ impl AddressMap {
     }
 
     /// How many spans begin at an address or before it.
-    fn upto(&self, old: u32) -> usize {
-        let page = (old >> PAGE) as usize;
+    fn upto(&self, old: Addr) -> usize {
+        let page = (old.0 >> PAGE) as usize;
         let start = |page: usize| self.first.get(page).map_or(self.spans.len(), |&i| i as usize);
         let (from, to) = (start(page), start(page + 1));
         from + self.spans[from..to].partition_point(|s| s.old <= old)
     }
 
     /// The new address of an old one, if a cover contains it.
-    pub fn project(&self, old: u32) -> Option<u32> {
+    pub fn project(&self, old: Addr) -> Option<Addr> {
         let span = &self.spans[self.upto(old).checked_sub(1)?];
         (old - span.old < span.len).then(|| span.new.wrapping_add(old - span.old))
     }
 
     /// The new address of an old one, or a guess from the cover before it.
-    pub fn guess(&self, old: u32) -> u32 {
+    pub fn guess(&self, old: Addr) -> Addr {
         let span = self.spans.get(self.upto(old).saturating_sub(1));
-        span.map_or(old, |s| s.new.wrapping_add(old.wrapping_sub(s.old)))
+        span.map_or(old, |s| s.new.wrapping_add(old.since(s.old)))
     }
 }
 
@@ -146,8 +147,8 @@ mod tests {
             let mut map = AddressMap::default();
             for &(old, new, len) in &spans {
                 match len {
-                    0 => map.add_start(old, new),
-                    len => map.add(old, new, len),
+                    0 => map.add_start(Addr(old), Addr(new)),
+                    len => map.add(Addr(old), Addr(new), len),
                 }
             }
             map.settle();
@@ -158,10 +159,10 @@ mod tests {
             };
             let reached: Vec<_> = (0..300).filter(|&at| best(at).is_some()).collect();
             for at in 0..300 {
-                prop_assert_eq!(map.project(at), best(at));
+                prop_assert_eq!(map.project(Addr(at)), best(at).map(Addr));
                 let before = reached.iter().rev().find(|&&r| r <= at).or(reached.first());
                 let guess = before.map_or(at, |&r| best(r).unwrap_or_default().wrapping_add(at.wrapping_sub(r)));
-                prop_assert_eq!(map.guess(at), guess);
+                prop_assert_eq!(map.guess(Addr(at)), Addr(guess));
             }
             prop_assert!(map.spans.windows(2).all(|w| w[0].end() <= u64::from(w[1].old)));
         }

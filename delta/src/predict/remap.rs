@@ -1,12 +1,14 @@
 //! Old target to new target, as learned from the references decoded so far.
 
+use crate::place::Addr;
+
 /// What was last seen of an old target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Learned {
     /// The new target that the last reference had.
-    pub target: u32,
+    pub target: Addr,
     /// The one before, if it was another.
-    pub previous: u32,
+    pub previous: Addr,
     /// How often in a row `target` was right, at most 3.
     pub confidence: u32,
     /// Its slot, until something new is learned.
@@ -102,8 +104,8 @@ impl Default for Remap {
 
 impl Remap {
     /// What was learned of an old target.
-    pub fn get(&self, old: u32) -> Option<Learned> {
-        let key = old.checked_add(1)?;
+    pub fn get(&self, old: Addr) -> Option<Learned> {
+        let key = old.0.checked_add(1)?;
         let shard = &self.targets[shard(key)];
         let at = shard.get(key)?;
         let (target, state) = (shard.slots[at].1, shard.bytes[at]);
@@ -113,27 +115,27 @@ impl Remap {
             self.previous.get(key)
         };
         Some(Learned {
-            target,
-            previous: before.map_or(target, |at| self.previous.slots[at].1),
+            target: Addr(target),
+            previous: Addr(before.map_or(target, |at| self.previous.slots[at].1)),
             confidence: u32::from(state & 3),
             slot: at,
         })
     }
 
     /// Learns that a reference to `old`, of which `known` was just got, became one to `new`.
-    pub fn learn(&mut self, old: u32, known: Option<Learned>, new: u32) {
-        let Some(key) = old.checked_add(1) else { return };
+    pub fn learn(&mut self, old: Addr, known: Option<Learned>, new: Addr) {
+        let Some(key) = old.0.checked_add(1) else { return };
         let shard = &mut self.targets[shard(key)];
         let before = shard.slots.len() + self.previous.slots.len();
         let (at, fresh) = known.map_or_else(|| shard.enter(key), |known| (known.slot, false));
         let (slot, state) = (&mut shard.slots[at].1, &mut shard.bytes[at]);
         if fresh {
-            *slot = new;
-        } else if *slot == new {
+            *slot = new.0;
+        } else if *slot == new.0 {
             *state = (*state & CHANGED) | ((*state & 3) + 1).min(3);
         } else {
             let (at, _) = self.previous.enter(key);
-            self.previous.slots[at].1 = std::mem::replace(slot, new);
+            self.previous.slots[at].1 = std::mem::replace(slot, new.0);
             *state = CHANGED;
         }
         self.slots += shard.slots.len() + self.previous.slots.len() - before;
@@ -154,9 +156,9 @@ mod tests {
     proptest! {
         #[test]
         fn it_remembers_as_a_map_would(pairs in prop::collection::vec((0u32..400, 0u32..4), 0..3000)) {
-            let (mut remap, mut map) = (Remap::default(), HashMap::<u32, Learned>::new());
+            let (mut remap, mut map) = (Remap::default(), HashMap::<Addr, Learned>::new());
             for (old, new) in pairs {
-                let old = old.wrapping_mul(0x0101_0001);
+                let (old, new) = (Addr(old.wrapping_mul(0x0101_0001)), Addr(new));
                 remap.learn(old, remap.get(old), new);
                 match map.get_mut(&old) {
                     Some(l) if l.target == new => l.confidence = (l.confidence + 1).min(3),
@@ -167,7 +169,7 @@ mod tests {
             for (old, learned) in map {
                 prop_assert_eq!(remap.get(old).map(|l| Learned { slot: 0, ..l }), Some(learned));
             }
-            prop_assert_eq!(remap.get(7), None);
+            prop_assert_eq!(remap.get(Addr(7)), None);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::locals::{ANY, Label, Locals, Origin, look};
 use super::{AddressMap, Remap};
 use crate::code::{Symbols, hash, symbols};
 use crate::machine::Machine;
+use crate::place::{Addr, Off, Place, Span};
 use crate::{Error, error::Result};
 
 /// How a target is spelled out when no guess is right.
@@ -31,9 +32,9 @@ pub struct Site {
     /// Hash of the instruction's leading bytes, or of the row's kind.
     pub head: u32,
     /// Address of the field.
-    pub addr: u32,
-    /// Address range of the unit that it stands in: start and length.
-    pub unit: (u32, u32),
+    pub addr: Addr,
+    /// The unit that it stands in.
+    pub unit: Span<Addr>,
     /// Instruction index in the unit.
     pub index: usize,
     /// Whether the old bytes come from a repeated run.
@@ -53,13 +54,43 @@ impl Site {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guess {
     /// The old target.
-    pub old_target: Option<u32>,
+    pub old_target: Option<Addr>,
     /// Where a target inside the old unit is in the new one.
-    pub local: Option<u32>,
+    pub local: Option<Addr>,
     /// Whether the old target is inside the old unit.
     pub inside: bool,
-    /// Where the old target lies in the old file, with the end of its unit, if it is inside the old unit.
-    pub old_at: Option<(u32, u32)>,
+    /// From where the old target lies in the old file to the end of its unit, if it is inside the old unit.
+    pub old_at: Option<Span<Off>>,
+}
+
+/// What the first guess of a target comes from; of what was learned, how often in a row it was right.
+#[derive(Clone, Copy)]
+enum Provenance {
+    /// What was learned and what covers or the unit say are the same.
+    Agreed(u32),
+    /// They are not: what was learned.
+    Disputed(u32),
+    /// Nothing but what was learned.
+    Learned(u32),
+    /// Nothing was learned.
+    Projected,
+    /// The cover before, or nothing at all.
+    Loose,
+}
+
+impl Provenance {
+    /// As the models know it; `inside`: the old target is inside the old unit.
+    #[inline]
+    fn context(self, inside: bool) -> u32 {
+        let number = match self {
+            Provenance::Agreed(right) => 2 + right,
+            Provenance::Disputed(right) => 6 + right,
+            Provenance::Learned(right) => 10 + right,
+            Provenance::Projected => 14,
+            Provenance::Loose => 15,
+        };
+        number | u32::from(inside) << 4
+    }
 }
 
 symbols! {
@@ -163,11 +194,11 @@ pub struct Targets<'a> {
     old: OldCode<'a>,
     map: &'a AddressMap,
     /// Addresses of the new units, ascending.
-    units: &'a [u32],
+    units: &'a [Addr],
     remap: Remap,
-    ring: [u32; RING],
+    ring: [Addr; RING],
     ring_at: usize,
-    last_address: u32,
+    last_address: Addr,
     last_unit: u32,
     /// The label spelled last, and the instruction that it named.
     last_label: (u32, usize),
@@ -176,15 +207,15 @@ pub struct Targets<'a> {
 
 impl<'a> Targets<'a> {
     /// With nothing learned yet.
-    pub fn new(old: OldCode<'a>, map: &'a AddressMap, units: &'a [u32]) -> Self {
+    pub fn new(old: OldCode<'a>, map: &'a AddressMap, units: &'a [Addr]) -> Self {
         Targets {
             old,
             map,
             units,
             remap: Remap::default(),
-            ring: [0; RING],
+            ring: [Addr(0); RING],
             ring_at: 0,
-            last_address: 0,
+            last_address: Addr(0),
             last_unit: 0,
             last_label: (0, 0),
             history: 0,
@@ -219,22 +250,22 @@ impl<'a> Targets<'a> {
         site: &Site,
         guess: Guess,
         locals: &mut Locals,
-        truth: u32,
-    ) -> Result<u32> {
-        let inside = |t: u32| t.wrapping_sub(site.unit.0) < site.unit.1;
+        truth: Addr,
+    ) -> Result<Addr> {
+        let inside = |t: Addr| site.unit.holds(t);
         let known = guess.old_target.and_then(|t| self.remap.get(t));
         let learned = known.filter(|l| !guess.inside || inside(l.target));
         let (map, outside) = (self.map, guess.old_target.filter(|_| !guess.inside));
         let projected = outside.and_then(|t| map.project(t));
         let loose = || outside.map(|t| map.guess(t));
-        let (first, from) = match (guess.local.or(projected), learned) {
-            (Some(p), Some(l)) if l.target == p => (Some(p), 2 + l.confidence),
-            (Some(_), Some(l)) => (Some(l.target), 6 + l.confidence),
-            (None, Some(l)) => (Some(l.target), 10 + l.confidence),
-            (Some(p), None) => (Some(p), 14),
-            (None, None) => (loose(), 15),
+        let (first, provenance) = match (guess.local.or(projected), learned) {
+            (Some(p), Some(l)) if l.target == p => (Some(p), Provenance::Agreed(l.confidence)),
+            (Some(_), Some(l)) => (Some(l.target), Provenance::Disputed(l.confidence)),
+            (None, Some(l)) => (Some(l.target), Provenance::Learned(l.confidence)),
+            (Some(p), None) => (Some(p), Provenance::Projected),
+            (None, None) => (loose(), Provenance::Loose),
         };
-        let from = from | u32::from(guess.inside) << 4;
+        let from = provenance.context(guess.inside);
         let mut found = None;
         if let Some(first) = first {
             let hit = m.hit(s, site, from, self.history, first == truth);
@@ -271,7 +302,7 @@ impl<'a> Targets<'a> {
             self.remap.learn(old, known, target);
         }
         if inside(target) {
-            locals.mark(target - site.unit.0, Some(site.index));
+            locals.mark(target - site.unit.at, Some(site.index));
         } else if !self.ring.contains(&target) {
             self.ring[self.ring_at % RING] = target;
             self.ring_at += 1;
@@ -280,24 +311,24 @@ impl<'a> Targets<'a> {
     }
 
     /// What the old instruction at a place looks like; 0 if that is not known.
-    fn old_look(&self, (at, end): (u32, u32)) -> u16 {
+    fn old_look(&self, place: Span<Off>) -> u16 {
         let (machine, mut first) = (self.old.machine, [0; 16]);
-        let bytes = &mut first[..(end - at).min(16) as usize];
-        match self.old.file.read(u64::from(at), bytes) {
+        let bytes = &mut first[..place.len.min(16) as usize];
+        match self.old.file.read(place.at.into(), bytes) {
             Ok(()) => look(machine, bytes, &machine.decode(bytes)),
             Err(_) => 0,
         }
     }
 
     /// Tells which of the instructions that a label's class and direction leave is meant, nearest first: the first
-    /// few are asked about one by one, how many more to pass is told as a number.
+    /// few are asked about one by one, how many more to pass is coded as a number.
     fn stop<S: Symbols>(
         &mut self,
         s: &mut S,
         m: &mut TargetModels,
         missed: &Missed,
         (origin, key, known): (Origin, u32, u32),
-    ) -> Result<u32> {
+    ) -> Result<Addr> {
         let Missed { site, locals, .. } = *missed;
         let mut candidates = locals.candidates(origin, key & ANY, key & BACK != 0);
         let last_key = self.last_label.0;
@@ -312,7 +343,7 @@ impl<'a> Targets<'a> {
         };
         self.last_label = (key, index);
         let start = locals.starts().get(index).copied();
-        start.map(|start| site.unit.0 + start).ok_or_else(nowhere)
+        start.map(|start| site.unit.at + start).ok_or_else(nowhere)
     }
 
     /// Asks of one candidate after the other whether it is the one of that rank.
@@ -357,16 +388,16 @@ impl<'a> Targets<'a> {
         s: &mut S,
         m: &mut TargetModels,
         missed: &Missed,
-        truth: u32,
-    ) -> Result<u32> {
+        truth: Addr,
+    ) -> Result<Addr> {
         let Missed { site, from, .. } = *missed;
         let (mut label, mut in_ring, mut unit, mut way) = (None, None, None, ADDRESS);
         if !S::READS {
-            label = shortest(missed, truth.wrapping_sub(site.unit.0));
+            label = shortest(missed, truth.since(site.unit.at));
             in_ring = (0..RING).find(|&k| self.ring[(self.ring_at + RING - 1 - k) % RING] == truth);
             unit = self.units.binary_search(&truth).ok();
             way = match (label, in_ring, unit) {
-                (Some(_), ..) if truth.wrapping_sub(site.unit.0) < site.unit.1 => LOCAL,
+                (Some(_), ..) if site.unit.holds(truth) => LOCAL,
                 (_, Some(_), _) => RECENT,
                 (_, _, Some(_)) => UNIT,
                 _ => ADDRESS,
@@ -391,7 +422,7 @@ impl<'a> Targets<'a> {
                 let known = i64::from(truth) - i64::from(base);
                 let away = m.address(s, site, from, missed.loose.is_some(), known);
                 let target = i64::from(base).saturating_add(away);
-                let target = u32::try_from(target).map_err(|_| nowhere())?;
+                let target = Addr::try_from(target).map_err(|_| nowhere())?;
                 self.last_address = target;
                 Ok(target)
             }
@@ -405,7 +436,7 @@ impl<'a> Targets<'a> {
         m: &mut TargetModels,
         missed: &Missed,
         (place, label): (u32, Label),
-    ) -> Result<u32> {
+    ) -> Result<Addr> {
         let Missed {
             site, locals, from, ..
         } = *missed;
@@ -425,7 +456,7 @@ impl<'a> Targets<'a> {
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
         let back = key & BACK != 0;
         let start = locals.resolve(origin, Label { class, back, rank });
-        start.map(|start| site.unit.0 + start).ok_or_else(nowhere)
+        start.map(|start| site.unit.at + start).ok_or_else(nowhere)
     }
 }
 
@@ -439,17 +470,19 @@ struct Missed<'m> {
     /// What the first guess came from.
     from: u32,
     /// That guess, if it was none of the sure ones too.
-    loose: Option<u32>,
-    /// Where the old target lies in the old file, with the end of its unit.
-    old_at: Option<(u32, u32)>,
+    loose: Option<Addr>,
+    /// From where the old target lies in the old file to the end of its unit.
+    old_at: Option<Span<Off>>,
     locals: &'m Locals,
 }
 
 impl Missed<'_> {
     /// A wrong guess inside the unit is often not far off: labels count from there.
     fn near(&self) -> Option<u32> {
-        let offset = self.loose?.wrapping_sub(self.site.unit.0);
-        (offset < self.site.unit.1).then_some(offset)
+        let unit = self.site.unit;
+        self.loose
+            .filter(|&guess| unit.holds(guess))
+            .map(|guess| guess - unit.at)
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Table, Tables};
 use crate::budget::Budget;
 use crate::code::{Symbols, symbols};
 use crate::elf::Elf;
+use crate::place::SectionId;
 use crate::{Error, error::Result};
 
 /// The one predictor that each kind of table has so far; a later one takes the next number.
@@ -27,29 +28,29 @@ symbols! {
 
 impl Choices {
     /// All candidates, for which `fits` says yes.
-    pub fn new(elf: &Elf, mut fits: impl FnMut(usize, Table) -> bool) -> Choices {
+    pub fn new(elf: &Elf, mut fits: impl FnMut(SectionId, Table) -> bool) -> Choices {
         let pick = |i| Tables::candidate(elf, i).filter(|&t| fits(i, t));
         Choices {
-            chosen: (0..elf.sections.len()).map(pick).collect(),
+            chosen: elf.ids().map(pick).collect(),
         }
     }
 
     /// The model of a section.
-    pub fn of(&self, section: usize) -> Option<Table> {
-        self.chosen.get(section).copied().flatten()
+    pub fn of(&self, section: SectionId) -> Option<Table> {
+        self.chosen.get(section.index()).copied().flatten()
     }
 
     /// The sections with a model.
-    pub fn sections(&self, table: Table) -> impl Iterator<Item = usize> + '_ {
-        (0..self.chosen.len()).filter(move |&i| self.chosen[i] == Some(table))
+    pub fn sections(&self, table: Table) -> impl Iterator<Item = SectionId> + '_ {
+        SectionId::all(self.chosen.len()).filter(move |&id| self.of(id) == Some(table))
     }
 
     /// The names of the sections with these models, for reports.
     pub fn shown(&self, tables: &[Table], elf: &Elf) -> String {
-        let among = |&i: &usize| self.chosen[i].is_some_and(|t| tables.contains(&t));
-        let names = (0..self.chosen.len())
+        let among = |&id: &SectionId| self.of(id).is_some_and(|t| tables.contains(&t));
+        let names = SectionId::all(self.chosen.len())
             .filter(among)
-            .map(|i| elf.sections[i].shown());
+            .map(|i| elf[i].shown());
         names.collect::<Vec<_>>().join(" ")
     }
 

@@ -12,14 +12,17 @@ use crate::code::{Symbols, hash, symbols};
 use crate::elf::Numbers;
 use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
+use crate::place::{Addr, SectionId};
 use crate::{Error, error::Result};
 use lsda::{LsdaModels, Told, code_lsda};
 
 /// The bytes of a table, and where each unit's part of it is.
-type Placed = (Vec<u8>, Vec<(u32, u32)>);
+type Placed = (Vec<u8>, Vec<(u32, Addr)>);
 
-/// No type, or no table.
+/// No table.
 const NONE: u32 = u32::MAX;
+/// No type.
+const NO_TYPE: Addr = Addr(u32::MAX);
 /// Alignment of tables, in bytes.
 const ALIGNMENT: u32 = 4;
 
@@ -29,15 +32,15 @@ pub struct ExceptionTable {
     /// The section.
     pub bytes: Vec<u8>,
     /// Its address.
-    pub addr: u32,
+    pub addr: Addr,
     /// Offset and unit of each table, ascending; a table that several units share belongs to the first.
     pub starts: Vec<(u32, u32)>,
 }
 
 impl ExceptionTable {
     /// Collects the tables from the pointers `(address, unit)`.
-    pub fn new(bytes: Vec<u8>, addr: u32, pointers: impl Iterator<Item = (u32, u32)>) -> ExceptionTable {
-        let inside = |p: &(u32, u32)| p.0 >= addr && ((p.0 - addr) as usize) < bytes.len();
+    pub fn new(bytes: Vec<u8>, addr: Addr, pointers: impl Iterator<Item = (Addr, u32)>) -> ExceptionTable {
+        let inside = |p: &(Addr, u32)| p.0 >= addr && ((p.0 - addr) as usize) < bytes.len();
         let mut starts: Vec<_> = pointers.filter(inside).map(|(a, u)| (a - addr, u)).collect();
         starts.sort_unstable();
         starts.dedup_by_key(|s| s.0);
@@ -45,13 +48,13 @@ impl ExceptionTable {
     }
 
     /// The table at an address, by its place in `starts`.
-    pub fn at(&self, addr: u32) -> Option<usize> {
-        let offset = addr.checked_sub(self.addr)?;
+    pub fn at(&self, addr: Addr) -> Option<usize> {
+        let offset = addr.0.checked_sub(self.addr.0)?;
         self.starts.binary_search_by_key(&offset, |s| s.0).ok()
     }
 
     /// From the start of a table to the start of the next.
-    pub fn extent(&self, index: usize) -> (u32, &[u8]) {
+    pub fn extent(&self, index: usize) -> (Addr, &[u8]) {
         let from = self.starts[index].0;
         let to = self
             .starts
@@ -89,7 +92,7 @@ pub struct Exceptions {
     len: u32,
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    types: Vec<u32>,
+    types: Vec<Addr>,
     m: LsdaModels,
     raw: RawModels,
     last_way: u32,
@@ -101,11 +104,11 @@ impl Exceptions {
     /// Before the first unit.
     pub fn new(
         world: &World,
-        section: usize,
+        section: SectionId,
         old: ExceptionTable,
         truth: Option<ExceptionTable>,
     ) -> Exceptions {
-        let len = world.elf.sections[section].size as u32;
+        let len = world.elf[section].size as u32;
         let mut exceptions = Exceptions {
             budget: 16 * (u64::from(len) + old.bytes.len() as u64),
             old,
@@ -148,8 +151,8 @@ impl Exceptions {
         world: &mut World,
         body: &mut Body,
         unit: u32,
-        old: Option<u32>,
-        truth: Option<u32>,
+        old: Option<Addr>,
+        truth: Option<Addr>,
     ) -> Result<()> {
         let place = old.and_then(|a| self.old.at(a));
         let mut was = None;
@@ -185,7 +188,7 @@ impl Exceptions {
             lsda.emit(&mut self.bytes, self.numbers);
             let sites = lsda.sites.iter().map(|s| (s.start, s.end));
             body.landmarks.sites.extend(sites);
-            self.types.extend(lsda.types.iter().map(|t| t.unwrap_or(NONE)));
+            self.types.extend(lsda.types.iter().map(|t| t.unwrap_or(NO_TYPE)));
             entry.types.1 = lsda.types.len() as u32;
             (entry.encoding, entry.specs) = (lsda.types_encoding, lsda.specs.len() as u32);
         } else {
@@ -207,7 +210,7 @@ impl Exceptions {
         mut self,
         s: &mut S,
         account: &Budget,
-        addr: u32,
+        addr: Addr,
         by_frames: &[u32],
     ) -> Result<Placed> {
         let of_unit: Vec<u32> = self.entries.iter().map(|e| e.unit).collect();
@@ -251,7 +254,7 @@ impl Exceptions {
             out.extend_from_slice(&self.bytes[at..at + len]);
             let place = addr.wrapping_add(from as u32);
             let types = &self.types[entry.types.0 as usize..][..entry.types.1 as usize];
-            let types: Vec<_> = types.iter().map(|&t| Some(t).filter(|&t| t != NONE)).collect();
+            let types: Vec<_> = types.iter().map(|&t| Some(t).filter(|&t| t != NO_TYPE)).collect();
             let specs = entry.specs as usize;
             fill_types(
                 &types,

@@ -21,6 +21,7 @@ use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Budget, Keep};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
+use crate::place::{Addr, SectionId, UnitId};
 use crate::predict::{Guess, Locals, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
 use cfa::Distances;
@@ -43,7 +44,7 @@ enum Lsda {
     /// The table of an earlier unit.
     Shared(u32),
     /// An address outside the section.
-    Other(u32),
+    Other(Addr),
 }
 
 impl Lsda {
@@ -115,10 +116,10 @@ symbols! {
             /// The exception table: 0 null, 1 its own, 2 that of an earlier unit, 3 an address. `state`: 0 without an
             /// old FDE, of which else: 1 null, 2 the source's own, 3 another unit's, 4 an address. `modelled`: the
             /// section of such tables is.
-            lsda: tree(2) by(state: u32, whole: bool, modelled: bool)
+            lsda: tree(2) by(state: u32, unchanged: bool, modelled: bool)
                 [
                     hash(1, state),
-                    hash(2, state | u32::from(whole) << 3),
+                    hash(2, state | u32::from(unchanged) << 3),
                     hash(3, state | u32::from(modelled) << 3),
                 ];
         }
@@ -144,7 +145,7 @@ symbols! {
 /// Codes the unwind tables of a file.
 #[derive(Debug, Default)]
 pub struct Unwind {
-    section: usize,
+    section: SectionId,
     old: FrameTable,
     truth: Option<FrameTable>,
     kinds: Vec<Kind>,
@@ -156,8 +157,8 @@ pub struct Unwind {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
     len: u32,
-    addr: u32,
-    exceptions: Option<(usize, Exceptions)>,
+    addr: Addr,
+    exceptions: Option<(SectionId, Exceptions)>,
     m: FrameModels,
     pointers: PointerModels,
     programs: Programs,
@@ -187,7 +188,7 @@ impl Keep for PointerModels {
 }
 
 /// The pointers to exception tables, with their units.
-fn pointers(table: &FrameTable) -> impl Iterator<Item = (u32, u32)> + '_ {
+fn pointers(table: &FrameTable) -> impl Iterator<Item = (Addr, u32)> + '_ {
     (0..table.of_unit.len() as u32).filter_map(|unit| {
         let fde = table.fde(table.row_of(unit)?)?;
         Some((fde.lsda??, unit))
@@ -203,8 +204,8 @@ impl<'w> TableModel<'w> for Unwind {
         (Stream::Exceptions, Spent::Sections(&[Table::Exceptions])),
     ];
 
-    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
-        match elf.sections[section].name.as_slice() {
+    fn by_name(elf: &Elf, section: SectionId) -> Option<Table> {
+        match elf[section].name.as_slice() {
             // Where they lead to only relocations say.
             _ if elf.is_object() => None,
             b".eh_frame" => Some(Table::Frames),
@@ -214,7 +215,7 @@ impl<'w> TableModel<'w> for Unwind {
         }
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         let fit = UnwindFit::new(&new.image.elf, &new.image.code, new.bytes);
         move |section, table| fit.holds(section, table)
     }
@@ -234,11 +235,11 @@ impl<'w> TableModel<'w> for Unwind {
             _ => return Err(Error::damaged("it has unwind tables without frames")),
         };
         unwind.exchange(world.account);
-        let header = &world.elf.sections[section];
-        (unwind.len, unwind.addr) = (header.size as u32, header.addr as u32);
+        let header = &world.elf[section];
+        (unwind.len, unwind.addr) = (header.size as u32, Addr(header.addr as u32));
         unwind.section = section;
-        if let Some(old) = world.pairs[section] {
-            let addr = world.old.elf.sections[old].addr as u32;
+        if let Some(old) = world.pairs[section.index()] {
+            let addr = Addr(world.old.elf[old].addr as u32);
             let numbers = world.old.elf.numbers;
             unwind.old = FrameTable::read(world.old_bytes(section)?, addr, numbers, &world.old.code);
         }
@@ -251,9 +252,10 @@ impl<'w> TableModel<'w> for Unwind {
             ));
         }
         if let Some(section) = tables.1 {
-            let old_addr = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].addr as u32);
+            let old_addr = world.pairs[section.index()].map_or(0, |i| world.old.elf[i].addr as u32);
+            let old_addr = Addr(old_addr);
             let old = ExceptionTable::new(world.old_bytes(section)?, old_addr, pointers(&unwind.old));
-            let addr = world.elf.sections[section].addr as u32;
+            let addr = Addr(world.elf[section].addr as u32);
             let truth = world.true_bytes(section).map(<[u8]>::to_vec);
             let truth = truth
                 .zip(unwind.truth.as_ref())
@@ -276,12 +278,12 @@ impl<'w> TableModel<'w> for Unwind {
         let damaged = || Error::damaged("a frame record makes no sense");
         let (s, exceptions_stream) = streams.two(Stream::Unwind, Stream::Exceptions);
         self.landmarks.clear();
-        let old_row = view.unit.source.checked_sub(1).and_then(|u| self.old.row_of(u));
+        let old_row = view.unit.source.and_then(|u| self.old.row_of(u.number()));
         let old = old_row.and_then(|r| self.old.fde(r));
         let truth_row = self.truth.as_ref().and_then(|t| t.row_of(unit));
         let truth = self.truth.as_ref().zip(truth_row).and_then(|(t, r)| t.fde(r));
 
-        let state = u32::from(old.is_some()) | u32::from(view.unit.source > 0) << 1;
+        let state = u32::from(old.is_some()) | u32::from(view.unit.source.is_some()) << 1;
         let h = self.history;
         let present = self.m.present(s, state, h, truth.is_some());
         self.history = h << 1 | u32::from(present);
@@ -375,7 +377,7 @@ impl<'w> TableModel<'w> for Unwind {
                 _ => None,
             });
             let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
-            let addr = world.elf.sections[section].addr as u32;
+            let addr = Addr(world.elf[section].addr as u32);
             let (bytes, found) =
                 exceptions.finish(streams.get(Stream::Exceptions), world.account, addr, &order)?;
             made.section(world, section, bytes)?;
@@ -388,12 +390,12 @@ impl<'w> TableModel<'w> for Unwind {
         self.exchange(world.account);
         drop((self, rows));
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
-            let header = &world.elf.sections[index];
+            let header = &world.elf[index];
             let table = frame_index::build(
                 world.elf.numbers,
                 &bytes,
                 addr,
-                (header.addr as u32, header.size as usize),
+                (Addr(header.addr as u32), header.size as usize),
             );
             made.section(world, index, table)?;
         }
@@ -416,7 +418,7 @@ impl Unwind {
     }
 
     /// What the pointer of a unit's FDE is, on the writing side.
-    fn classify(&self, unit: u32, pointer: Option<u32>) -> Lsda {
+    fn classify(&self, unit: u32, pointer: Option<Addr>) -> Lsda {
         let Some(addr) = pointer else {
             return Lsda::Absent;
         };
@@ -434,7 +436,7 @@ impl Unwind {
         world: &mut World,
         view: &UnitView,
         unit: u32,
-        old: Option<Option<u32>>,
+        old: Option<Option<Addr>>,
         known: Lsda,
     ) -> Result<Lsda> {
         let damaged = || Error::damaged("a frame record makes no sense");
@@ -446,14 +448,14 @@ impl Unwind {
                 let table = self.exceptions.as_ref().map(|(_, e)| e.old());
                 let owner = table.and_then(|t| Some(t.starts[t.at(addr)?].1));
                 match owner {
-                    Some(owner) if owner + 1 == view.unit.source => 2,
+                    Some(owner) if Some(UnitId::of(owner)) == view.unit.source => 2,
                     Some(_) => 3,
                     None => 4,
                 }
             }
         };
-        let (whole, modelled) = (view.unit.whole, self.exceptions.is_some());
-        Ok(match m.lsda(s, state, whole, modelled, known.tag()) {
+        let (unchanged, modelled) = (view.unit.unchanged, self.exceptions.is_some());
+        Ok(match m.lsda(s, state, unchanged, modelled, known.tag()) {
             0 => Lsda::Absent,
             1 => Lsda::Own,
             2 => {
@@ -463,7 +465,11 @@ impl Unwind {
                 Lsda::Shared(owner.ok_or_else(damaged)?)
             }
             _ => {
-                let known = if let Lsda::Other(addr) = known { addr } else { 0 };
+                let known = if let Lsda::Other(addr) = known {
+                    addr
+                } else {
+                    Addr(0)
+                };
                 let site = Site {
                     kind: LSDA_SITE,
                     addr: view.addr,

@@ -7,6 +7,7 @@ use super::names::Names;
 use super::{Made, World};
 use crate::code::{Symbols, hash as context, symbols};
 use crate::elf::Numbers;
+use crate::place::SectionId;
 use crate::{Error, error::Result};
 
 const SHT_HASH: u32 = 5;
@@ -150,7 +151,7 @@ pub fn code<S: Symbols>(
     world: &World,
     rows: &[u8],
     strings: &Names,
-    section: usize,
+    section: SectionId,
     made: &mut Made,
 ) -> Result<()> {
     let mut models = world.account.lend::<HashModels>();
@@ -162,12 +163,12 @@ pub fn code<S: Symbols>(
         *value = i64::from(*value).saturating_add(away).clamp(0, u32::MAX.into()) as u32;
     }
     let made_table = table(
-        world.elf.sections[section].kind,
+        world.elf[section].kind,
         numbers,
         told,
         names(numbers, rows, strings),
     );
-    let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf.sections[section].size;
+    let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf[section].size;
     let bytes = made_table
         .filter(right_size)
         .ok_or(Error::damaged("a hash table does not fit its symbols"))?;

@@ -8,6 +8,7 @@ use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::elf::address::{Addresses, Range};
+use crate::place::{Addr, Off, Place, SectionId, Span};
 use crate::predict::{Guess, Locals, Site, TargetModels};
 use crate::{Error, error::Result};
 
@@ -29,8 +30,8 @@ const PERSONALITY: u32 = 45;
 const AHEAD: usize = 64;
 
 /// Whether a section is such a table.
-fn is_one(elf: &Elf, section: usize) -> bool {
-    let s = &elf.sections[section];
+fn is_one(elf: &Elf, section: SectionId) -> bool {
+    let s = &elf[section];
     elf.machine == EM_ARM && s.kind == SHT_ARM_EXIDX && s.is_loaded() && s.size.is_multiple_of(ROW as u64)
 }
 
@@ -43,7 +44,7 @@ enum How {
     /// By what the word itself says, which has the highest bit.
     Inline(u32),
     /// By an entry at an address.
-    Entry(u32),
+    Entry(Addr),
 }
 
 impl How {
@@ -55,7 +56,7 @@ impl How {
         }
     }
 
-    fn entry(self) -> Option<u32> {
+    fn entry(self) -> Option<Addr> {
         match self {
             How::Entry(entry) => Some(entry),
             How::Not | How::Inline(_) => None,
@@ -65,7 +66,7 @@ impl How {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Row {
-    function: u32,
+    function: Addr,
     how: How,
 }
 
@@ -74,17 +75,17 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Where a distance of 31 bits at an address leads.
-fn target(word: u32, at: u32) -> u32 {
-    at.wrapping_add_signed((word << 1) as i32 >> 1)
+fn target(word: u32, at: Addr) -> Addr {
+    at.wrapping_add(((word << 1) as i32 >> 1) as u32)
 }
 
 /// The distance of an address from another.
-fn distance(target: u32, at: u32) -> u32 {
-    target.wrapping_sub(at) & !INLINE
+fn distance(target: Addr, at: Addr) -> u32 {
+    target.since(at) & !INLINE
 }
 
 /// The rows of a table at `addr`.
-fn rows(bytes: &[u8], addr: u32) -> Vec<Row> {
+fn rows(bytes: &[u8], addr: Addr) -> Vec<Row> {
     let row = |(row, k): (&[u8], u32)| {
         let at = addr.wrapping_add(k.wrapping_mul(ROW as u32));
         let (function, how) = (word(row, 0).unwrap_or(0), word(row, 4).unwrap_or(0));
@@ -108,24 +109,24 @@ fn fits(bytes: &[u8]) -> bool {
 }
 
 /// The personality routine that an entry at an address names, if it names one; `read` gives words of the file.
-fn personality(addr: u32, read: impl Fn(u32) -> Option<u32>) -> Option<u32> {
+fn personality(addr: Addr, read: impl Fn(Addr) -> Option<u32>) -> Option<Addr> {
     read(addr).filter(|w| w & INLINE == 0).map(|w| target(w, addr))
 }
 
-/// File offsets of the words that name personality routines, with their length.
-fn personalities(elf: &Elf, addresses: &Addresses, bytes: &[u8]) -> Vec<(u32, u32)> {
-    let read = |addr: u32| word(bytes, addresses.offset(addr)? as usize);
-    let tables = (0..elf.sections.len()).filter(|&i| is_one(elf, i) && elf.sections[i].in_file());
+/// The words that name personality routines.
+fn personalities(elf: &Elf, addresses: &Addresses, bytes: &[u8]) -> Vec<Span<Off>> {
+    let read = |addr: Addr| word(bytes, addresses.offset(addr)?.index());
+    let tables = elf.ids().filter(|&i| is_one(elf, i) && elf[i].in_file());
     let mut found = Vec::new();
-    for s in tables.map(|i| &elf.sections[i]) {
+    for s in tables.map(|i| &elf[i]) {
         for row in rows(
             &bytes[s.offset as usize..(s.offset + s.size) as usize],
-            s.addr as u32,
+            Addr(s.addr as u32),
         ) {
             if let How::Entry(addr) = row.how
                 && personality(addr, read).is_some()
             {
-                found.extend(addresses.offset(addr).map(|at| (at, 4)));
+                found.extend(addresses.offset(addr).map(|at| Span::new(at, 4)));
             }
         }
     }
@@ -185,15 +186,15 @@ pub struct Index;
 impl<'w> TableModel<'w> for Index {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Unwind, Spent::Sections(&[Table::Index]))];
 
-    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
+    fn by_type(elf: &Elf, section: SectionId) -> Option<Table> {
         is_one(elf, section).then_some(Table::Index)
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         move |section, _| fits(new.section(section))
     }
 
-    fn makes(of: Image<'_>) -> Vec<(u32, u32)> {
+    fn makes(of: Image<'_>) -> Vec<Span<Off>> {
         personalities(&of.image.elf, &of.image.addresses, of.bytes)
     }
 
@@ -228,11 +229,11 @@ struct Pass<'p, 'w, S> {
 
 impl<S: Symbols> Pass<'_, '_, S> {
     /// Codes the rows of one table, and gives its bytes.
-    fn rows(&mut self, table: usize) -> Result<Vec<u8>> {
-        let section = &self.world.elf.sections[table];
-        let (addr, count) = (section.addr as u32, section.size as u32 / ROW as u32);
-        let old_section = self.world.pairs[table].map(|i| &self.world.old.elf.sections[i]);
-        let old_addr = old_section.map_or(0, |s| s.addr as u32);
+    fn rows(&mut self, table: SectionId) -> Result<Vec<u8>> {
+        let section = &self.world.elf[table];
+        let (addr, count) = (Addr(section.addr as u32), section.size as u32 / ROW as u32);
+        let old_section = self.world.pairs[table.index()].map(|i| &self.world.old.elf[i]);
+        let old_addr = old_section.map_or(Addr(0), |s| Addr(s.addr as u32));
         let old = rows(&self.world.old_bytes(table)?, old_addr);
         let truth = self.world.true_bytes(table).map(|bytes| rows(bytes, addr));
         let (mut bytes, mut next, mut history) = (Vec::new(), 0usize, 0u32);
@@ -297,7 +298,12 @@ impl<S: Symbols> Pass<'_, '_, S> {
     }
 
     /// Codes a target of the table, by kind and address of its site.
-    fn reference(&mut self, (kind, addr): (u32, u32), old_target: Option<u32>, truth: u32) -> Result<u32> {
+    fn reference(
+        &mut self,
+        (kind, addr): (u32, Addr),
+        old_target: Option<Addr>,
+        truth: Addr,
+    ) -> Result<Addr> {
         let site = Site {
             kind,
             addr,
@@ -312,7 +318,7 @@ impl<S: Symbols> Pass<'_, '_, S> {
     }
 
     /// Codes how a function is unwound.
-    fn how(&mut self, at: u32, was: Option<How>, t: How) -> Result<How> {
+    fn how(&mut self, at: Addr, was: Option<How>, t: How) -> Result<How> {
         let state = was.map_or(3, How::number);
         match self.m.own.how(self.s, state, t.number()) {
             0 => Ok(How::Not),
@@ -346,7 +352,7 @@ impl<S: Symbols> Pass<'_, '_, S> {
     }
 
     /// Codes which personality routine an entry names, and makes the word of it; `was` is the old entry.
-    fn personality(&mut self, entry: u32, was: Option<u32>) -> Result<()> {
+    fn personality(&mut self, entry: Addr, was: Option<Addr>) -> Result<()> {
         let world = &*self.world;
         let holds = |r: &&Range| entry - r.addr <= r.len.saturating_sub(4) && r.len >= 4;
         let range = world.addresses.range_of(entry).filter(holds);
@@ -357,11 +363,11 @@ impl<S: Symbols> Pass<'_, '_, S> {
             return Ok(());
         };
         let known = world.truth.and_then(|truth| {
-            let read = |addr: u32| word(truth, world.addresses.offset(addr)? as usize);
+            let read = |addr: Addr| word(truth, world.addresses.offset(addr)?.index());
             personality(entry, read)
         });
         let old = was.and_then(|was| {
-            let read = |addr: u32| {
+            let read = |addr: Addr| {
                 let mut word = [0; 4];
                 let at = world.old.addresses.offset(addr)?;
                 world.old.file.read(at.into(), &mut word).ok()?;
@@ -388,8 +394,8 @@ mod tests {
         #[test]
         fn rows_are_written_as_they_were_read(words in prop::collection::vec(any::<u32>(), 2..20), addr in 0u32..1 << 31) {
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-            for (k, row) in rows(&bytes, addr).iter().enumerate() {
-                let at = addr + 8 * k as u32;
+            for (k, row) in rows(&bytes, Addr(addr)).iter().enumerate() {
+                let at = Addr(addr) + 8 * k as u32;
                 prop_assert_eq!(distance(row.function, at), words[2 * k] & !INLINE);
                 match row.how {
                     How::Not => prop_assert_eq!(words[2 * k + 1], NOT),

@@ -10,6 +10,7 @@ use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::address::Addresses;
 use crate::layout::OldImage;
 use crate::machine::Scanner;
+use crate::place::{Addr, Off, Place, Span};
 use crate::predict::{Guess, Pointer, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashSet;
@@ -44,7 +45,7 @@ symbols! {
 struct JumpModels {
     own: TableModels,
     targets: TargetModels,
-    done: HashSet<u32>,
+    done: HashSet<Addr>,
 }
 
 impl Default for JumpModels {
@@ -63,21 +64,20 @@ impl Keep for JumpModels {
     }
 }
 
-/// Entries of the table at `base`, which count from `origin`: words that point into the function `(address, size)`,
-/// up to `limit`.
+/// Entries of the table at `base`, which count from `origin`: words that point into the function, up to `limit`.
 fn entries(
-    (base, origin): (u32, u32),
-    limit: u32,
-    function: (u32, u32),
-    mut read: impl FnMut(u32) -> Option<u32>,
-    out: &mut Vec<u32>,
+    (base, origin): (Addr, Addr),
+    limit: Addr,
+    function: Span<Addr>,
+    mut read: impl FnMut(Addr) -> Option<u32>,
+    out: &mut Vec<Addr>,
 ) {
     out.clear();
-    let most = (limit.saturating_sub(base) / ENTRY).min(MOST);
+    let most = (limit.0.saturating_sub(base.0) / ENTRY).min(MOST);
     for k in 0..most {
         let Some(word) = read(base + k * ENTRY) else { break };
         let target = origin.wrapping_add(word);
-        if target.wrapping_sub(function.0) >= function.1 {
+        if !function.holds(target) {
             break;
         }
         out.push(target);
@@ -89,8 +89,8 @@ fn entries(
 
 /// The end of what a table at `base` may reach: its section, or the next of the addresses that the function
 /// refers to, which ascend.
-fn limit(addresses: &Addresses, base: u32, others: &[u32]) -> Option<u32> {
-    if !base.is_multiple_of(ENTRY) {
+fn limit(addresses: &Addresses, base: Addr, others: &[Addr]) -> Option<Addr> {
+    if !base.0.is_multiple_of(ENTRY) {
         return None;
     }
     let range = addresses.range_of(base).filter(|r| r.offset.is_some())?;
@@ -108,7 +108,7 @@ impl<'w> TableModel<'w> for Jumps<'w> {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Jumps, Spent::Parts("(jump tables)"))];
     const WITH_CODE: bool = true;
 
-    fn makes(of: Image<'_>) -> Vec<(u32, u32)> {
+    fn makes(of: Image<'_>) -> Vec<Span<Off>> {
         let image = of.image;
         ranges(image, of.bytes)
     }
@@ -173,24 +173,24 @@ fn unit<S: Symbols>(
 
 /// The tables that one unit refers to.
 struct Tables {
-    /// Address and size of the unit, and of what it was.
-    function: (u32, u32),
-    old_function: Option<(u32, u32)>,
+    /// The unit, and what it was.
+    function: Span<Addr>,
+    old_function: Option<Span<Addr>>,
     /// What new and old code refer to, ascending.
-    news: Vec<u32>,
-    olds: Vec<u32>,
+    news: Vec<Addr>,
+    olds: Vec<Addr>,
     /// Entries of the table at hand: of the old one, and of the new one where that is known.
-    was: Vec<u32>,
-    known: Vec<u32>,
+    was: Vec<Addr>,
+    known: Vec<Addr>,
 }
 
 impl Tables {
     fn of(world: &World, view: &UnitView, pointers: &[Pointer]) -> Tables {
         let mut tables = Tables {
-            function: (view.addr, view.unit.size),
+            function: Span::new(view.addr, view.unit.size),
             old_function: view
                 .source()
-                .and_then(|u| Some((world.old.code.addr(u.at)?, u.size))),
+                .and_then(|u| Some(Span::new(world.old.code.addr(u.at)?, u.size))),
             news: pointers.iter().map(|p| p.new).collect(),
             olds: pointers.iter().filter_map(|p| p.old).collect(),
             was: Vec::new(),
@@ -209,7 +209,7 @@ impl Tables {
         };
         let (addresses, file) = (&world.old.addresses, &world.old.file);
         if let Some(limit) = limit(addresses, base, &self.olds) {
-            let read = |addr: u32| {
+            let read = |addr: Addr| {
                 let mut word = [0; 4];
                 let read = file.read(addresses.offset(addr)?.into(), &mut word);
                 read.ok().and_then(|()| world.old.elf.numbers.word(&word, 0))
@@ -220,10 +220,10 @@ impl Tables {
     }
 
     /// Reads the new table, where the new file is known.
-    fn read_new(&mut self, world: &World, pointer: &Pointer, limit: u32) {
+    fn read_new(&mut self, world: &World, pointer: &Pointer, limit: Addr) {
         let Some(truth) = world.truth else { return };
-        let read = |addr: u32| {
-            let at = world.addresses.offset(addr)? as usize;
+        let read = |addr: Addr| {
+            let at = world.addresses.offset(addr)?.index();
             world.elf.numbers.word(truth, at)
         };
         let place = (pointer.new, pointer.origin);
@@ -236,7 +236,7 @@ impl Tables {
         s: &mut S,
         m: &mut TableModels,
         pointer: &Pointer,
-        limit: u32,
+        limit: Addr,
     ) -> Result<Option<u32>> {
         let known = self.known.len() as i64;
         let count = if !self.was.is_empty() {
@@ -266,13 +266,14 @@ impl Tables {
         let mut last = None;
         for k in 0..count as usize {
             let was = self.was.get(k);
-            let offset = was.zip(self.old_function).map(|(t, f)| t - f.0);
+            let offset = was.zip(self.old_function).map(|(&t, f)| t - f.at);
             let local = match offset {
                 Some(offset) => view.project(offset).map(|o| view.addr + o),
                 None => last,
             };
             let repeats = k > 0 && was.is_some_and(|t| Some(t) == self.was.get(k - 1));
-            let state = u32::from(offset.is_some()) + 2 * u32::from(repeats) + 4 * u32::from(view.unit.whole);
+            let state =
+                u32::from(offset.is_some()) + 2 * u32::from(repeats) + 4 * u32::from(view.unit.unchanged);
             let site = Site {
                 kind: SITE,
                 head: hash(9, state),
@@ -289,7 +290,7 @@ impl Tables {
             };
             let truth = self.known.get(k).copied().unwrap_or(view.addr);
             let target = world.targets.code(s, m, &site, guess, view.locals(), truth)?;
-            let entry = target.wrapping_sub(pointer.origin);
+            let entry = target.since(pointer.origin);
             bytes.extend_from_slice(&world.elf.numbers.of_word(entry));
             last = Some(target);
             if s.exhausted() {
@@ -301,7 +302,7 @@ impl Tables {
 }
 
 /// File ranges of the jump tables of a whole file.
-fn ranges(image: &OldImage, bytes: &[u8]) -> Vec<(u32, u32)> {
+fn ranges(image: &OldImage, bytes: &[u8]) -> Vec<Span<Off>> {
     let (code, addresses) = (&image.code, &image.addresses);
     let mut found = Vec::new();
     let (mut bases, mut origins, mut table) = (Vec::new(), Vec::new(), Vec::new());
@@ -309,7 +310,7 @@ fn ranges(image: &OldImage, bytes: &[u8]) -> Vec<(u32, u32)> {
         let Some(addr) = code.addr(unit.at) else { continue };
         bases.clear();
         origins.clear();
-        let content = &bytes[unit.at as usize..unit.end() as usize];
+        let content = &bytes[unit.at.index()..unit.end().index()];
         let machine = image.machine.in_mode(unit.other_mode);
         let mut scanner = Scanner::in_place(machine);
         let mut p = 0;
@@ -319,9 +320,10 @@ fn ranges(image: &OldImage, bytes: &[u8]) -> Vec<(u32, u32)> {
             if let Some((field, from)) = field
                 && machine.uses(field.kind).data
             {
-                let base = machine.read(field.kind, &content[p..], field.at, insn.len(), from) as u32;
+                let base = machine.read(field.kind, &content[p..], field.at, insn.len(), from);
+                let base = Addr(base as u32);
                 let counted = machine.uses(field.kind).counted;
-                origins.push((base, if counted { from as u32 } else { base }));
+                origins.push((base, if counted { Addr(from as u32) } else { base }));
                 bases.push(base);
             }
             scanner.pass(&insn, &content[p..], here);
@@ -332,17 +334,62 @@ fn ranges(image: &OldImage, bytes: &[u8]) -> Vec<(u32, u32)> {
             let Some(limit) = limit(addresses, base, &bases) else {
                 continue;
             };
-            let read = |addr: u32| {
-                let at = addresses.offset(addr)? as usize;
+            let read = |addr: Addr| {
+                let at = addresses.offset(addr)?.index();
                 image.elf.numbers.word(bytes, at)
             };
-            entries((base, origin), limit, (addr, unit.size), read, &mut table);
+            entries(
+                (base, origin),
+                limit,
+                Span::new(addr, unit.size),
+                read,
+                &mut table,
+            );
             if let Some(at) = addresses.offset(base).filter(|_| !table.is_empty()) {
-                found.push((at, table.len() as u32 * ENTRY));
+                found.push(Span::new(at, table.len() as u32 * ENTRY));
             }
         }
     }
     found.sort_unstable();
     found.dedup();
     found
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::file_view::FileView;
+
+    /// Tables of this program: each stands in the file's constants and leads into one function; and nearly all lead to
+    /// instructions alone, as constants that look like a table by chance do not.
+    #[test]
+    fn tables_of_a_real_program_lead_to_instructions_of_one_function() {
+        let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let budget = Budget::default();
+        let file = FileView::new(&bytes, &budget).unwrap();
+        let image = &OldImage::read(&file).unwrap().unwrap();
+        let bytes = &bytes[..];
+        let found = Jumps::makes(Image { image, bytes });
+        assert!(found.len() > 50, "only {} tables", found.len());
+        let mut right = 0;
+        for &table in &found {
+            let base = image.addresses.addr(table.at).unwrap();
+            let section = image.addresses.range_of(base).unwrap().section;
+            assert_eq!(image.elf[section].name, b".rodata");
+            let words = bytes[table.range()].chunks_exact(ENTRY as usize);
+            let led = words.map(|word| base.wrapping_add(u32::from_le_bytes(word.try_into().unwrap())));
+            let led: Vec<Off> = led.map(|addr| image.addresses.offset(addr).unwrap()).collect();
+            let unit = image.code.units[image.code.unit_at(led[0]).unwrap()];
+            let mut starts = HashSet::new();
+            let mut at = unit.at;
+            while at < unit.end() {
+                starts.insert(at);
+                at += u32::from(image.machine.decode(&bytes[at.index()..]).len());
+            }
+            assert!(led.iter().all(|&at| Span::new(unit.at, unit.size).holds(at)));
+            right += usize::from(led.iter().all(|at| starts.contains(at)));
+        }
+        assert!(right * 20 > found.len() * 19, "{right} of {}", found.len());
+    }
 }

@@ -33,6 +33,7 @@ use crate::data::{Cover, Known};
 use crate::elf::{Elf, address::Addresses};
 use crate::error::Result;
 use crate::layout::{CodeMap, NewUnit, OldImage};
+use crate::place::{Addr, Off, SectionId, Span};
 use crate::predict::{Targets, UnitView};
 use crate::recipe::Recipe;
 
@@ -99,7 +100,7 @@ pub struct World<'w> {
     /// Headers of the new file.
     pub elf: &'w Elf,
     /// Old section of each new one.
-    pub pairs: &'w [Option<usize>],
+    pub pairs: &'w [Option<SectionId>],
     /// Which sections are modelled.
     pub choices: &'w Choices,
     /// Loaded sections of the new file.
@@ -120,25 +121,25 @@ pub struct World<'w> {
 
 impl World<'_> {
     /// Bytes of the old section that a new one is paired with; empty without one.
-    pub fn old_bytes(&self, section: usize) -> Result<Vec<u8>> {
-        match self.pairs[section].map(|i| &self.old.elf.sections[i]) {
+    pub fn old_bytes(&self, section: SectionId) -> Result<Vec<u8>> {
+        match self.pairs[section.index()].map(|i| &self.old.elf[i]) {
             Some(s) if s.in_file() => self.old.file.bytes(s.offset, s.size),
             _ => Ok(Vec::new()),
         }
     }
 
     /// Whether an address lies in a section that goes through covers and bytes.
-    pub fn is_generic(&self, addr: u32) -> bool {
+    pub fn is_generic(&self, addr: Addr) -> bool {
         let range = self.addresses.range_of(addr).filter(|r| r.offset.is_some());
         range.is_some_and(|r| {
-            let section = r.section as usize;
+            let section = r.section;
             self.choices.of(section).is_none() && self.code.sections.iter().all(|s| s.section != section)
         })
     }
 
     /// Bytes of a new section, on the writing side.
-    pub fn true_bytes(&self, section: usize) -> Option<&[u8]> {
-        let s = &self.elf.sections[section];
+    pub fn true_bytes(&self, section: SectionId) -> Option<&[u8]> {
+        let s = &self.elf[section];
         self.truth
             .map(|t| &t[s.offset as usize..(s.offset + s.size) as usize])
     }
@@ -148,30 +149,34 @@ impl World<'_> {
 #[derive(Debug, Default)]
 pub struct Made {
     /// Recipes of whole sections.
-    pub sections: Vec<(usize, Recipe)>,
+    pub sections: Vec<(SectionId, Recipe)>,
     /// Bytes inside sections that go through covers, by file offset.
     pub known: Known,
     /// Exception tables: unit and address.
-    pub exceptions: Vec<(u32, u32)>,
+    pub exceptions: Vec<(u32, Addr)>,
     /// Rows of symbol tables, by section, where relocations name them.
-    pub symbols: Vec<(usize, symbols::Rows)>,
+    pub symbols: Vec<(SectionId, symbols::Rows)>,
 }
 
 impl Made {
     /// Keeps the bytes of a whole section.
-    pub fn section(&mut self, world: &World, section: usize, bytes: Vec<u8>) -> Result<()> {
+    pub fn section(&mut self, world: &World, section: SectionId, bytes: Vec<u8>) -> Result<()> {
         let file = world.old.file;
         world.account.fits(self.memory() + bytes.len() as u64)?;
         // The old section's bytes carry most of it; what differs is laid over, if that is less.
         let mut recipe = Recipe::default();
-        let old = world.pairs[section].map(|i| &world.old.elf.sections[i]);
+        let old = world.pairs[section.index()].map(|i| &world.old.elf[i]);
         let (from, len) = old.filter(|s| s.in_file()).map_or((0, 0), |s| (s.offset, s.size));
         let len = bytes.len().min(len as usize);
         let mut old = Vec::new();
         let mut done = 0;
         while done < len && recipe.memory() < bytes.len() as u64 {
             file.read_up_to(from + done as u64, (len - done).min(CHUNK), &mut old)?;
-            recipe.copy((from + done as u64) as u32, &old, &bytes[done..done + old.len()]);
+            recipe.copy(
+                Off((from + done as u64) as u32),
+                &old,
+                &bytes[done..done + old.len()],
+            );
             done += old.len();
         }
         recipe.literal(&bytes[done..]);
@@ -191,7 +196,7 @@ impl Made {
     }
 
     /// Takes the recipe of a section out.
-    pub fn take(&mut self, section: usize) -> Option<Recipe> {
+    pub fn take(&mut self, section: SectionId) -> Option<Recipe> {
         let at = self.sections.iter().position(|(s, _)| *s == section)?;
         Some(self.sections.swap_remove(at).1)
     }

@@ -5,10 +5,11 @@ use crate::code::{Stream, Streams, Symbols};
 use crate::elf::Elf;
 use crate::error::Result;
 use crate::layout::OldImage;
+use crate::place::{Off, SectionId, Span};
 use crate::predict::UnitView;
 use crate::tables::Table;
 
-/// Memory of models of bytes, and of tables that are told one by one before them.
+/// Memory of models of bytes, and of tables that are coded one by one before them.
 pub const BYTE_MODELS: u64 = 8 << 20;
 
 /// What the bytes of a stream went into, for reports.
@@ -31,8 +32,8 @@ pub struct Image<'f> {
 
 impl<'f> Image<'f> {
     /// The bytes of a section that is in the file.
-    pub fn section(&self, section: usize) -> &'f [u8] {
-        let s = &self.image.elf.sections[section];
+    pub fn section(&self, section: SectionId) -> &'f [u8] {
+        let s = &self.image.elf[section];
         &self.bytes[s.offset as usize..(s.offset + s.size) as usize]
     }
 }
@@ -43,25 +44,25 @@ impl<'f> Image<'f> {
 pub trait TableModel<'w>: Sized {
     /// Its streams, and what their bytes go into.
     const STREAMS: &'static [(Stream, Spent)];
-    /// Whether all is told with the last unit of code; its streams end there.
+    /// Whether all is coded with the last unit of code; its streams end there.
     const WITH_CODE: bool = false;
     /// Memory of what it codes with behind the code, in bytes, where that is more than a little.
     const MODELS: u64 = 0;
 
     /// The table that a section in the file has by its type.
-    fn by_type(_elf: &Elf, _section: usize) -> Option<Table> {
+    fn by_type(_elf: &Elf, _section: SectionId) -> Option<Table> {
         None
     }
     /// The table that a section in the file has by its name, where no type says.
-    fn by_name(_elf: &Elf, _section: usize) -> Option<Table> {
+    fn by_name(_elf: &Elf, _section: SectionId) -> Option<Table> {
         None
     }
     /// E: reads a new file, and says of its candidates whether the model gives them back byte for byte.
-    fn fits(_new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(_new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         |_, _| false
     }
-    /// E: offsets and lengths of what it makes inside sections that go through covers; matching sees zeros there.
-    fn makes(_of: Image<'_>) -> Vec<(u32, u32)> {
+    /// E: places of what it makes inside sections that go through covers; matching sees zeros there.
+    fn makes(_of: Image<'_>) -> Vec<Span<Off>> {
         Vec::new()
     }
 
@@ -111,7 +112,7 @@ pub fn account<'w, S: Symbols, M: TableModel<'w>>(streams: &mut Streams<S>, choi
 }
 
 /// The list of models: `name: its type [its tables, each with its number in the format];` in the order in which
-/// they are told.
+/// they are coded.
 macro_rules! tables {
     (<$w:lifetime> $( $name:ident: $model:ty [ $( $(#[$about:meta])* $table:ident = $number:literal ),* ]; )+) => {
         /// The kinds of section that have a model, by their number in the format.
@@ -127,8 +128,8 @@ macro_rules! tables {
 
         impl<$w> Tables<$w> {
             /// The table that a section of a file could have: by its type, else by its name.
-            pub fn candidate(elf: &Elf, section: usize) -> Option<Table> {
-                if !elf.sections[section].in_file() {
+            pub fn candidate(elf: &Elf, section: SectionId) -> Option<Table> {
+                if !elf[section].in_file() {
                     return None;
                 }
                 let mut found = None;
@@ -146,8 +147,8 @@ macro_rules! tables {
                 })
             }
 
-            /// E: offsets and lengths of what models make inside sections that go through covers.
-            pub fn makes(of: Image<'_>) -> Vec<(u32, u32)> {
+            /// E: places of what models make inside sections that go through covers.
+            pub fn makes(of: Image<'_>) -> Vec<Span<Off>> {
                 let mut made = Vec::new();
                 $( made.extend(<$model>::makes(of)); )+
                 made
@@ -182,7 +183,7 @@ macro_rules! tables {
                 Ok(())
             }
 
-            /// Ends those that are told with the code.
+            /// Ends those that are coded with the code.
             pub fn code_ends<S: Symbols>(
                 &mut self,
                 streams: &mut Streams<S>,

@@ -13,6 +13,7 @@ use super::relocations::{Form, Row};
 use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::{Elf, Section};
+use crate::place::{Addr, Place as _, SectionId};
 use crate::predict::UnitView;
 use crate::{Error, error::Result};
 use std::cmp::Ordering;
@@ -106,11 +107,11 @@ impl<'w> TableModel<'w> for Objects {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Pointers, Spent::Parts("(relocations)"))];
     const MODELS: u64 = BYTE_MODELS;
 
-    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
-        Form::of_object(elf, &elf.sections[section]).map(|_| Table::Objects)
+    fn by_type(elf: &Elf, section: SectionId) -> Option<Table> {
+        Form::of_object(elf, &elf[section]).map(|_| Table::Objects)
     }
 
-    fn fits(_: super::Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(_: super::Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         |_, _| true
     }
 
@@ -146,9 +147,9 @@ impl<'w> TableModel<'w> for Objects {
         let mut fields = world.account.held();
         fields.set(self.fields.memory())?;
         self.fields.sort();
-        let mut names: BTreeMap<u32, Names> = BTreeMap::new();
+        let mut names: BTreeMap<SectionId, Names> = BTreeMap::new();
         for table in world.choices.sections(Table::Objects) {
-            let link = world.elf.sections[table].link;
+            let link = world.elf[table].link;
             if !names.contains_key(&link) {
                 let known: u64 = names.values().map(Names::memory).sum();
                 held.set(known + Names::needs(world, link))?;
@@ -213,10 +214,10 @@ fn table<S: Symbols>(
     s: &mut S,
     m: &mut RowModels,
     (world, names, fields): (&World, &Names, &Fields),
-    table: usize,
+    table: SectionId,
 ) -> Result<Vec<u8>> {
     let damaged = Error::damaged("a table of relocations that is none");
-    let form = Form::of_object(world.elf, &world.elf.sections[table]).ok_or(damaged)?;
+    let form = Form::of_object(world.elf, &world.elf[table]).ok_or(damaged)?;
     let mut held = world.account.held();
     let code = target(world.elf, table).filter(|s| is_code(s));
     let mut old = Vec::new();
@@ -226,10 +227,10 @@ fn table<S: Symbols>(
         held.set(went.len() as u64 * 2 * ROW)?;
         old = went.to_vec();
         old.sort_by_key(|old| old.run);
-    } else if let Some(paired) = world.pairs[table]
-        && let Some(form) = Form::of_object(&world.old.elf, &world.old.elf.sections[paired])
+    } else if let Some(paired) = world.pairs[table.index()]
+        && let Some(form) = Form::of_object(&world.old.elf, &world.old.elf[paired])
     {
-        let size = world.old.elf.sections[paired].size;
+        let size = world.old.elf[paired].size;
         held.set(size + size / form.row() as u64 * 2 * ROW)?;
         let rows = form.rows(world.old.machine, &world.old_bytes(table)?, &|_| None);
         let rows = rows.into_iter().map(|row| Old {
@@ -261,7 +262,7 @@ fn table<S: Symbols>(
         by_symbol: BTreeMap::new(),
         by_kind: BTreeMap::new(),
     };
-    let (mut bytes, count) = (Vec::new(), world.elf.sections[table].size as usize / form.row());
+    let (mut bytes, count) = (Vec::new(), world.elf[table].size as usize / form.row());
     for k in 0..count {
         let ahead = truth.as_ref().and_then(|t| t.get(k..));
         let row = pass.row(s, ahead)?;
@@ -298,7 +299,7 @@ impl Pass<'_, '_> {
         let map = world.targets.map();
         let mut unsure = u32::from(unsure);
         let offset = match self.code {
-            Some(code) => place.wrapping_sub(code.addr as u32).into(),
+            Some(code) => place.since(Addr(code.addr as u32)).into(),
             None => {
                 let before = index.checked_sub(1).map_or(0, |i| self.old[i].row.offset);
                 self.last.offset.wrapping_add(old.offset.wrapping_sub(before))
@@ -316,9 +317,9 @@ impl Pass<'_, '_> {
             if into == was.size {
                 addend = is.size.wrapping_sub(behind);
             } else if into < was.size {
-                let addr = (was.addr as u32).wrapping_add(into as u32);
+                let addr = Addr((was.addr as u32).wrapping_add(into as u32));
                 unsure |= u32::from(map.project(addr).is_none()) << 1;
-                let now = map.guess(addr).wrapping_sub(is.addr as u32);
+                let now = map.guess(addr).since(Addr(is.addr as u32));
                 addend = i64::from(now as i32).wrapping_sub(behind as i64) as u64;
             }
         }
@@ -422,7 +423,7 @@ impl Pass<'_, '_> {
 
     /// Old rows behind the next one, at most 15, whose field stands before the next open one too.
     fn before(&self) -> u32 {
-        let open = self.open.get(self.passed).map_or(0, |open| open.addr);
+        let open = self.open.get(self.passed).map_or(Addr(0), |open| open.addr);
         let behind = self.old.iter().skip(self.next + 1).take(15);
         behind.take_while(|old| old.place < open).count() as u32
     }

@@ -1,7 +1,7 @@
 //! Lists of places in a kernel's code: `.orc_unwind_ip`, with what `.orc_unwind` says of each, and of what is patched.
 //!
 //! A list has distances of four bytes from where they stand. Each place goes on from the next old one whose code lines
-//! up with new code, or is told by the instructions behind which frames change. Source: Linux documentation, "ORC
+//! up with new code, or is coded by the instructions behind which frames change. Source: Linux documentation, "ORC
 //! unwinder", and `arch/x86/include/asm/orc_types.h`.
 
 use super::landmarks::Landmarks;
@@ -9,6 +9,7 @@ use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Held, Lent};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
+use crate::place::{Addr, Place as _, SectionId};
 use crate::predict::UnitView;
 use crate::{Error, error::Result};
 use std::collections::HashMap;
@@ -101,17 +102,17 @@ fn entry(bytes: &[u8], index: usize) -> Entry {
 }
 
 /// The place that a list at an address names.
-fn place(bytes: &[u8], addr: u32, index: usize) -> u32 {
+fn place(bytes: &[u8], addr: Addr, index: usize) -> Addr {
     let word = bytes.get(index * DISTANCE..).and_then(|b| b.first_chunk());
     let at = addr.wrapping_add((index * DISTANCE) as u32);
     at.wrapping_add(word.map_or(0, |w| u32::from_le_bytes(*w)))
 }
 
 /// The entries of a list, if it has some.
-fn entries_of(elf: &Elf, list: usize) -> Option<usize> {
-    let count = elf.sections[list].size / DISTANCE as u64;
-    let entries = elf.section(ENTRIES).filter(|_| elf.sections[list].name == IPS)?;
-    let s = &elf.sections[entries];
+fn entries_of(elf: &Elf, list: SectionId) -> Option<SectionId> {
+    let count = elf[list].size / DISTANCE as u64;
+    let entries = elf.section(ENTRIES).filter(|_| elf[list].name == IPS)?;
+    let s = &elf[entries];
     (s.in_file() && s.size == count * ENTRY as u64).then_some(entries)
 }
 
@@ -119,7 +120,7 @@ fn entries_of(elf: &Elf, list: usize) -> Option<usize> {
 #[derive(Debug, Default)]
 pub struct Orc {
     /// Where instructions of a role end in units that are not as they were, by address.
-    events: Vec<(u32, u8)>,
+    events: Vec<(Addr, u8)>,
     landmarks: Landmarks,
 }
 
@@ -128,8 +129,8 @@ impl<'w> TableModel<'w> for Orc {
         &[(Stream::Unwind, Spent::Sections(&[Table::Places, Table::Orc]))];
     const MODELS: u64 = 1 << 20;
 
-    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
-        let s = &elf.sections[section];
+    fn by_name(elf: &Elf, section: SectionId) -> Option<Table> {
+        let s = &elf[section];
         let is_list = s.name == IPS || PATCHED.contains(&s.name.as_slice());
         match s.name.as_slice() {
             _ if elf.is_object() || !s.is_loaded() => None,
@@ -139,7 +140,7 @@ impl<'w> TableModel<'w> for Orc {
         }
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         let elf = &new.image.elf;
         let entries = elf.section(IPS).and_then(|list| entries_of(elf, list));
         move |section, table| table == Table::Places || entries == Some(section)
@@ -165,7 +166,7 @@ impl<'w> TableModel<'w> for Orc {
         _: u32,
         _: &mut Made,
     ) -> Result<()> {
-        if !view.unit.whole {
+        if !view.unit.unchanged {
             self.landmarks.clear();
             self.landmarks.fill(view);
             self.events.push((view.addr, START));
@@ -184,9 +185,9 @@ impl<'w> TableModel<'w> for Orc {
         made: &mut Made,
     ) -> Result<()> {
         self.events.sort_unstable();
-        let chosen: Vec<usize> = world.choices.sections(Table::Orc).collect();
-        let lists: Vec<usize> = world.choices.sections(Table::Places).collect();
-        let with = |list: usize| entries_of(world.elf, list).filter(|entries| chosen.contains(entries));
+        let chosen: Vec<SectionId> = world.choices.sections(Table::Orc).collect();
+        let lists: Vec<SectionId> = world.choices.sections(Table::Places).collect();
+        let with = |list: SectionId| entries_of(world.elf, list).filter(|entries| chosen.contains(entries));
         if chosen
             .iter()
             .any(|&entries| !lists.iter().any(|&list| with(list) == Some(entries)))
@@ -216,14 +217,14 @@ const DAMAGED: Error = Error::damaged("places in code that do not fit together")
 /// A place and what is said of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Row {
-    addr: u32,
+    addr: Addr,
     entry: Entry,
 }
 
 /// An old row: where it was, and what it becomes.
 #[derive(Clone, Copy, Debug)]
 struct Old {
-    addr: u32,
+    addr: Addr,
     row: Row,
 }
 
@@ -231,9 +232,9 @@ struct Old {
 struct Pass<'p, 'w> {
     m: &'p mut Lent<'w, OrcModels>,
     world: &'p World<'w>,
-    events: &'p [(u32, u8)],
-    list: usize,
-    entries: Option<usize>,
+    events: &'p [(Addr, u8)],
+    list: SectionId,
+    entries: Option<SectionId>,
     /// Old places whose code lines up with new code, in order.
     old: Vec<Old>,
     next: usize,
@@ -251,17 +252,17 @@ struct Pass<'p, 'w> {
 impl<'p, 'w> Pass<'p, 'w> {
     fn new(
         world: &'p World<'w>,
-        events: &'p [(u32, u8)],
+        events: &'p [(Addr, u8)],
         m: &'p mut Lent<'w, OrcModels>,
-        (list, entries): (usize, Option<usize>),
+        (list, entries): (SectionId, Option<SectionId>),
     ) -> Result<Self> {
         let mut held = world.account.held();
-        let was = world.pairs[list].map(|i| &world.old.elf.sections[i]);
+        let was = world.pairs[list.index()].map(|i| &world.old.elf[i]);
         let count = was.map_or(0, |s| s.size) / DISTANCE as u64;
         held.set(count * (DISTANCE + ENTRY + size_of::<Old>()) as u64)?;
         let bytes = world.old_bytes(list)?;
         let said = entries.map_or(Ok(Vec::new()), |entries| world.old_bytes(entries))?;
-        let addr = was.map_or(0, |s| s.addr as u32);
+        let addr = was.map_or(Addr(0), |s| Addr(s.addr as u32));
         let map = world.targets.map();
         let mut old = Vec::with_capacity(bytes.len() / DISTANCE);
         for index in 0..bytes.len() / DISTANCE {
@@ -293,8 +294,8 @@ impl<'p, 'w> Pass<'p, 'w> {
 
     /// Codes the list, and gives its bytes and those of its entries.
     fn code<S: Symbols>(&mut self, s: &mut S) -> Result<(Vec<u8>, Vec<u8>)> {
-        let section = &self.world.elf.sections[self.list];
-        let (addr, count) = (section.addr as u32, section.size as usize / DISTANCE);
+        let section = &self.world.elf[self.list];
+        let (addr, count) = (Addr(section.addr as u32), section.size as usize / DISTANCE);
         let held = self.old.capacity() as u64 * size_of::<Old>() as u64;
         let truth = self.world.true_bytes(self.list);
         let said = self.entries.and_then(|entries| self.world.true_bytes(entries));
@@ -314,12 +315,12 @@ impl<'p, 'w> Pass<'p, 'w> {
         let (mut places, mut entries) = (Vec::with_capacity(sizes.0), Vec::with_capacity(sizes.1));
         for k in 0..count {
             let t = Row {
-                addr: truth.map_or(0, |bytes| place(bytes, addr, k)),
+                addr: truth.map_or(Addr(0), |bytes| place(bytes, addr, k)),
                 entry: said.map_or(Entry::default(), |bytes| entry(bytes, k)),
             };
             let row = self.row(s, t, at.get(&t.addr).copied())?;
             let here = addr.wrapping_add((k * DISTANCE) as u32);
-            places.extend_from_slice(&row.addr.wrapping_sub(here).to_le_bytes());
+            places.extend_from_slice(&row.addr.since(here).to_le_bytes());
             if self.entries.is_some() {
                 entries.extend(row.entry.iter().flat_map(|half| half.to_le_bytes()));
             }
@@ -345,8 +346,8 @@ impl<'p, 'w> Pass<'p, 'w> {
             .filter(|_| self.follows)
             .map(|i| self.old[i]);
         let steady = before.is_some_and(|before| {
-            let apart = expected.addr.wrapping_sub(before.addr);
-            apart == expected.row.addr.wrapping_sub(before.row.addr)
+            let apart = expected.addr.since(before.addr);
+            apart == expected.row.addr.since(before.row.addr)
         });
         let known = match found {
             _ if expected.row == t => SAME,
@@ -413,7 +414,7 @@ impl<'p, 'w> Pass<'p, 'w> {
             }
             (row.addr, role) = ahead[chosen];
         } else {
-            let away = i64::from(t.addr.wrapping_sub(self.last.addr) as i32);
+            let away = i64::from(t.addr.since(self.last.addr) as i32);
             row.addr = self.last.addr.wrapping_add(self.m.away(s, list, away) as u32);
         }
         if self.entries.is_some() {

@@ -1,7 +1,7 @@
 //! Relocations, folded into the words they describe and unfolded again.
 //!
 //! A relative relocation says only that a word holds an address, and which: so the words of the data sections
-//! are told one by one, address or not, and the rows follow in order. Other rows are told against old ones.
+//! are coded one by one, address or not, and the rows follow in order. Other rows are coded against old ones.
 //! Source of the layout: System V gABI, "Relocation"; linkers put relative rows first, by offset.
 
 mod rows;
@@ -13,6 +13,7 @@ use crate::budget::Keep;
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::machine::Machine;
+use crate::place::{Addr, Off, Place, SectionId, Span};
 use crate::predict::{Guess, Locals, Site, TargetModels};
 use crate::{Error, error::Result};
 
@@ -25,8 +26,8 @@ const SLOT: u32 = 32;
 const ROW_OFFSET: u32 = 33;
 const ROW_ADDEND: u32 = 34;
 
-/// Sections whose words may be folded, ascending by address: address, length, file offset.
-fn slot_sections(world_elf: &Elf) -> Vec<(u32, u32, u32)> {
+/// Sections whose words may be folded, ascending by address: their place, and their file offset.
+fn slot_sections(world_elf: &Elf) -> Vec<(Span<Addr>, Off)> {
     let holds = |s: &&crate::elf::Section| {
         s.is_loaded() && s.in_file() && s.flags & (SHF_WRITE | SHF_ALLOC) == SHF_WRITE | SHF_ALLOC
     };
@@ -34,53 +35,58 @@ fn slot_sections(world_elf: &Elf) -> Vec<(u32, u32, u32)> {
         .sections
         .iter()
         .filter(holds)
-        .map(|s| (s.addr as u32, s.size as u32, s.offset as u32))
+        .map(|s| {
+            (
+                Span::new(Addr(s.addr as u32), s.size as u32),
+                Off(s.offset as u32),
+            )
+        })
         .collect();
     sections.sort_unstable();
     sections
 }
 
-/// Whether the model reproduces a table of a new file: the rows that fold stand in words that are told.
-fn fits(machine: Machine, elf: &Elf, table: usize, file: &[u8]) -> bool {
-    let Some(form) = Form::of(elf, &elf.sections[table]) else {
+/// Whether the model reproduces a table of a new file: the rows that fold stand in words that are coded.
+fn fits(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> bool {
+    let Some(form) = Form::of(elf, &elf[table]) else {
         return false;
     };
     let rows = form.rows(machine, section_of(elf, table, file), &word_in(elf, file));
     let sections = slot_sections(elf);
     let (folded, others) = rows.split_at(split(machine, &rows));
     let told = folded.iter().all(|r| {
-        let addr = r.offset as u32;
-        addr.is_multiple_of(word(elf))
+        let addr = Addr(r.offset as u32);
+        addr.0.is_multiple_of(word(elf))
             && sections
                 .iter()
-                .any(|s| addr.wrapping_sub(s.0) < s.1.saturating_sub(word(elf) - 1))
+                .any(|(s, _)| addr.since(s.at) < s.len.saturating_sub(word(elf) - 1))
     });
     told && others.iter().all(|r| form.holds(r))
 }
 
-fn section_of<'b>(elf: &Elf, section: usize, file: &'b [u8]) -> &'b [u8] {
-    let s = &elf.sections[section];
+fn section_of<'b>(elf: &Elf, section: SectionId, file: &'b [u8]) -> &'b [u8] {
+    let s = &elf[section];
     &file[s.offset as usize..(s.offset + s.size) as usize]
 }
 
 /// Folded words of the old file: address and target, ascending.
-fn old_slots(world: &World) -> Result<Vec<(u32, u32)>> {
+fn old_slots(world: &World) -> Result<Vec<(Addr, Addr)>> {
     let mut tables = Vec::new();
-    for table in 0..world.old.elf.sections.len() {
+    for table in world.old.elf.ids() {
         tables.push(old_rows(world, table)?);
     }
     Ok(slots(world.old.machine, tables.into_iter()))
 }
 
 /// Rows of a section of the old file; none if it is no table of relocations.
-fn old_rows(world: &World, table: usize) -> Result<Vec<Row>> {
+fn old_rows(world: &World, table: SectionId) -> Result<Vec<Row>> {
     let elf = &world.old.elf;
-    let section = &elf.sections[table];
+    let section = &elf[table];
     let Some(form) = Form::of(elf, section) else {
         return Ok(Vec::new());
     };
     let bytes = world.old.file.bytes(section.offset, section.size)?;
-    let held = |addr: u32| {
+    let held = |addr: Addr| {
         let at = world.old.addresses.offset(addr)?;
         let (mut bytes, len) = ([0; 8], elf.numbers.width());
         world.old.file.read(at.into(), &mut bytes[..len]).ok()?;
@@ -90,10 +96,10 @@ fn old_rows(world: &World, table: usize) -> Result<Vec<Row>> {
 }
 
 /// Folded words of a file, on the writing side: address and target, ascending.
-pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<(u32, u32)> {
+pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<(Addr, Addr)> {
     let words = word_in(elf, bytes);
-    let tables = (0..elf.sections.len()).filter_map(|i| {
-        let form = Form::of(elf, &elf.sections[i])?;
+    let tables = elf.ids().filter_map(|i| {
+        let form = Form::of(elf, &elf[i])?;
         Some(form.rows(machine, section_of(elf, i, bytes), &words))
     });
     slots(machine, tables)
@@ -177,11 +183,11 @@ impl<'w> TableModel<'w> for Relocations {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Pointers, Spent::Sections(&[Table::Relocations]))];
     const MODELS: u64 = BYTE_MODELS;
 
-    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
-        Form::of(elf, &elf.sections[section]).map(|_| Table::Relocations)
+    fn by_type(elf: &Elf, section: SectionId) -> Option<Table> {
+        Form::of(elf, &elf[section]).map(|_| Table::Relocations)
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         move |section, _| fits(new.image.machine, &new.image.elf, section, new.bytes)
     }
 
@@ -203,13 +209,13 @@ impl<'w> TableModel<'w> for Relocations {
 /// Codes the folded words and all relocation tables that are modelled.
 fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
     let choices = world.choices;
-    let tables: Vec<usize> = choices.sections(Table::Relocations).collect();
+    let tables: Vec<SectionId> = choices.sections(Table::Relocations).collect();
     let mut m = world.account.lend::<Models>();
     let slots = code_slots(s, &mut m, world, made)?;
     let mut left = slots.as_slice();
     for table in tables {
         let machine = world.old.machine;
-        let form = Form::of(world.elf, &world.elf.sections[table]);
+        let form = Form::of(world.elf, &world.elf[table]);
         let form = form.ok_or(Error::damaged("a table of relocations that is none"))?;
         let truth = world.truth.map(|file| {
             let held = word_in(world.elf, file);
@@ -219,7 +225,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
         let all = left.len() as i64;
         let folded = all.saturating_add(m.own.count(s, known - all));
-        let total = world.elf.sections[table].size / form.row() as u64;
+        let total = world.elf[table].size / form.row() as u64;
         let folded = usize::try_from(folded)
             .ok()
             .filter(|&n| n <= left.len() && n as u64 <= total);
@@ -235,7 +241,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
                 addend: target.into(),
             });
         }
-        let old = world.pairs[table].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
+        let old = world.pairs[table.index()].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
         let old = &old[split(machine, &old)..];
         let truth = truth.map(|t| t[folded.min(t.len())..].to_vec());
         let mut rows = Rows::of(old);
@@ -257,11 +263,11 @@ fn code_slots<S: Symbols>(
     m: &mut Models,
     world: &mut World,
     made: &mut Made,
-) -> Result<Vec<(u32, u32)>> {
+) -> Result<Vec<(Addr, Addr)>> {
     let old = old_slots(world)?;
     let truth = world.truth.map(|t| slots_of(world.old.machine, world.elf, t));
     // Whether the words themselves hold the targets too, or are zero.
-    let holds = |file: &dyn Fn(u32) -> Option<u64>, slots: &[(u32, u32)]| {
+    let holds = |file: &dyn Fn(Addr) -> Option<u64>, slots: &[(Addr, Addr)]| {
         let held = slots.iter().filter(|&&(a, t)| file(a) == Some(t.into())).count();
         let zero = slots.iter().filter(|&&(a, _)| file(a) == Some(0)).count();
         if held == slots.len() {
@@ -282,11 +288,12 @@ fn code_slots<S: Symbols>(
     let mut history = 0u32;
     let mut next_true = truth.as_deref().unwrap_or_default().iter().peekable();
     let size = word(world.elf);
-    for (addr, len, at) in slot_sections(world.elf) {
+    for (section, at) in slot_sections(world.elf) {
         let mut cover = world.covers.partition_point(|c| c.new_at + c.len <= at);
-        let first = addr.next_multiple_of(size);
-        for here in (first..(addr + len).saturating_sub(size - 1)).step_by(size as usize) {
-            let place = at + (here - addr);
+        let first = section.at.0.next_multiple_of(size);
+        for here in (first..section.end().0.saturating_sub(size - 1)).step_by(size as usize) {
+            let here = Addr(here);
+            let place = at + (here - section.at);
             while world.covers.get(cover).is_some_and(|c| c.new_at + c.len <= place) {
                 cover += 1;
             }
@@ -302,7 +309,7 @@ fn code_slots<S: Symbols>(
                 next_true.next();
             }
             let known = next_true.peek().filter(|t| t.0 == here).map(|t| t.1);
-            let is_slot = m.own.slot(s, state, history, place, known.is_some());
+            let is_slot = m.own.slot(s, state, history, place.0, known.is_some());
             history = history << 1 | u32::from(is_slot);
             if !is_slot {
                 continue;
@@ -339,13 +346,13 @@ fn code_slots<S: Symbols>(
     Ok(slots)
 }
 
-/// Rows that do not fold, each told against the next old row or one further on.
+/// Rows that do not fold, each coded against the next old row or one further on.
 struct Rows<'r> {
     old: &'r [Row],
     /// The next old row.
     next: usize,
     locals: Locals,
-    /// How far symbols moved in the last row where that had to be told.
+    /// How far symbols moved in the last row where that had to be coded.
     symbol_shift: i64,
     /// For each row so far whether it continued the next old one, the last one lowest.
     history: u32,
@@ -378,11 +385,11 @@ impl Rows<'_> {
             ..Site::default()
         };
         let guess = Guess {
-            old_target: was.map(|r| r.offset as u32),
+            old_target: was.map(|r| Addr(r.offset as u32)),
             ..Guess::default()
         };
         let locals = &mut self.locals;
-        let offset = (world.targets).code(s, &mut m.targets, &site, guess, locals, t.offset as u32)?;
+        let offset = (world.targets).code(s, &mut m.targets, &site, guess, locals, Addr(t.offset as u32))?;
         let was = was.unwrap_or_default();
         let info = self.info(s, &mut m.own, follows, was.info, t.info);
         let kind = info as u32 & 0xffff;
@@ -401,7 +408,7 @@ impl Rows<'_> {
     fn ahead(&self, world: &World, row: &Row) -> Option<usize> {
         let (from, len) = (self.next, self.old.len());
         let window = &self.old[from.min(len)..(from + 64).min(len)];
-        let expected = |r: &Row| world.targets.map().guess(r.offset as u32) == row.offset as u32;
+        let expected = |r: &Row| world.targets.map().guess(Addr(r.offset as u32)) == Addr(row.offset as u32);
         let alike = |r: &&Row| r.info as u32 == row.info as u32;
         let first = || window.first().filter(alike).map(|_| 0);
         window.iter().position(expected).or_else(first)
@@ -461,11 +468,13 @@ impl Rows<'_> {
             ..Site::default()
         };
         let guess = Guess {
-            old_target: u32::try_from(old).ok().filter(|&a| a > 0),
+            old_target: Addr::try_from(old).ok().filter(|&a| a > Addr(0)),
             ..Guess::default()
         };
         let (m, locals) = (&mut m.targets, &mut self.locals);
-        let addend = world.targets.code(s, m, &site, guess, locals, truth as u32)?;
+        let addend = world
+            .targets
+            .code(s, m, &site, guess, locals, Addr(truth as u32))?;
         Ok(addend.into())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Run;
 use crate::cursor::{Cursor, fold, put_varint, unfold};
+use crate::place::{Off, Place};
 
 /// All code of the new file, references blanked: what is in no `same` run is in `literals`, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct TextBody {
     /// Data between instructions, packed: distance from the one before and class.
     data: Vec<u8>,
     /// Where the last one is.
-    data_at: u32,
+    data_at: Off,
 }
 
 impl TextBody {
@@ -29,7 +30,7 @@ impl TextBody {
     }
 
     /// Appends a run that may continue the last one, if both are in the unit at `unit_at`.
-    pub fn join(&mut self, unit_at: u32, run: Run) {
+    pub fn join(&mut self, unit_at: Off, run: Run) {
         if let Some(last) = &mut self.last
             && last.same
             && last.new_at >= unit_at
@@ -46,7 +47,7 @@ impl TextBody {
         let Some(run) = self.last.take() else { return };
         let (new_at, old_at) = self.before.ends();
         let old = i64::from(run.old_at) - i64::from(old_at);
-        put_varint(&mut self.packed, u64::from(run.new_at.wrapping_sub(new_at)));
+        put_varint(&mut self.packed, u64::from(run.new_at.since(new_at)));
         put_varint(&mut self.packed, fold(old));
         put_varint(&mut self.packed, u64::from(run.len) << 1 | u64::from(run.same));
         self.before = run;
@@ -66,18 +67,18 @@ impl TextBody {
 
     /// Notes that what starts at `at` is data of a class, unless that is 0; ascending.
     #[inline]
-    pub fn mark(&mut self, at: u32, class: u8) {
+    pub fn mark(&mut self, at: Off, class: u8) {
         if class > 0 {
-            let away = at.wrapping_sub(self.data_at);
+            let away = at.since(self.data_at);
             put_varint(&mut self.data, u64::from(away) << 3 | u64::from(class & 7));
             self.data_at = at;
         }
     }
 
-    /// Data between the instructions of units that are not whole, by position in the new file: place and class.
-    pub fn data(&self) -> impl Iterator<Item = (u32, u8)> + '_ {
+    /// Data between the instructions of units that are not unchanged, by position in the new file: place and class.
+    pub fn data(&self) -> impl Iterator<Item = (Off, u8)> + '_ {
         let mut packed = Cursor::new(&self.data);
-        let mut at = 0u32;
+        let mut at = Off(0);
         std::iter::from_fn(move || {
             let next = packed.varint().ok()?;
             at = at.wrapping_add((next >> 3) as u32);
@@ -107,7 +108,7 @@ impl TextBody {
             let old = unfold(old);
             before = Run {
                 new_at: new_at.wrapping_add(new),
-                old_at: (i64::from(old_at) + old) as u32,
+                old_at: Off((i64::from(old_at) + old) as u32),
                 len: (len >> 1) as u32,
                 same: len & 1 == 1,
             };
@@ -127,9 +128,9 @@ mod tests {
         fn runs_come_back(steps in prop::collection::vec((0u32..300, any::<u32>(), 1u32..1 << 20, any::<bool>()), 0..50)) {
             let mut body = TextBody::default();
             let mut runs = Vec::new();
-            let mut end = 0;
+            let mut end = Off(0);
             for (gap, old_at, len, same) in steps {
-                let run = Run { new_at: end + gap, old_at, len, same };
+                let run = Run { new_at: end + gap, old_at: Off(old_at), len, same };
                 end = run.new_at + len;
                 body.push(run);
                 runs.push(run);
@@ -142,15 +143,15 @@ mod tests {
     #[test]
     fn runs_that_continue_each_other_are_one() {
         let run = |new_at, old_at| Run {
-            new_at,
-            old_at,
+            new_at: Off(new_at),
+            old_at: Off(old_at),
             len: 4,
             same: true,
         };
         let mut body = TextBody::default();
-        body.join(0, run(0, 10));
-        body.join(0, run(4, 14));
-        body.join(8, run(8, 18));
+        body.join(Off(0), run(0, 10));
+        body.join(Off(0), run(4, 14));
+        body.join(Off(8), run(8, 18));
         assert_eq!(body.len(), 2);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::code::{digest, hash};
 use crate::machine::{Insn, Machine};
+use crate::place::Off;
 
 /// The instructions that came before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,9 +23,9 @@ pub struct History {
 
 impl History {
     /// Before the first instruction of a unit.
-    pub fn of_unit(unit: u32) -> Self {
+    pub fn of_unit(unit: Off) -> Self {
         History {
-            unit,
+            unit: unit.0,
             ..History::default()
         }
     }

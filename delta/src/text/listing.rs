@@ -4,14 +4,15 @@ use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::Unit;
 use crate::machine::{Insn, Machine, Scanner};
+use crate::place::{Off, UnitId};
 
 /// The instructions of one unit, or of a stretch of it.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// Unit index in its file.
-    pub unit: u32,
+    /// The unit, once there is one.
+    pub unit: Option<UnitId>,
     /// File offset of the first instruction.
-    pub at: u32,
+    pub at: Off,
     /// Its index in the unit.
     pub first: usize,
     size: usize,
@@ -35,8 +36,8 @@ impl Listing {
     /// Of nothing yet.
     pub fn new(machine: Machine) -> Self {
         Listing {
-            unit: u32::MAX,
-            at: 0,
+            unit: None,
+            at: Off(0),
             first: 0,
             size: 0,
             starts: vec![0],
@@ -49,13 +50,13 @@ impl Listing {
     }
 
     /// Turns to a unit, nothing scanned; reuses the buffers.
-    pub fn open(&mut self, machine: Machine, index: u32, unit: Unit) {
-        self.open_at(machine, index, unit, 0, 0);
+    pub fn open(&mut self, machine: Machine, number: UnitId, unit: Unit) {
+        self.open_at(machine, number, unit, 0, 0);
     }
 
     /// Turns to the instruction of a unit with index `first`, which starts at `offset`.
-    pub fn open_at(&mut self, machine: Machine, index: u32, unit: Unit, first: usize, offset: u32) {
-        (self.unit, self.first) = (index, first);
+    pub fn open_at(&mut self, machine: Machine, number: UnitId, unit: Unit, first: usize, offset: u32) {
+        (self.unit, self.first) = (Some(number), first);
         (self.at, self.size) = (unit.at + offset, (unit.size - offset) as usize);
         self.starts.clear();
         self.starts.push(0);
@@ -67,8 +68,8 @@ impl Listing {
     }
 
     /// Reads and scans a whole unit.
-    pub fn load(&mut self, machine: Machine, file: &FileView, index: u32, unit: Unit) -> Result<()> {
-        self.open(machine, index, unit);
+    pub fn load(&mut self, machine: Machine, file: &FileView, number: UnitId, unit: Unit) -> Result<()> {
+        self.open(machine, number, unit);
         self.reach(file, usize::MAX).map(drop)
     }
 

@@ -2,7 +2,7 @@
 
 use super::history::History;
 use super::recall::{Recall, Trail};
-use crate::code::{ByteContext, ByteModel, CONTEXTS, Guess, RUNS, Symbols, digest, hash, symbols};
+use crate::code::{ByteContext, ByteGuess, ByteModel, CONTEXTS, RUNS, Symbols, digest, hash, symbols};
 use crate::machine::{Insn, Machine, Scanner};
 
 /// Memory of the contexts, as a power of two.
@@ -287,7 +287,7 @@ impl Progress {
             hash(hash(prefix, opcodes), history.heads[0]),
         ];
         let confidence = 1 + (part & 15) + 16 * u32::from(self.agrees[0]) + 31 * u32::from(around.replaces);
-        let partner_guess = old.map(|byte| Guess {
+        let partner_guess = old.map(|byte| ByteGuess {
             byte,
             confidence: confidence as u8,
         });
@@ -316,16 +316,16 @@ impl Progress {
 }
 
 /// What a trail expects, and how far it is to be trusted.
-fn guess(trail: &Trail, at: usize, agrees: bool) -> Guess {
+fn guess(trail: &Trail, at: usize, agrees: bool) -> ByteGuess {
     if trail.hits == 0 {
-        return Guess::default();
+        return ByteGuess::default();
     }
     let length = if trail.hits < 16 {
         trail.hits
     } else {
         (12 + (32 - trail.hits.leading_zeros())).min(24)
     };
-    Guess {
+    ByteGuess {
         byte: trail.expected[at & 15],
         confidence: 1 + length as u8 + if agrees { 32 } else { 0 },
     }

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::Unit;
 use crate::machine::{Machine, Scanner};
+use crate::place::UnitId;
 use std::collections::HashMap;
 
 /// Instructions from one mark to the next.
@@ -16,7 +17,7 @@ const LONGEST: usize = 16;
 /// Every so many instructions of the units visited so far, where one starts; a unit is walked once.
 #[derive(Debug, Default)]
 pub struct Marks {
-    units: HashMap<u32, Vec<u32>>,
+    units: HashMap<UnitId, Vec<u32>>,
     /// Marks of all units.
     count: usize,
 }
@@ -32,7 +33,7 @@ impl Marks {
         &mut self,
         machine: Machine,
         file: &FileView,
-        (number, unit): (u32, Unit),
+        (number, unit): (UnitId, Unit),
         index: usize,
     ) -> Result<Option<u32>> {
         let marks = self.units.entry(number).or_insert_with(|| vec![0]);

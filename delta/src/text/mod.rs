@@ -12,13 +12,15 @@ pub use body::TextBody;
 pub use listing::Listing;
 pub use ops::{TextCoder, TextModels, Truth};
 
+use crate::place::{Off, UnitId};
+
 /// New code that lines up with old code, instruction by instruction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// File offset in the new file.
-    pub new_at: u32,
+    pub new_at: Off,
     /// File offset in the old file.
-    pub old_at: u32,
+    pub old_at: Off,
     /// Length in bytes in the new file.
     pub len: u32,
     /// Whether the bytes are the old ones, references aside; if not, they are literal and `old_at` is the
@@ -28,7 +30,7 @@ pub struct Run {
 
 impl Run {
     /// Where it ends in the new and in the old file.
-    fn ends(&self) -> (u32, u32) {
+    fn ends(&self) -> (Off, Off) {
         (
             self.new_at.wrapping_add(self.len),
             self.old_at.wrapping_add(self.len),
@@ -44,7 +46,7 @@ pub struct PlanRun {
     /// Number of tokens.
     pub len: u32,
     /// Old unit.
-    pub unit: u32,
+    pub unit: UnitId,
     /// First token in the old unit.
     pub old: u32,
 }

@@ -10,6 +10,7 @@ use crate::code::{Symbols, digest, hash, symbols};
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, NewUnit};
 use crate::machine::{Machine, Scanner};
+use crate::place::{Off, UnitId};
 use crate::{Error, error::Result};
 
 /// What to do at an instruction that the old code does not simply continue.
@@ -117,7 +118,7 @@ pub struct TextCoder<'a> {
     near: Listing,
     far: Listing,
     marks: Marks,
-    last_far: (u32, u32),
+    last_far: (UnitId, u32),
     recall: Recall<'a>,
 }
 
@@ -131,7 +132,7 @@ impl<'a> TextCoder<'a> {
             near: Listing::new(machine),
             far: Listing::new(machine),
             marks: Marks::default(),
-            last_far: (0, 0),
+            last_far: (UnitId::of(0), 0),
             recall: Recall::new(machine, account),
         }
     }
@@ -143,11 +144,11 @@ impl<'a> TextCoder<'a> {
     }
 
     /// Turns the far listing to an instruction of a unit; false if there is no such instruction.
-    fn load_far(&mut self, unit: u32, index: usize) -> Result<bool> {
-        let found = self.map.units.get(unit as usize).copied();
+    fn load_far(&mut self, unit: UnitId, index: usize) -> Result<bool> {
+        let found = self.map.units.get(unit.index()).copied();
         let bounds = found.ok_or(Error::damaged("it copies from a function that is not there"))?;
         let far = &self.far;
-        if far.unit != unit
+        if far.unit != Some(unit)
             || !(far.first + self.machine.lead_in().min(index)..far.first + far.len()).contains(&index)
         {
             let lead = self.machine.lead_in();
@@ -169,8 +170,11 @@ impl<'a> TextCoder<'a> {
         truth: Option<Truth>,
         body: &mut TextBody,
     ) -> Result<()> {
-        if unit.whole {
-            let source = self.map.units[unit.source as usize - 1];
+        if unit.unchanged {
+            let source = unit
+                .source
+                .ok_or(Error::damaged("an unchanged function continues none"))?;
+            let source = self.map.units[source.index()];
             body.push(Run {
                 new_at: unit.at,
                 old_at: source.at,
@@ -224,9 +228,9 @@ impl<'a> TextCoder<'a> {
     fn begin<'c>(&'c mut self, unit: &NewUnit, (recalls, remembers): (bool, bool)) -> Result<Edit<'c, 'a>> {
         self.machine = self.machine.in_mode(unit.other_mode);
         self.recall.enter(self.machine);
-        let mapped = unit.source.checked_sub(1);
+        let mapped = unit.source;
         if let Some(index) = mapped {
-            let bounds = self.map.units[index as usize];
+            let bounds = self.map.units[index.index()];
             self.near.load(self.machine, self.old, index, bounds)?;
             self.last_far = (index, 0);
         }
@@ -250,8 +254,8 @@ impl<'a> TextCoder<'a> {
 }
 
 enum Step {
-    Same(u32, usize),
-    Literal(Option<u32>),
+    Same(Off, usize),
+    Literal(Option<Off>),
 }
 
 struct Edit<'c, 'a> {
@@ -262,7 +266,7 @@ struct Edit<'c, 'a> {
     home: usize,
     /// The instruction of the mapped unit that a literal may stand for.
     hint: usize,
-    mapped: Option<u32>,
+    mapped: Option<UnitId>,
     /// Instructions since the mapped unit was left.
     since: u32,
     history: u32,
@@ -282,7 +286,7 @@ struct Edit<'c, 'a> {
 impl Edit<'_, '_> {
     /// Repeats the instruction at the cursor, which stands at `old_at`.
     #[inline]
-    fn repeat(&mut self, unit_at: u32, old_at: u32, len: usize, body: &mut TextBody) -> Result<()> {
+    fn repeat(&mut self, unit_at: Off, old_at: Off, len: usize, body: &mut TextBody) -> Result<()> {
         let machine = self.coder.machine;
         let (far, index) = self.cursor.unwrap_or((false, 0));
         let listing = if far { &self.coder.far } else { &self.coder.near };
@@ -316,7 +320,7 @@ impl Edit<'_, '_> {
         &mut self,
         s: &mut L,
         m: &mut LiteralModels,
-        (unit, old_at): (&NewUnit, Option<u32>),
+        (unit, old_at): (&NewUnit, Option<Off>),
         known: (&[u8], u8),
         body: &mut TextBody,
     ) -> Result<()> {
@@ -437,7 +441,7 @@ impl Edit<'_, '_> {
         &mut self,
         s: &mut S,
         m: &mut OpModels,
-        target: Option<(u32, u32)>,
+        target: Option<(UnitId, u32)>,
         truth: Option<(&Listing, usize)>,
         room: usize,
     ) -> Result<Step> {
@@ -446,7 +450,8 @@ impl Edit<'_, '_> {
                 let listing = self.listing(far);
                 (listing.unit, (listing.first + index) as u32)
             });
-            let aligned = target.is_some() && place == target;
+            let wanted = target.map(|(unit, index)| (Some(unit), index));
+            let aligned = target.is_some() && place == wanted;
             let mut here = Here::default();
             if let Some((far, index)) = self.cursor {
                 let listing = self.listing(far);
@@ -499,7 +504,12 @@ impl Edit<'_, '_> {
         }
     }
 
-    fn go_near<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
+    fn go_near<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut OpModels,
+        target: Option<(UnitId, u32)>,
+    ) -> Result<()> {
         let base = self.hint as i64;
         let to = target.map_or(0, |t| i64::from(t.1)) - base;
         let from_far = u32::from(self.cursor.is_none_or(|c| c.0));
@@ -516,12 +526,22 @@ impl Edit<'_, '_> {
         Ok(())
     }
 
-    fn go_far<S: Symbols>(&mut self, s: &mut S, m: &mut OpModels, target: Option<(u32, u32)>) -> Result<()> {
+    fn go_far<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        m: &mut OpModels,
+        target: Option<(UnitId, u32)>,
+    ) -> Result<()> {
         let (last_unit, last_at) = self.coder.last_far;
-        let (unit, at) = target.unwrap_or((0, 0));
-        let away = m.far_unit(s, self.history, i64::from(unit) - i64::from(last_unit));
-        let unit = i64::from(last_unit).saturating_add(away);
+        let (unit, at) = target.unwrap_or((UnitId::of(0), 0));
+        let away = m.far_unit(
+            s,
+            self.history,
+            i64::from(unit.number()) - i64::from(last_unit.number()),
+        );
+        let unit = i64::from(last_unit.number()).saturating_add(away);
         let unit = u32::try_from(unit).map_err(|_| Error::damaged("it copies from nowhere"))?;
+        let unit = UnitId::of(unit);
         let again = unit == last_unit;
         let base = if again { i64::from(last_at) } else { 0 };
         let index = base.saturating_add(m.far_at(s, self.history, again, i64::from(at) - base));
@@ -552,7 +572,7 @@ mod tests {
         let old_view = FileView::new(&old, &budget).unwrap();
         let new_view = FileView::new(&new, &budget).unwrap();
         let unit = |size: usize| Unit {
-            at: 0,
+            at: Off(0),
             size: size as u32,
             other_mode: false,
         };
@@ -561,13 +581,15 @@ mod tests {
             units: vec![unit(old.len())],
         };
         let mut listing = Listing::new(machine);
-        listing.load(machine, &new_view, 0, unit(new.len())).unwrap();
+        listing
+            .load(machine, &new_view, UnitId::of(0), unit(new.len()))
+            .unwrap();
         assert_eq!(listing.len(), 2);
         let told = |first: u32| {
             let plan = [PlanRun {
                 new: 0,
                 len: 1,
-                unit: 0,
+                unit: UnitId::of(0),
                 old: first,
             }];
             let truth = Truth {
@@ -575,10 +597,10 @@ mod tests {
                 plan: &plan,
             };
             let to = NewUnit {
-                at: 0,
+                at: Off(0),
                 size: new.len() as u32,
-                source: 1,
-                whole: false,
+                source: Some(UnitId::of(0)),
+                unchanged: false,
                 other_mode: false,
             };
             let (mut ops, mut literals) = (ModelledWriter::default(), ModelledWriter::default());

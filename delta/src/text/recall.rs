@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::CodeMap;
 use crate::machine::{Machine, Scanner};
+use crate::place::UnitId;
 
 /// Instructions that a place in the old file must share with those just coded.
 const OLD_GRAM: usize = 3;
@@ -105,14 +106,14 @@ impl<'b> Recall<'b> {
         self.old_checks = vec![0; 1 << OLD_BITS];
         let mut listing = Listing::new(self.machine);
         for (i, unit) in map.units.iter().enumerate() {
-            listing.load(self.machine, file, i as u32, *unit)?;
+            listing.load(self.machine, file, UnitId::of(i as u32), *unit)?;
             let mut tokens = [0; OLD_GRAM];
             for k in 0..listing.len() {
                 tokens = [digest(listing.token(k)), tokens[0], tokens[1]];
                 if k + 1 >= OLD_GRAM {
                     let start = listing.at + listing.starts[k + 1 - OLD_GRAM];
                     let key = key(&tokens);
-                    self.old_index[(key >> (32 - OLD_BITS)) as usize] = start;
+                    self.old_index[(key >> (32 - OLD_BITS)) as usize] = start.0;
                     self.old_checks[(key >> (32 - OLD_BITS)) as usize] = key as u8;
                 }
             }

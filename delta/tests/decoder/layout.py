@@ -23,7 +23,7 @@ class Unit:
     size: int
     other_mode: bool = False
     source: int | None = None
-    whole: bool = False
+    unchanged: bool = False
 
     @property
     def end(self):
@@ -176,10 +176,10 @@ class Layout:
             history = history << 1 | follows
             unit = None if source is None else old.units[source]
             small = min(unit.size // 16, 15) if unit else 0
-            whole = bool(unit and m.whole(s, wholes=wholes, follows=follows, small=small))
+            unchanged = bool(unit and m.unchanged(s, wholes=wholes, follows=follows, small=small))
             if unit:
-                wholes = (wholes << 1 | whole) & M32
-                size = unit.size if whole else unit.size + m.change(s, small=small)
+                wholes = (wholes << 1 | unchanged) & M32
+                size = unit.size if unchanged else unit.size + m.change(s, small=small)
             else:
                 size = min(m.size(s), 1 << 40)
             if self.old.machine.modes:
@@ -193,7 +193,7 @@ class Layout:
             start = cursor + predicted + gap
             if start < cursor or not 1 <= size <= LONGEST_UNIT or start + size > end:
                 raise Damaged("a function lies outside its section")
-            self.code.units.append(Unit(start, size, mode if self.old.machine.modes else False, source, whole))
+            self.code.units.append(Unit(start, size, mode if self.old.machine.modes else False, source, unchanged))
             cursor = start + size
             if unit:
                 expected = source + 1

@@ -40,9 +40,9 @@ class UnitCode:
         self.base = bytes(self.bytes)
         self.shapes = self.shape(body)
         self._locals, self.pointers = Locals(), []
-        self.by_old = [] if unit.whole else sorted(self.runs, key=lambda r: r.old_at)
+        self.by_old = [] if unit.unchanged else sorted(self.runs, key=lambda r: r.old_at)
         self.old_starts = [r.old_at for r in self.by_old]
-        if not unit.whole:
+        if not unit.unchanged:
             self._locals.fill(self.machine, self.bytes, self.shapes)
 
     def gather(self, body):
@@ -65,7 +65,7 @@ class UnitCode:
         """The unit's instructions, and the data between them."""
         machine, shapes, p = self.machine, [], 0
         walk = place = None
-        if machine.has_data and self.unit.whole:
+        if machine.has_data and self.unit.unchanged:
             walk, place = machine.in_place(), self.old.code.addr(self.source.at)
         while p < self.unit.size:
             code = bytes(self.bytes[p : p + machine.window])
@@ -137,7 +137,7 @@ class UnitCode:
         site = Site(field.kind, head, addr + p, (addr, self.unit.size), index, same, uses.long_form)
         guess = self.guess(old_at, old[0]) if uses.direct else Guess(old[0])
         target = None
-        if self.unit.whole and guess.local is not None:
+        if self.unit.unchanged and guess.local is not None:
             target = guess.local
         elif self.in_object and m.open(s, site=site, was=old[2]):
             target = unfilled(machine, field, self.window(p), insn.len) + self.away & M32
@@ -162,7 +162,7 @@ class UnitCode:
             old_unit = self.old.code.units[index]
         if not old_unit.at <= target_at < old_unit.end:
             return Guess(target)
-        if self.unit.whole:
+        if self.unit.unchanged:
             return Guess(None, self.addr + target_at - old_unit.at, True)
         run = self.run_at(target_at)
         local = None
@@ -183,7 +183,7 @@ class UnitCode:
         """Where an offset of the old unit is in the new one, or None."""
         if self.source is None or offset > self.source.size:
             return None
-        if self.unit.whole:
+        if self.unit.unchanged:
             return offset if offset <= self.unit.size else None
         if offset == self.source.size:
             return self.unit.size
@@ -199,7 +199,7 @@ class UnitCode:
         """The same, held inside the instruction that lines up, and whether one does; or None."""
         if self.source is None or offset >= self.source.size:
             return None
-        if self.unit.whole:
+        if self.unit.unchanged:
             return (offset, True) if offset < self.unit.size else None
         old_at = self.source.at + offset
         run = self.run_at(old_at)

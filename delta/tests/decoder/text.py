@@ -40,7 +40,7 @@ class Body:
 
 def segments(units, count):
     """Units cut into so many runs that tell about as much code each."""
-    told = [0 if u.whole else u.size for u in units]
+    told = [0 if u.unchanged else u.size for u in units]
     cut, done, to = [], 0, 0
     for k in range(1, count + 1):
         first = to
@@ -62,7 +62,7 @@ class Text:
 
     def unit(self, unit):
         body = Body()
-        if unit.whole:
+        if unit.unchanged:
             body.runs.append(Run(unit.at, self.old.code.units[unit.source].at, unit.size, True))
             return body
         edit = Edit(self, unit, body)
@@ -87,7 +87,7 @@ class Text:
 
 
 class Edit:
-    """One unit that is not whole."""
+    """One unit that is not unchanged."""
 
     def __init__(self, text, unit, body):
         self.text, self.unit, self.body = text, unit, body

@@ -2,17 +2,18 @@
 
 use super::super::{Flow, Machine, Scanner};
 use super::{BRANCH24, EXCHANGE24, EXCHANGE25, JUMP24};
+use crate::place::{Addr, Place};
 
 /// Rounds of looking for calls: what one finds says how the next one reads.
 const ROUNDS: usize = 2;
 
 /// Adds to `entries`, each an address and whether it is Thumb code, ascending, what is called from the code at
 /// `addr`. `all` says which addresses are code.
-pub fn functions(code: &[u8], addr: u32, entries: &mut Vec<(u32, bool)>, all: &dyn Fn(u32) -> bool) {
+pub fn functions(code: &[u8], addr: Addr, entries: &mut Vec<(Addr, bool)>, all: &dyn Fn(Addr) -> bool) {
     for _ in 0..ROUNDS {
         let mut found = Vec::new();
         sweep(code, addr, entries, &mut |target, thumb| {
-            let aligned = target.is_multiple_of(if thumb { 2 } else { 4 });
+            let aligned = target.0.is_multiple_of(if thumb { 2 } else { 4 });
             if aligned && all(target) {
                 found.push((target, thumb));
             }
@@ -25,7 +26,7 @@ pub fn functions(code: &[u8], addr: u32, entries: &mut Vec<(u32, bool)>, all: &d
 }
 
 /// Walks through code from entry to entry, and tells of each call.
-fn sweep(code: &[u8], addr: u32, entries: &[(u32, bool)], tell: &mut dyn FnMut(u32, bool)) {
+fn sweep(code: &[u8], addr: Addr, entries: &[(Addr, bool)], tell: &mut dyn FnMut(Addr, bool)) {
     let mut next = entries.partition_point(|entry| entry.0 < addr);
     // Before the first entry, it is read as what that one is.
     let mut thumb = entries.get(next).or(entries.first()).is_some_and(|entry| entry.1);
@@ -39,14 +40,14 @@ fn sweep(code: &[u8], addr: u32, entries: &[(u32, bool)], tell: &mut dyn FnMut(u
         }
         let until = entries
             .get(next)
-            .map_or(code.len(), |e| (e.0.wrapping_sub(addr) as usize).min(code.len()));
+            .map_or(code.len(), |e| (e.0.since(addr) as usize).min(code.len()));
         let machine = if thumb { Machine::Thumb } else { Machine::Arm };
         let mut scanner = Scanner::in_place(machine);
         while p < until {
             let (bytes, here) = (&code[p..until], u64::from(addr.wrapping_add(p as u32)));
             let (insn, field) = scanner.look(bytes, here);
             if let (Flow::Call, Some((field, from))) = (insn.flow(), field) {
-                let target = machine.read(field.kind, bytes, field.at, insn.len(), from) as u32;
+                let target = Addr(machine.read(field.kind, bytes, field.at, insn.len(), from) as u32);
                 match field.kind {
                     BRANCH24 | JUMP24 => tell(target, thumb),
                     EXCHANGE25 | EXCHANGE24 => tell(target, !thumb),

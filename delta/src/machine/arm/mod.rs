@@ -1,6 +1,6 @@
 //! 32-bit ARM, little-endian: the ARM and the Thumb-2 instruction set, which change from function to function.
 //!
-//! Constants stand between the code, where `ldr` and `vldr` reach them: they are told as data, word by word.
+//! Constants stand between the code, where `ldr` and `vldr` reach them: they are coded as data, word by word.
 //! [`Pools`] finds them, and what those that are addresses count from.
 //!
 //! Sources: Arm ARM for ARMv7-A and R, chapters A5 and A6; relocations: ELF for the Arm Architecture, table 4-9;

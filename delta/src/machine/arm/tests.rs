@@ -2,6 +2,7 @@
 
 use super::super::{Flow, Machine, Scanner};
 use super::{ADDRESS, DISTANCE, class};
+use crate::place::Addr;
 
 /// An instruction as the manual prints it, its assembly, flow, and target; they follow each other from 0x10_0000.
 type Vector = (u32, &'static str, Flow, Option<u64>);
@@ -202,10 +203,15 @@ fn functions_begin_where_calls_lead() {
     let arm: [u32; 2] = [0xfb00_0001, 0xe12f_ff1e];
     let mut code: Vec<u8> = arm.iter().flat_map(|w| w.to_le_bytes()).collect();
     code.extend(thumb(&[0xf000, 0xf800, 0x4770, 0x4770]));
-    let mut entries = vec![(0x8000, false), (0x8008, true)];
-    Machine::Arm.find_functions(&code, 0x8000, &mut entries, &|a| (0x8000..0x8010).contains(&a));
+    let mut entries = vec![(Addr(0x8000), false), (Addr(0x8008), true)];
+    Machine::Arm.find_functions(&code, Addr(0x8000), &mut entries, &|a| {
+        (0x8000..0x8010).contains(&a.0)
+    });
     assert_eq!(
-        entries,
+        entries
+            .into_iter()
+            .map(|(addr, thumb)| (addr.0, thumb))
+            .collect::<Vec<_>>(),
         [(0x8000, false), (0x8008, true), (0x800c, true), (0x800e, true)]
     );
 }

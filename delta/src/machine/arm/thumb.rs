@@ -134,7 +134,7 @@ impl InstructionSet for Thumb {
         field::blank(kind, insn, at);
     }
 
-    /// Halfwords are told one after the other, the higher byte first: it has the length and the opcode.
+    /// Halfwords are coded one after the other, the higher byte first: it has the length and the opcode.
     fn place(n: usize, room: usize, _: u8) -> usize {
         let other = n ^ 1;
         if other < room { other } else { n }

@@ -1,7 +1,7 @@
 //! Finds the flow and the reference field of one PowerPC instruction.
 //!
 //! Every instruction is a little-endian word; prefixes of longer ones count as words of their own. Which field there
-//! is follows from the primary opcode alone, which is told before the field: so absolute branches are taken for
+//! is follows from the primary opcode alone, which is coded before the field: so absolute branches are taken for
 //! relative ones, and loads with update for those without.
 
 use super::super::{FieldKind, Flow};

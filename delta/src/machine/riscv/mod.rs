@@ -1,7 +1,7 @@
 //! RISC-V of 64 bits, with compressed instructions.
 //!
 //! Addresses are made of two instructions: `auipc` adds the higher part to its own address, an addition, load, store
-//! or jump through the register that it wrote adds the lower twelve bits. Each of the two is told as a reference to
+//! or jump through the register that it wrote adds the lower twelve bits. Each of the two is coded as a reference to
 //! the whole address: that of the `auipc` comes first, and then that of the other is known.
 //!
 //! Linkers make calls and addresses shorter where what they lead to is near ("linker relaxation"): which instructions

@@ -2,7 +2,7 @@
 //!
 //! Instructions have two, four or six bytes, as the two highest bits of the first one say. Everything relative counts
 //! from the instruction itself, in halfwords. The opcode is the first byte, and for many the lower half of the second
-//! or, of six, the last one; so that is told early.
+//! or, of six, the last one; so that is coded early.
 //!
 //! Sources: z/Architecture Principles of Operation (SA22-7832), chapter 5 and appendix B; relocations: ELF Application
 //! Binary Interface s390x Supplement, section 2.5.

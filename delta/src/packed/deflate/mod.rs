@@ -76,7 +76,7 @@ pub struct Deflate {
     /// The match at the byte before: its length, and where it is.
     length: usize,
     found: usize,
-    /// Whether the byte before waits to be told.
+    /// Whether the byte before waits to be coded.
     waiting: bool,
     /// Nothing more comes.
     ended: bool,

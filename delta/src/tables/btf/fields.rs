@@ -16,7 +16,7 @@ const SKIP: u32 = 3;
 /// Old elements among which one is looked for that a new one continues.
 const AHEAD: usize = 64;
 
-/// How a number of a type or an offset of a string is told that is not as foreseen.
+/// How a number of a type or an offset of a string is coded that is not as foreseen.
 const NOTHING: u32 = 0;
 const NEXT: u32 = 1;
 const NEAR: u32 = 2;
@@ -73,7 +73,7 @@ symbols! {
         }
         way(12, 255) {
             /// A reference that is not as foreseen: 0 to nothing; 1 to the string behind the last new one, or to the type
-            /// before; 2 `near`, 3 `far`. `last`: how the last one of this role was told.
+            /// before; 2 `near`, 3 `far`. `last`: how the last one of this role was coded.
             way: tree(2) by(site: u32, last: u32) [hash(1, site), hash(hash(2, site), last), hash(3, last)];
         }
         near(14, 255) {
@@ -81,7 +81,7 @@ symbols! {
             near: signed by(site: u32, role: u32) [hash(1, site), hash(2, role)];
         }
         far(16, 255) {
-            /// A string or type against what is foreseen of it, else against the last one told so.
+            /// A string or type against what is foreseen of it, else against the last one coded so.
             far: signed by(role: u32, foreseen: bool) [0, 1 + role * 2 + u32::from(foreseen)];
         }
         value(16, 255) {
@@ -117,7 +117,7 @@ pub(super) struct Fields<'f> {
     history: u32,
     /// The string behind the highest that a type named.
     fresh: usize,
-    /// The last string and type told as far ones, and how the last one of each was told.
+    /// The last string and type coded as far ones, and how the last one of each was coded.
     far: [u32; 2],
     ways: [u32; 2],
     last_kind: u32,
@@ -390,7 +390,7 @@ struct Elements<'e> {
     next: usize,
     /// How the last ones went on, two bits each.
     last: u32,
-    /// By column, how far numbers moved in the last one that was told.
+    /// By column, how far numbers moved in the last one that was coded.
     shift: [u32; 3],
 }
 

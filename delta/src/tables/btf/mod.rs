@@ -17,6 +17,7 @@ use super::{BYTE_MODELS, Image, Made, Spent, Table, TableModel, World, names};
 use crate::budget::Keep;
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
+use crate::place::SectionId;
 use crate::{Error, error::Result};
 
 /// The tables of types of a file.
@@ -27,11 +28,11 @@ impl<'w> TableModel<'w> for Btf {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Symbols, Spent::Sections(&[Table::Btf]))];
     const MODELS: u64 = BYTE_MODELS;
 
-    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
-        (elf.sections[section].name == b".BTF").then_some(Table::Btf)
+    fn by_name(elf: &Elf, section: SectionId) -> Option<Table> {
+        (elf[section].name == b".BTF").then_some(Table::Btf)
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         move |section, _| parts(new.section(section)).is_some()
     }
 
@@ -111,14 +112,14 @@ impl Keep for Known {
     }
 }
 
-/// A number and what was told against it.
+/// A number and what was coded against it.
 fn sum(from: u32, away: i64) -> Result<u32> {
     let sum = u32::try_from(i64::from(from).saturating_add(away));
     sum.map_err(|_| Error::damaged("a number of its types is out of range"))
 }
 
 /// Codes one table, and gives its bytes.
-fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: usize) -> Result<Vec<u8>> {
+fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: SectionId) -> Result<Vec<u8>> {
     let old_bytes = world.old_bytes(section)?;
     let mut held = world.account.held();
     // Words of the old types, and where they start, as if all of them were the shortest.
@@ -126,7 +127,7 @@ fn table<S: Symbols>(s: &mut S, world: &World, known: &mut Known, section: usize
     let (old, old_strings) = parts(&old_bytes).unwrap_or_default();
     let truth = world.true_bytes(section).and_then(parts);
     let (true_types, true_strings) = truth.unzip();
-    let size = world.elf.sections[section].size;
+    let size = world.elf[section].size;
     if size > 8 * old_bytes.len() as u64 + (1 << 24) {
         return Err(Error::damaged("a table of types is too long"));
     }

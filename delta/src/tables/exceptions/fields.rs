@@ -1,13 +1,13 @@
 //! The fields of one call site: its landing pad among what may be one, its bounds by the calls inside it.
 
-use super::sites::{Around, Guess, REMEMBERED, SiteModels};
+use super::sites::{Around, ProjectedSite, REMEMBERED, SiteModels};
 use crate::code::Symbols;
 use crate::elf::exceptions::Site;
 use crate::predict::{Label, Locals, Origin, UnitView};
 use crate::tables::landmarks::{CALL, Landmarks};
 use crate::{Error, error::Result};
 
-/// How a landing pad is told: by a walk onward or back, as a label, by its place.
+/// How a landing pad is coded: by a walk onward or back, as a label, by its place.
 const ONWARD: u32 = 0;
 const BACK: u32 = 1;
 const LABEL: u32 = 2;
@@ -15,8 +15,8 @@ const RAW: u32 = 3;
 /// Most instructions that such a walk looks at.
 const WALKED: usize = 64;
 
-/// A site whose end is told.
-struct Span {
+/// A site whose end is coded.
+struct OpenSite {
     /// Where the last one ended.
     from: u32,
     start: u32,
@@ -34,7 +34,7 @@ impl SiteModels {
         view: &mut UnitView,
         landmarks: &Landmarks,
         around: &mut Around,
-        near: Option<(Guess, bool)>,
+        near: Option<(ProjectedSite, bool)>,
         truth: Option<Site>,
     ) -> Result<Site> {
         let known = truth.unwrap_or_default();
@@ -43,7 +43,7 @@ impl SiteModels {
         let open = u32::from(pad > 0) | u32::from(reference.is_some()) << 1;
         let guess = reference.map(|r| r.site.start);
         let start = self.start(s, landmarks, around, open, guess, known.start)?;
-        let span = Span {
+        let span = OpenSite {
             from: around.from,
             start,
             open,
@@ -70,7 +70,7 @@ impl SiteModels {
         view: &mut UnitView,
         landmarks: &Landmarks,
         around: &mut Around,
-        near: Option<(Guess, bool)>,
+        near: Option<(ProjectedSite, bool)>,
         truth: u32,
     ) -> Result<u32> {
         const ABSENT: u32 = 0;
@@ -194,9 +194,15 @@ impl SiteModels {
     }
 
     /// Codes where a site ends: as guessed, behind a call, or some instructions before one.
-    fn end<S: Symbols>(&mut self, s: &mut S, landmarks: &Landmarks, span: &Span, truth: u32) -> Result<u32> {
+    fn end<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        landmarks: &Landmarks,
+        span: &OpenSite,
+        truth: u32,
+    ) -> Result<u32> {
         let damaged = || Error::damaged("an exception table makes no sense");
-        let Span {
+        let OpenSite {
             from,
             start,
             open,

@@ -86,7 +86,7 @@ pub struct LsdaModels {
     target: TargetModels,
     last: u32,
     locals: Locals,
-    guesses: Vec<super::sites::Guess>,
+    guesses: Vec<super::sites::ProjectedSite>,
 }
 
 impl Default for LsdaModels {
@@ -108,7 +108,7 @@ impl Keep for LsdaModels {
     }
 }
 
-/// A table that is told.
+/// A table that is coded.
 pub struct Told<'t> {
     /// The old table.
     pub old: Option<&'t Lsda>,

@@ -1,4 +1,4 @@
-//! Call sites of one function: the old ones projected, and what differs told by the function's own calls.
+//! Call sites of one function: the old ones projected, and what differs coded by the function's own calls.
 
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::exceptions::Site;
@@ -11,7 +11,7 @@ const INSERT: u32 = 1;
 const SKIP: u32 = 2;
 const END: u32 = 3;
 
-/// Most landing pads that are told by how lately they were used.
+/// Most landing pads that are coded by how lately they were used.
 pub const REMEMBERED: usize = 256;
 
 /// How many sites ahead the writing side looks for an equal one.
@@ -19,11 +19,11 @@ const AHEAD: usize = 8;
 
 symbols! {
     /// Models of call sites. `kinds`: for each site of the function so far whether it has a landing pad, the last one
-    /// lowest. `open`: 1 if the site has one, plus 2 if it replaces the guess; while ends are told plus 16 where the
+    /// lowest. `open`: 1 if the site has one, plus 2 if it replaces the guess; while ends are coded plus 16 where the
     /// end is behind the call, plus 32 where it is before it.
     pub struct CallSiteModels {
         all(12, 255) {
-            /// All sites are as projected. `state`: 1 if the unit is whole, plus 2 if all guesses are solid; `h`: for
+            /// All sites are as projected. `state`: 1 if the unit is unchanged, plus 2 if all guesses are solid; `h`: for
             /// each function so far whether they were not, the last one lowest; `count`: guesses.
             all: flag by(state: u32, h: u32, count: usize)
                 [
@@ -70,7 +70,7 @@ symbols! {
             recent: tree(8) by(many: usize) [1, hash(2, many.min(15) as u32)];
         }
         way(12, 255) {
-            /// How another is told: 0 by a walk onward, 1 by a walk back, 2 as a label, 3 by its place. `first`: there
+            /// How another is coded: 0 by a walk onward, 1 by a walk back, 2 as a label, 3 by its place. `first`: there
             /// is no recent one.
             way: tree(2) by(first: bool, state: u32) [hash(1, u32::from(first)), hash(2, state), 3];
         }
@@ -156,7 +156,7 @@ pub struct Foresight {
     kinds: u32,
     /// For each guess so far whether it was not taken, the last one lowest.
     h: u32,
-    /// No site was told yet.
+    /// No site was coded yet.
     first: bool,
 }
 // end
@@ -178,7 +178,7 @@ impl SiteModels {
 
 /// A projected site, and whether its code lines up with the old code throughout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guess {
+pub struct ProjectedSite {
     /// Where it is expected.
     pub site: Site,
     /// Whether old code stands behind all of it.
@@ -186,10 +186,10 @@ pub struct Guess {
 }
 
 /// Where the sites of an old function are in the new one, in order of their starts.
-pub fn project(view: &mut UnitView, old: &[Site], guesses: &mut Vec<Guess>) {
+pub fn project(view: &mut UnitView, old: &[Site], guesses: &mut Vec<ProjectedSite>) {
     guesses.clear();
-    if view.unit.whole {
-        let solid = |site: &Site| Guess {
+    if view.unit.unchanged {
+        let solid = |site: &Site| ProjectedSite {
             site: *site,
             solid: true,
         };
@@ -215,7 +215,7 @@ pub fn project(view: &mut UnitView, old: &[Site], guesses: &mut Vec<Guess>) {
         let behind = starts.get(last.0 + 1).copied();
         let (start, end) = (starts[first.0], behind.unwrap_or(view.bytes.len() as u32));
         if end > start {
-            guesses.push(Guess {
+            guesses.push(ProjectedSite {
                 site: Site {
                     start,
                     end,
@@ -245,19 +245,19 @@ pub fn code_sites<S: Symbols>(
     s: &mut S,
     m: &mut SiteModels,
     body: &mut Body,
-    guesses: &[Guess],
+    guesses: &[ProjectedSite],
     truth: Option<&[Site]>,
     limit: usize,
 ) -> Result<Vec<Site>> {
     let Body { view, landmarks } = body;
     let damaged = || Error::damaged("an exception table makes no sense");
-    let whole = u32::from(view.unit.whole);
+    let unchanged = u32::from(view.unit.unchanged);
     if !guesses.is_empty() {
         let solid = u32::from(guesses.iter().all(|g| g.solid));
         let h = m.history;
         let hit = truth
             .is_some_and(|t| t.len() == guesses.len() && t.iter().zip(guesses).all(|(t, g)| *t == g.site));
-        let hit = m.m.all(s, whole | solid << 1, h, guesses.len(), hit);
+        let hit = m.m.all(s, unchanged | solid << 1, h, guesses.len(), hit);
         m.history = h << 1 | u32::from(!hit);
         if hit {
             if guesses.len() > limit {
@@ -329,7 +329,7 @@ pub fn code_sites<S: Symbols>(
 }
 
 /// What the writing side does next: `Some(None)` is to take the guess as it is.
-fn step_to(guesses: &[Guess], news: &[Site]) -> Option<u32> {
+fn step_to(guesses: &[ProjectedSite], news: &[Site]) -> Option<u32> {
     let Some(new) = news.first() else {
         return Some(END);
     };

@@ -64,7 +64,7 @@ impl Unwind {
                     local: None,
                     ..Guess::default()
                 };
-                let known = known.and_then(|k| k.personality).unwrap_or(0);
+                let known = known.and_then(|k| k.personality).unwrap_or_default();
                 let PointerModels { target, locals } = &mut self.pointers;
                 let target = world.targets.code(s, target, &site, guess, locals, known)?;
                 kind.personality = Some(target);

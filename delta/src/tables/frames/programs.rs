@@ -20,14 +20,14 @@ symbols! {
         whole(12, 255) {
             /// It is the projected old one. `h`: for each program so far whether it was not, the last one lowest;
             /// `count`: instructions of that.
-            whole: flag by(whole: bool, h: u32, count: usize)
+            whole: flag by(unchanged: bool, h: u32, count: usize)
                 [
-                    hash(1, u32::from(whole) | (h & 7) << 1),
-                    hash(2, u32::from(whole) | (count.min(63) as u32) << 1),
-                    hash(3, u32::from(whole) | (h & 0xff) << 1),
+                    hash(1, u32::from(unchanged) | (h & 7) << 1),
+                    hash(2, u32::from(unchanged) | (count.min(63) as u32) << 1),
+                    hash(3, u32::from(unchanged) | (h & 0xff) << 1),
                 ];
             /// It is the old one byte for byte.
-            old: flag by(whole: bool) [hash(4, u32::from(whole)), 5, 6];
+            old: flag by(unchanged: bool) [hash(4, u32::from(unchanged)), 5, 6];
         }
         raw(6, 255) {
             /// It goes as bytes.
@@ -100,7 +100,7 @@ symbols! {
                 ];
         }
         escape(10, 255) {
-            /// How an advance is told: 0 to behind a landmark, 1 by its distance, 2 by its distance and width.
+            /// How an advance is coded: 0 to behind a landmark, 1 by its distance, 2 by its distance and width.
             escape: tree(2) by(before: (u8, u8)) [1, hash(2, before.0.into())];
         }
         distance(14, 255) {
@@ -164,9 +164,9 @@ impl Programs {
         let old_len = raw_old.map(|o| o.len() as u32);
         let h = self.history;
         if let Some(old) = raw_old {
-            let whole = view.unit.whole;
+            let unchanged = view.unit.unchanged;
             let hit = truth.is_some_and(|t| t.0 == self.guessed);
-            let hit = self.m.whole(s, whole, h, self.guess.len(), hit);
+            let hit = self.m.whole(s, unchanged, h, self.guess.len(), hit);
             self.history = h << 1 | u32::from(!hit);
             if hit {
                 out.extend_from_slice(&self.guessed);
@@ -174,7 +174,7 @@ impl Programs {
             }
             if old != self.guessed {
                 let hit = truth.is_some_and(|t| t.0 == old);
-                if self.m.old(s, whole, hit) {
+                if self.m.old(s, unchanged, hit) {
                     out.extend_from_slice(old);
                     return Ok(old_len);
                 }

@@ -4,6 +4,7 @@ use crate::elf::Numbers;
 use crate::elf::encoded::Encoding;
 use crate::elf::frames::{Cie, FdeBody, PCREL_SDATA4, Record, cie, fde, records};
 use crate::layout::CodeMap;
+use crate::place::{Addr, Span};
 
 /// No unit, or no row.
 pub const NONE: u32 = u32::MAX;
@@ -18,7 +19,7 @@ pub struct Kind {
     /// Its bytes behind length and identifier, the pointer to the personality routine zeroed.
     pub body: Vec<u8>,
     /// The personality routine, or the word that points to it.
-    pub personality: Option<u32>,
+    pub personality: Option<Addr>,
     /// Encoding of that pointer, and its offset in `body`.
     pub field: Option<(Encoding, usize)>,
     /// Encoding of the pointers to exception tables.
@@ -85,7 +86,7 @@ pub struct FrameTable {
     /// The section.
     pub bytes: Vec<u8>,
     /// Its address.
-    pub addr: u32,
+    pub addr: Addr,
     /// How its file writes numbers.
     numbers: Numbers,
     /// Kinds of CIE, in order of appearance.
@@ -103,8 +104,8 @@ pub struct FrameTable {
 }
 
 /// The unit of code with these bounds.
-fn unit_of(code: &CodeMap, start: u32, size: u32) -> Option<usize> {
-    let holds = |s: &&crate::layout::CodeSection| start >= s.addr && start - s.addr < s.len;
+fn unit_of(code: &CodeMap, start: Addr, size: u32) -> Option<usize> {
+    let holds = |s: &&crate::layout::CodeSection| Span::new(s.addr, s.len).holds(start);
     let section = code.sections.iter().find(holds)?;
     let at = section.at + (start - section.addr);
     let index = code.unit_at(at)?;
@@ -118,7 +119,7 @@ impl FrameTable {
     }
 
     /// Takes a section at `addr` apart.
-    pub fn read(bytes: Vec<u8>, addr: u32, numbers: Numbers, code: &CodeMap) -> FrameTable {
+    pub fn read(bytes: Vec<u8>, addr: Addr, numbers: Numbers, code: &CodeMap) -> FrameTable {
         let mut table = FrameTable {
             addr,
             numbers,

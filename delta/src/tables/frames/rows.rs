@@ -5,6 +5,7 @@ use super::{Entry, Lsda, Unwind};
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::Numbers;
 use crate::elf::encoded::Encoding;
+use crate::place::{Addr, Place};
 use crate::tables::World;
 use crate::tables::order::{Order, OrderModels};
 use crate::{Error, error::Result};
@@ -57,15 +58,15 @@ symbols! {
 
 /// An FDE, as its bytes are made from it.
 struct Fde<'a> {
-    start: u32,
+    start: Addr,
     size: u32,
     cie: u32,
-    lsda: Option<(Encoding, Option<u32>)>,
+    lsda: Option<(Encoding, Option<Addr>)>,
     program: &'a [u8],
     padding: u32,
 }
 
-fn put_cie(out: &mut Vec<u8>, numbers: Numbers, addr: u32, kind: &Kind) {
+fn put_cie(out: &mut Vec<u8>, numbers: Numbers, addr: Addr, kind: &Kind) {
     let put = |out: &mut Vec<u8>, word: u32| out.extend_from_slice(&numbers.of_word(word));
     put(out, kind.body.len() as u32 + 4);
     put(out, 0);
@@ -77,13 +78,13 @@ fn put_cie(out: &mut Vec<u8>, numbers: Numbers, addr: u32, kind: &Kind) {
     }
 }
 
-fn put_fde(out: &mut Vec<u8>, numbers: Numbers, addr: u32, fde: &Fde) {
+fn put_fde(out: &mut Vec<u8>, numbers: Numbers, addr: Addr, fde: &Fde) {
     let put = |out: &mut Vec<u8>, word: u32| out.extend_from_slice(&numbers.of_word(word));
     let at = out.len() as u32;
     let field = fde.lsda.map_or(0, |(e, _)| u32::from(e.size));
     put(out, 13 + field + fde.program.len() as u32 + fde.padding);
     put(out, (at + 4).wrapping_sub(fde.cie));
-    put(out, fde.start.wrapping_sub(addr.wrapping_add(at + 8)));
+    put(out, fde.start.since(addr.wrapping_add(at + 8)));
     put(out, fde.size);
     out.push(field as u8);
     if let Some((encoding, target)) = fde.lsda {
@@ -108,10 +109,10 @@ pub(super) enum Row {
 
 #[derive(Clone, Debug)]
 pub(super) struct Stray {
-    start: u32,
+    start: Addr,
     size: u32,
     kind: u8,
-    lsda: Option<u32>,
+    lsda: Option<Addr>,
     program: Vec<u8>,
 }
 
@@ -200,7 +201,7 @@ impl Unwind {
         s: &mut S,
         world: &World,
         rows: &[Row],
-        lsdas: &[(u32, u32)],
+        lsdas: &[(u32, Addr)],
     ) -> Result<Vec<u8>> {
         let damaged = || Error::damaged("frame records are out of order");
         let numbers = world.elf.numbers;
@@ -252,7 +253,7 @@ impl Unwind {
         Ok(out)
     }
 
-    fn fde<'a>(&'a self, entry: &Entry, cie: u32, world: &World, lsdas: &[(u32, u32)]) -> Option<Fde<'a>> {
+    fn fde<'a>(&'a self, entry: &Entry, cie: u32, world: &World, lsdas: &[(u32, Addr)]) -> Option<Fde<'a>> {
         let unit = world.units.get(entry.unit as usize)?;
         let address = |unit: u32| {
             let i = lsdas.binary_search_by_key(&unit, |l| l.0).ok()?;
@@ -281,7 +282,7 @@ impl Unwind {
         s: &mut S,
         m: &mut RowModels,
         row: u32,
-        last_start: &mut u32,
+        last_start: &mut Addr,
     ) -> Result<Stray> {
         let damaged = || Error::damaged("a frame record makes no sense");
         let truth = self.truth.as_ref().and_then(|t| Some((t, t.fde(row)?)));
@@ -297,7 +298,7 @@ impl Unwind {
             .as_ref()
             .map_or(0, |(_, t)| i64::from(t.start) - i64::from(*last_start));
         let away = m.start(s, away);
-        let start = u32::try_from(i64::from(*last_start).saturating_add(away)).map_err(|_| damaged())?;
+        let start = Addr::try_from(i64::from(*last_start).saturating_add(away)).map_err(|_| damaged())?;
         let size = truth.as_ref().map_or(0, |(_, t)| u64::from(t.size));
         let size = u32::try_from(m.size(s, size)).map_err(|_| damaged())?;
         *last_start = start;
@@ -305,7 +306,7 @@ impl Unwind {
         if has_lsda {
             let known = truth.as_ref().and_then(|(_, t)| t.lsda.flatten());
             let addr = m.lsda(s, known.map_or(0, |a| u64::from(a) + 1));
-            let addr = addr.checked_sub(1).map(u32::try_from).transpose();
+            let addr = addr.checked_sub(1).map(Addr::try_from).transpose();
             lsda = addr.map_err(|_| damaged())?;
         }
         let program = truth

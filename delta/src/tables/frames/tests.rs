@@ -8,6 +8,7 @@ use crate::elf::encoded::Encoding;
 use crate::elf::exceptions::Lsda;
 use crate::file_view::FileView;
 use crate::layout::{CodeMap, OldImage};
+use crate::place::Addr;
 use crate::tables::exceptions::ExceptionTable;
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ const WIDE: Numbers = Numbers {
 };
 
 /// Bytes and address of a section.
-type Part = (Vec<u8>, u32);
+type Part = (Vec<u8>, Addr);
 
 /// `.eh_frame`, `.eh_frame_hdr` and `.gcc_except_table` of the test program, and its code.
 fn program() -> (Part, Part, Part, CodeMap) {
@@ -27,8 +28,8 @@ fn program() -> (Part, Part, Part, CodeMap) {
     let file = FileView::new(&bytes, &budget).unwrap();
     let image = OldImage::read(&file).unwrap().unwrap();
     let part = |name: &[u8]| {
-        let s = &image.elf.sections[image.elf.section(name).unwrap()];
-        (file.bytes(s.offset, s.size).unwrap(), s.addr as u32)
+        let s = &image.elf[image.elf.section(name).unwrap()];
+        (file.bytes(s.offset, s.size).unwrap(), Addr(s.addr as u32))
     };
     let parts = (
         part(b".eh_frame"),
@@ -106,7 +107,7 @@ fn damaged_sections_are_read_without_harm() {
             Lsda::read(bytes, addr, WIDE);
         }
         for from in 0..tables.bytes.len().min(200) {
-            Lsda::read(&tables.bytes[from..], from as u32, Numbers::default());
+            Lsda::read(&tables.bytes[from..], Addr(from as u32), Numbers::default());
         }
     };
     for len in (0..frames.len()).step_by(7) {
@@ -133,13 +134,13 @@ proptest! {
     #[test]
     fn any_bytes_are_some_exception_table_or_none(mut bytes in prop::collection::vec(any::<u8>(), 0..300), is_64: bool, big_endian: bool) {
         let numbers = Numbers { is_64, big_endian };
-        Lsda::read(&bytes, 0x1000, numbers);
+        Lsda::read(&bytes, Addr(0x1000), numbers);
         if let Some(first) = bytes.first_mut() {
             *first = 0xff;
         }
-        Lsda::read(&bytes, 0x1000, numbers);
+        Lsda::read(&bytes, Addr(0x1000), numbers);
         if let Some(encoding) = bytes.get(1).and_then(|&b| Encoding::of(b, numbers)) {
-            encoding.read(&bytes, 2, 7);
+            encoding.read(&bytes, 2, Addr(7));
         }
         cfa::strip(&bytes, Distances { factor: 1, numbers }, &mut Vec::new());
     }

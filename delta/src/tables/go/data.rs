@@ -6,6 +6,7 @@ use super::function::Subject;
 use super::reader::{GoTable, INLINE_TREE, NONE, Record};
 use crate::code::Symbols;
 use crate::elf::Numbers;
+use crate::place::{Addr, Place as _};
 use crate::predict::AddressMap;
 use crate::{Error, error::Result};
 
@@ -71,7 +72,7 @@ struct NewRow {
 }
 
 impl Functions {
-    /// Codes one piece of a function's data and returns its place: a new one, or that of the same data told before.
+    /// Codes one piece of a function's data and returns its place: a new one, or that of the same data coded before.
     pub(super) fn data<S: Symbols>(
         &mut self,
         s: &mut S,
@@ -124,11 +125,11 @@ impl Functions {
         } = datum;
         let known = self.elsewhere.get(&old_at).copied();
         let (old_base, new_base) = self.bases.module;
-        let from = old_at.wrapping_add(old_base);
+        let from = old_base.wrapping_add(old_at);
         let guess = match known {
             _ if old_at == NONE => self.last_data,
             Some(at) => at,
-            None => map.guess(from).wrapping_sub(new_base),
+            None => map.guess(from).since(new_base),
         };
         let m = &mut self.m.own;
         let (known, old) = (known.is_some(), old_at != NONE);
@@ -166,12 +167,12 @@ impl Functions {
         let (numbers, old_numbers) = (self.numbers, self.old_numbers);
         let mut guess = was.map(<[u8]>::to_vec);
         if let Some(guess) = &mut guess {
-            let mut moved = |at: usize, bases: (u32, u32)| {
+            let mut moved = |at: usize, bases: (Addr, Addr)| {
                 if let Some(word) = guess.get_mut(at..at + 4) {
                     let old = old_numbers.get(word) as u32;
-                    let new = self.masks.get(&old.wrapping_add(bases.0)).copied();
-                    let new = new.unwrap_or_else(|| map.guess(old.wrapping_add(bases.0)));
-                    numbers.put(word, new.wrapping_sub(bases.1).into());
+                    let new = self.masks.get(&bases.0.wrapping_add(old)).copied();
+                    let new = new.unwrap_or_else(|| map.guess(bases.0.wrapping_add(old)));
+                    numbers.put(word, new.since(bases.1).into());
                 }
             };
             let len = was.map_or(0, <[u8]>::len);
@@ -192,8 +193,8 @@ impl Functions {
             let words = old.chunks_exact(4).zip(content.chunks_exact(4));
             for (a, b) in words.skip(5).step_by(4) {
                 self.masks.insert(
-                    (old_numbers.get(a) as u32).wrapping_add(self.bases.data.0),
-                    (numbers.get(b) as u32).wrapping_add(self.bases.data.1),
+                    self.bases.data.0.wrapping_add(old_numbers.get(a) as u32),
+                    self.bases.data.1.wrapping_add(numbers.get(b) as u32),
                 );
             }
         }
@@ -311,7 +312,7 @@ impl Functions {
             truth,
             truth_table: subject.truth_table,
         };
-        let has = u32::from(old_rows.is_some()) | u32::from(subject.is_whole()) << 1;
+        let has = u32::from(old_rows.is_some()) | u32::from(subject.is_unchanged()) << 1;
         if old_rows.is_some()
             && let Some(tree) = self.projected_tree(s, subject, &rows, group, has)?
         {

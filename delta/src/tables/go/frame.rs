@@ -85,7 +85,7 @@ symbols! {
     }
 }
 
-/// A frame that is told.
+/// A frame that is coded.
 pub struct Told<'t> {
     /// The old table and its frame.
     pub old: Option<&'t GoTable>,
@@ -218,7 +218,7 @@ impl Told<'_> {
     }
 }
 
-/// File lists while they are told.
+/// File lists while they are coded.
 struct List<'l> {
     /// What the old entries should be now.
     expected: Vec<Option<u32>>,
@@ -272,7 +272,7 @@ impl List<'_> {
         Ok(())
     }
 
-    /// On the writing side: how an entry is told that is not the expected one, and how many old ones are skipped.
+    /// On the writing side: how an entry is coded that is not the expected one, and how many old ones are skipped.
     fn way(&self, index: usize) -> (Option<usize>, u32) {
         let alike = |old: usize, new: usize| self.at(old).is_some() && self.at(old) == self.is(new);
         let meet = |old: usize, new: usize| (0..3).all(|i| alike(old + i, new + i));

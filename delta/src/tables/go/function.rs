@@ -5,15 +5,16 @@ use super::builder::Function;
 use super::reader::{DEFER, GoTable, INLINE_INDEX, LINE, NONE, Record, Step, UNIT};
 use super::steps::{Under, code_steps};
 use crate::code::Symbols;
+use crate::place::Place as _;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
 
-/// Tables of a record in the order in which they are told: files come first, lines need them.
+/// Tables of a record in the order in which they are coded: files come first, lines need them.
 const FILES: usize = 1;
 const LINES: usize = 2;
 
-/// A function about to be told: what both files have of it, and its code.
+/// A function about to be coded: what both files have of it, and its code.
 pub(super) struct Subject<'t, 'v, 'u> {
     pub old_table: Option<&'t GoTable>,
     pub truth_table: Option<&'t GoTable>,
@@ -37,13 +38,13 @@ pub(super) struct Subject<'t, 'v, 'u> {
 
 impl Subject<'_, '_, '_> {
     /// Whether the code is the old one.
-    pub fn is_whole(&self) -> bool {
-        self.view.as_ref().is_some_and(|v| v.unit.whole)
+    pub fn is_unchanged(&self) -> bool {
+        self.view.as_ref().is_some_and(|v| v.unit.unchanged)
     }
 
     /// Whether there is an old function, and whether the code is the old one, as a context.
     pub fn state(&self) -> u32 {
-        u32::from(self.old.is_some()) | u32::from(self.is_whole()) << 1
+        u32::from(self.old.is_some()) | u32::from(self.is_unchanged()) << 1
     }
 
     /// Where an offset of the old code is in the new one.
@@ -59,7 +60,7 @@ impl Subject<'_, '_, '_> {
     /// Lists the instruction starts; they are only needed where the code changed.
     pub fn list_starts(&mut self) {
         if self.starts.is_empty()
-            && let Some(v) = self.view.as_mut().filter(|v| !v.unit.whole)
+            && let Some(v) = self.view.as_mut().filter(|v| !v.unit.unchanged)
         {
             self.starts.extend_from_slice(v.locals().starts());
         }
@@ -88,7 +89,7 @@ impl Subject<'_, '_, '_> {
     }
 }
 
-/// The tables over code told so far.
+/// The tables over code coded so far.
 struct SoFar {
     /// Where the first of them ended.
     total: Option<u32>,
@@ -128,7 +129,7 @@ impl Functions {
     ) -> Subject<'t, 'v, 'u> {
         let old = view.as_ref().and_then(|v| {
             let addr = v.source_addr()?;
-            let index = old_table?.function_at(addr.wrapping_sub(self.bases.text.0))?;
+            let index = old_table?.function_at(addr.since(self.bases.text.0))?;
             old_table?.record(index)
         });
         let mut subject = Subject {
@@ -289,7 +290,7 @@ impl Functions {
         subject.list_starts();
         let under = Under {
             kind: column,
-            whole: subject.is_whole(),
+            unchanged: subject.is_unchanged(),
             starts: &subject.starts,
             size: subject.size(),
             end: so_far.total,

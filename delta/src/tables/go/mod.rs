@@ -1,8 +1,8 @@
-//! Go's function table, `.gopclntab`, told function by function: contents, from which the linker's order gives
+//! Go's function table, `.gopclntab`, coded function by function: contents, from which the linker's order gives
 //! every position.
 //!
 //! Names, tables over code and the data of functions are shared, and stand in the order of first use; so a
-//! function is told as its name, its source lines and the like, each against the old function that its code
+//! function is coded as its name, its source lines and the like, each against the old function that its code
 //! continues, code offsets projected along the code. The index over the code is made anew.
 
 mod builder;
@@ -26,14 +26,15 @@ use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols};
 use crate::elf::{Elf, Numbers};
 use crate::machine::Machine;
+use crate::place::{Addr, Place as _, SectionId};
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
 use std::collections::HashMap;
 
 /// Whether the model gives a new table back.
 fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
-    let read = |i: usize| {
-        let s = &elf.sections[i];
+    let read = |id: SectionId| {
+        let s = &elf[id];
         bytes
             .get(s.offset as usize..(s.offset + s.size) as usize)
             .map(<[u8]>::to_vec)
@@ -48,16 +49,16 @@ fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
 /// The addresses that positions in the table count from, old and new.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bases {
-    text: (u32, u32),
-    data: (u32, u32),
+    text: (Addr, Addr),
+    data: (Addr, Addr),
     /// Data of functions.
-    module: (u32, u32),
+    module: (Addr, Addr),
 }
 
 /// Tells the table, unit by unit.
 #[derive(Debug)]
 pub struct Functions {
-    section: usize,
+    section: SectionId,
     room: usize,
     code_len: u32,
     /// How the new file writes numbers, and the old one did.
@@ -73,7 +74,7 @@ pub struct Functions {
     names: Names,
     bases: Bases,
     m: Models,
-    /// True functions told so far.
+    /// True functions coded so far.
     told: usize,
     /// Where the last function began.
     entry: u32,
@@ -86,7 +87,7 @@ pub struct Functions {
     /// On the writing side: the true table's.
     true_places: HashMap<u32, Place>,
     /// Old positions of pointer masks to new ones.
-    masks: HashMap<u32, u32>,
+    masks: HashMap<Addr, Addr>,
     /// First lines of inlined functions, by name.
     first_lines: HashMap<Vec<u8>, i32>,
     /// Old positions of data in another section to new ones.
@@ -102,8 +103,8 @@ pub struct Functions {
     work: u64,
 }
 
-fn base(elf: &Elf, name: &[u8]) -> u32 {
-    elf.section(name).map_or(0, |i| elf.sections[i].addr as u32)
+fn base(elf: &Elf, name: &[u8]) -> Addr {
+    elf.section(name).map_or(Addr(0), |i| Addr(elf[i].addr as u32))
 }
 
 impl Functions {
@@ -112,10 +113,10 @@ impl Functions {
         let Some(section) = world.choices.sections(Table::Functions).next() else {
             return Ok(None);
         };
-        let room = world.elf.sections[section].size as usize;
+        let room = world.elf[section].size as usize;
         let pointer = world.elf.numbers.width();
-        let read_old = |i: usize| {
-            let s = &world.old.elf.sections[i];
+        let read_old = |id: SectionId| {
+            let s = &world.old.elf[id];
             s.in_file()
                 .then(|| world.old.file.bytes(s.offset, s.size).ok())
                 .flatten()
@@ -127,14 +128,14 @@ impl Functions {
         };
         let was = old.as_ref().and_then(builder::frame_of);
         let known = truth.as_ref().and_then(builder::frame_of);
-        let text = world.elf.section(b".text").map(|i| &world.elf.sections[i]);
-        let old_base = reader::module_data(&world.old.elf, read_old);
+        let text = world.elf.section(b".text").map(|i| &world.elf[i]);
+        let old_base = Addr(reader::module_data(&world.old.elf, read_old));
         let true_base = match world.truth {
             Some(_) => reader::module_data(world.elf, |i| world.true_bytes(i).map(<[u8]>::to_vec)),
             None => 0,
         };
         let mut bases = Bases {
-            module: (old_base, 0),
+            module: (old_base, Addr(0)),
             text: (base(&world.old.elf, b".text"), base(world.elf, b".text")),
             data: (base(&world.old.elf, b".rodata"), base(world.elf, b".rodata")),
         };
@@ -150,7 +151,7 @@ impl Functions {
         let mut m = Models::default();
         let guess = i64::from(world.targets.map().guess(old_base));
         let by = m.own.module(s, i64::from(true_base) - guess);
-        bases.module.1 = guess.wrapping_add(by) as u32;
+        bases.module.1 = Addr(guess.wrapping_add(by) as u32);
         let quantum = truth.as_ref().map_or(1, |t| t.head.quantum);
         let quantum = if m.own.quantum(s, quantum == 1) {
             1
@@ -258,11 +259,11 @@ impl Functions {
 impl<'w> TableModel<'w> for Functions {
     const STREAMS: &'static [(Stream, Spent)] = &[(Stream::Go, Spent::Sections(&[Table::Functions]))];
 
-    fn by_name(elf: &Elf, section: usize) -> Option<Table> {
+    fn by_name(elf: &Elf, section: SectionId) -> Option<Table> {
         (crate::elf::go::section(elf) == Some(section)).then_some(Table::Functions)
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         move |_, _| fits(new.image.machine, &new.image.elf, new.bytes)
     }
 
@@ -280,7 +281,7 @@ impl<'w> TableModel<'w> for Functions {
         _made: &mut Made,
     ) -> Result<()> {
         let (s, map) = (streams.get(Stream::Go), world.targets.map());
-        let entry = view.addr.wrapping_sub(self.bases.text.1);
+        let entry = view.addr.since(self.bases.text.1);
         if entry >= self.code_len {
             return Ok(());
         }

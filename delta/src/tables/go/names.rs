@@ -78,7 +78,7 @@ impl Names {
         (self.old.len() * 4) as u64 + self.m.byte.memory() + self.m.prefix.memory()
     }
 
-    /// Position of the old string that was told last.
+    /// Position of the old string that was coded last.
     pub fn last(&self) -> Option<u32> {
         self.old.get(usize::try_from(self.last).ok()?).copied()
     }

@@ -4,6 +4,7 @@
 
 use crate::elf::Elf;
 use crate::elf::go::{self, FunctionTable};
+use crate::place::SectionId;
 
 /// Bytes of a record before its lists.
 pub const RECORD: usize = 44;
@@ -81,9 +82,9 @@ pub struct GoTable {
 const MODULE_DATA: usize = 40;
 
 /// Where the data of functions begins in the section, as the module's own record tells (Go 1.26).
-pub fn data_start(elf: &Elf, section: usize, module: Option<&[u8]>) -> Option<usize> {
+pub fn data_start(elf: &Elf, section: SectionId, module: Option<&[u8]>) -> Option<usize> {
     let addr = elf.numbers.address(module?, MODULE_DATA * elf.numbers.width())?;
-    let section = &elf.sections[section];
+    let section = &elf[section];
     let start = addr.checked_sub(section.addr)?;
     usize::try_from(start).ok().filter(|_| start <= section.size)
 }
@@ -328,7 +329,7 @@ pub fn write_table(steps: &[Step], quantum: u8, out: &mut Vec<u8>) {
 }
 
 /// The table in a section of a file.
-pub fn find(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> Option<GoTable> {
+pub fn find(elf: &Elf, read: impl Fn(SectionId) -> Option<Vec<u8>>) -> Option<GoTable> {
     let section = go::section(elf)?;
     let module = elf.section(b".go.module").and_then(&read);
     let start = data_start(elf, section, module.as_deref());
@@ -339,9 +340,9 @@ pub fn find(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> Option<GoTabl
 ///
 /// The record begins with the addresses of the function table and of its names, and `gofunc` is word 40 of it
 /// (Go 1.20 to 1.26).
-pub fn module_data(elf: &Elf, read: impl Fn(usize) -> Option<Vec<u8>>) -> u32 {
+pub fn module_data(elf: &Elf, read: impl Fn(SectionId) -> Option<Vec<u8>>) -> u32 {
     let Some(table) = go::section(elf) else { return 0 };
-    let start = elf.sections[table].addr;
+    let start = elf[table].addr;
     let Some(head) = read(table).and_then(|bytes| FunctionTable::read(&bytes, elf.numbers.big_endian)) else {
         return 0;
     };

@@ -100,7 +100,7 @@ pub struct Under<'u> {
     /// Which of the function's tables it is.
     pub kind: u32,
     /// Whether the code is the old one.
-    pub whole: bool,
+    pub unchanged: bool,
     /// Starts of the instructions, if there are any.
     pub starts: &'u [u32],
     /// Length of the code.
@@ -192,19 +192,19 @@ fn exact<S: Symbols>(
         value: value(i, None),
     }));
     let h = m.history[kind as usize];
-    let state = kind | u32::from(under.whole) << 4 | 1 << 5;
+    let state = kind | u32::from(under.unchanged) << 4 | 1 << 5;
     let known = truth.is_some_and(|t| t == guess.as_slice());
     let exact = m.own.exact(s, state, h, under.before, expected.len(), known);
     m.history[kind as usize] = h << 1 | u32::from(!exact);
     exact.then_some(guess)
 }
 
-/// A table while its stretches are told one after the other.
+/// A table while its stretches are coded one after the other.
 struct Telling<'t> {
     m: &'t mut StretchModels,
     under: &'t Under<'t>,
     kind: u32,
-    /// Old stretches, and the first that ends behind what was told.
+    /// Old stretches, and the first that ends behind what was coded.
     expected: Expected<'t>,
     next: usize,
     /// Where the last stretch ended, its value, and by how much that was above the one before.
@@ -382,14 +382,14 @@ mod tests {
             (old, new) in (prop::option::of(steps()), steps()),
             as_expected: bool,
             starts in prop::collection::btree_set(0u32..800, 0..60),
-            (kind, whole, end) in (0u32..20, any::<bool>(), prop::option::of(1u32..800)),
+            (kind, unchanged, end) in (0u32..20, any::<bool>(), prop::option::of(1u32..800)),
         ) {
             let expected = old.as_ref().map(|old| tidy(old.iter().map(|s| Step { value: s.value + 1, ..*s })));
             // No table is empty; one whose every stretch is leaves nothing to expect.
             let new = expected.filter(|e| as_expected && !e.is_empty()).unwrap_or(new);
             let starts: Vec<u32> = starts.into_iter().collect();
             let size = new.last().map_or(0, |s| s.end);
-            let under = Under { kind, whole, starts: &starts, size, end, quantum: 1, limit: 100, before: 1 };
+            let under = Under { kind, unchanged, starts: &starts, size, end, quantum: 1, limit: 100, before: 1 };
             let budget = Budget::unlimited(&Silent);
             let mut writer = ModelledWriter::default();
             let written = code(&mut writer, &under, old.as_deref(), [Some(&new), Some(&new)]).unwrap();
@@ -406,7 +406,7 @@ mod tests {
             quantum in prop::sample::select(vec![1u32, 4]),
         ) {
             let under = Under {
-                kind: 2, whole: false, starts: &[4, 8, 20], size: 40, end: Some(32), quantum, limit: 30, before: 0,
+                kind: 2, unchanged: false, starts: &[4, 8, 20], size: 40, end: Some(32), quantum, limit: 30, before: 0,
             };
             let budget = Budget::unlimited(&Silent);
             let read = code(&mut ModelledReader::new(&stream, &budget), &under, old.as_deref(), [None, None]);

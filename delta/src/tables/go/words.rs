@@ -1,4 +1,4 @@
-//! Words of Go's data that hold addresses or offsets, told through the map from old to new addresses.
+//! Words of Go's data that hold addresses or offsets, coded through the map from old to new addresses.
 //!
 //! A static executable has no relocations, and type descriptors hold offsets of four bytes from the start of
 //! the types or of the code; so words are taken for what they may be, and a symbol says what each is where
@@ -11,6 +11,7 @@ use crate::elf::address::{Addresses, Range};
 use crate::elf::{Elf, Numbers};
 use crate::error::Result;
 use crate::layout::OldImage;
+use crate::place::{Addr, Off, Place as _, SectionId};
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
 use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use std::collections::HashMap;
@@ -29,7 +30,7 @@ const FAR: u32 = 0x400;
 
 symbols! {
     /// Words of data. `h`: what the last words were, four bits each, the last one lowest: 1 zero, 2 in no range, else by
-    /// size 3 below 0x100, 4 below 0x10000, 5 above; if it would move 8 plus what it was told as (3 as 1, that is 9); a
+    /// size 3 below 0x100, 4 below 0x10000, 5 above; if it would move 8 plus what it was coded as (3 as 1, that is 9); a
     /// pointer is 15, and 14 its upper word if it has one. `section`: its number.
     struct WordModels {
         pointer(12, 255) {
@@ -37,7 +38,7 @@ symbols! {
             pointer: flag by(h: u32, section: u32) [hash(1, h & 0xff), hash(2, h & 0xffff), hash(3, section)];
         }
         half(18, 255) {
-            /// What a word is: 0 neither, 1 an offset into the data, 2 one into the code, 3 one into the data told as a
+            /// What a word is: 0 neither, 1 an offset into the data, 2 one into the code, 3 one into the data coded as a
             /// target. `able`: 1 if it could be one into the data, plus 2 if that would move, plus 4 times what it is in
             /// `h`; `here`: file offset.
             half: tree(2) by(able: u32, h: u32, section: u32, here: u32)
@@ -70,10 +71,10 @@ pub fn renewed(
         let pointer = words.pointer(from, at, was.get(at..).unwrap_or_default());
         pointer.filter(|&addr| old.addresses.range_of(addr).is_some())
     };
-    for cover in covers.iter().filter(|c| c.new_at.wrapping_sub(c.old_at) % 4 == 0) {
+    for cover in covers.iter().filter(|c| c.new_at.since(c.old_at) % 4 == 0) {
         let mut history = 0u32;
-        let mut at = (cover.old_at as usize).next_multiple_of(4);
-        let end = (cover.old_at + cover.len) as usize;
+        let mut at = cover.old_at.index().next_multiple_of(4);
+        let end = (cover.old_at + cover.len).index();
         while at + 4 <= end {
             let Some(w) = from.word(was, at) else { break };
             if points(at).is_some() {
@@ -81,7 +82,7 @@ pub fn renewed(
                 at += words.pointer;
                 continue;
             }
-            let now = to.word(is, at + cover.new_at as usize - cover.old_at as usize);
+            let now = to.word(is, at + cover.new_at.index() - cover.old_at.index());
             let (data, text) = words.guesses(w, |a| map.guess(a));
             let mut class = class(w, data, text);
             if data.is_some() || text.is_some() {
@@ -109,8 +110,8 @@ pub fn renewed(
             continue;
         }
         let mut history = 0u32;
-        let mut at = (offset as usize).next_multiple_of(4);
-        let end = offset as usize + range.len as usize;
+        let mut at = offset.index().next_multiple_of(4);
+        let end = (offset + range.len).index();
         while at + 4 <= end {
             let Some(w) = from.word(was, at) else { break };
             if let Some(addr) = points(at).filter(|_| words.pointers) {
@@ -124,7 +125,7 @@ pub fn renewed(
             if data.is_some_and(|d| d != w) || text.is_some_and(|t| t != w) {
                 let [other, as_data, as_text] =
                     counts.get(&key(history, at as u32)).copied().unwrap_or_default();
-                let (kind, now) = if links == Some(range.section as usize) || as_data > other + as_text {
+                let (kind, now) = if links == Some(range.section) || as_data > other + as_text {
                     (DATA, data)
                 } else if as_text > other + as_data {
                     (TEXT, text)
@@ -157,11 +158,11 @@ impl Words {
     fn of(old: &Elf, new: &Elf) -> Words {
         let size = |name: &[u8]| {
             old.section(name)
-                .map_or(0, |i| old.sections[i].size.min(u64::from(u32::MAX)) as u32)
+                .map_or(0, |i| old[i].size.min(u64::from(u32::MAX)) as u32)
         };
         Words {
             bases: Bases {
-                module: (0, 0),
+                module: (Addr(0), Addr(0)),
                 text: (base(old, b".text"), base(new, b".text")),
                 data: (base(old, b".rodata"), base(new, b".rodata")),
             },
@@ -172,9 +173,9 @@ impl Words {
     }
 
     /// The address that a pointer at a place holds, by the bytes from there on: addresses are below 4 GiB.
-    fn pointer(&self, numbers: Numbers, at: usize, bytes: &[u8]) -> Option<u32> {
+    fn pointer(&self, numbers: Numbers, at: usize, bytes: &[u8]) -> Option<Addr> {
         let pointer = bytes.get(..self.pointer)?;
-        let address = u32::try_from(numbers.get(pointer)).ok()?;
+        let address = Addr::try_from(numbers.get(pointer)).ok()?;
         at.is_multiple_of(self.pointer).then_some(address)
     }
 
@@ -187,9 +188,9 @@ impl Words {
     }
 
     /// What a word should be now as an offset in the data, and as one in the code.
-    fn guesses(&self, old: u32, project: impl Fn(u32) -> u32) -> (Option<u32>, Option<u32>) {
-        let guess = |size: u32, base: (u32, u32)| {
-            (old > 0 && old < size).then(|| project(base.0.wrapping_add(old)).wrapping_sub(base.1))
+    fn guesses(&self, old: u32, project: impl Fn(Addr) -> Addr) -> (Option<u32>, Option<u32>) {
+        let guess = |size: u32, base: (Addr, Addr)| {
+            (old > 0 && old < size).then(|| project(base.0.wrapping_add(old)).since(base.1))
         };
         (
             guess(self.sizes.0, self.bases.data),
@@ -256,26 +257,26 @@ struct Stretch {
     /// Number of their section.
     section: u32,
     /// Address and offset of the first one in the new file, and where it was in the old one.
-    addr: u32,
-    at: u32,
-    old_at: u32,
+    addr: Addr,
+    at: Off,
+    old_at: Off,
     /// Bytes.
     len: u32,
 }
 
 impl Stretch {
     fn of(addresses: &Addresses, cover: &Cover) -> Option<Stretch> {
-        if !cover.new_at.wrapping_sub(cover.old_at).is_multiple_of(4) {
+        if !cover.new_at.since(cover.old_at).is_multiple_of(4) {
             return None;
         }
-        let stands = |r: &&Range| r.offset.is_some_and(|o| cover.new_at.wrapping_sub(o) < r.len);
+        let stands = |r: &&Range| r.offset.is_some_and(|o| cover.new_at.since(o) < r.len);
         let range = addresses.ranges().iter().find(stands)?;
-        let skip = cover.new_at.wrapping_neg() % 4;
+        let skip = cover.new_at.0.wrapping_neg() % 4;
         let len = cover.len.checked_sub(skip)?;
         let at = cover.new_at + skip;
         Some(Stretch {
-            section: range.section,
-            addr: range.addr + (at - range.offset.unwrap_or(0)),
+            section: range.section.0,
+            addr: range.addr + (at - range.offset.unwrap_or_default()),
             at,
             old_at: cover.old_at + skip,
             len,
@@ -287,13 +288,13 @@ impl Stretch {
 struct Word {
     old: u32,
     /// What the old pointer held that may begin with it.
-    pointer: Option<u32>,
+    pointer: Option<Addr>,
     section: u32,
-    addr: u32,
-    at: u32,
+    addr: Addr,
+    at: Off,
 }
 
-/// How words are told, and what was.
+/// How words are coded, and what was.
 struct Telling {
     words: Words,
     m: WordModels,
@@ -306,7 +307,7 @@ struct Telling {
 
 impl Telling {
     fn of(world: &World) -> Telling {
-        let size = |i: usize| world.elf.sections[i].size as u32;
+        let size = |i: SectionId| world.elf[i].size as u32;
         Telling {
             words: Words {
                 pointers: world.choices.sections(Table::Relocations).next().is_none(),
@@ -334,7 +335,7 @@ impl Telling {
             let place = stretch.at + at as u32;
             let word = Word {
                 old,
-                pointer: self.words.pointer(numbers, place as usize, &old_bytes[at..]),
+                pointer: self.words.pointer(numbers, place.index(), &old_bytes[at..]),
                 section: stretch.section,
                 addr: stretch.addr + at as u32,
                 at: place,
@@ -360,11 +361,11 @@ impl Telling {
         let Some(was) = was.filter(|&addr| world.old.addresses.range_of(addr).is_some()) else {
             return Ok(false);
         };
-        let truth = world.truth.map(|t| &t[word.at as usize..]);
+        let truth = world.truth.map(|t| &t[word.at.index()..]);
         let known = truth
             .and_then(|t| t.get(..words.pointer))
             .map_or(0, |t| world.elf.numbers.get(t));
-        let small = u32::try_from(known).ok();
+        let small = Addr::try_from(known).ok();
         let fits = small.is_some_and(|k| world.addresses.range_of(k).is_some());
         if !self.m.pointer(s, self.history, word.section, fits) {
             return Ok(false);
@@ -376,7 +377,7 @@ impl Telling {
             same: true,
             ..Site::default()
         };
-        let target = self.target(s, world, &site, was, small.unwrap_or(0))?;
+        let target = self.target(s, world, &site, was, small.unwrap_or_default())?;
         let pointer = self.words.pointer;
         made.known
             .number(word.at, world.elf.numbers, target.into(), pointer);
@@ -387,7 +388,7 @@ impl Telling {
     /// Tells a word that may be an offset.
     fn half<S: Symbols>(&mut self, s: &mut S, world: &mut World, word: &Word, made: &mut Made) -> Result<()> {
         let old = word.old;
-        let project = |addr: u32| {
+        let project = |addr: Addr| {
             let learned = world.targets.remap().get(addr).map(|l| l.target);
             learned.unwrap_or_else(|| world.targets.map().guess(addr))
         };
@@ -395,7 +396,7 @@ impl Telling {
         let matters = |guess: Option<u32>| guess.is_some_and(|g| g != old);
         let mut class = class(old, data, text);
         if matters(data) || matters(text) {
-            let truth = world.truth.map(|t| &t[word.at as usize..]);
+            let truth = world.truth.map(|t| &t[word.at.index()..]);
             let known = truth.and_then(|t| world.elf.numbers.word(t, 0));
             let kind = match known {
                 Some(k) if k == old => OTHER,
@@ -405,7 +406,7 @@ impl Telling {
                 _ => OTHER,
             };
             let able = u32::from(data.is_some()) | u32::from(matters(data)) << 1 | class << 2;
-            let kind = self.m.half(s, able, self.history, word.section, word.at, kind);
+            let kind = self.m.half(s, able, self.history, word.section, word.at.0, kind);
             let (kind, now) = match (kind, data, text) {
                 (DATA, Some(now), _) | (TEXT, _, Some(now)) => (kind, Some(now)),
                 (SPELLED, Some(_), _) => (DATA, Some(self.spelled(s, world, word, known)?)),
@@ -435,9 +436,9 @@ impl Telling {
             same: true,
             ..Site::default()
         };
-        let known = known.map_or(0, |k| k.wrapping_add(is));
+        let known = known.map_or(Addr(0), |k| is.wrapping_add(k));
         let target = self.target(s, world, &site, was.wrapping_add(word.old), known)?;
-        Ok(target.wrapping_sub(is))
+        Ok(target.since(is))
     }
 
     fn target<S: Symbols>(
@@ -445,9 +446,9 @@ impl Telling {
         s: &mut S,
         world: &mut World,
         site: &Site,
-        old_target: u32,
-        truth: u32,
-    ) -> Result<u32> {
+        old_target: Addr,
+        truth: Addr,
+    ) -> Result<Addr> {
         let guess = Guess {
             old_target: Some(old_target),
             ..Guess::default()

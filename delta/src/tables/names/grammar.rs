@@ -6,6 +6,7 @@ use super::tokens::{self, Span, TokenMap};
 use super::{NONE, Names, Starts, pair};
 use crate::budget::{Budget, Lent};
 use crate::code::{Symbols, hash, symbols};
+use crate::place::Off;
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 
@@ -59,7 +60,7 @@ symbols! {
             jump: signed by() [0];
         }
         relation(10, 255) {
-            /// How it relates to another old name, told by `kind`.
+            /// How it relates to another old name, coded by `kind`.
             relation: tree(2) by(unsure: u32, kind: u32) [hash(1, unsure), hash(2, kind)];
         }
         token(12, 255) {
@@ -93,7 +94,7 @@ symbols! {
             which: tree(2) by(step: u32) [0, 1 + step];
         }
         recent(10, 255) {
-            /// Which of the new tokens told before, from 1, counted on from the one behind the token told before in
+            /// Which of the new tokens coded before, from 1, counted on from the one behind the token coded before in
             /// this name if there is one (`after`); 0 for none. `old`: bytes of the old token.
             recent: number by(after: bool, old: usize)
                 [hash(1, u32::from(after) | u32::from(old > 20) << 1), hash(2, old as u32)];
@@ -101,7 +102,7 @@ symbols! {
     }
 }
 
-/// A table being told.
+/// A table being coded.
 pub struct Coder<'c> {
     m: Lent<'c, Models>,
     old_table: &'c [u8],
@@ -115,7 +116,7 @@ pub struct Coder<'c> {
     step: u32,
     /// The last new name of each series, latest first.
     series: Vec<u32>,
-    /// New tokens that were told, latest last.
+    /// New tokens that were coded, latest last.
     recent: Vec<Vec<u8>>,
 }
 
@@ -329,7 +330,7 @@ impl<'c> Coder<'c> {
         (out, unsure.min(3))
     }
 
-    /// Whether a name that the prediction misses is told by its tokens alone.
+    /// Whether a name that the prediction misses is coded by its tokens alone.
     fn by_tokens(&self, index: usize, name: &[u8]) -> u32 {
         let old = self.names.old.name(self.old_table, index);
         let (mut spans, mut new, mut out) = (Vec::new(), Vec::new(), Vec::new());
@@ -373,7 +374,7 @@ impl<'c> Coder<'c> {
             let (from, to) = self.names.old.place(source);
             let old = &self.old_table[from as usize..to as usize];
             if old.len() == made.len() {
-                self.recipe.copy(self.old_at + from, old, made);
+                self.recipe.copy(Off(self.old_at + from), old, made);
                 return Ok(());
             }
         }
@@ -381,7 +382,7 @@ impl<'c> Coder<'c> {
         Ok(())
     }
 
-    /// The old name with each of its tokens told.
+    /// The old name with each of its tokens coded.
     fn tokens<S: Symbols>(&mut self, s: &mut S, source: usize, known: &[u8]) -> Result<Vec<u8>> {
         let old = self.names.old.name(self.old_table, source);
         let (mut spans, counted) = (Vec::new(), tokens::is_counted(old));

@@ -12,6 +12,7 @@ use self::grammar::Coder;
 use super::{Made, World};
 use crate::budget::Budget;
 use crate::code::{Symbols, symbols};
+use crate::place::{Off, SectionId};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
 
@@ -126,10 +127,10 @@ symbols! {
 }
 
 /// Codes the table of one section; keeps its recipe in `made`.
-pub fn code<S: Symbols>(s: &mut S, world: &World, section: usize, made: &mut Made) -> Result<Names> {
-    let size = world.elf.sections[section].size;
+pub fn code<S: Symbols>(s: &mut S, world: &World, section: SectionId, made: &mut Made) -> Result<Names> {
+    let size = world.elf[section].size;
     let old_table = world.old_bytes(section)?;
-    let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
+    let old_at = world.pairs[section.index()].map_or(0, |i| world.old.elf[i].offset) as u32;
     let truth = world.true_bytes(section);
     let (names, recipe) = table(s, world.account, (&old_table, old_at), size, truth)?;
     made.sections.push((section, recipe));
@@ -158,7 +159,7 @@ pub fn table<S: Symbols>(
         if size != old_table.len() as u64 || !fits(old_table) {
             return Err(Error::damaged("a string table has another length"));
         }
-        recipe.copy(old_at, old_table, old_table);
+        recipe.copy(Off(old_at), old_table, old_table);
         names.starts = names.old.clone();
         names.of_old = (0..names.old.len() as u32).collect();
         names.source.clone_from(&names.of_old);

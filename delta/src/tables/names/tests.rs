@@ -1,4 +1,4 @@
-//! Any string table is told against any other, and a damaged stream ends.
+//! Any string table is coded against any other, and a damaged stream ends.
 
 use super::*;
 use crate::Silent;

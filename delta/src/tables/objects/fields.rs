@@ -1,13 +1,14 @@
 //! Fields of new code that nothing fills yet: a linker does, and rows of the table for that code say with what.
 
 use crate::machine::Scanner;
+use crate::place::Addr;
 use crate::predict::UnitView;
 
 /// A field that is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
     /// Its address.
-    pub addr: u32,
+    pub addr: Addr,
     /// What its instruction is known by.
     pub site: u32,
 }

@@ -4,6 +4,7 @@ use super::super::relocations::{Form, Row};
 use super::super::{Made, World};
 use crate::elf::{Elf, Section};
 use crate::error::Result;
+use crate::place::{Addr, SectionId};
 use crate::tables::names::NONE;
 use crate::tables::symbols::{section_of, went};
 
@@ -24,40 +25,40 @@ pub struct Names {
 pub struct Old {
     pub row: Row,
     /// Where the field goes, and whether no cover says so.
-    pub place: u32,
+    pub place: Addr,
     pub unsure: bool,
     /// Times that a field stood before the last one in its table so far: assemblers write some rows behind the others.
     pub run: u32,
 }
 
 /// The old table of symbols that a new one continues.
-fn continued(world: &World, link: u32) -> Option<usize> {
-    let old = (*world.pairs.get(link as usize)?)?;
-    world.old.elf.sections[old].in_file().then_some(old)
+fn continued(world: &World, link: SectionId) -> Option<SectionId> {
+    let old = (*world.pairs.get(link.index())?)?;
+    world.old.elf[old].in_file().then_some(old)
 }
 
 /// The old tables for code whose rows name symbols of that table, with where that code is.
-fn of_code(elf: &Elf, symbols: usize) -> impl Iterator<Item = (&Section, Form, u32)> {
-    elf.sections.iter().enumerate().filter_map(move |(table, s)| {
-        let form = Form::of_object(elf, s).filter(|_| s.link as usize == symbols)?;
+fn of_code(elf: &Elf, symbols: SectionId) -> impl Iterator<Item = (&Section, Form, Addr)> {
+    elf.ids().zip(&elf.sections).filter_map(move |(table, s)| {
+        let form = Form::of_object(elf, s).filter(|_| s.link == symbols)?;
         let code = target(elf, table).filter(|s| is_code(s))?;
-        Some((s, form, code.addr as u32))
+        Some((s, form, Addr(code.addr as u32)))
     })
 }
 
 impl Names {
     /// The names of the tables that name symbols of that new table.
-    pub fn of(world: &World, link: u32, made: &Made) -> Result<Names> {
+    pub fn of(world: &World, link: SectionId, made: &Made) -> Result<Names> {
         let mut names = Names::default();
         let (elf, mut rows_of_old) = (&world.old.elf, Vec::new());
         if let Some(symbols) = continued(world, link) {
-            let s = &elf.sections[symbols];
+            let s = &elf[symbols];
             let was = world.old.file.bytes(s.offset, s.size)?;
             names.old = section_of(elf, &was);
             names.code = code_rows(world, symbols)?;
             rows_of_old = was;
         }
-        if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link as usize) {
+        if let Some((_, rows)) = made.symbols.iter().find(|(table, _)| *table == link) {
             names.new = section_of(world.elf, &rows.bytes);
             names.of_old = vec![NONE; names.old.len()];
             for (new, &old) in rows.source.iter().enumerate() {
@@ -73,14 +74,14 @@ impl Names {
     }
 
     /// Bytes of memory that making them takes at most.
-    pub fn needs(world: &World, link: u32) -> u64 {
+    pub fn needs(world: &World, link: SectionId) -> u64 {
         let elf = &world.old.elf;
         let Some(symbols) = continued(world, link) else {
             return 0;
         };
-        let rows = |(s, form, _): (&Section, Form, u32)| s.size + s.size / form.row() as u64 * 3 * ROW;
-        let new = world.elf.sections.get(link as usize).map_or(0, |s| s.size);
-        3 * elf.sections[symbols].size + new + of_code(elf, symbols).map(rows).sum::<u64>()
+        let rows = |(s, form, _): (&Section, Form, Addr)| s.size + s.size / form.row() as u64 * 3 * ROW;
+        let new = world.elf.get(link).map_or(0, |s| s.size);
+        3 * elf[symbols].size + new + of_code(elf, symbols).map(rows).sum::<u64>()
     }
 
     /// Bytes of memory held.
@@ -99,7 +100,7 @@ impl Names {
 pub const ROW: u64 = size_of::<Old>() as u64;
 
 /// The old rows for code, by where their fields go.
-fn code_rows(world: &World, symbols: usize) -> Result<Vec<Old>> {
+fn code_rows(world: &World, symbols: SectionId) -> Result<Vec<Old>> {
     let map = world.targets.map();
     let mut all = Vec::new();
     for (s, form, addr) in of_code(&world.old.elf, symbols) {
@@ -124,8 +125,8 @@ fn code_rows(world: &World, symbols: usize) -> Result<Vec<Old>> {
 }
 
 /// The section that a table is for.
-pub fn target(elf: &Elf, table: usize) -> Option<&Section> {
-    elf.sections.get(elf.sections[table].info as usize)
+pub fn target(elf: &Elf, table: SectionId) -> Option<&Section> {
+    elf.get(SectionId(elf[table].info))
 }
 
 /// Whether a section is code.

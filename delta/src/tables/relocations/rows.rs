@@ -5,6 +5,7 @@
 
 use crate::elf::{Elf, Numbers, Section};
 use crate::machine::Machine;
+use crate::place::Addr;
 
 const SHT_RELA: u32 = 4;
 const SHT_REL: u32 = 9;
@@ -29,7 +30,7 @@ pub struct Row {
 }
 
 /// What a word of a file holds, by address.
-pub type Words<'w> = &'w dyn Fn(u32) -> Option<u64>;
+pub type Words<'w> = &'w dyn Fn(Addr) -> Option<u64>;
 
 impl Form {
     /// The form of a loaded table of relocations; `None` for any other section.
@@ -80,7 +81,7 @@ impl Form {
             } else {
                 info >> 8 << 32 | info & 0xff
             };
-            let held = || u32::try_from(offset).ok().and_then(words);
+            let held = || Addr::try_from(offset).ok().and_then(words);
             let addend = if self.addends {
                 read(row, 2)
             } else if info == machine.relative() {
@@ -125,7 +126,7 @@ pub fn word(elf: &Elf) -> u32 {
 }
 
 /// The word at an address, read from the bytes of the file.
-pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(u32) -> Option<u64> + 'b {
+pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(Addr) -> Option<u64> + 'b {
     let size = word(elf) as usize;
     move |addr| {
         let at = usize::try_from(elf.offset_of(addr.into())?).ok()?;
@@ -146,11 +147,11 @@ pub fn split(machine: Machine, rows: &[Row]) -> usize {
 }
 
 /// The folded words among all rows of a file's tables: address and target, ascending.
-pub fn slots(machine: Machine, tables: impl Iterator<Item = Vec<Row>>) -> Vec<(u32, u32)> {
+pub fn slots(machine: Machine, tables: impl Iterator<Item = Vec<Row>>) -> Vec<(Addr, Addr)> {
     let mut slots = Vec::new();
     for rows in tables {
         let folded = rows[..split(machine, &rows)].iter();
-        slots.extend(folded.map(|r| (r.offset as u32, r.addend as u32)));
+        slots.extend(folded.map(|r| (Addr(r.offset as u32), Addr(r.addend as u32))));
     }
     slots.sort_unstable();
     slots.dedup_by_key(|s| s.0);
@@ -191,7 +192,7 @@ mod tests {
         };
         let table = [0x10, 0x20, 0, 0, 8, 0, 0, 0, 0x14, 0x20, 0, 0, 6, 5, 0, 0];
         let rows = form.rows(Machine::X86_32, &table, &|addr| {
-            (addr == 0x2010).then_some(0x1234)
+            (addr == Addr(0x2010)).then_some(0x1234)
         });
         assert_eq!(
             rows[0],

@@ -189,7 +189,7 @@ impl<'c> Coder<'c> {
         let base = self.ground.exception(&self.seen, &new).unwrap_or(base);
         new.value = self.value(s, &new, known, base);
         if let Some(unit) = self.ground.unit(new.value).filter(|_| new.is_function()) {
-            new.size = u64::from(self.ground.units()[unit].1);
+            new.size = u64::from(self.ground.units()[unit].len);
         }
         if !self.m.like_size(s, new.info, new.section, known.size == new.size) {
             new.size = self.size(s, &new, known);
@@ -253,7 +253,7 @@ impl<'c> Coder<'c> {
             } else {
                 index
             };
-            return self.ground.units().get(index).map_or(0, |u| u.0.into());
+            return self.ground.units().get(index).map_or(0, |u| u.at.into());
         }
         let away = known.value.wrapping_sub(base) as i64;
         base.wrapping_add_signed(self.m.value(s, new.info, new.section, away))

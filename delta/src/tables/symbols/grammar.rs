@@ -7,6 +7,7 @@ use super::row::{self, Row};
 use crate::budget::Keep;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::Elf;
+use crate::place::{Off, SectionId};
 use crate::recipe::Recipe;
 use crate::tables::names::places::Places;
 use crate::tables::names::{NONE, Names};
@@ -195,11 +196,11 @@ impl<'o> Olds<'o> {
     }
 }
 
-/// A table whose rows are told.
+/// A table whose rows are coded.
 pub struct Told<'t> {
     /// Its number.
-    pub section: usize,
-    /// What it is told from.
+    pub section: SectionId,
+    /// What it is coded from.
     pub world: &'t World<'t>,
     /// Names of both tables.
     pub names: &'t Names,
@@ -220,8 +221,8 @@ pub fn code<S: Symbols>(
     } = *told;
     let width = row::len(world.elf.numbers);
     let old_bytes = world.old_bytes(section)?;
-    let old_at = world.pairs[section].map_or(0, |i| world.old.elf.sections[i].offset) as u32;
-    let size = world.elf.sections[section].size as usize;
+    let old_at = world.pairs[section.index()].map_or(0, |i| world.old.elf[i].offset) as u32;
+    let size = world.elf[section].size as usize;
     if !size.is_multiple_of(width) {
         return Err(Error::damaged("a symbol table ends inside a row"));
     }
@@ -262,7 +263,7 @@ pub fn code<S: Symbols>(
         rows.source.push(source as u32);
         if source < telling.olds.count {
             let from = old_at + (source * width) as u32;
-            recipe.copy(from, telling.olds.row_bytes(source), bytes);
+            recipe.copy(Off(from), telling.olds.row_bytes(source), bytes);
             telling.olds.take(source);
         } else {
             recipe.literal(bytes);
@@ -279,7 +280,7 @@ struct Known {
     pair: usize,
 }
 
-/// Rows while they are told one after the other.
+/// Rows while they are coded one after the other.
 struct Telling<'t> {
     m: &'t mut RowModels,
     c: Coder<'t>,

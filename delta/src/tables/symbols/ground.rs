@@ -2,6 +2,7 @@
 
 use super::row::Row;
 use crate::elf::Section;
+use crate::place::{Addr, Span, UnitId};
 use crate::tables::World;
 
 /// Most guesses of one value.
@@ -95,48 +96,45 @@ impl Expected {
 /// Units of both files by address, and sections by index.
 pub struct Ground<'w> {
     world: &'w World<'w>,
-    /// New units: address and size, ascending.
-    units: Vec<(u32, u32)>,
+    /// New units, ascending.
+    units: Vec<Span<Addr>>,
     /// Units that no old symbol's unit continues in, by index in `units`, ascending.
     pub free: Vec<u32>,
     /// Addresses of exception tables, ascending.
-    exceptions: Vec<u32>,
-    /// Index in `units` of the first new unit that continues each old one, plus one.
-    of_old: Vec<u32>,
+    exceptions: Vec<Addr>,
+    /// The first new unit that continues each old one, by its place in `units`.
+    of_old: Vec<Option<UnitId>>,
     /// New section of each old one, 0 for none.
     sections: Vec<u16>,
 }
 
 impl<'w> Ground<'w> {
     /// Gathers them.
-    pub fn new(world: &'w World<'w>, exceptions: &[(u32, u32)]) -> Self {
-        let mut exceptions: Vec<u32> = exceptions.iter().map(|e| e.1).collect();
+    pub fn new(world: &'w World<'w>, exceptions: &[(u32, Addr)]) -> Self {
+        let mut exceptions: Vec<Addr> = exceptions.iter().map(|e| e.1).collect();
         exceptions.sort_unstable();
         let mut units = Vec::with_capacity(world.units.len());
-        let mut of_old = vec![0; world.old.code.units.len()];
+        let mut of_old = vec![None; world.old.code.units.len()];
         for unit in world.units {
             if let Some(addr) = world.code.addr(unit.at) {
-                units.push((addr, unit.size));
+                units.push(Span::new(addr, unit.size));
             }
         }
         units.sort_unstable();
         for unit in world.units {
-            let place = unit
-                .source
-                .checked_sub(1)
-                .and_then(|i| of_old.get_mut(i as usize));
+            let place = unit.source.and_then(|old| of_old.get_mut(old.index()));
             let index = world
                 .code
                 .addr(unit.at)
-                .and_then(|a| units.binary_search(&(a, unit.size)).ok());
-            if let (Some(place @ 0), Some(index)) = (place, index) {
-                *place = index as u32 + 1;
+                .and_then(|a| units.binary_search(&Span::new(a, unit.size)).ok());
+            if let (Some(place @ None), Some(index)) = (place, index) {
+                *place = Some(UnitId::of(index as u32));
             }
         }
         let mut sections = vec![0; world.old.elf.sections.len()];
         for (new, old) in world.pairs.iter().enumerate() {
             if let Some(old) = old {
-                sections[*old] = new as u16;
+                sections[old.index()] = new as u16;
             }
         }
         Ground {
@@ -149,26 +147,23 @@ impl<'w> Ground<'w> {
         }
     }
 
-    /// New units: address and size, ascending.
-    pub fn units(&self) -> &[(u32, u32)] {
+    /// New units, ascending.
+    pub fn units(&self) -> &[Span<Addr>] {
         &self.units
     }
 
     /// Index of the unit that starts at an address.
     pub fn unit(&self, addr: u64) -> Option<usize> {
-        let addr = u32::try_from(addr).ok()?;
-        self.units.binary_search_by_key(&addr, |u| u.0).ok()
+        let addr = Addr::try_from(addr).ok()?;
+        self.units.binary_search_by_key(&addr, |u| u.at).ok()
     }
 
     /// Finds the units that none of these old rows will name.
     pub fn set_free(&mut self, old: impl Iterator<Item = Row>) {
         let mut named = vec![false; self.units.len()];
         for row in old.filter(|r| r.is_function() && r.has_address()) {
-            if let Some(unit) = self
-                .old_unit(row.value)
-                .and_then(|i| self.of_old[i].checked_sub(1))
-            {
-                named[unit as usize] = true;
+            if let Some(unit) = self.old_unit(row.value).and_then(|i| self.of_old[i]) {
+                named[unit.index()] = true;
             }
         }
         self.free = (0..self.units.len() as u32)
@@ -188,7 +183,7 @@ impl<'w> Ground<'w> {
     /// The old unit that starts at an address, by index.
     fn old_unit(&self, addr: u64) -> Option<usize> {
         let old = self.world.old;
-        let at = old.addresses.offset(u32::try_from(addr).ok()?)?;
+        let at = old.addresses.offset(Addr::try_from(addr).ok()?)?;
         old.code.unit_at(at).filter(|&i| old.code.units[i].at == at)
     }
 
@@ -202,7 +197,7 @@ impl<'w> Ground<'w> {
         if let Some(&new) = self.sections.get(section).filter(|_| old.section != 0) {
             e.row.section = new;
         }
-        let addr = u32::try_from(old.value).ok().filter(|_| old.has_address());
+        let addr = Addr::try_from(old.value).ok().filter(|_| old.has_address());
         let Some(addr) = addr else {
             e.add(old.value);
             return e;
@@ -212,13 +207,12 @@ impl<'w> Ground<'w> {
         let to = self.world.elf.sections.get(usize::from(e.row.section));
         let old_unit = self.old_unit(old.value);
         let new_unit = old_unit
-            .map(|i| self.of_old[i])
-            .filter(|&i| i > 0)
-            .map(|i| self.units[i as usize - 1]);
+            .and_then(|i| self.of_old[i])
+            .map(|unit| self.units[unit.index()]);
         let projected = self.world.targets.map().project(addr);
         let learned = self.world.targets.remap().get(addr);
         let guesses = &mut e.sources;
-        guesses[0] = new_unit.map(|u| u.0.into());
+        guesses[0] = new_unit.map(|u| u.at.into());
         guesses[1] = projected.map(u64::from);
         guesses[2] = learned.map(|l| l.target.into());
         let bounds = from.zip(to).and_then(|(from, to)| {
@@ -258,7 +252,7 @@ impl<'w> Ground<'w> {
         e
     }
 
-    /// The size of what continues an old row, if its value is as told.
+    /// The size of what continues an old row, if its value is as coded.
     pub fn resize(&self, old: &Row, value: u64) -> u64 {
         if old.has_address() {
             self.size(old, self.old_unit(old.value), value)
@@ -270,7 +264,7 @@ impl<'w> Ground<'w> {
     fn size(&self, old: &Row, old_unit: Option<usize>, value: u64) -> u64 {
         match (old_unit, self.unit(value)) {
             (Some(was), Some(is)) if old.is_function() => {
-                let change = i64::from(self.units[is].1) - i64::from(self.world.old.code.units[was].size);
+                let change = i64::from(self.units[is].len) - i64::from(self.world.old.code.units[was].size);
                 let same = u64::from(self.world.old.code.units[was].size) == old.size;
                 if same {
                     old.size.wrapping_add_signed(change)

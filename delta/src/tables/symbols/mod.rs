@@ -15,6 +15,7 @@ use super::{BYTE_MODELS, Image, Made, Spent, Table, TableModel, World, hash, nam
 use crate::code::{Stream, Streams, Symbols};
 use crate::elf::{Elf, Section};
 use crate::error::Result;
+use crate::place::{Addr, SectionId};
 
 const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
@@ -25,13 +26,13 @@ const SHT_GNU_VERSYM: u32 = 0x6fff_ffff;
 
 /// Whether the models reproduce a section of a new file, by its table: symbols are whole rows whose names are
 /// in a table that is modelled; what hangs on them needs them.
-pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
-    let content = |i: usize| {
-        let s = &elf.sections[i];
+pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: SectionId) -> bool {
+    let content = |id: SectionId| {
+        let s = &elf[id];
         &bytes[s.offset as usize..(s.offset + s.size) as usize]
     };
-    let link = elf.sections[section].link as usize;
-    let symbols = elf.sections.get(link).filter(|s| is_symbols(s));
+    let link = elf[section].link;
+    let symbols = elf.get(link).filter(|s| is_symbols(s));
     match table {
         Table::Names => names::fits(content(section)),
         Table::Symbols => {
@@ -45,11 +46,11 @@ pub fn fits(elf: &Elf, bytes: &[u8], table: Table, section: usize) -> bool {
         }
         _ if symbols.is_none() || !fits(elf, bytes, Table::Symbols, link) => false,
         Table::Versions => versions::fits(
-            elf.sections[section].size,
+            elf[section].size,
             (content(link).len() / row::len(elf.numbers)) as u64,
         ),
         Table::Hash => {
-            let kind = elf.sections[section].kind;
+            let kind = elf[section].kind;
             let strings = names_of(elf, link).map_or(&[][..], content);
             hash::fits(kind, elf.numbers, content(section), content(link), strings)
         }
@@ -62,23 +63,22 @@ fn is_symbols(section: &Section) -> bool {
 }
 
 /// The string table of a symbol table.
-fn names_of(elf: &Elf, section: usize) -> Option<usize> {
-    let link = elf.sections[section].link as usize;
-    elf.sections
-        .get(link)
+fn names_of(elf: &Elf, section: SectionId) -> Option<SectionId> {
+    let link = elf[section].link;
+    elf.get(link)
         .filter(|s| s.kind == SHT_STRTAB && s.in_file() && link != elf.names)
         .map(|_| link)
 }
 
 /// Hands over address and name of every function that the symbol tables of a file name.
-pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
+pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(Addr, &[u8])) {
     let content = |s: &Section| {
         bytes
             .get(s.offset as usize..(s.offset + s.size) as usize)
             .unwrap_or_default()
     };
     for table in elf.sections.iter().filter(|s| is_symbols(s)) {
-        let Some(strings) = elf.sections.get(table.link as usize).filter(|s| s.in_file()) else {
+        let Some(strings) = elf.get(table.link).filter(|s| s.in_file()) else {
             continue;
         };
         let strings = content(strings);
@@ -86,7 +86,7 @@ pub fn functions(elf: &Elf, bytes: &[u8], mut each: impl FnMut(u32, &[u8])) {
             let row = Row::read(elf, row);
             let name = strings.get(row.name as usize..).unwrap_or_default();
             let end = name.iter().position(|&b| b == 0).unwrap_or(0);
-            if let Ok(addr) = u32::try_from(row.value)
+            if let Ok(addr) = Addr::try_from(row.value)
                 && row.is_function()
                 && row.has_address()
                 && end > 0
@@ -109,13 +109,13 @@ pub fn section_of(elf: &Elf, rows: &[u8]) -> Vec<u16> {
 /// Says of old symbols that have an address, and are neither sections nor known everywhere, which new one has the
 /// address that theirs goes to: labels are called by numbers, and those shift. `of_old` has a new row for each old one,
 /// or [`names::NONE`], and keeps it where that is there or there is no other.
-pub fn went([old, new]: [(&Elf, &[u8]); 2], project: &dyn Fn(u32) -> Option<u32>, of_old: &mut [u32]) {
+pub fn went([old, new]: [(&Elf, &[u8]); 2], project: &dyn Fn(Addr) -> Option<Addr>, of_old: &mut [u32]) {
     let len = |(elf, _): (&Elf, _)| row::len(elf.numbers);
     let local = |r: &Row| r.has_address() && r.kind() != row::SECTION && r.info >> 4 == 0;
-    let address = |r: &Row| u32::try_from(r.value).ok().filter(|_| local(r));
+    let address = |r: &Row| Addr::try_from(r.value).ok().filter(|_| local(r));
     let rows = new.1.chunks_exact(len(new)).map(|r| Row::read(new.0, r));
     let at = |(k, r): (usize, Row)| Some((address(&r)?, r.info, k as u32));
-    let mut known: Vec<(u32, u8, u32)> = rows.enumerate().filter_map(at).collect();
+    let mut known: Vec<(Addr, u8, u32)> = rows.enumerate().filter_map(at).collect();
     known.sort_unstable();
     let rows = old.1.chunks_exact(len(old)).map(|r| Row::read(old.0, r));
     for (was, is) in rows.zip(of_old) {
@@ -143,8 +143,8 @@ impl<'w> TableModel<'w> for SymbolTables {
     )];
     const MODELS: u64 = BYTE_MODELS;
 
-    fn by_type(elf: &Elf, section: usize) -> Option<Table> {
-        match elf.sections[section].kind {
+    fn by_type(elf: &Elf, section: SectionId) -> Option<Table> {
+        match elf[section].kind {
             SHT_SYMTAB | SHT_DYNSYM => Some(Table::Symbols),
             SHT_STRTAB if section != elf.names => Some(Table::Names),
             SHT_HASH | SHT_GNU_HASH => Some(Table::Hash),
@@ -153,7 +153,7 @@ impl<'w> TableModel<'w> for SymbolTables {
         }
     }
 
-    fn fits(new: Image<'_>) -> impl Fn(usize, Table) -> bool {
+    fn fits(new: Image<'_>) -> impl Fn(SectionId, Table) -> bool {
         move |section, table| fits(&new.image.elf, new.bytes, table, section)
     }
 
@@ -189,7 +189,7 @@ fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
                 names: &names,
             };
             let rows = grammar::code(s, &mut models, &told, ground, made)?;
-            let hangs = |i: &usize| world.elf.sections[*i].link as usize == table;
+            let hangs = |id: &SectionId| world.elf[*id].link == table;
             for section in world.choices.sections(Table::Versions).filter(hangs) {
                 versions::code(s, world, &rows, section, made)?;
             }

@@ -114,6 +114,7 @@ impl Row {
 mod tests {
     use super::*;
     use crate::elf::Section;
+    use crate::place::SectionId;
 
     #[test]
     fn rows_come_back() {
@@ -125,7 +126,7 @@ mod tests {
             addr: 0x5000,
             offset: 0x5000,
             size: 1,
-            link: 0,
+            link: SectionId(0),
             info: 0,
             entsize: 0,
         };
@@ -135,7 +136,7 @@ mod tests {
             kind,
             head_len: 64,
             table: (0, 0),
-            names: 0,
+            names: SectionId(0),
             base,
             sections: vec![section.clone(); 0x1000],
         };

@@ -4,6 +4,7 @@
 
 use super::grammar::Rows;
 use crate::code::{Symbols, hash, symbols};
+use crate::place::SectionId;
 use crate::tables::{Made, World};
 use crate::{Error, error::Result};
 
@@ -32,10 +33,10 @@ pub fn code<S: Symbols>(
     s: &mut S,
     world: &World,
     rows: &Rows,
-    section: usize,
+    section: SectionId,
     made: &mut Made,
 ) -> Result<()> {
-    if !fits(world.elf.sections[section].size, rows.source.len() as u64) {
+    if !fits(world.elf[section].size, rows.source.len() as u64) {
         return Err(Error::damaged("the versions are not as many as the symbols"));
     }
     let mut models = world.account.lend::<VersionModels>();

@@ -1,6 +1,7 @@
 //! The forms in which a word holds an address.
 
 use crate::elf::{Elf, Numbers, address::Addresses};
+use crate::place::{Addr, Place};
 
 /// How a word holds an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +52,14 @@ impl<'f> Side<'f> {
     }
 
     /// Where a word that stands at `place` leads, if it leads into the file; not if it is zero.
-    pub fn target(&self, form: Form, word: u64, place: Option<u32>) -> Option<u32> {
+    pub fn target(&self, form: Form, word: u64, place: Option<Addr>) -> Option<Addr> {
         let target = match form {
             _ if word == 0 => return None,
-            Form::Pointer => u32::try_from(word.wrapping_sub(self.base)).ok()?,
+            Form::Pointer => Addr::try_from(word.wrapping_sub(self.base)).ok()?,
             Form::Distance => place?.wrapping_add(word as u32),
             Form::Half if self.numbers.is_64 => {
                 let whole = word as u32 as i32 as i64 as u64;
-                u32::try_from(whole.wrapping_sub(self.base)).ok()?
+                Addr::try_from(whole.wrapping_sub(self.base)).ok()?
             }
             Form::Half => return None,
         };
@@ -66,11 +67,11 @@ impl<'f> Side<'f> {
     }
 
     /// The word at `place` that leads to a target.
-    pub fn word(&self, form: Form, target: u32, place: Option<u32>) -> Option<u64> {
+    pub fn word(&self, form: Form, target: Addr, place: Option<Addr>) -> Option<u64> {
         let whole = self.base.wrapping_add(target.into());
         Some(match form {
             Form::Pointer if self.numbers.is_64 => whole,
-            Form::Distance => target.wrapping_sub(place?).into(),
+            Form::Distance => target.since(place?).into(),
             _ => u64::from(whole as u32),
         })
     }

@@ -4,6 +4,7 @@
 use super::form::{Form, Side};
 use crate::elf::Region;
 use crate::layout::OldImage;
+use crate::place::{Addr, Off, Place};
 use crate::predict::AddressMap;
 
 /// Most addresses that are kept track of.
@@ -21,16 +22,16 @@ pub struct Labelled<'f> {
     /// Its bytes.
     pub bytes: &'f [u8],
     /// Where its data are.
-    pub regions: &'f [(Region, u32)],
+    pub regions: &'f [(Region, Off)],
 }
 
 impl Labelled<'_> {
     /// Words that may be of a form, region by region: file offset, and address that they lead to, by `map` if it is
     /// given.
-    fn words(&self, form: Form, map: Option<&AddressMap>) -> Vec<Vec<(usize, u32)>> {
+    fn words(&self, form: Form, map: Option<&AddressMap>) -> Vec<Vec<(usize, Addr)>> {
         let side = Side::of(&self.image.elf, &self.image.addresses);
         let of_region = |region: &Region| {
-            let place = self.image.addresses.addr(region.offset as u32);
+            let place = self.image.addresses.addr(Off(region.offset as u32));
             let own = place.and_then(|p| self.image.addresses.range_of(p));
             let (start, end) = (region.offset as usize, (region.offset + region.len) as usize);
             let all = (start.next_multiple_of(4)..end.min(self.bytes.len()).saturating_sub(3)).step_by(4);
@@ -39,7 +40,7 @@ impl Labelled<'_> {
                 let word = side.read(form, &self.bytes[at..])?;
                 let target = side.target(form, word, here)?;
                 // Inside a section a distance stays the same.
-                let near = form == Form::Distance && own.is_some_and(|r| target.wrapping_sub(r.addr) < r.len);
+                let near = form == Form::Distance && own.is_some_and(|r| target.since(r.addr) < r.len);
                 (!near).then(|| (at, map.map_or(target, |map| map.guess(target))))
             })
             .collect()
@@ -48,7 +49,7 @@ impl Labelled<'_> {
     }
 
     /// The bytes with those words set to where they lead that lead where one of `others` does.
-    fn set(&self, form: Form, words: &[Vec<(usize, u32)>], others: &Leads, out: &mut [u8]) {
+    fn set(&self, form: Form, words: &[Vec<(usize, Addr)>], others: &Leads, out: &mut [u8]) {
         let (numbers, side) = (
             self.image.elf.numbers,
             Side::of(&self.image.elf, &self.image.addresses),
@@ -69,14 +70,14 @@ impl Labelled<'_> {
 
 /// The addresses that words lead to, a bit for each.
 struct Leads {
-    first: u32,
+    first: Addr,
     bits: Vec<u64>,
 }
 
 impl Leads {
-    fn of(words: &[Vec<(usize, u32)>]) -> Self {
+    fn of(words: &[Vec<(usize, Addr)>]) -> Self {
         let all = || words.iter().flatten().map(|w| w.1);
-        let (first, last) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+        let (first, last) = (all().min().unwrap_or_default(), all().max().unwrap_or_default());
         let mut bits = vec![0u64; ((last - first) as usize).min(MOST) / 64 + 1];
         for target in all() {
             let bit = (target - first) as usize;
@@ -87,8 +88,8 @@ impl Leads {
         Leads { first, bits }
     }
 
-    fn holds(&self, target: u32) -> bool {
-        let bit = target.wrapping_sub(self.first) as usize;
+    fn holds(&self, target: Addr) -> bool {
+        let bit = target.since(self.first) as usize;
         self.bits
             .get(bit / 64)
             .is_some_and(|bits| bits >> (bit % 64) & 1 != 0)

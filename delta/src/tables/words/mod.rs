@@ -14,6 +14,7 @@ use super::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::data::Cover;
 use crate::elf::{Elf, go};
+use crate::place::{Addr, Off, Place};
 use crate::predict::{Guess, Locals, Site, TargetModels};
 use crate::{Error, error::Result};
 
@@ -23,7 +24,7 @@ const SITE: u32 = 50;
 const STAYS: u32 = 0;
 const SPELLED: u32 = 4;
 
-/// Words in a row whose form was right before one that leads elsewhere is told by its form, too.
+/// Words in a row whose form was right before one that leads elsewhere is coded by its form, too.
 const TRUSTED: u32 = 4;
 /// Bytes that a word foreseen saves, beside what one costs that was asked about, in words.
 const WORTH: u64 = 64;
@@ -31,7 +32,7 @@ const WORTH: u64 = 64;
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 
-/// Whether words are told in such a file: relocations do not say where its addresses are, and it is not Go's, whose
+/// Whether words are coded in such a file: relocations do not say where its addresses are, and it is not Go's, whose
 /// words have a grammar of their own. `relocated`: it has a table of relocations.
 pub fn applies(elf: &Elf, relocated: bool) -> bool {
     let plain = elf.kind == ET_EXEC || elf.kind == ET_DYN && !relocated;
@@ -44,7 +45,7 @@ symbols! {
     /// first and lowest, whether the word would move as one. `region`: section number, or 65535; `here`: file offset.
     struct WordModels {
         none(2, 255) {
-            /// No words are told.
+            /// No words are coded.
             none: flag by() [0];
         }
         word(18, 255) {
@@ -67,7 +68,7 @@ symbols! {
 #[derive(Clone, Copy)]
 struct Candidate {
     /// Where the old one leads.
-    old_target: u32,
+    old_target: Addr,
     /// The new word, and the old one.
     word: u64,
     was: u64,
@@ -91,8 +92,8 @@ impl<'w> Sides<'w> {
     fn candidates(
         &self,
         bytes: &[u8],
-        places: (Option<u32>, Option<u32>),
-        project: impl Fn(u32) -> u32,
+        places: (Option<Addr>, Option<Addr>),
+        project: impl Fn(Addr) -> Addr,
     ) -> [Option<Candidate>; 3] {
         Form::ALL.map(|form| {
             let was = self.old.read(form, bytes)?;
@@ -109,19 +110,19 @@ impl<'w> Sides<'w> {
 
 /// A cover of generic bytes, at the first word in it, and how many bytes of words.
 struct Stretch {
-    new_at: u32,
-    old_at: u32,
+    new_at: Off,
+    old_at: Off,
     len: u32,
     region: u32,
     /// Addresses of the first word, if it has any.
-    places: (Option<u32>, Option<u32>),
+    places: (Option<Addr>, Option<Addr>),
 }
 
 impl Stretch {
     fn of(world: &World, cover: &Cover) -> Option<Stretch> {
-        let skip = cover.new_at.wrapping_neg() % 4;
+        let skip = cover.new_at.0.wrapping_neg() % 4;
         let len = cover.len.checked_sub(skip)? & !3;
-        if !cover.new_at.wrapping_sub(cover.old_at).is_multiple_of(4) || len == 0 {
+        if !cover.new_at.since(cover.old_at).is_multiple_of(4) || len == 0 {
             return None;
         }
         let (new_at, old_at) = (cover.new_at + skip, cover.old_at + skip);
@@ -136,7 +137,7 @@ impl Stretch {
             new_at,
             old_at,
             len,
-            region: range.map_or(0xffff, |r| r.section),
+            region: range.map_or(0xffff, |r| r.section.0),
             places: (old_place, new_place),
         })
     }
@@ -147,8 +148,8 @@ impl Stretch {
         world.old.file.read(u64::from(self.old_at), bytes)
     }
 
-    fn places(&self, at: usize) -> (Option<u32>, Option<u32>) {
-        let behind = |place: Option<u32>| place.map(|p| p.wrapping_add(at as u32));
+    fn places(&self, at: usize) -> (Option<Addr>, Option<Addr>) {
+        let behind = |place: Option<Addr>| place.map(|p| p.wrapping_add(at as u32));
         (behind(self.places.0), behind(self.places.1))
     }
 }
@@ -226,7 +227,7 @@ impl Pass<'_> {
                 let map = world.targets.map();
                 let places = stretch.places(at);
                 let candidates = self.sides.candidates(&bytes[at..], places, |t| map.guess(t));
-                let now = &truth[stretch.new_at as usize + at..];
+                let now = &truth[stretch.new_at.index() + at..];
                 let mut moves = candidates.iter().zip(Form::ALL).filter_map(|(candidate, form)| {
                     let candidate = candidate.filter(|c| c.word != c.was)?;
                     Some(self.sides.new.read(form, now) == Some(candidate.word))
@@ -252,7 +253,7 @@ impl Pass<'_> {
         let mut at = 0;
         while at < bytes.len() {
             let (here, places) = (stretch.new_at + at as u32, stretch.places(at));
-            let project = |addr: u32| {
+            let project = |addr: Addr| {
                 let learned = world.targets.remap().get(addr).map(|l| l.target);
                 learned.unwrap_or_else(|| world.targets.map().guess(addr))
             };
@@ -262,9 +263,9 @@ impl Pass<'_> {
             let pointer = candidates[0].is_some();
             let mut became = STAYS;
             if able != 0 {
-                let truth = world.truth.map(|t| &t[here as usize..]);
+                let truth = world.truth.map(|t| &t[here.index()..]);
                 let known = truth.map_or(STAYS, |now| self.known(now, places.1, &moves));
-                became = self.m.word(s, able, self.history, stretch.region, here, known);
+                became = self.m.word(s, able, self.history, stretch.region, here.0, known);
             }
             let form = (became & 3).checked_sub(1).map(|k| Form::ALL[k as usize]);
             let mut size = 4;
@@ -298,7 +299,7 @@ impl Pass<'_> {
     }
 
     /// On the writing side: what becomes of a word that is at the start of `now` in the new file, at an address.
-    fn known(&mut self, now: &[u8], place: Option<u32>, moves: &[Option<Candidate>; 3]) -> u32 {
+    fn known(&mut self, now: &[u8], place: Option<Addr>, moves: &[Option<Candidate>; 3]) -> u32 {
         let is = |form: Form| self.sides.new.read(form, now);
         let able = || Form::ALL.into_iter().filter(|&f| moves[f as usize].is_some());
         let right = |&form: &Form| moves[form as usize].is_some_and(|c| is(form) == Some(c.word));
@@ -327,11 +328,11 @@ impl Pass<'_> {
         &mut self,
         s: &mut S,
         world: &mut World,
-        (form, here, place): (Form, u32, Option<u32>),
+        (form, here, place): (Form, Off, Option<Addr>),
         candidate: Candidate,
     ) -> Result<u64> {
         let truth = world.truth.and_then(|truth| {
-            let word = self.sides.new.read(form, &truth[here as usize..])?;
+            let word = self.sides.new.read(form, &truth[here.index()..])?;
             self.sides.new.target(form, word, place)
         });
         let site = Site {

@@ -77,7 +77,7 @@ class Jumps:
                 local = view.project(was - view.source_addr())
                 local = None if local is None else view.addr + local
             same = was is not None
-            head = hash(9, same + 2 * repeats + 4 * view.unit.whole)
+            head = hash(9, same + 2 * repeats + 4 * view.unit.unchanged)
             site = Site(SITE, head, pointer.new, (view.addr, view.unit.size), pointer.index, same)
             last = self.world.targets.code(s, self.targets, site, Guess(None, local, True), view.locals)
             out += self.world.elf.numbers.put(last - pointer.origin)

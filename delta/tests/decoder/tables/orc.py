@@ -36,7 +36,7 @@ class Orc:
         self.lists, self.chosen = world.choices.sections(tables.PLACES), world.choices.sections(tables.ORC)
 
     def unit(self, view):
-        if view.unit.whole or not self.lists and not self.chosen:
+        if view.unit.unchanged or not self.lists and not self.chosen:
             return
         landmarks = Landmarks(view)
         landmarks.fill()

@@ -55,18 +55,18 @@ class Programs:
 
     def code(self, s, view, landmarks, distances, old):
         """The program of a unit without `nop`s at its end, and the length of the old one, also without."""
-        whole, h, guess, guessed, old_len = view.unit.whole, self.history, [], b"", None
+        unchanged, h, guess, guessed, old_len = view.unit.unchanged, self.history, [], b"", None
         if old is not None and len(old) > LONGEST:
             old = None
         if old is not None:
             old, ops = strip(old, distances)
             guess = self.predict(view, ops, distances)
             guessed, old_len = self.put(guess, distances), len(old)
-            hit = self.m.whole(s, whole=whole, h=h, count=len(guess))
+            hit = self.m.whole(s, unchanged=unchanged, h=h, count=len(guess))
             self.history = h << 1 | (not hit)
             if hit:
                 return guessed, old_len
-            if old != guessed and self.m.old(s, whole=whole):
+            if old != guessed and self.m.old(s, unchanged=unchanged):
                 return old, old_len
         if self.m.raw(s):
             return self.raw(s), old_len

@@ -33,7 +33,7 @@ class CallSite:
 
 def project(view, old):
     """Where the sites of an old function are, in order, each with whether old code stands behind all of it."""
-    if view.unit.whole:
+    if view.unit.unchanged:
         return [(site, True) for site in old]
     starts, guesses = view.locals.starts, []
 
@@ -68,7 +68,7 @@ class Sites:
     def code(self, s, view, landmarks, old, limit):
         guesses = project(view, old)
         if guesses:
-            state = view.unit.whole | all(solid for _, solid in guesses) << 1
+            state = view.unit.unchanged | all(solid for _, solid in guesses) << 1
             hit = self.m.all(s, state=state, h=self.history, count=len(guesses))
             self.history = self.history << 1 | (not hit)
             if hit:

@@ -266,7 +266,7 @@ class Unwind:
             owner = self.exceptions.old.owner(old.lsda) if self.exceptions and old.lsda is not None else None
             state = 1 if old.lsda is None else 4 if owner is None else 2 if owner == view.unit.source else 3
         modelled = self.exceptions is not None
-        how = self.m.lsda(s, state=state, whole=view.unit.whole, modelled=modelled)
+        how = self.m.lsda(s, state=state, unchanged=view.unit.unchanged, modelled=modelled)
         if how == SHARED:
             owner = number - self.m.shared(s)
             if owner < 0:

@@ -112,7 +112,7 @@ class Data:
         old, group = [], blob.group if blob else 0
         if blob:
             old = [blob.content[at : at + 16] for at in range(0, len(blob.content) - 15, 16)]
-        state = (blob is not None) | subject.whole << 1
+        state = (blob is not None) | subject.unchanged << 1
         if blob and self.m.tree(s, state=state, h=self.history):
             return group, *self.projected_tree(s, subject, old)
         count = len(old) + self.m.rows(s, state=state)

@@ -44,8 +44,8 @@ class Subject:
         if addr is not None and self.table:
             index = self.table.function_at(addr - functions.texts[0] & M32)
             self.old = None if index is None else self.table.record(index)
-        self.whole = bool(view and view.unit.whole)
-        self.state = (self.old is not None) | self.whole << 1
+        self.unchanged = bool(view and view.unit.unchanged)
+        self.state = (self.old is not None) | self.unchanged << 1
         self.old_unit = self.old.scalars[UNIT] if self.old else 0
         self.size = view.unit.size if view else 0
         files = self.old_steps(FILES) or []
@@ -77,7 +77,7 @@ class Subject:
 
     def list_starts(self):
         """They are only needed where the code changed."""
-        if not self.starts and self.view and not self.whole:
+        if not self.starts and self.view and not self.unchanged:
             self.starts = list(self.view.locals.starts)
 
 
@@ -207,7 +207,7 @@ class Functions(Data):
         starts += [end for end, _ in was or []]
         keys = [subject.identity(at) for at in starts]
         subject.list_starts()
-        under = Under(column, subject.whole, subject.starts, subject.size, total, self.quantum, limit, missed)
+        under = Under(column, subject.unchanged, subject.starts, subject.size, total, self.quantum, limit, missed)
 
         def value(i, now):
             old = was[i][1]

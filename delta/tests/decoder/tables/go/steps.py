@@ -14,7 +14,7 @@ class Under:
     """What is known of the code under a table."""
 
     kind: int  # which of the function's tables it is
-    whole: bool
+    unchanged: bool
     starts: list  # of the instructions, if they are listed
     size: int
     end: int | None  # where another table of the function ended
@@ -49,7 +49,7 @@ class Steps:
         m, kind, ends = self.m, under.kind, old or []
         if old is not None:
             guess = tidy((end, value(i, None)) for i, end in enumerate(ends))
-            h, state = self.history[kind], kind | under.whole << 4 | 1 << 5
+            h, state = self.history[kind], kind | under.unchanged << 4 | 1 << 5
             exact = m.exact(s, state=state, missed=h, before=under.before, count=len(ends))
             self.history[kind] = (h << 1 | (not exact)) & M32
             if exact:
