@@ -16,6 +16,8 @@ mod say;
 mod schemas;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod share;
 mod show;
 mod site;
 mod stick;

@@ -13,6 +13,7 @@ use elfup::site::daemon::{self, Event, Link, Policy, When};
 use elfup::site::{Carried, Config, Health, Runs, Site, UpdateOptions, Updated, Wanted};
 use elfup::{Error, Result, Watch};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn read(path: &PathBuf) -> Result<Vec<u8>> {
@@ -20,7 +21,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 }
 
 /// `elfup site`.
-pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
+pub fn run(args: SiteArgs, watch: &Arc<Terminal>) -> Result<u8> {
     let command = match args.command {
         Command::Init(init) => return make(&args.site, *init, args.source),
         command => command,
@@ -30,13 +31,20 @@ pub fn run(args: SiteArgs, watch: &Terminal) -> Result<u8> {
         if !args.source.is_empty() {
             return Err(Error::Usage("`run` takes its sources from site.toml".into()));
         }
-        return serve(&args.site, daemon, watch);
+        #[cfg(feature = "serve")]
+        {
+            let (site, shared): (_, Arc<dyn Watch + Send + Sync>) = (&args.site, Arc::clone(watch) as _);
+            let work = |first: &[String]| serve(site, &daemon, first, watch);
+            return super::share::sharing(site, &daemon.share, &shared, work).map(|()| 0);
+        }
+        #[cfg(not(feature = "serve"))]
+        return serve(&args.site, &daemon, &[], watch).map(|()| 0);
     }
     let site = Site::open_from(&args.site, &args.source)?;
     site.told.iter().for_each(|line| watch.note(line));
     let result = one(command, &site, watch);
     if !matches!(result, Err(Error::Cancelled)) {
-        site.report_back(watch);
+        site.report_back(&**watch);
     }
     result
 }
@@ -113,14 +121,15 @@ fn one(command: Command, site: &Site, watch: &Terminal) -> Result<u8> {
 /// The shortest time after which a fetch is left to look for an urgent release.
 const LOOK: Duration = Duration::from_secs(3600);
 
-/// Does rounds until it is told to stop, or one.
-fn serve(dir: &Path, args: Daemon, watch: &Terminal) -> Result<u8> {
+/// Does rounds until it is told to stop, or one; `first` are sources that are asked before those configured.
+fn serve(dir: &Path, args: &Daemon, first: &[String], watch: &Terminal) -> Result<()> {
     let minutes = |n: u64| Duration::from_secs(n.saturating_mul(60));
     #[cfg(feature = "dbus")]
     let metered: (&dyn Link, When) = (&super::bus::Network, args.metered.into());
     #[cfg(not(feature = "dbus"))]
     let metered: (&dyn Link, When) = (&daemon::Unmetered, When::Always);
     let policy = Policy {
+        first,
         every: minutes(args.every),
         jitter: minutes(args.jitter),
         fetch: args.fetch.into(),
@@ -131,7 +140,7 @@ fn serve(dir: &Path, args: Daemon, watch: &Terminal) -> Result<u8> {
     };
     if args.once {
         say(&daemon::round(dir, &policy, watch)?);
-        return Ok(0);
+        return Ok(());
     }
     let (ask, asks) = std::sync::mpsc::channel();
     #[cfg(feature = "dbus")]
@@ -151,8 +160,7 @@ fn serve(dir: &Path, args: Daemon, watch: &Terminal) -> Result<u8> {
             say(event);
         }
         last = Some(event.clone());
-    })?;
-    Ok(0)
+    })
 }
 
 fn check(site: &Site, as_json: bool, watch: &Terminal) -> Result<u8> {

@@ -47,6 +47,8 @@ impl Link for Unmetered {
 /// What a daemon does by itself.
 #[derive(Clone, Copy)]
 pub struct Policy<'a> {
+    /// Sources that are asked before those configured.
+    pub first: &'a [String],
     /// Time between checks.
     pub every: Duration,
     /// Up to so much is added at random, so that a fleet does not come at once.
@@ -163,7 +165,7 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// One round: check, then fetch and apply as far as the policy goes. The lock is held only meanwhile.
 pub fn round(dir: &Path, policy: &Policy<'_>, watch: &dyn Watch) -> Result<Event> {
-    let site = Site::open(dir)?;
+    let site = Site::open_from(dir, policy.first)?;
     let result = by_policy(&site, policy, watch);
     if !matches!(result, Err(Error::Cancelled)) {
         site.report_back(watch);

@@ -13,7 +13,8 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    pub(super) root: String,
+    /// The root that is trusted, as the file that was signed.
+    pub root: String,
     pub(super) timestamp: Option<String>,
     pub(super) snapshot: Option<String>,
     pub(super) targets: Option<String>,

@@ -17,6 +17,7 @@ fn the_daemon_goes_as_far_as_its_policy() {
     let dir = site.root().to_owned();
     drop(site);
     let policy = |fetch, apply| Policy {
+        first: &[],
         every: Duration::from_secs(1),
         jitter: Duration::ZERO,
         fetch,
@@ -61,6 +62,7 @@ fn an_urgent_release_goes_before_one_that_is_half_fetched() {
         fs::write(dir.join("site.json"), config).unwrap();
     };
     let policy = |look| Policy {
+        first: &[],
         every: Duration::from_secs(1),
         jitter: Duration::ZERO,
         fetch: When::Always,

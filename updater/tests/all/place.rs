@@ -413,6 +413,47 @@ fn a_box_that_is_killed_loses_nothing() {
     assert_eq!(runs(&fresh), "r2");
 }
 
+/// A site that shares: others get from it what it fetched, and their distant source only gives what none has.
+#[test]
+fn a_site_shares_what_it_fetches() {
+    let world = World::new();
+    let far = Server::start(&world.repo(), Fault::None);
+    let sites = sites_behind(&world, 2, &[&far.url]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_elfup"));
+    command.arg("site").arg("--site").arg(sites[0].root());
+    command.args(["run", "--share", "127.0.0.1:0", "--apply", "always"]);
+    let mut sites = sites.into_iter();
+    let (first, other) = (sites.next().unwrap(), sites.next().unwrap());
+    let dir = first.root().to_owned();
+    drop(first);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap();
+    let url = url.strip_prefix("shares at ").unwrap().to_owned();
+    let updated = lines.by_ref().any(|line| line.unwrap().contains("r2"));
+    assert!(updated && runs(&elfup::site::Site::open(&dir).unwrap()) == "r2");
+    let cost = far.sent.load(Ordering::Relaxed);
+    let path = other.root().join("site.json");
+    let config = fs::read_to_string(&path).unwrap();
+    let both = format!("{url}\",\"{}", far.url);
+    fs::write(&path, config.replace(&far.url, &both)).unwrap();
+    let other = world.reopen(other);
+    by_figures(&other);
+    assert_eq!(runs(&other), "r2");
+    let sent = far.sent.load(Ordering::Relaxed);
+    assert!(sent <= cost + cost / 20, "{sent} bytes for both, {cost} for one");
+    // It ends at once, its box with it.
+    let told = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(told.unwrap().success());
+    let ended = child.wait().unwrap();
+    assert!(ended.success(), "{ended}");
+    assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err());
+}
+
 #[test]
 fn a_stop_ends_a_box_at_once() {
     let world = World::new();

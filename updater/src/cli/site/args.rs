@@ -162,6 +162,9 @@ pub(super) struct Daemon {
     /// One round only.
     #[arg(long)]
     pub(super) once: bool,
+    #[cfg(feature = "serve")]
+    #[command(flatten)]
+    pub(super) share: super::super::share::ShareArgs,
     /// Announce on this bus what was found, and take requests from it.
     #[cfg(feature = "dbus")]
     #[arg(long, value_enum, conflicts_with = "once")]

@@ -163,6 +163,15 @@ impl Config {
             .filter(|_| bound)
             .map(|path| Allowance::open(path, self.budget, self.hours));
         let access = Access {
+            allowance: allowance.transpose()?.map(Arc::new),
+            ..self.access()
+        };
+        source::open_with(near, &self.sources, &access)
+    }
+
+    /// How its sources are reached, with no bound on what may be taken.
+    pub fn access(&self) -> Access {
+        Access {
             patience: Patience {
                 stall: Duration::from_secs(self.stall),
                 least: self.least_rate,
@@ -170,9 +179,8 @@ impl Config {
             ca: self.ca.clone(),
             header_file: self.header_file.clone(),
             netrc: self.netrc.clone(),
-            allowance: allowance.transpose()?.map(Arc::new),
-        };
-        source::open_with(near, &self.sources, &access)
+            allowance: None,
+        }
     }
 
     /// Reads `site.json`.
