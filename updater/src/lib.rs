@@ -9,7 +9,7 @@
 pub mod allowance;
 pub mod apart;
 pub mod clock;
-mod commented;
+pub mod commented;
 mod compress;
 pub mod digest;
 pub mod disk;

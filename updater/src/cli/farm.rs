@@ -273,6 +273,8 @@ pub enum Farm {
         #[arg(long)]
         json: bool,
     },
+    /// Print a farm's configuration file, farm.toml, with every key, its meaning and its default.
+    Config,
     /// Store a release's files and what is to be made of them, for workers on other machines.
     Plan(super::work::PlanArgs),
     /// Make a share of a planned release's jobs, without keys. Exit codes: 0, 75 (try again), 1.
@@ -417,6 +419,7 @@ pub fn publish(a: PublishArgs, watch: &Terminal) -> Result<u8> {
 /// `elfup farm`.
 pub fn farm(command: Farm, watch: &Terminal) -> Result<u8> {
     match command {
+        Farm::Config => return super::config::print(),
         Farm::Plan(a) => return super::work::plan(a, watch),
         Farm::Work(a) => return super::work::work(a, watch),
         Farm::Report(a) => return super::report::run(&a, watch),

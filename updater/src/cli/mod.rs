@@ -4,6 +4,7 @@ mod access;
 mod apart;
 #[cfg(feature = "dbus")]
 mod bus;
+mod config;
 mod farm;
 mod log;
 mod manual;
@@ -24,7 +25,7 @@ mod stick;
 mod terminal;
 mod work;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use say::tell;
 use std::process::ExitCode;
 use terminal::Terminal;
@@ -39,6 +40,10 @@ use terminal::Terminal;
 struct Args {
     #[command(subcommand)]
     command: Command,
+    /// What a farm's commands are not told otherwise; else the file that the variable ELFUP_FARM names, else farm.toml
+    /// here. `elfup farm config` prints one.
+    #[arg(long, global = true, value_name = "FILE")]
+    farm: Option<std::path::PathBuf>,
     /// Say nothing but results and errors.
     #[arg(long, short, global = true)]
     quiet: bool,
@@ -101,7 +106,10 @@ enum Command {
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match config::arguments() {
+        Ok(matches) => Args::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()),
+        Err(e) => return failed(&e),
+    };
     if let Command::DecodeApart(args) = &args.command {
         return apart::child(args);
     }
@@ -128,12 +136,14 @@ pub fn main() -> ExitCode {
     terminal.clear();
     match result.and_then(|code| say::all_said().map(|()| code)) {
         Ok(code) => ExitCode::from(code),
-        Err(e) => {
-            tell!("elfup: {e}");
-            tell!("{}", e.advice());
-            ExitCode::from(e.exit_code())
-        }
+        Err(e) => failed(&e),
     }
+}
+
+fn failed(e: &elfup::Error) -> ExitCode {
+    tell!("elfup: {e}");
+    tell!("{}", e.advice());
+    ExitCode::from(e.exit_code())
 }
 
 #[cfg(test)]

@@ -262,11 +262,22 @@ fn bringing_both_together_survives_every_point() {
         change(&base);
         let site = world.path("struck");
         let status = ["site", "--site", site.to_str().unwrap(), "status"];
-        crate::crash::sweep(&status, &|| copy(&base, &site), &|at| {
+        let same = |at: &str| {
             let now = agreed(&site);
             assert_eq!(now.memory, 77, "{who}: {at}");
             assert_eq!(toml(&site).contains(REMARK), who != "of old", "{who}: {at}");
-        });
+        };
+        crate::crash::sweep(&status, &|| copy(&base, &site), &same);
+        // Between any two of the files, of which a sample would miss some.
+        for n in 1.. {
+            copy(&base, &site);
+            let renames = "rename,renameat,renameat2";
+            if crate::crash::with_fault(&status, renames, "signal=KILL", n, "").is_none() {
+                assert!(n > 2, "{who}: {n}");
+                break;
+            }
+            same(&format!("kill at rename {n}"));
+        }
         copy(&base, &site);
         // A full disk keeps nobody from making room: nothing can be synced, and the next command does the rest.
         let mut full = Command::new("strace");

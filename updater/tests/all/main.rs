@@ -15,6 +15,7 @@ mod configuration;
 mod configured;
 mod crash;
 mod daemon;
+mod farm_file;
 mod faults;
 mod fixed;
 mod health;
