@@ -52,9 +52,17 @@ impl Case {
     }
 }
 
+/// Stands for two small programs that are built here.
+const SAMPLE: &str = "sample";
+
 /// The pairs of these names (all, if none is given), fetched where they are missing. A pair that cannot be had
-/// is named on standard error and left out.
+/// is named on standard error and left out. `sample` alone needs no network.
 pub fn from_manifest(cache: &Cache, names: &[String]) -> Result<Vec<Case>, String> {
+    if let [only] = names
+        && only == SAMPLE
+    {
+        return Ok(vec![sample(cache)?]);
+    }
     let manifest = Manifest::builtin();
     let mut cases = Vec::new();
     for pair in manifest.select(names).map_err(crate::text)? {
@@ -94,10 +102,11 @@ pub fn first_of(cache: &Cache, names: &[&str]) -> Result<Case, String> {
         }
     }
     eprintln!("no release pair could be fetched: building the two sample programs");
-    let files = samples::build(&cache.root().join("sample")).map_err(crate::text)?;
-    Ok(Case::new(
-        "sample",
-        "two versions of a small program, built here".into(),
-        files,
-    ))
+    sample(cache)
+}
+
+fn sample(cache: &Cache) -> Result<Case, String> {
+    let files = samples::build(&cache.root().join(SAMPLE)).map_err(crate::text)?;
+    let about = "two versions of a small program, built here";
+    Ok(Case::new(SAMPLE, about.into(), files))
 }

@@ -1,14 +1,15 @@
 //! Engines side by side on real release pairs: bytes, seconds, memory.
 #![deny(unsafe_code)]
 
+mod built;
 mod cases;
 mod child;
 mod demo;
 mod digests;
-mod elfup;
 mod engine;
 mod fleet;
 mod formats;
+mod history;
 #[cfg(test)]
 #[path = "../../delta/command/tests/schemas/hold.rs"]
 mod hold;
@@ -59,6 +60,8 @@ enum Action {
     },
     /// Patches of the pairs against the digests kept in corpora/patches.txt; prints what they are today.
     Digests(digests::Digests),
+    /// Results of this project as they were measured at some of its commits, in `bench/results`; with --add one more.
+    History(history::History),
     /// Two releases of a whole tree over a bad link, our updater beside other tools; needs root.
     Fleet(fleet::Fleet),
     /// Two trees: every changed file through the engines, and the whole trees by what brings trees to sites.
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Action::Table(args) => ended().and_then(|()| side_by_side::run(&cache, &args)),
         Action::OnePair { name } => ended().and_then(|()| demo::one_pair(&cache, &name)),
         Action::Digests(args) => ended().and_then(|()| digests::run(&cache, &args)),
+        Action::History(args) => ended().and_then(|()| history::run(&cache, &args)),
         Action::Fleet(args) => fleet::run(&cache, &args),
         Action::Tree(args) => tree::run(&cache, &args),
         Action::Formats(args) => formats::run(&args),

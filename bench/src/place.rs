@@ -68,7 +68,7 @@ const TRIES: u32 = 20;
 pub fn run(cache: &Cache, args: &Place) -> Result<(), String> {
     crate::fleet::able()?;
     interrupt::install(Then::Return)?;
-    let elfup = args.elfup.clone().map_or_else(crate::elfup::program, Ok)?;
+    let elfup = args.elfup.clone().map_or_else(crate::built::elfup, Ok)?;
     let work = tempfile::tempdir().map_err(crate::text)?;
     let case = cases::first_of(cache, &["esbuild", "numpy"])?;
     for (release, file) in [("1", &case.old), ("2", &case.new)] {

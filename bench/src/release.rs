@@ -1,7 +1,7 @@
 //! The demo's second half: two signed releases of a small tree, from a farm to a site and back, by the commands
 //! that a user would type.
 
-use crate::{cases::Case, elfup};
+use crate::{built, cases::Case};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -11,7 +11,7 @@ use std::{
 
 /// Publishes both releases of a tree around the case's file, updates a site from one to the other, rolls back.
 pub fn show(case: &Case) -> Result<(), String> {
-    let (work, program) = (tempfile::tempdir().map_err(crate::text)?, elfup::program()?);
+    let (work, program) = (tempfile::tempdir().map_err(crate::text)?, built::elfup()?);
     let folder = work.path();
     for (release, file) in [("1.0", &case.old), ("1.1", &case.new)] {
         tree(&folder.join(release), release, file).map_err(crate::text)?;

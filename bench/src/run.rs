@@ -2,7 +2,7 @@
 
 use crate::{
     cases::Case,
-    engine::{Engine, Paths},
+    engine::{Engine, Paths, Plan},
     measure::{self, Usage},
     tools::Tools,
     tree::files::FileRow,
@@ -207,10 +207,12 @@ pub fn case(
 
 /// One engine, which runs here, on an old and a new file.
 pub fn outcome(tools: &Tools, files: (&Path, &Path), engine: &Engine, times: Times) -> Outcome {
-    one(tools, files, engine, times).map_or_else(Outcome::Failed, |done| Outcome::Done(Box::new(done)))
+    let plan = |paths: &Paths| (engine.plan)(tools, paths);
+    done(files, &plan, times).map_or_else(Outcome::Failed, |done| Outcome::Done(Box::new(done)))
 }
 
-fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, times: Times) -> Result<Done, String> {
+/// Makes a delta of two files by these commands, applies it, and compares what came back.
+pub fn done(files: (&Path, &Path), plan: &dyn Fn(&Paths) -> Plan, times: Times) -> Result<Done, String> {
     let work = tempfile::Builder::new()
         .prefix("elfdelta-bench-")
         .tempdir()
@@ -221,7 +223,7 @@ fn one(tools: &Tools, files: (&Path, &Path), engine: &Engine, times: Times) -> R
         work: work.path().into(),
         out: work.path().join("out"),
     };
-    let plan = (engine.plan)(tools, &paths);
+    let plan = plan(&paths);
     let mut runs = Runs::default();
     for _ in 0..times.diff {
         // Some tools refuse to write over a file.

@@ -136,7 +136,8 @@ impl Ratio {
     }
 }
 
-fn geometric_mean(ratios: impl Iterator<Item = f64>) -> Option<f64> {
+/// The mean of ratios, of which two that cancel each other have the mean one.
+pub fn geometric_mean(ratios: impl Iterator<Item = f64>) -> Option<f64> {
     let logs: Vec<f64> = ratios
         .filter(|ratio| *ratio > 0.0 && ratio.is_finite())
         .map(f64::ln)

@@ -87,7 +87,7 @@ impl Row {
 /// `bench farm`.
 pub fn run(args: &Farm) -> Result<(), String> {
     interrupt::install(Then::Return)?;
-    let elfup = args.elfup.clone().map_or_else(crate::elfup::program, Ok)?;
+    let elfup = args.elfup.clone().map_or_else(crate::built::elfup, Ok)?;
     let work = match &args.work {
         Some(dir) => tempfile::tempdir_in(dir),
         None => tempfile::tempdir(),

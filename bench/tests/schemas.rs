@@ -66,6 +66,8 @@ fn what_is_written_as_json_is_as_its_schema_says() {
     );
     run("table", &["old/tiny", "new/tiny", "--engines", "elfdelta"]);
     run("formats", &["packed"]);
+    // Those that are kept.
+    run("history", &[]);
     run("farm", &[&["old", "new"], &elfup[..]].concat());
     // Those that want a network, root or minutes are held to theirs where their rows are, `load` in its own test.
     schemas.end(&["fleet", "load", "place"]);

@@ -62,7 +62,7 @@ pub fn run(cache: &Cache, args: &Fleet) -> Result<(), String> {
         true => "all".into(),
         false => args.wheels.join("+"),
     });
-    let elfup = args.elfup.clone().map_or_else(crate::elfup::program, Ok)?;
+    let elfup = args.elfup.clone().map_or_else(crate::built::elfup, Ok)?;
     let releases = tree::make(cache, &work, &args.wheels)?;
     let race = Race::start(releases, &work, elfup, Some(Link::make()?), "")?;
     let mut rows: Vec<Row> = chosen

@@ -52,7 +52,7 @@ const ALL: [Case; 5] = [Case::Releases, Case::Sites, Case::Files, Case::Pair, Ca
 /// `bench load`.
 pub fn run(args: &Load) -> Result<(), String> {
     interrupt::install(Then::Return)?;
-    let elfup = args.elfup.clone().map_or_else(crate::elfup::program, Ok)?;
+    let elfup = args.elfup.clone().map_or_else(crate::built::elfup, Ok)?;
     let chosen: Vec<Case> = ALL
         .into_iter()
         .filter(|case| args.cases.is_empty() || args.cases.contains(case))

@@ -90,7 +90,7 @@ pub fn run(releases: Releases, work: &Path, tools: &[&Tool], args: &Tree) -> Res
         }
     }
     let elfup = match tools.iter().any(|tool| tool.ours) {
-        true => args.elfup.clone().map_or_else(crate::elfup::program, Ok)?,
+        true => args.elfup.clone().map_or_else(crate::built::elfup, Ok)?,
         false => "elfup".into(),
     };
     let race = Race::start(releases, work, elfup, None, LINK)?;

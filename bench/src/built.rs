@@ -1,4 +1,4 @@
-//! The updater's program, built where it is missing or old: the bench runs what a user would run.
+//! This project's commands, built where they are missing or old: the bench runs what a user would run.
 
 use std::{
     env,
@@ -6,10 +6,20 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Builds `elfup` beside this program, in the same profile, and returns its path.
-pub fn program() -> Result<PathBuf, String> {
+/// The updater.
+pub fn elfup() -> Result<PathBuf, String> {
+    beside("elfup", "elfup")
+}
+
+/// The engine's command.
+pub fn elfdelta() -> Result<PathBuf, String> {
+    beside("elfdelta-cli", "elfdelta")
+}
+
+/// Builds a command beside this program, in the same profile, and returns its path.
+fn beside(package: &str, command: &str) -> Result<PathBuf, String> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "--package", "elfup"]);
+    cargo.args(["build", "--quiet", "--locked", "--package", package]);
     cargo.args([
         "--profile",
         if cfg!(debug_assertions) { "dev" } else { "release" },
@@ -23,7 +33,7 @@ pub fn program() -> Result<PathBuf, String> {
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
     match status.success() {
-        true => Ok(folder.join("elfup")),
-        false => Err(format!("elfup does not build: {status}")),
+        true => Ok(folder.join(command)),
+        false => Err(format!("{command} does not build: {status}")),
     }
 }
