@@ -3,7 +3,7 @@
 use crate::{
     measure::{self, Usage},
     run::{Account, CaseResult, Done, Outcome, Piece, Row},
-    table::{group, mb},
+    table::{about, group, mb},
 };
 use pages::{Axis, Bar, Page, Plot, Spot, Table, Tone, bars, bytes, scatter, seconds};
 
@@ -34,11 +34,6 @@ pub fn of(results: &[CaseResult]) -> Result<String, String> {
     }
     page.text(measure::METHOD);
     page.finish(results)
-}
-
-fn about(result: &CaseResult) -> String {
-    let (old, new) = (group(result.old_bytes), group(result.new_bytes));
-    format!("{}. Old {old} bytes, new {new} bytes.", result.about)
 }
 
 /// Bytes by pair and engine.
@@ -267,15 +262,18 @@ fn files(page: &mut Page, result: &CaseResult) {
     let mut files: Vec<_> = result.files.iter().collect();
     files.sort_by_key(|file| std::cmp::Reverse(cost(file)));
     let head = ["what costs most", "kind", "old bytes", "new bytes", engine];
-    let table = files.iter().take(FILES).fold(Table::new(&head), |table, file| {
-        let old = file.old_bytes.map_or("no base".into(), group);
-        table.row([
-            file.path.clone(),
-            file.kind.clone(),
-            old,
-            group(file.new_bytes),
-            group(cost(file)),
-        ])
-    });
+    let table = files
+        .iter()
+        .take(FILES)
+        .fold(Table::new(&head).words(&[1]), |table, file| {
+            let old = file.old_bytes.map_or("no base".into(), group);
+            table.row([
+                file.path.clone(),
+                file.kind.clone(),
+                old,
+                group(file.new_bytes),
+                group(cost(file)),
+            ])
+        });
     page.table(&table);
 }

@@ -4,6 +4,7 @@ use crate::{
     measure::{self, Usage},
     run::{CaseResult, Outcome},
 };
+use indicatif::HumanCount;
 use std::fmt::Write;
 
 /// A heading, one row an engine, and the reasons of those that did not run.
@@ -12,13 +13,7 @@ pub fn case(result: &CaseResult) -> String {
     let mut notes = String::new();
     let best = result.best_peer().map(|(_, done)| done.bytes);
     // Writing to a String does not fail.
-    let _ = writeln!(text, "### {}\n\n{}.", result.pair, result.about);
-    let _ = writeln!(
-        text,
-        "Old {} bytes, new {} bytes.\n",
-        group(result.old_bytes),
-        group(result.new_bytes)
-    );
+    let _ = writeln!(text, "### {}\n\n{}\n", result.pair, about(result));
     text.push_str("| engine | bytes | of best peer | diff CPU s | wall s | peak MB | apply CPU s | wall s | peak MB | anon MB |\n");
     text.push_str("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     for row in &result.rows {
@@ -64,6 +59,16 @@ pub fn case(result: &CaseResult) -> String {
     text
 }
 
+/// What a case is, where its name does not say that already, and how large its files are.
+pub fn about(result: &CaseResult) -> String {
+    let about = match result.about == result.pair {
+        true => String::new(),
+        false => format!("{}. ", result.about),
+    };
+    let (old, new) = (group(result.old_bytes), group(result.new_bytes));
+    format!("{about}Old {old} bytes, new {new} bytes.")
+}
+
 /// The least and the most of a figure in brackets, where more runs than usual were asked for.
 fn spread_over(runs: &[Usage], asked: usize, digits: usize, figure: fn(&Usage) -> f64) -> String {
     match measure::spread(runs, figure) {
@@ -74,15 +79,7 @@ fn spread_over(runs: &[Usage], asked: usize, digits: usize, figure: fn(&Usage) -
 
 /// A number with its thousands set apart.
 pub fn group(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number).to_string()
 }
 
 /// Bytes in units of 10^6, one decimal.

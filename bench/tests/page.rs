@@ -103,6 +103,8 @@ fn two_directories_give_one_too() {
         .collect();
     assert!(paths.iter().any(|path| path == "fresh <i>"), "{paths:?}");
     assert!(dom.contains("<td>fresh &lt;i&gt;</td>"));
+    // A kind is read, not compared.
+    assert!(dom.contains("<td class=\"words\">text</td>"));
 }
 
 /// What the other tests rely on: a page that fetches or complains, and words that lie on each other, are seen.

@@ -136,6 +136,67 @@ fn directories_are_the_sum_of_what_changed() {
     );
 }
 
+/// Runs a line of a shell in a folder; tells whether it could.
+fn shell(folder: &Path, line: &str) -> bool {
+    let mut shell = Command::new("sh");
+    let done = shell.args(["-ec", line]).current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        done.status.success() || said.contains("not found"),
+        "{line}: {said}"
+    );
+    done.status.success()
+}
+
+/// What is handed out is mostly packed: one need not unpack it to see what its releases have in common.
+#[test]
+fn packed_files_are_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    for (side, elf) in [("1", "tiny-1"), ("2", "tiny-2")] {
+        let at = |path: &str| folder.path().join(side).join(path);
+        put(at("app/bin/tiny"), seed(elf));
+        put(
+            at("app/list"),
+            (0..2000).map(|n| format!("{n}\n")).collect::<String>() + side,
+        );
+        put(at("control"), format!("Package: app\nVersion: {side}\n"));
+        put(at("debian-binary"), "2.0\n");
+    }
+    let kinds = [
+        ("tar.gz", "tar -cf - app | gzip -n > ../app-$side.tar.gz"),
+        ("tar.xz", "tar -cf - app | xz -6 > ../app-$side.tar.xz"),
+        ("whl", "python3 -m zipfile -c ../app-$side.whl app"),
+        (
+            "deb",
+            "tar -cf - control | gzip -n > control.tar.gz; tar -cf - app | gzip -n > data.tar.gz; \
+             ar rcD ../app-$side.deb debian-binary control.tar.gz data.tar.gz",
+        ),
+    ];
+    for (kind, pack) in kinds {
+        if !shell(
+            folder.path(),
+            &format!("for side in 1 2; do (cd $side; {pack}); done"),
+        ) {
+            eprintln!("skipped: what packs {kind} is not installed");
+            continue;
+        }
+        let names = ["1", "2"].map(|side| format!("app-{side}.{kind}"));
+        let words = [&names[0], &names[1], "--engines", "elfdelta,bsdiff-crate"];
+        let (table, result) = figures(folder.path(), &words);
+        let rows = result["rows"].as_array().unwrap();
+        assert!(3 * bytes(&rows[0]) < bytes(&rows[1]), "{kind}: {table}");
+        // Where the bytes went is told by what lies inside.
+        assert!(
+            table.contains("| plans |") && table.contains("| .text |"),
+            "{kind}: {table}"
+        );
+        assert!(
+            !table.contains(&format!("{}.\n", names[1])),
+            "its name is told twice: {table}"
+        );
+    }
+}
+
 #[test]
 fn what_cannot_be_compared_is_said_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
