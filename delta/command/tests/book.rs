@@ -6,7 +6,8 @@ mod pages;
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 /// Pages whose commands are those of `elfdelta`; those of `elfup` run in its own tests.
@@ -117,4 +118,73 @@ fn numbers_stand_where_they_were_measured() {
     let told = numbers(&pages::text("questions.md"));
     let unknown: Vec<_> = told.difference(&measured).collect();
     assert!(told.len() > 15 && unknown.is_empty(), "{unknown:?}");
+}
+
+/// Pages below a folder.
+fn built(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => built(&path, found),
+            false if path.extension().is_some_and(|end| end == "html") => found.push(path),
+            false => {}
+        }
+    }
+}
+
+/// A path without its `..`, as a browser takes it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+/// Links of a built page that lead nowhere, or out of the book.
+fn wrong(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let values = ["href=\"", "src=\""].map(|name| text.split(name).skip(1));
+    let values = values.into_iter().flatten();
+    let mut wrong = Vec::new();
+    for target in values.map(|rest| rest.split('"').next().unwrap()) {
+        let (path, part) = target.split_once('#').unwrap_or((target, ""));
+        let to = match path {
+            "" => page.to_owned(),
+            path => plain(&page.with_file_name(path)),
+        };
+        let has_part = || fs::read_to_string(&to).is_ok_and(|text| text.contains(&format!("id=\"{part}\"")));
+        if target.contains("://") || !to.exists() || !(part.is_empty() || has_part()) {
+            wrong.push(format!("{}: {target}", page.display()));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_book_builds_and_its_links_hold() {
+    let there = Command::new("mdbook")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if there.is_err() {
+        eprintln!("skipped: mdbook is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut build = Command::new(pages::folder().join("../build"));
+    let done = build.arg(folder.path()).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && !said.contains("WARN"), "{said}");
+    let mut found = Vec::new();
+    built(folder.path(), &mut found);
+    for page in all().iter().filter(|page| *page != "SUMMARY.md") {
+        let page = folder.path().join("docs/book").join(page).with_extension("html");
+        assert!(found.contains(&page), "{} is not built", page.display());
+    }
+    let wrong: Vec<String> = found.iter().flat_map(|page| wrong(page)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
