@@ -184,7 +184,7 @@ fn packed_files_are_opened() {
         let words = [&names[0], &names[1], "--engines", "elfdelta,bsdiff-crate"];
         let (table, result) = figures(folder.path(), &words);
         let rows = result["rows"].as_array().unwrap();
-        assert!(3 * bytes(&rows[0]) < bytes(&rows[1]), "{kind}: {table}");
+        assert!(2 * bytes(&rows[0]) < bytes(&rows[1]), "{kind}: {table}");
         // Where the bytes went is told by what lies inside.
         assert!(
             table.contains("| plans |") && table.contains("| .text |"),
