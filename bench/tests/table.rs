@@ -185,9 +185,9 @@ fn packed_files_are_opened() {
         let (table, result) = figures(folder.path(), &words);
         let rows = result["rows"].as_array().unwrap();
         assert!(2 * bytes(&rows[0]) < bytes(&rows[1]), "{kind}: {table}");
-        // Where the bytes went is told by what lies inside.
+        // What a file was packed by is told, and what lies inside.
         assert!(
-            table.contains("| plans |") && table.contains("| .text |"),
+            table.contains("| plans |") && table.contains("| insides |"),
             "{kind}: {table}"
         );
         assert!(
