@@ -25,6 +25,8 @@ const LEAST_LENGTH: u64 = 1 << 16;
 pub(crate) struct Applied {
     /// The most memory held at once, in bytes.
     pub memory: u64,
+    /// Scratch space written, in bytes.
+    pub scratch: u64,
     /// Bytes of the patch by section, but for what no section took.
     pub sections: Vec<Part>,
     /// Work for each byte that it may be counted for, rounded up.
@@ -132,11 +134,12 @@ impl<'a> Applier<'a> {
         let header = patch.header();
         patch.check_old(old, self.progress)?;
         let insides = header.packing.as_ref();
+        let space = insides.map_or(0, |p| p.scratch);
         let insides = insides.map_or(0, |p| p.old_inside.saturating_add(p.new_inside));
         let lengths = header.old_len.saturating_add(header.new_len);
         let counted = lengths.saturating_add(insides).saturating_add(LEAST_LENGTH);
         let work = limits.work_per_byte.saturating_mul(counted);
-        let budget = Budget::new(header.memory.min(limits.memory), work, self.progress);
+        let budget = Budget::new(header.memory.min(limits.memory), work, self.progress).with_space(space);
         let done = patch.rebuild(old, sink, &budget, limits.threads, self.scratch);
         // A loop that ended because work or patience did may have called it damage.
         match (done, budget.cause()) {
@@ -144,6 +147,7 @@ impl<'a> Applier<'a> {
             (Err(_), Some(cause)) => Err(cause),
             (done, _) => done.map(|sections| Applied {
                 memory: budget.peak(),
+                scratch: budget.filled(),
                 sections,
                 work_per_byte: budget.spent().div_ceil(counted),
                 work: budget.spent(),

@@ -25,6 +25,9 @@ pub struct Budget<'p> {
     memory: u64,
     held: Cell<u64>,
     peak: Cell<u64>,
+    /// Bytes of scratch space that are allowed, and those that were written.
+    space: u64,
+    filled: Cell<u64>,
     work: u64,
     /// Work taken out of `work` in slices, and what is left of the last one.
     taken: Cell<u64>,
@@ -46,6 +49,8 @@ impl<'p> Budget<'p> {
             memory,
             held: Cell::new(0),
             peak: Cell::new(0),
+            space: u64::MAX,
+            filled: Cell::new(0),
             work,
             taken: Cell::new(0),
             slice: Cell::new(0),
@@ -57,6 +62,11 @@ impl<'p> Budget<'p> {
             kept: Kept::default(),
             progress,
         }
+    }
+
+    /// Allows so many bytes of scratch space.
+    pub fn with_space(self, space: u64) -> Self {
+        Budget { space, ..self }
     }
 
     /// Sets no bounds; the caller is still heard.
@@ -150,6 +160,21 @@ impl<'p> Budget<'p> {
         }
         self.peak.set(self.peak.get().max(now));
         Ok(())
+    }
+
+    /// Counts bytes that go to scratch space; fails where more were not declared.
+    pub fn fill(&self, bytes: u64) -> Result<()> {
+        let filled = self.filled.get().saturating_add(bytes);
+        if filled > self.space {
+            return Err(Error::damaged("it needs more scratch space than it declares"));
+        }
+        self.filled.set(filled);
+        Ok(())
+    }
+
+    /// Bytes of scratch space that were written, in all.
+    pub fn filled(&self) -> u64 {
+        self.filled.get()
     }
 
     /// Bytes of memory and units of work that are left.

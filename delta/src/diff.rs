@@ -267,6 +267,9 @@ impl<'j> Job<'j> {
             Ok(run) if run.work_per_byte > Limits::default().work_per_byte / 2 => Ok(None),
             Ok(run) => {
                 header.memory = run.memory + run.memory / SPARE_PART + SPARE;
+                if let Some(packing) = &mut header.packing {
+                    packing.scratch = run.scratch;
+                }
                 Ok(Some((container::write(&header, &bodies), run.sections)))
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),

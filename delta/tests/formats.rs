@@ -99,7 +99,11 @@ fn xz_is_closed_again() {
         let patch = diff(&xz(&old, kind()), &xz(&new, kind()));
         let header = header(&patch);
         assert_eq!(header.method, Method::Packed, "kind {number}");
-        assert_eq!(header.packing.unwrap().encoders, ["liblzma 5.8.4"]);
+        // What takes much memory is packed in scratch space, by what is frozen.
+        let packing = header.packing.unwrap();
+        let named: &[&str] = if number < 2 { &[] } else { &["liblzma 5.8.4"] };
+        assert_eq!(packing.encoders, named, "kind {number}");
+        assert_eq!(packing.scratch > 0, number < 2, "kind {number}");
         assert!(patch.len() < 3000, "{} bytes, kind {number}", patch.len());
     }
     // Streams one behind the other, with padding between them.
@@ -110,23 +114,6 @@ fn xz_is_closed_again() {
     };
     let patch = diff(&both(&old), &both(&new));
     assert!(patch.len() < 3000, "{} bytes", patch.len());
-}
-
-#[test]
-fn memory_of_an_encoder_is_declared_and_asked_for() {
-    let [old, new] = texts(100_000);
-    let [old, new] = [old, new].map(|text| xz(&text, single(6, 32 << 20, false, Check::Crc32)));
-    // As the options say nothing else, no patch needs more than apply allows as a rule.
-    let patch = diff(&old, &new);
-    assert!(header(&patch).memory <= Limits::default().memory);
-    assert_ne!(header(&patch).method, Method::Packed);
-    let options = Options::default().apply_memory(512 << 20);
-    let patch = diff_with(&old, &new, &options);
-    let declared = header(&patch);
-    assert_eq!(declared.method, Method::Packed);
-    assert!(declared.memory > 368 << 20);
-    let refused = apply(&old, &patch, &Limits::default());
-    assert!(matches!(refused, Err(Error::OverLimit { .. })), "{refused:?}");
 }
 
 fn packed_by(codec: &Codec, text: &[u8]) -> Vec<u8> {

@@ -73,7 +73,10 @@ fn golden() -> Vec<Golden> {
         &gzip(&longer, rust),
         plain,
     );
-    add("xz", &xz(&text(20_000, 1)), &xz(&longer), plain);
+    // The second is packed in scratch space.
+    for (name, preset) in [("xz", 3), ("xz-scratch", 6)] {
+        add(name, &xz(&text(20_000, 1), preset), &xz(&longer, preset), plain);
+    }
     add("lz4", &lz4(&text(20_000, 1)), &lz4(&longer), plain);
     let zstd = |text: &[u8]| zstd::bulk::compress(text, 3).unwrap();
     add("zstd", &zstd(&text(20_000, 1)), &zstd(&longer), plain);
@@ -182,9 +185,10 @@ fn gzip(text: &[u8], style: Style) -> Vec<u8> {
     file
 }
 
-fn xz(text: &[u8]) -> Vec<u8> {
+/// A file of one block; presets up to 3 have dictionaries up to 4 MiB.
+fn xz(text: &[u8], preset: u32) -> Vec<u8> {
     let mut file = Vec::new();
-    let stream = liblzma::stream::Stream::new_easy_encoder(6, liblzma::stream::Check::Crc64).unwrap();
+    let stream = liblzma::stream::Stream::new_easy_encoder(preset, liblzma::stream::Check::Crc64).unwrap();
     let mut encoder = liblzma::read::XzEncoder::new_stream(text, stream);
     encoder.read_to_end(&mut file).unwrap();
     file
@@ -252,7 +256,16 @@ fn the_format_id_is_that_of_the_golden_patches() {
 const NOT_CLOSED: i32 = 8;
 
 /// Golden patches of packed files.
-const PACKED: [&str; 7] = ["gzip", "node", "rust-gzip", "xz", "lz4", "zstd", "archive"];
+const PACKED: [&str; 8] = [
+    "gzip",
+    "node",
+    "rust-gzip",
+    "xz",
+    "xz-scratch",
+    "lz4",
+    "zstd",
+    "archive",
+];
 
 /// The decoder in Python.
 struct Second {

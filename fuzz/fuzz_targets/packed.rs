@@ -1,7 +1,7 @@
 //! Arbitrary bytes as a packed file, and as a patch of one: opened within limits, closed to the same bytes.
 #![no_main]
 
-use elfdelta::packed::{Bounds, Closer, look};
+use elfdelta::packed::{Bounds, Closer, Means, look};
 use elfdelta::{Limits, Patch, budget::Budget};
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,11 @@ const OLD: &[u8] = include_bytes!("../seeds/packed/old.gz");
 fuzz_target!(|bytes: &[u8]| {
     if let [_, Some(found)] = look(OLD, bytes, &Bounds::of(MEMORY, &|| false)) {
         let budget = Budget::default();
-        let (mut closer, mut made) = (Closer::new(&found.plan, &budget), Vec::new());
+        let means = Means {
+            budget: &budget,
+            scratch: None,
+        };
+        let (mut closer, mut made) = (Closer::new(&found.plan, means), Vec::new());
         let sink = &mut |piece: &[u8]| {
             made.extend_from_slice(piece);
             Ok(())

@@ -6,7 +6,7 @@ use crate::container::{Coding, INSIDES, PLANS, Packing, Patch, Stretch, stream_n
 use crate::cursor::Cursor;
 use crate::file_view::FileView;
 use crate::layout::OldImage;
-use crate::packed::{Closer, Inside, Op, Plan, Scratch, Section, Side, open};
+use crate::packed::{Closer, Inside, Means, Op, Plan, Scratch, Section, Side, open};
 use crate::pipeline::{Io, code_image};
 use crate::{Error, Part, ReadAt, Stage, error::Result};
 
@@ -33,7 +33,7 @@ pub(super) fn rebuild(
         at: 0,
         stretches: stretches[1..].iter(),
         next: None,
-        closer: Closer::new(&closing, budget),
+        closer: Closer::new(&closing, Means { budget, scratch }),
         budget,
         threads,
         sink,
@@ -89,6 +89,9 @@ fn opened<'b>(
         (packing.scratch > 0).then_some(scratch),
         budget,
     )?;
+    if packing.scratch > 0 {
+        budget.fill(packing.old_inside)?;
+    }
     let mut left = packing.old_inside;
     budget.stage(Stage::Open, left);
     open(plan, old, budget, &mut |piece| {

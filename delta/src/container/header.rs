@@ -44,7 +44,8 @@ pub enum Method {
 /// What the header of a packed patch says beside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packing {
-    /// Scratch space for the inside of the old file, in bytes (a multiple of 64 KiB); 0: it is counted as memory.
+    /// Scratch space for the inside of the old file and for what encoders write there, in bytes (a multiple of 64 KiB);
+    /// 0: the inside is counted as memory.
     pub scratch: u64,
     /// Size of the old file's inside.
     pub old_inside: u64,
@@ -71,7 +72,7 @@ impl Packing {
         if !fits(old_inside, old_len) || !fits(new_inside, new_len) || count > MAX_ENCODERS {
             return Err(damaged);
         }
-        if scratch > 0 && scratch != old_inside.next_multiple_of(MEMORY_UNIT) {
+        if scratch > 0 && scratch < old_inside {
             return Err(damaged);
         }
         let mut encoders = Vec::new();

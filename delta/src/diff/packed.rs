@@ -11,6 +11,9 @@ use crate::{Patch, Stage, Way, error::Result};
 /// An inside of the old file up to this size is held in memory, a larger one in scratch space.
 const SMALL: usize = 4 << 20;
 
+/// Scratch space that closing takes for a byte of text, at most: the text, and matches of all its places.
+const FILLED: usize = 12;
+
 /// What an allocator keeps of a search for packed files, beside half of what was found.
 const LEFT: u64 = 8 << 20;
 
@@ -65,8 +68,13 @@ fn seal(
     let mut plans = Vec::new();
     before.plan.write(Side::Old, &mut plans);
     after.plan.write(Side::New, &mut plans);
-    let scratch = if before.inside.len() > SMALL {
-        before.inside.len()
+    let closing = match after.plan.needs_scratch() {
+        // The check tells how much it is.
+        true => after.inside.len().saturating_mul(FILLED),
+        false => 0,
+    };
+    let scratch = if before.inside.len() > SMALL || closing > 0 {
+        before.inside.len().saturating_add(closing)
     } else {
         0
     };

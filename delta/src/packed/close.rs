@@ -1,8 +1,9 @@
 //! Closing a file: its bytes from its inside, forward, by a plan.
 
 use super::codec::Encode;
+use super::lzma::Means;
 use super::plan::{Op, Plan};
-use crate::budget::{Budget, Held};
+use crate::budget::Held;
 use crate::{Error, error::Result};
 
 /// Where the closed file goes, piece by piece.
@@ -13,18 +14,18 @@ pub struct Closer<'a> {
     ops: std::slice::Iter<'a, Op>,
     /// Bytes of the current copy that are still to come.
     left: u64,
-    levels: Vec<(Box<dyn Encode>, Held<'a>)>,
-    budget: &'a Budget<'a>,
+    levels: Vec<(Box<dyn Encode + 'a>, Held<'a>)>,
+    means: Means<'a>,
 }
 
 impl<'a> Closer<'a> {
     /// At the start of the inside.
-    pub fn new(plan: &'a Plan, budget: &'a Budget<'a>) -> Closer<'a> {
+    pub fn new(plan: &'a Plan, means: Means<'a>) -> Closer<'a> {
         Closer {
             ops: plan.ops.iter(),
             left: 0,
             levels: Vec::new(),
-            budget,
+            means,
         }
     }
 
@@ -64,16 +65,22 @@ impl<'a> Closer<'a> {
                     return Ok(true);
                 }
                 Op::Open(codec) => {
-                    let mut held = self.budget.held();
+                    let mut held = self.means.budget.held();
                     held.set(codec.encoder_memory())?;
-                    self.levels.push((codec.encoder()?, held));
+                    self.levels.push((codec.encoder_within(self.means)?, held));
                 }
                 Op::Close => {
+                    let Some((mut top, _held)) = self.levels.pop() else {
+                        continue;
+                    };
                     let mut packed = Vec::new();
-                    if let Some((mut top, _held)) = self.levels.pop() {
-                        self.budget.go_on(top.finish(&mut packed)?)?;
+                    let mut work = Some(top.finish(&mut packed)?);
+                    while let Some(units) = work {
+                        self.means.budget.go_on(units)?;
+                        self.hand_down(self.levels.len(), &packed, sink)?;
+                        packed.clear();
+                        work = top.more(&mut packed)?;
                     }
-                    self.hand_down(self.levels.len(), &packed, sink)?;
                 }
             }
         }
@@ -87,7 +94,7 @@ impl<'a> Closer<'a> {
         };
         let mut packed = Vec::new();
         let work = self.levels[below].0.push(bytes, &mut packed)?;
-        self.budget.go_on(work)?;
+        self.means.budget.go_on(work)?;
         if packed.is_empty() {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use super::deflate::Style;
 use super::flate::{self, Trailer};
+use super::lzma::Means;
 use super::plan::Side;
 use super::{lz4, places, xz, zlib_rs, zstd};
 use crate::cursor::{Cursor, put_varint};
@@ -19,6 +20,10 @@ pub trait Encode {
     fn push(&mut self, text: &[u8], packed: &mut Vec<u8>) -> Result<u64>;
     /// Ends the stream; appends the rest, and gives the work it took.
     fn finish(&mut self, packed: &mut Vec<u8>) -> Result<u64>;
+    /// Appends more of the rest, where that comes in pieces; `None` behind the last.
+    fn more(&mut self, _: &mut Vec<u8>) -> Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// A packed stream; what only its encoder needs is at its default on the old side.
@@ -108,7 +113,7 @@ impl Codec {
         match self {
             Codec::Deflate { style, .. } => (!style.writer.is_frozen()).then_some(zlib_rs::ENCODER),
             Codec::Places { .. } => None,
-            Codec::Xz { .. } => Some(xz::ENCODER),
+            Codec::Xz { effort, .. } => (!effort.in_scratch()).then_some(xz::ENCODER),
             Codec::Lz4 { .. } => Some(lz4::ENCODER),
             Codec::Zstd { effort, .. } => Some(effort.encoder_name()),
         }
@@ -158,13 +163,15 @@ impl Codec {
             DEFLATE => Codec::read_deflate(Trailer::None, side, cursor),
             2 => Codec::read_deflate(Trailer::Gzip, side, cursor),
             3 => Codec::read_deflate(Trailer::Zlib, side, cursor),
-            XZ => Ok(Codec::Xz {
-                chain: xz::Chain::read(cursor)?,
-                effort: match side {
-                    Side::Old => xz::Effort::default(),
-                    Side::New => xz::Effort::from_byte(cursor.byte()?).ok_or(UNKNOWN)?,
-                },
-            }),
+            XZ => {
+                let chain = xz::Chain::read(cursor)?;
+                let effort = match side {
+                    Side::Old => Some(xz::Effort::default()),
+                    Side::New => xz::Effort::from_byte(cursor.byte()?).filter(|&e| chain.has(e)),
+                };
+                let effort = effort.ok_or(UNKNOWN)?;
+                Ok(Codec::Xz { chain, effort })
+            }
             LZ4 => Ok(Codec::Lz4 {
                 blocks: cursor.varint()?,
                 level: match side {
@@ -245,7 +252,7 @@ impl Codec {
     pub fn encoder_memory(&self) -> u64 {
         match self {
             Codec::Deflate { style, .. } => flate::Encoder::memory(*style),
-            Codec::Xz { chain, .. } => chain.encoder_memory(),
+            Codec::Xz { chain, effort } => chain.encoder_memory(*effort),
             Codec::Lz4 { .. } => lz4::MEMORY,
             Codec::Zstd { effort, .. } => effort.memory(),
             Codec::Places { .. } => places::MEMORY,
@@ -253,6 +260,16 @@ impl Codec {
     }
 
     /// An encoder; its memory is the caller's to count, first.
+    pub fn encoder_within<'a>(&self, means: Means<'a>) -> Result<Box<dyn Encode + 'a>> {
+        match self {
+            Codec::Xz { chain, effort } if effort.in_scratch() => {
+                Ok(Box::new(xz::Frugal::new(*chain, *effort, means)?))
+            }
+            _ => Ok(self.encoder()?),
+        }
+    }
+
+    /// The same where nothing is needed but memory.
     pub fn encoder(&self) -> Result<Box<dyn Encode>> {
         Ok(match self {
             Codec::Deflate { trailer, style, end } => {
@@ -263,6 +280,22 @@ impl Codec {
             Codec::Zstd { effort, .. } => Box::new(zstd::Encoder::new(*effort)?),
             Codec::Places { word, .. } => Box::new(places::Encoder::new(*word)),
         })
+    }
+
+    /// The same, packed in scratch space where it would take much memory.
+    pub fn frugal(self) -> Codec {
+        match self {
+            Codec::Xz { chain, effort } => Codec::Xz {
+                chain,
+                effort: chain.frugal(effort),
+            },
+            codec => codec,
+        }
+    }
+
+    /// Whether its encoder takes scratch space.
+    pub fn needs_scratch(&self) -> bool {
+        matches!(self, Codec::Xz { effort, .. } if effort.in_scratch())
     }
 
     /// The same for a text of that size, where an encoder must know it and the stream does not say it.

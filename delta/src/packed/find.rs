@@ -56,13 +56,13 @@ impl<'s> Bounds<'s> {
         }
     }
 
-    /// Whether a codec may take so much memory beside what is held.
-    fn allow(&self, memory: u64, held: u64) -> bool {
+    /// Whether a codec may take so much memory beside what is held, if it takes `later` bytes when it is asked again.
+    fn allow(&self, (memory, later): (u64, u64), held: u64) -> bool {
         let allowed = memory.saturating_add(held) <= self.memory;
-        if !allowed && memory <= self.wanted {
+        if !allowed && later <= self.wanted {
             self.lacked.set(true);
         }
-        allowed && memory <= self.wanted
+        allowed && later <= self.wanted
     }
 }
 
@@ -277,7 +277,7 @@ impl<'s> Search<'s> {
     /// The text of a stream, and the length of that with what follows from it.
     fn unpack(&mut self, bytes: &[u8], codec: &Codec) -> Option<(Vec<u8>, usize)> {
         let (memory, held) = (codec.decoder_memory(), self.held());
-        if !self.bounds.allow(memory, held) {
+        if !self.bounds.allow((memory, memory), held) {
             return None;
         }
         let left = (self.bounds.memory - memory - held) / 3;
@@ -348,10 +348,8 @@ impl<'s> Search<'s> {
         for number in 0..all.len() {
             let (tried, codec) = (&all[..number], &all[number]);
             let begins_wrong = wrong.iter().any(|wrong| codec.begins_like(wrong));
-            if begins_wrong
-                || tried.contains(codec)
-                || !self.bounds.allow(codec.encoder_memory(), self.held())
-            {
+            let memory = (codec.encoder_memory(), codec.clone().frugal().encoder_memory());
+            if begins_wrong || tried.contains(codec) || !self.bounds.allow(memory, self.held()) {
                 continue;
             }
             match self.closes(codec, text, stream) {
@@ -361,7 +359,7 @@ impl<'s> Search<'s> {
                         self.styles.insert(0, style);
                     }
                     self.last = Some(codec.clone());
-                    return Some(codec.clone());
+                    return Some(codec.clone().frugal());
                 }
                 Err(0) => wrong.push(codec),
                 Err(_) => {}

@@ -29,6 +29,7 @@ impl<'b> Inside<'b> {
         let mut held = budget.held();
         match scratch {
             Some(Some(space)) => return Ok(Inside::File(space.file()?)),
+            // As much as is counted when it is written.
             Some(None) => {}
             None => held.set(len)?,
         }

@@ -48,6 +48,12 @@ impl Plan {
         }
     }
 
+    /// Whether closing by it takes scratch space.
+    pub fn needs_scratch(&self) -> bool {
+        let needs = |op: &Op| matches!(op, Op::Open(codec) if codec.needs_scratch());
+        self.ops.iter().any(needs)
+    }
+
     /// Appends the plan to a stream.
     pub fn write(&self, side: Side, out: &mut Vec<u8>) {
         put_varint(out, self.ops.len() as u64);

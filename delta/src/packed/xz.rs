@@ -5,6 +5,7 @@
 //! of several, and no thread is needed to make them again.
 
 use super::codec::{Decode, Encode, NONE, UNKNOWN};
+use super::lzma::{Filter, Means, Packer, Shape};
 use crate::cursor::{Cursor, put_varint};
 use crate::error::Result;
 use liblzma::stream::{Action, Filters, LzmaOptions, Status, Stream};
@@ -32,11 +33,22 @@ pub struct Chain {
     dictionary: u32,
 }
 
-/// What an encoder must know beside: preset 0 to 9, and whether it is an extreme one. Its dictionary does not count.
+/// What an encoder must know beside: preset 0 to 9, whether it is an extreme one, and whether it works in scratch space.
+/// The dictionary of the preset does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort(u8);
 
+/// The number of the filter for x86.
+const X86: u8 = 4;
+
 const EXTREME: u8 = 16;
+const SCRATCH: u8 = 32;
+
+/// Memory of liblzma above which a block is packed in scratch space, in bytes.
+const LARGE: u64 = 64 << 20;
+
+/// Memory of an encoder in scratch space while it takes its text in.
+const TAKING: u64 = 1 << 20;
 
 impl Effort {
     /// As a byte of a plan.
@@ -46,7 +58,43 @@ impl Effort {
 
     /// Read from a plan; `None` where there is no such preset.
     pub fn from_byte(byte: u8) -> Option<Effort> {
-        (byte & !EXTREME < 10).then_some(Effort(byte))
+        let effort = Effort(byte);
+        let known = byte & !(EXTREME | SCRATCH) < 10;
+        (known && (!effort.in_scratch() || effort.is_slow())).then_some(effort)
+    }
+
+    /// Whether it is one for [`Packer`].
+    pub fn in_scratch(self) -> bool {
+        self.0 & SCRATCH != 0
+    }
+
+    fn preset(self) -> u32 {
+        u32::from(self.0 & 15)
+    }
+
+    fn is_extreme(self) -> bool {
+        self.0 & EXTREME != 0
+    }
+
+    /// Whether liblzma weighs what it tells, and finds matches by trees.
+    fn is_slow(self) -> bool {
+        self.is_extreme() || self.preset() > 3
+    }
+
+    /// How liblzma looks for matches, of those efforts.
+    fn shape(self, dictionary: u32) -> Shape {
+        let (nice, depth) = match (self.is_extreme(), self.preset()) {
+            (true, 3 | 5) => (192, 112),
+            (true, _) => (273, 512),
+            (false, 4) => (16, 24),
+            (false, 5) => (32, 32),
+            (false, _) => (64, 48),
+        };
+        Shape {
+            dictionary,
+            nice,
+            depth,
+        }
     }
 }
 
@@ -86,7 +134,7 @@ impl Chain {
         options.dict_size(self.dictionary);
         let mut filters = Filters::new();
         match self.filter {
-            4 => filters.x86(),
+            X86 => filters.x86(),
             5 => filters.powerpc(),
             6 => filters.ia64(),
             7 => filters.arm(),
@@ -105,9 +153,26 @@ impl Chain {
     }
 
     /// Bytes of memory of an encoder, its output buffer included: eleven and a half times the dictionary, as
-    /// liblzma documents it for its slower match finders.
-    pub fn encoder_memory(&self) -> u64 {
+    /// liblzma documents it for its slower match finders. One in scratch space counts what it takes behind the text.
+    pub fn encoder_memory(&self, effort: Effort) -> u64 {
+        if effort.in_scratch() {
+            return TAKING;
+        }
         u64::from(self.dictionary.max(1 << 16)) * 23 / 2 + (6 << 20)
+    }
+
+    /// Whether there is an encoder for it with that effort.
+    pub fn has(&self, effort: Effort) -> bool {
+        !effort.in_scratch() || matches!(self.filter, 0 | X86)
+    }
+
+    /// The effort that makes the same in scratch space, where liblzma takes much memory.
+    pub fn frugal(&self, effort: Effort) -> Effort {
+        let frugal = Effort(effort.0 | SCRATCH);
+        match effort.is_slow() && self.has(frugal) && self.encoder_memory(effort) > LARGE {
+            true => frugal,
+            false => effort,
+        }
     }
 
     /// Whether padding and check at the end of a stream are those of the text.
@@ -289,7 +354,7 @@ pub struct Encoder {
 impl Encoder {
     /// Of that chain, with that effort.
     pub fn new(chain: Chain, effort: Effort) -> Result<Encoder> {
-        let preset = u32::from(effort.0 & !EXTREME) | u32::from(effort.0 / EXTREME) << 31;
+        let preset = effort.preset() | u32::from(effort.is_extreme()) << 31;
         let mut options = LzmaOptions::new_preset(preset).map_err(|_| UNKNOWN)?;
         let filters = chain.filters(&mut options);
         Ok(Encoder {
@@ -327,5 +392,118 @@ impl Encode for Encoder {
         packed.extend(&[0; 3][..padding]);
         self.check.put(packed);
         Ok(0)
+    }
+}
+
+/// Encodes one block in scratch space.
+pub struct Frugal<'a> {
+    packer: Packer<'a>,
+    filter: Option<Filter>,
+    check: Check,
+    /// Bytes of the stream so far.
+    out: u64,
+}
+
+impl<'a> Frugal<'a> {
+    /// Of that chain, with that effort.
+    pub fn new(chain: Chain, effort: Effort, means: Means<'a>) -> Result<Frugal<'a>> {
+        Ok(Frugal {
+            packer: Packer::new(effort.shape(chain.dictionary), means)?,
+            filter: (chain.filter == X86).then(Filter::default),
+            check: Check::new(chain.check),
+            out: 0,
+        })
+    }
+}
+
+impl Encode for Frugal<'_> {
+    fn push(&mut self, text: &[u8], _: &mut Vec<u8>) -> Result<u64> {
+        self.check.update(text);
+        match &mut self.filter {
+            Some(filter) => self.packer.push(&filter.push(text))?,
+            None => self.packer.push(text)?,
+        }
+        Ok(text.len() as u64 / 16 + 1)
+    }
+
+    fn finish(&mut self, packed: &mut Vec<u8>) -> Result<u64> {
+        if let Some(filter) = &mut self.filter {
+            self.packer.push(&filter.finish())?;
+        }
+        Ok(self.more(packed)?.unwrap_or(0))
+    }
+
+    fn more(&mut self, packed: &mut Vec<u8>) -> Result<Option<u64>> {
+        let before = packed.len();
+        let more = self.packer.next(packed)?;
+        self.out += (packed.len() - before) as u64;
+        if more == Some(0) {
+            packed.extend(&[0; 3][..padding(self.out)]);
+            self.check.put(packed);
+        }
+        Ok(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use proptest::prelude::*;
+
+    fn packed(mut encoder: Box<dyn Encode + '_>, text: &[u8], piece: usize) -> Vec<u8> {
+        let mut packed = Vec::new();
+        for piece in text.chunks(piece) {
+            encoder.push(piece, &mut packed).unwrap();
+        }
+        encoder.finish(&mut packed).unwrap();
+        while encoder.more(&mut packed).unwrap().is_some() {}
+        packed
+    }
+
+    /// A stretch of a text: noise, or what was so far back with every so many bytes changed.
+    fn stretches() -> impl Strategy<Value = Vec<(u16, u32, u8, u8)>> {
+        prop::collection::vec((any::<u16>(), any::<u32>(), any::<u8>(), any::<u8>()), 0..24)
+    }
+
+    fn text(stretches: &[(u16, u32, u8, u8)]) -> Vec<u8> {
+        let mut text = b"e".to_vec();
+        let mut state = 1u32;
+        for &(len, back, every, byte) in stretches {
+            let len = usize::from(len) >> (byte & 7);
+            let from = text.len() - 1 - back as usize % text.len();
+            for i in 0..len {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                text.push(match every {
+                    0..60 => (state >> 24) as u8,
+                    60..100 if i % 6 == 0 => 0xe8,
+                    60..100 => byte & 0x81,
+                    _ if i % usize::from(every) == 0 => byte,
+                    _ => text[from + i],
+                });
+            }
+        }
+        text
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// Whatever the text: chunks that are stored and where chunks end, distances, the end of the dictionary.
+        #[test]
+        fn what_works_in_scratch_space_packs_as_liblzma_does(
+            stretches in stretches(),
+            preset in prop::sample::select(&[4u8, 5, 6, 9, 6 | EXTREME, 3 | EXTREME, 5 | EXTREME][..]),
+            dictionary in prop::sample::select(&[4096u32, 5000, 1 << 16, 3 << 17, 1 << 20, 1 << 23, 1 << 26][..]),
+            (check, filter, piece) in (prop::sample::select(&[0u8, 1, 4][..]), prop::sample::select(&[0, X86][..]), 1usize..9000),
+        ) {
+            let text = text(&stretches);
+            let chain = Chain { check, filter, dictionary };
+            let budget = Budget::default();
+            let means = Means { budget: &budget, scratch: None };
+            let frugal = Frugal::new(chain, Effort(preset | SCRATCH), means).unwrap();
+            let ours = packed(Box::new(frugal), &text, piece);
+            let theirs = packed(Box::new(Encoder::new(chain, Effort(preset)).unwrap()), &text, 50_000);
+            prop_assert!(ours == theirs, "{} bytes, {} for {}", text.len(), ours.len(), theirs.len());
+        }
     }
 }

@@ -45,7 +45,10 @@ class Codec:
             if not 4096 <= self.dictionary <= 1 << 26:
                 raise NOT_KNOWN
             self.effort = cursor.byte() if is_new else 0
-            if self.effort & ~16 > 9:
+            if self.effort & ~48 > 9:
+                raise NOT_KNOWN
+            # In scratch space: only what weighs and finds by trees.
+            if self.effort & 32 and (self.filter not in (0, 4) or self.effort & 31 < 4):
                 raise NOT_KNOWN
         elif number == LZ4:
             self.blocks = cursor.varint()

@@ -108,7 +108,7 @@ def packing(cursor, patch):
     scratch, old, new = cursor.varint() << 16, cursor.varint(), cursor.varint()
     count = cursor.varint()
     fits = all(inside <= 1040 * size + (1 << 16) for inside, size in ((old, patch.old_len), (new, patch.new_len)))
-    if not fits or count > 16 or scratch not in (0, old + -old % (1 << 16)):
+    if not fits or count > 16 or 0 < scratch < old:
         raise Damaged("what it says of packed files is not possible")
     encoders = []
     for _ in range(count):

@@ -366,9 +366,15 @@ const PACKED: &[Bad] = &[
     ("a large inside", "gzip", 4, "not possible", |p| {
         p.packing.as_mut().unwrap().0[1] = 1 << 30
     }),
-    ("scratch space of another size", "gzip", 4, "not possible", |p| {
-        p.packing.as_mut().unwrap().0[0] = 9
-    }),
+    (
+        "less scratch space than the inside",
+        "gzip",
+        4,
+        "not possible",
+        |p| {
+            p.packing.as_mut().unwrap().0[..2].copy_from_slice(&[1, 70_000]);
+        },
+    ),
     ("much scratch space", "gzip", 5, "scratch space", |p| {
         p.sizes[0] = 1 << 40;
         p.packing.as_mut().unwrap().0[..2].copy_from_slice(&[1 << 15, 1 << 31]);
