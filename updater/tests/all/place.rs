@@ -426,12 +426,12 @@ fn a_site_shares_what_it_fetches() {
     let (first, other) = (sites.next().unwrap(), sites.next().unwrap());
     let dir = first.root().to_owned();
     drop(first);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut process = Process {
+        child: child.unwrap(),
+        url: String::new(),
+    };
+    let mut lines = BufReader::new(process.child.stdout.take().unwrap()).lines();
     let url = lines.next().unwrap().unwrap();
     let url = url.strip_prefix("shares at ").unwrap().to_owned();
     let updated = lines.by_ref().any(|line| line.unwrap().contains("r2"));
@@ -447,9 +447,9 @@ fn a_site_shares_what_it_fetches() {
     let sent = far.sent.load(Ordering::Relaxed);
     assert!(sent <= cost + cost / 20, "{sent} bytes for both, {cost} for one");
     // It ends at once, its box with it.
-    let told = Command::new("kill").arg(child.id().to_string()).status();
+    let told = Command::new("kill").arg(process.child.id().to_string()).status();
     assert!(told.unwrap().success());
-    let ended = child.wait().unwrap();
+    let ended = process.child.wait().unwrap();
     assert!(ended.success(), "{ended}");
     assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err());
 }
