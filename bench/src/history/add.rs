@@ -8,6 +8,7 @@ use crate::{
     built, cases,
     cases::Case,
     engine::{self, Paths, Plan, arg},
+    fleet::command,
     measure::Step,
     run::{self, Done, Times},
     tools::Tools,
@@ -16,7 +17,6 @@ use corpora::Cache;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     thread,
 };
 
@@ -111,34 +111,29 @@ fn commands(program: &Path, profile: &str, paths: &Paths) -> Plan {
 }
 
 /// What a tool prints.
-fn said(program: impl AsRef<Path>, words: &[&str]) -> Result<String, String> {
-    let program = program.as_ref();
-    let mut command = Command::new(program);
-    command.args(words).env("TZ", "UTC");
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    let output = command.output();
-    let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-    }
+fn said(argv: &[&str]) -> Result<String, String> {
+    let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+    command::output(&argv).map(|text| text.trim().to_owned())
+}
+
+/// What git says of this workspace, in the time of Greenwich.
+fn git(words: &[&str]) -> Result<String, String> {
+    let here = ["env", "TZ=UTC", "git", "-C", env!("CARGO_MANIFEST_DIR")];
+    said(&[&here, words].concat())
 }
 
 /// A commit's short name, and when it was made.
 fn named(commit: &str) -> Result<(String, String), String> {
     let date = "--date=format-local:%Y-%m-%dT%H:%M:%SZ";
     let commit = format!("{commit}^{{commit}}");
-    let told = said(
-        "git",
-        &["show", "-s", "--abbrev=7", date, "--format=%h %cd", &commit],
-    )?;
+    let told = git(&["show", "-s", "--abbrev=7", date, "--format=%h %cd", &commit])?;
     let (name, time) = told.split_once(' ').ok_or("git names no commit")?;
     Ok((name.into(), time.into()))
 }
 
 /// What is measured has to be a commit.
 fn clean() -> Result<(), String> {
-    match said("git", &["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
+    match git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty() {
         true => Ok(()),
         false => Err("there are changes that are in no commit: commit them first".into()),
     }
@@ -162,14 +157,14 @@ fn versions(tools: &Tools, program: &Path) -> Result<Vec<Version>, String> {
         engine: engine.into(),
         version,
     };
-    let ours = said(program, &["--version"])?;
+    let ours = said(&[&arg(program), "--version"])?;
     let ours = ours.split_once(' ').map_or(ours.as_str(), |(_, version)| version);
     let mut all = vec![
         version("elfdelta", ours.into()),
         version(YARDSTICK, locked("bsdiff")?),
     ];
     if tools.lacks("zstd").is_none() {
-        all.push(version("zstd-patch-from", said("zstd", &["-qV"])?));
+        all.push(version("zstd-patch-from", said(&["zstd", "-qV"])?));
     }
     Ok(all)
 }

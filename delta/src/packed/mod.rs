@@ -6,6 +6,7 @@
 mod ar;
 mod close;
 mod codec;
+mod crc;
 pub mod deflate;
 mod find;
 mod flate;

@@ -5,6 +5,7 @@
 //! of several, and no thread is needed to make them again.
 
 use super::codec::{Decode, Encode, NONE, UNKNOWN};
+use super::crc;
 use super::lzma::{Filter, Means, Packer, Shape};
 use crate::cursor::{Cursor, put_varint};
 use crate::error::Result;
@@ -222,25 +223,8 @@ impl Check {
     }
 }
 
-/// Table of the CRC-64 of ECMA-182, bits reversed.
-const CRC64: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let (mut sum, mut bit) = (i as u64, 0);
-        while bit < 8 {
-            sum = if sum & 1 == 1 {
-                0xc96c_5795_d787_0f42 ^ sum >> 1
-            } else {
-                sum >> 1
-            };
-            bit += 1;
-        }
-        table[i] = sum;
-        i += 1;
-    }
-    table
-};
+/// Table of the CRC-64 of ECMA-182.
+const CRC64: [u64; 256] = crc::table(0xc96c_5795_d787_0f42);
 
 /// How each stream of the format begins.
 pub const MAGIC: [u8; 6] = *b"\xfd7zXZ\0";

@@ -75,19 +75,16 @@ pub fn run(a: ServeArgs, terminal: &Arc<Terminal>) -> Result<u8> {
     let place = Arc::new(Place::open(settings, root.as_deref())?);
     let watch: Arc<dyn Watch + Send + Sync> = Arc::clone(terminal) as _;
     #[cfg(feature = "mdns")]
-    let mut announced = None;
+    let mut announcing = None;
     place.serve(a.listen, &watch, |at| {
         #[cfg(feature = "mdns")]
         if let Some(follow) = follow {
-            match elfup::nearby::announce(at.port(), &follow) {
-                Ok(now) => announced = Some(now),
-                Err(e) => watch.note(&e.to_string()),
-            }
+            announcing = announced(at, &follow, &*watch);
         }
         say!("serves at http://{at}");
     })?;
     #[cfg(feature = "mdns")]
-    drop(announced);
+    drop(announcing);
     let tally = place.tally();
     say!(
         "{} bytes fetched, {} served in {} requests",
@@ -96,4 +93,11 @@ pub fn run(a: ServeArgs, terminal: &Arc<Terminal>) -> Result<u8> {
         tally.requests
     );
     Ok(0)
+}
+
+/// Says to the place what is served at an address, until it is dropped; without that its sites must be told where.
+#[cfg(feature = "mdns")]
+pub fn announced(at: SocketAddr, follow: &[Follow], watch: &dyn Watch) -> Option<elfup::nearby::Announced> {
+    let announced = elfup::nearby::announce(at.port(), follow);
+    announced.map_err(|e| watch.note(&e.to_string())).ok()
 }

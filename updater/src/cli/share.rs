@@ -59,10 +59,11 @@ fn from_here(at: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, at.port())
 }
 
-/// The box of a site, in its directory: the same sources, the same bounds, and no root but the one that the site trusts.
-fn open(dir: &Path, args: &ShareArgs) -> Result<Place> {
+/// What the box of a site does, in the site's directory: the same sources, the same bounds; and its root, the one that
+/// the site trusts.
+fn settings(dir: &Path, args: &ShareArgs) -> Result<(Settings, String)> {
     let site = Site::open(dir)?;
-    let (config, trust) = (site.config(), site.trust()?);
+    let config = site.config();
     let settings = Settings {
         dir: dir.join("share"),
         sources: config.sources.clone(),
@@ -73,7 +74,7 @@ fn open(dir: &Path, args: &ShareArgs) -> Result<Place> {
         room: args.share_room << 20,
         fresh: FRESH,
     };
-    Place::open(settings, Some(trust.root.as_bytes()))
+    Ok((settings, site.trust()?.root))
 }
 
 /// Does a site's work with the sources that come before those configured: its own box, if it shares.
@@ -86,7 +87,10 @@ pub fn sharing(
     let Some(listen) = args.share else {
         return work(&[]);
     };
-    let place = Arc::new(open(dir, args)?);
+    let (settings, root) = settings(dir, args)?;
+    #[cfg(feature = "mdns")]
+    let follow = settings.follow.clone();
+    let place = Arc::new(Place::open(settings, Some(root.as_bytes()))?);
     let until = Arc::new(Until {
         watch: Arc::clone(watch),
         ended: AtomicBool::new(false),
@@ -104,7 +108,9 @@ pub fn sharing(
         let worked = listens.recv().ok().map(|at| {
             say!("shares at http://{at}");
             #[cfg(feature = "mdns")]
-            let _announced = announced(dir, args, at, watch);
+            let _announced = args
+                .announce
+                .then(|| super::serve::announced(at, &follow, &**watch));
             work(&[format!("http://{}", from_here(at))])
         });
         until.ended.store(true, Ordering::Relaxed);
@@ -113,20 +119,4 @@ pub fn sharing(
             served.unwrap_or_else(|_| Err(Error::Network("what is shared can be served no more".into())));
         worked.unwrap_or(Ok(())).and(served)
     })
-}
-
-/// Says to the place that the site shares; without that its sites must be told where.
-#[cfg(feature = "mdns")]
-fn announced(
-    dir: &Path,
-    args: &ShareArgs,
-    at: SocketAddr,
-    watch: &Arc<dyn Watch + Send + Sync>,
-) -> Option<impl Sized + use<>> {
-    let announce = || {
-        let follow = Site::open(dir)?.config().follow.clone();
-        elfup::nearby::announce(at.port(), &[follow])
-    };
-    let announced = args.announce.then(announce)?;
-    announced.map_err(|e| watch.note(&e.to_string())).ok()
 }

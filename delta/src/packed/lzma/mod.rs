@@ -8,6 +8,7 @@ mod filter;
 mod finder;
 mod models;
 mod optimum;
+mod prices;
 mod trees;
 mod window;
 

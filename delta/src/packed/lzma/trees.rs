@@ -7,6 +7,7 @@
 use super::window::{Window, same};
 use crate::budget::Budget;
 use crate::cursor::put_varint;
+use crate::packed::crc;
 use crate::{Error, error::Result};
 use std::ops::Range;
 
@@ -48,21 +49,11 @@ pub const fn memory(text: usize) -> u64 {
 /// What else is held then: counts of places, and matches on their way.
 const OTHERS: u64 = 3 << 20;
 
-/// The table of the CRC-32 of IEEE 802.3, bits reversed.
+/// The table of the CRC-32 of IEEE 802.3.
 const CRC32: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
+    let (wide, mut table, mut i) = (crc::table(0xedb8_8320), [0; 256], 0);
     while i < 256 {
-        let (mut sum, mut bit) = (i as u32, 0);
-        while bit < 8 {
-            sum = if sum & 1 == 1 {
-                0xedb8_8320 ^ sum >> 1
-            } else {
-                sum >> 1
-            };
-            bit += 1;
-        }
-        table[i] = sum;
+        table[i] = wide[i] as u32;
         i += 1;
     }
     table
