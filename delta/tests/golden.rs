@@ -9,6 +9,7 @@ mod refused;
 use elfdelta::packed::deflate::{Style, Writer};
 use elfdelta::packed::{Codec, Trailer};
 use elfdelta::{Method, Options, Patch, Profile, Silent};
+use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use sha2::{Digest, Sha256};
 use std::{fs, io::Read, path::PathBuf, process::Command};
 
@@ -73,10 +74,16 @@ fn golden() -> Vec<Golden> {
         &gzip(&longer, rust),
         plain,
     );
-    // The second is packed in scratch space.
+    // All but the first are packed in scratch space.
     for (name, preset) in [("xz", 3), ("xz-scratch", 6)] {
-        add(name, &xz(&text(20_000, 1), preset), &xz(&longer, preset), plain);
+        let xz = |text: &[u8]| xz(text, preset, &mut Filters::new());
+        add(name, &xz(&text(20_000, 1)), &xz(&longer), plain);
     }
+    let calls = |text: &[u8]| {
+        let calls: Vec<u8> = text.chunks(3).flat_map(|to| [to, b"\xeb"].concat()).collect();
+        xz(&calls, 6, Filters::new().arm())
+    };
+    add("xz-arm", &calls(&text(20_000, 1)), &calls(&longer), plain);
     add("lz4", &lz4(&text(20_000, 1)), &lz4(&longer), plain);
     let zstd = |text: &[u8]| zstd::bulk::compress(text, 3).unwrap();
     add("zstd", &zstd(&text(20_000, 1)), &zstd(&longer), plain);
@@ -186,9 +193,10 @@ fn gzip(text: &[u8], style: Style) -> Vec<u8> {
 }
 
 /// A file of one block; presets up to 3 have dictionaries up to 4 MiB.
-fn xz(text: &[u8], preset: u32) -> Vec<u8> {
+fn xz(text: &[u8], preset: u32, filters: &mut Filters) -> Vec<u8> {
     let mut file = Vec::new();
-    let stream = liblzma::stream::Stream::new_easy_encoder(preset, liblzma::stream::Check::Crc64).unwrap();
+    filters.lzma2(&LzmaOptions::new_preset(preset).unwrap());
+    let stream = Stream::new_stream_encoder(filters, Check::Crc64).unwrap();
     let mut encoder = liblzma::read::XzEncoder::new_stream(text, stream);
     encoder.read_to_end(&mut file).unwrap();
     file
@@ -256,12 +264,13 @@ fn the_format_id_is_that_of_the_golden_patches() {
 const NOT_CLOSED: i32 = 8;
 
 /// Golden patches of packed files.
-const PACKED: [&str; 8] = [
+const PACKED: [&str; 9] = [
     "gzip",
     "node",
     "rust-gzip",
     "xz",
     "xz-scratch",
+    "xz-arm",
     "lz4",
     "zstd",
     "archive",

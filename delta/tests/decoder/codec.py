@@ -48,7 +48,7 @@ class Codec:
             if self.effort & ~48 > 9:
                 raise NOT_KNOWN
             # In scratch space: only what weighs and finds by trees.
-            if self.effort & 32 and (self.filter not in (0, 4) or self.effort & 31 < 4):
+            if self.effort & 32 and (self.filter not in (0, 4, 5, 7, 8, 10) or self.effort & 31 < 4):
                 raise NOT_KNOWN
         elif number == LZ4:
             self.blocks = cursor.varint()
