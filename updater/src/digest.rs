@@ -1,5 +1,6 @@
 //! SHA-256 digests, the only names that are believed.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::Digest as _;
 use std::fmt;
@@ -42,25 +43,12 @@ impl Digest {
 
 /// Lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n & 15)]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(*b)]).collect()
+    HEXLOWER.encode(bytes)
 }
 
 /// Reads lower-case hex digits; `None` for anything else.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let value = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(2) {
-        return None;
-    }
-    bytes
-        .chunks(2)
-        .map(|p| Some(value(p[0])? << 4 | value(p[1])?))
-        .collect()
+    HEXLOWER.decode(text.as_bytes()).ok()
 }
 
 impl fmt::Display for Digest {
@@ -128,5 +116,20 @@ impl<W: Write> Write for Hasher<W> {
     }
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling_of_hex_is_read() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&all)), Some(all));
+        assert_eq!(hex(&[0x0f, 0xa0]), "0fa0");
+        for other in ["0", "0F", "0g", " 0", "0x0f", "\u{e9}"] {
+            assert_eq!(unhex(other), None, "{other}");
+        }
     }
 }

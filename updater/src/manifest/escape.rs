@@ -1,30 +1,18 @@
 //! Bytes as text and back: `%XX` for all that is not printable ASCII; and path patterns.
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+
+/// What is escaped beside bytes that are not ASCII.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
+
 /// Escapes bytes outside printable ASCII, and `%` `"` `\`.
 pub fn escape(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for &b in bytes {
-        match b {
-            b'%' | b'"' | b'\\' => out.push_str(&format!("%{b:02X}")),
-            0x20..=0x7e => out.push(char::from(b)),
-            _ => out.push_str(&format!("%{b:02X}")),
-        }
-    }
-    out
+    percent_encode(bytes, ESCAPED).to_string()
 }
 
 /// Reads what [`escape`] writes; `None` for any other spelling.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        if b == b'%' {
-            let digit = |b: u8| char::from(b).to_digit(16);
-            out.push((digit(bytes.next()?)? * 16 + digit(bytes.next()?)?) as u8);
-        } else {
-            out.push(b);
-        }
-    }
+    let out: Vec<u8> = percent_decode_str(text).collect();
     (escape(&out) == text).then_some(out)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use base64::Engine;
+use percent_encoding::percent_decode_str;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -153,23 +154,7 @@ pub fn userinfo(authority: &Authority) -> Option<&str> {
 
 /// Percent-decodes.
 pub fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// A file that only its owner can read.
@@ -248,6 +233,16 @@ mod tests {
             assert_eq!(shown(name), is);
         }
         assert_eq!(decoded("a%40b%3Ac%zz%"), "a@b:c%zz%");
+    }
+
+    #[test]
+    fn what_is_no_escape_stays_in_a_password() {
+        let uri: Uri = "https://u%40v:p%+f%-1%41@host/x".parse().unwrap();
+        let mut secrets = Secrets::default();
+        let found = userinfo(uri.authority().unwrap()).unwrap();
+        secrets.add_userinfo(&Origin::of(&uri).unwrap(), found).unwrap();
+        let sent = secrets.headers(&uri);
+        assert_eq!(sent[0].1, basic("u@v", "p%+f%-1A").unwrap());
     }
 
     #[test]
