@@ -106,6 +106,19 @@ fn teach(inputs: &[i16; INPUTS], error: i16, a: &mut Weights, b: &mut Weights) {
     }
 }
 
+/// The byte of the guess that was right most.
+#[inline(always)]
+fn surest(guesses: &[ByteGuess; ALL_GUESSES]) -> u8 {
+    let surer = |best: ByteGuess, &guess: &ByteGuess| {
+        if guess.confidence > best.confidence {
+            guess
+        } else {
+            best
+        }
+    };
+    guesses.iter().fold(ByteGuess::default(), surer).byte
+}
+
 /// Histories of the contexts at hand, from index 1.
 type Slots = [[u8; STATES + 1]; CONTEXTS];
 
@@ -294,6 +307,13 @@ impl ByteModel {
         }
     }
 
+    /// The keys of the second half, behind the bits of the first: in the same page, for the sake of the address cache.
+    #[inline(always)]
+    fn other_half(keys: &[u32; CONTEXTS], node: u32) -> [u32; CONTEXTS] {
+        let spread = node.wrapping_mul(0x9E37_79B1);
+        keys.map(|key| key ^ spread >> 24 ^ (spread >> 10 & (PAGE_LINES - 1) << 8))
+    }
+
     #[inline(always)]
     fn line(&self, key: u32) -> usize {
         (key >> 8) as usize & (self.lines.len() - 1)
@@ -328,12 +348,14 @@ impl ByteModel {
             standing: Standing::new(&guesses),
             class: (known.class as usize & (CLASSES - 1)) * 8,
         };
+        // What the second half needs is asked for along with the first's: by the byte, or by the best guess at it.
+        let likely = if B::READS { surest(&guesses) } else { value };
+        let later = Self::other_half(&keys, u32::from(1 << 4 | likely >> 4));
+        std::hint::black_box(self.touch(&later));
         let mut node = 1u32;
         for half in 0..2 {
             if half == 1 {
-                // The other half stays in the page, for the sake of the address cache.
-                let spread = node.wrapping_mul(0x9E37_79B1);
-                keys = keys.map(|key| key ^ spread >> 24 ^ (spread >> 10 & (PAGE_LINES - 1) << 8));
+                keys = Self::other_half(&keys, node);
                 std::hint::black_box(self.touch(&keys));
             }
             self.open(&keys, &mut starts, &mut byte.slots);

@@ -7,6 +7,8 @@ const PADDED: usize = 8;
 
 /// One side of the coder: writes the bit it is given, or returns the one it reads.
 pub trait Bits {
+    /// Whether bits are read: what is given is not known then.
+    const READS: bool;
     /// Codes one bit whose probability of being 1 is `p1 / 65536`, `1 <= p1 <= 65535`.
     fn bit(&mut self, p1: u32, bit: bool) -> bool;
     /// Codes a byte of which nothing is known.
@@ -43,6 +45,7 @@ impl Default for BitWriter {
 }
 
 impl Bits for BitWriter {
+    const READS: bool = false;
     #[inline]
     fn bit(&mut self, p1: u32, bit: bool) -> bool {
         let middle = split(self.low, self.high, p1);
@@ -153,6 +156,7 @@ impl<'a> BitReader<'a> {
 }
 
 impl Bits for BitReader<'_> {
+    const READS: bool = true;
     #[inline]
     fn bit(&mut self, p1: u32, _bit: bool) -> bool {
         let middle = split(self.low, self.high, p1);

@@ -8,6 +8,7 @@ use super::tokens::Tokens;
 use crate::place::UnitId;
 use crate::text::PlanRun;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Price list, in sixteenths of a bit.
 pub mod cost {
@@ -35,10 +36,14 @@ const NEAR_SEEDS: usize = 6;
 /// Score at which the extension of a diagonal gives up below its best.
 const DROP: i32 = 16;
 
-/// Where equal runs of instructions stand anywhere in the old file.
+/// Where equal runs of instructions stand anywhere in the old file: a list for each value of the highest bits of a
+/// run's hash. Lists follow each other in memory, with lower bits of the hash beside each place: what is read for a
+/// run that is asked for is a line of each of the two, and other runs are hardly ever looked at.
 pub struct FarIndex {
-    heads: Vec<u32>,
-    next: Vec<u32>,
+    /// Where each list begins, and where the last one ends.
+    begins: Vec<u32>,
+    places: Vec<u32>,
+    checks: Vec<u16>,
     shift: u32,
 }
 
@@ -55,32 +60,70 @@ impl FarIndex {
     pub fn new(old: &Tokens) -> Self {
         let count = old.hash.len();
         let bits = (usize::BITS - (count / 2).leading_zeros()).clamp(10, 22);
-        let mut index = FarIndex {
-            heads: vec![NONE; 1 << bits],
-            next: vec![NONE; count],
-            shift: 32 - bits,
-        };
-        for i in (0..count.saturating_sub(FAR_GRAM - 1)).rev() {
-            let slot = (gram(&old.hash[i..i + FAR_GRAM]) >> index.shift) as usize;
-            index.next[i] = index.heads[slot];
-            index.heads[slot] = i as u32;
+        let shift = 32 - bits;
+        let grams: Vec<u32> = old.hash.windows(FAR_GRAM).map(gram).collect();
+        let mut begins = vec![0u32; (1 << bits) + 1];
+        for gram in &grams {
+            begins[(gram >> shift) as usize] += 1;
         }
-        index
+        let mut sum = 0;
+        for begin in &mut begins {
+            sum += *begin;
+            *begin = sum;
+        }
+        // From the last place to the first, each list is filled from its end to where it begins.
+        let (mut places, mut checks) = (vec![0; grams.len()], vec![0; grams.len()]);
+        for (place, gram) in grams.into_iter().enumerate().rev() {
+            let begin = &mut begins[(gram >> shift) as usize];
+            *begin -= 1;
+            places[*begin as usize] = place as u32;
+            checks[*begin as usize] = gram as u16;
+        }
+        FarIndex {
+            begins,
+            places,
+            checks,
+            shift,
+        }
     }
 
     fn candidates<'s>(&'s self, old: &'s Tokens, window: &'s [u32]) -> impl Iterator<Item = u32> + 's {
-        let mut at = self.heads[(gram(window) >> self.shift) as usize];
-        let step = move || {
-            let here = at;
-            (here != NONE).then(|| {
-                at = self.next[here as usize];
-                here
+        let gram = gram(window);
+        let list = (gram >> self.shift) as usize;
+        let begin = self.begins[list] as usize;
+        let end = (self.begins[list + 1] as usize).min(begin + FAR_CHAIN);
+        self.places[begin..end]
+            .iter()
+            .zip(&self.checks[begin..end])
+            .filter(move |&(&place, &check)| {
+                check == gram as u16 && old.hash[place as usize..place as usize + FAR_GRAM] == *window
             })
-        };
-        std::iter::from_fn(step)
-            .take(FAR_CHAIN)
-            .filter(move |&c| old.hash.get(c as usize..c as usize + FAR_GRAM) == Some(window))
+            .map(|(&place, _)| place)
     }
+}
+
+/// Tokens of a range by what they and the next one are, in order.
+fn pairs(hashes: &[u32], range: &Range<usize>) -> Vec<(u64, u32)> {
+    let after = |i: usize| if i + 1 < range.end { hashes[i + 1] } else { 0 };
+    let pair = |i: usize| u64::from(hashes[i]) << 32 | u64::from(after(i));
+    let mut pairs: Vec<(u64, u32)> = range.clone().map(|i| (pair(i), i as u32)).collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+/// For each token of the new range, where the tokens of the old range that begin an equal pair stand in `old`.
+fn equal_pairs(old: &[(u64, u32)], new: &[(u64, u32)], range: &Range<usize>) -> Vec<Range<u32>> {
+    let mut equal = vec![0..0; range.len()];
+    let mut begin = 0;
+    let mut end = 0;
+    for &(pair, i) in new {
+        if end == begin || old[begin].0 != pair {
+            begin = end + old[end..].iter().take_while(|o| o.0 < pair).count();
+            end = begin + old[begin..].iter().take_while(|o| o.0 == pair).count();
+        }
+        equal[i as usize - range.start] = begin as u32..end as u32;
+    }
+    equal
 }
 
 /// A candidate stretch: new tokens `from..to` against old tokens from `old`, all in one old unit.
@@ -127,7 +170,7 @@ impl<'a> Aligner<'a> {
         }
     }
 
-    fn extend(&self, range: &std::ops::Range<usize>, i: usize, j: usize, unit: u32, near: bool) -> Diagonal {
+    fn extend(&self, range: &Range<usize>, i: usize, j: usize, unit: u32, near: bool) -> Diagonal {
         let bounds = self.old.of(unit as usize);
         let equal = |i: usize, j: usize| self.new.hash[i] == self.old.hash[j];
         let (mut score, mut best, mut to) = (0, 0, i);
@@ -157,57 +200,45 @@ impl<'a> Aligner<'a> {
         }
     }
 
-    fn near_diagonals(&self, range: &std::ops::Range<usize>, mapped: u32, found: &mut Vec<Diagonal>) {
+    fn near_diagonals(&self, range: &Range<usize>, mapped: u32, found: &mut Vec<Diagonal>) {
         let bounds = self.old.of(mapped as usize);
-        let mut seeds: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
-        for j in bounds.clone() {
-            let after = if j + 1 < bounds.end {
-                self.old.hash[j + 1]
-            } else {
-                0
-            };
-            seeds.entry((self.old.hash[j], after)).or_default().push(j as u32);
-        }
-        // How far each diagonal was already extended.
-        let mut reached: HashMap<isize, usize> = HashMap::new();
+        let old = pairs(&self.old.hash, &bounds);
+        let equal = equal_pairs(&old, &pairs(&self.new.hash, range), range);
+        // How far each diagonal was already extended, by its distance from the one that ends both units.
+        let mut reached = vec![0; range.len() + bounds.len()];
+        let diagonal = |i: usize, j: usize| i - range.start + (bounds.end - j);
         let first = self.extend(range, range.start, bounds.start, mapped, true);
         if first.to > first.from {
-            reached.insert(first.from as isize - first.old as isize, first.to);
+            reached[diagonal(first.from, first.old)] = first.to;
             found.push(first);
         }
         let mut expected = bounds.start as isize - range.start as isize;
         for i in range.clone() {
-            let after = if i + 1 < range.end {
-                self.new.hash[i + 1]
-            } else {
-                0
-            };
-            let Some(places) = seeds.get(&(self.new.hash[i], after)) else {
-                continue;
-            };
+            let equal = &equal[i - range.start];
+            let places = &old[equal.start as usize..equal.end as usize];
             let wanted = (i as isize + expected).max(0) as u32;
-            let at = places.partition_point(|&j| j < wanted);
+            let at = places.partition_point(|&(_, j)| j < wanted);
             let from = at.saturating_sub(NEAR_SEEDS / 2);
             let to = (at + NEAR_SEEDS / 2).min(places.len());
-            for &j in &places[from..to] {
-                let diagonal = i as isize - j as isize;
-                if reached.get(&diagonal).is_some_and(|&end| end > i) {
-                    expected = if places.len() == 1 { -diagonal } else { expected };
+            for j in places[from..to].iter().map(|&(_, j)| j as usize) {
+                let distance = j as isize - i as isize;
+                if reached[diagonal(i, j)] > i {
+                    expected = if places.len() == 1 { distance } else { expected };
                     continue;
                 }
-                let d = self.extend(range, i, j as usize, mapped, true);
+                let d = self.extend(range, i, j, mapped, true);
                 if d.to > i {
-                    reached.insert(diagonal, d.to);
+                    reached[diagonal(i, j)] = d.to;
                     found.push(d);
                     if d.to - d.from >= 4 && places.len() == 1 {
-                        expected = -diagonal;
+                        expected = distance;
                     }
                 }
             }
         }
     }
 
-    fn far_diagonals(&self, range: &std::ops::Range<usize>, mapped: Option<u32>, found: &mut Vec<Diagonal>) {
+    fn far_diagonals(&self, range: &Range<usize>, mapped: Option<u32>, found: &mut Vec<Diagonal>) {
         // Where a long near diagonal runs without a mismatch, nothing far can be cheaper.
         let mut covered = vec![false; range.len()];
         for d in found.iter().filter(|d| d.to - d.from >= 8) {
@@ -275,12 +306,7 @@ impl<'a> Aligner<'a> {
         self.cheapest(&range, mapped, &diagonals)
     }
 
-    fn cheapest(
-        &self,
-        range: &std::ops::Range<usize>,
-        mapped: Option<u32>,
-        all: &[Diagonal],
-    ) -> Vec<PlanRun> {
+    fn cheapest(&self, range: &Range<usize>, mapped: Option<u32>, all: &[Diagonal]) -> Vec<PlanRun> {
         #[derive(Clone, Copy)]
         struct Lane {
             diagonal: usize,
@@ -357,5 +383,37 @@ impl<'a> Aligner<'a> {
         }
         plan.reverse();
         plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn equal_pairs_and_runs_are_those_of_a_search_one_by_one(
+            old in prop::collection::vec(0u32..4, 1..60),
+            new in prop::collection::vec(0u32..5, 4..60),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (bounds, range) = (cut.index(old.len())..old.len(), cut.index(new.len())..new.len());
+            let after = |hashes: &[u32], i: usize, end: usize| if i + 1 < end { hashes[i + 1] } else { 0 };
+            let sorted = pairs(&old, &bounds);
+            let equal = equal_pairs(&sorted, &pairs(&new, &range), &range);
+            for (i, equal) in range.clone().zip(equal) {
+                let found: Vec<u32> = sorted[equal.start as usize..equal.end as usize].iter().map(|p| p.1).collect();
+                let is = |&j: &usize| old[j] == new[i] && after(&old, j, old.len()) == after(&new, i, new.len());
+                prop_assert_eq!(found, bounds.clone().filter(is).map(|j| j as u32).collect::<Vec<_>>());
+            }
+            let tokens = Tokens { hash: old, ..Tokens::default() };
+            let index = FarIndex::new(&tokens);
+            for window in new.windows(FAR_GRAM) {
+                let is = |&j: &usize| tokens.hash.get(j..j + FAR_GRAM) == Some(window);
+                let places = (0..tokens.hash.len()).filter(is).take(FAR_CHAIN).map(|j| j as u32);
+                prop_assert_eq!(index.candidates(&tokens, window).collect::<Vec<_>>(), places.collect::<Vec<_>>());
+            }
+        }
     }
 }
