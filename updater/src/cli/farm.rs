@@ -510,23 +510,28 @@ fn told(steps: &[farm::StepStats], follow: &Follow, (as_json, prometheus): (bool
 /// A line for each step.
 fn stats(steps: &[farm::StepStats]) {
     say!(
-        "{:>28}  {:>6} {:>10} {:>10} {:>8} {:>10}",
+        "{:>28}  {:>6} {:>10} {:>10} {:>8} {:>10} {:>9}",
         "step",
         "files",
         "without",
         "with",
         "saved",
-        "kept"
+        "kept",
+        "CPU time"
     );
     for s in steps {
         let saved = 100.0 - 100.0 * s.with() as f64 / s.without.max(1) as f64;
         let name = format!("{} -> {}", s.from.as_deref().unwrap_or("(nothing)"), s.to);
         say!(
-            "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}% {:>10}",
+            "{name:>28}  {:>6} {:>10} {:>10} {saved:>7.1}% {:>10} {:>9}",
             s.files,
             bytes(s.without),
             bytes(s.with()),
-            bytes(s.stored)
+            bytes(s.stored),
+            s.cost.map_or("-".into(), |cost| format!(
+                "{:.1} s",
+                cost.cpu_micros as f64 / 1e6
+            ))
         );
     }
 }

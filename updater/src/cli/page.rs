@@ -181,7 +181,16 @@ fn releases(all: &[Released]) -> Table {
 }
 
 fn steps(all: &[StepStats]) -> Table {
-    let head = ["step", "files", "deltas", "whole", "by the step", "saved", "kept"];
+    let head = [
+        "step",
+        "files",
+        "deltas",
+        "whole",
+        "by the step",
+        "saved",
+        "kept",
+        "CPU time",
+    ];
     all.iter().rev().fold(Table::new(&head), |table, step| {
         let saved = 100.0 - 100.0 * step.with() as f64 / step.without.max(1) as f64;
         table.row([
@@ -192,6 +201,8 @@ fn steps(all: &[StepStats]) -> Table {
             figure(step.with()),
             format!("{saved:.1} %"),
             figure(step.stored),
+            step.cost
+                .map_or("-".into(), |cost| seconds(cost.cpu_micros as f64 / 1e6)),
         ])
     })
 }

@@ -1,5 +1,6 @@
 //! Drops old releases from a channel, and files that no channel names any more.
 
+use super::cost;
 use super::keep::Keep;
 use super::plan::Plan;
 use super::proof::{self, Proven};
@@ -60,6 +61,7 @@ pub fn gc(
         "channels",
         "work/deltas",
         "work/claims",
+        "work/costs",
     ] {
         for path in store.list(dir)? {
             watch.check()?;
@@ -112,6 +114,7 @@ pub(super) fn needed(store: &dyn Store, watch: &dyn Watch) -> Result<BTreeSet<St
             for step in &release.steps {
                 watch.check()?;
                 all.insert(names::step(&step.digest));
+                all.insert(cost::name(&step.digest));
                 all.extend(step.from.map(|from| names::manifest(&from)));
                 let from = base_of(store, &channel, step)?;
                 let table = steps::load(store, step, &from, release)?.table;

@@ -61,6 +61,14 @@ impl Made {
     }
 }
 
+/// A job that is done.
+pub struct Done {
+    /// Everything that is worth to be offered, the usual one first.
+    pub made: Vec<Made>,
+    /// CPU time that it took, microseconds, whoever did it and when.
+    pub cpu_micros: u64,
+}
+
 /// What a job found out; stored behind what it made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Note {
@@ -78,6 +86,18 @@ impl Note {
         let digest = Digest::of(&text);
         text.extend_from_slice(format!("{digest}\n").as_bytes());
         Ok(text)
+    }
+
+    /// What it says of the job of this name.
+    fn done(self, name: &str) -> Done {
+        let one = |measured: Measured| Made {
+            name: body(name, measured.form),
+            measured,
+        };
+        Done {
+            made: self.made.into_iter().map(one).collect(),
+            cpu_micros: self.cpu_micros,
+        }
     }
 
     fn parse(bytes: &[u8]) -> Option<Note> {
@@ -130,25 +150,29 @@ impl Job {
 
     /// What was found out if it is done, believed as it stands.
     pub fn noted(&self, store: &dyn Store) -> Result<Option<Vec<Made>>> {
+        Ok(self.found(store)?.map(|done| done.made))
+    }
+
+    fn found(&self, store: &dyn Store) -> Result<Option<Done>> {
         let name = self.name();
         let bytes = store.get(&Job::note(&name), NOTE)?;
         let note = bytes.and_then(|bytes| Note::parse(&bytes));
         let note = note.filter(|note| note.most == self.most);
-        Ok(note.map(|note| made(&name, note.made)))
+        Ok(note.map(|note| note.done(&name)))
     }
 
     /// Finds it done, and what was made right, by its digest and by applying it once more; else does it.
-    pub fn obtain(&self, store: &dyn Store, watch: &dyn Watch) -> Result<Vec<Made>> {
+    pub fn obtain(&self, store: &dyn Store, watch: &dyn Watch) -> Result<Done> {
         watch.check()?;
-        let found = self.noted(store)?;
-        if found.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Vec::new());
-        }
+        let found = match self.found(store)? {
+            Some(nothing) if nothing.made.is_empty() => return Ok(nothing),
+            found => found,
+        };
         let [old, new] = self.load(store, watch)?;
         let sides = [&old[..], &new[..]];
         if let Some(found) = found {
-            let mut good = self.may(&found);
-            for made in &found {
+            let mut good = self.may(&found.made);
+            for made in &found.made {
                 good = good && still_good(store, made, sides, watch)?;
             }
             if good {
@@ -175,7 +199,7 @@ impl Job {
     /// Does it, for who finds it done later.
     pub fn work(&self, store: &dyn Store, watch: &dyn Watch) -> Result<Vec<Made>> {
         let [old, new] = self.load(store, watch)?;
-        self.make(store, [&old, &new], watch)
+        Ok(self.make(store, [&old, &new], watch)?.made)
     }
 
     fn load(&self, store: &dyn Store, watch: &dyn Watch) -> Result<[Vec<u8>; 2]> {
@@ -191,7 +215,7 @@ impl Job {
         Ok([side(&self.olds)?, side(&self.news)?])
     }
 
-    fn make(&self, store: &dyn Store, sides: [&[u8]; 2], watch: &dyn Watch) -> Result<Vec<Made>> {
+    fn make(&self, store: &dyn Store, sides: [&[u8]; 2], watch: &dyn Watch) -> Result<Done> {
         let (name, begin) = (self.name(), cpu_micros(ClockId::ThreadCPUTime));
         let _stage = tracing::debug_span!("job", name).entered();
         tracing::trace!(kind = ?self.kind, need = self.need, "begins");
@@ -212,7 +236,7 @@ impl Job {
             cpu_micros: cpu_micros(ClockId::ThreadCPUTime).saturating_sub(begin),
         };
         store.put(&Job::note(&name), &note.to_bytes()?)?;
-        Ok(made(&name, note.made))
+        Ok(note.done(&name))
     }
 
     /// Everything that is worth to be offered, the usual one first.
@@ -259,14 +283,6 @@ fn body(name: &str, form: Form) -> String {
         Form::Frame => "frame",
     };
     format!("{name}.{form}")
-}
-
-fn made(name: &str, measured: Vec<Measured>) -> Vec<Made> {
-    let one = |measured: Measured| Made {
-        name: body(name, measured.form),
-        measured,
-    };
-    measured.into_iter().map(one).collect()
 }
 
 /// Whether what was noted is true of the bytes: a worker may have noted something else, or stored others.

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod carry;
+mod cost;
 mod crew;
 mod deltas;
 mod export;
@@ -30,6 +31,7 @@ mod stick;
 mod verify;
 mod work;
 
+pub use cost::Cost;
 pub use export::export;
 pub use gc::{GcReport, gc};
 pub use keep::Keep;

@@ -2,17 +2,18 @@
 //! stage makes decides what the next one tries.
 
 use super::blobs;
+use super::cost::Cost;
 use super::crew::Crew;
 use super::deltas::Form;
 use super::groups::Together;
-use super::job::{Job, Kind, Made};
+use super::job::{Done, Job, Kind, Made};
 use super::leaning::Leaning;
 use super::needs;
 use super::pairs::{Pair, pairs};
 use crate::manifest::{Content, Manifest};
 use crate::store::Store;
 use crate::{Jobs, Result, Watch, limits};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 
 /// Files up to this size travel in bundles: what they have in common is told once.
@@ -101,6 +102,8 @@ pub(super) struct Maker<'a> {
     small: Vec<Pair>,
     /// What leans on what, once that is known.
     pub leanings: OnceCell<Vec<Leaning>>,
+    /// What its jobs took so far.
+    pub cost: Cell<Cost>,
 }
 
 impl<'a> Maker<'a> {
@@ -118,6 +121,7 @@ impl<'a> Maker<'a> {
             large: Vec::new(),
             small: Vec::new(),
             leanings: OnceCell::new(),
+            cost: Cell::default(),
         };
         (maker.large, maker.small) = all.iter().partition(|p| maker.delta_first(p));
         maker.all = all;
@@ -187,13 +191,16 @@ impl<'a> Maker<'a> {
             return Ok(crew.results(jobs));
         }
         let mut all = Vec::with_capacity(jobs.len());
-        let take = |made| {
-            all.push(made);
+        let mut cost = self.cost.get();
+        let take = |done: Done| {
+            all.push(done.made);
+            cost.add(done.cpu_micros);
             watch.progress(what, all.len() as u64, jobs.len() as u64);
             Ok(())
         };
         let work = |job: &Job| Ok((job.obtain(store, watch)?, 0));
         self.tools.jobs.run(&jobs, |job| job.need, work, take)?;
+        self.cost.set(cost);
         Ok(Some(all))
     }
 

@@ -1,5 +1,6 @@
-//! What deltas saved, step by step.
+//! What deltas saved, and what making them took, step by step.
 
+use super::cost::Cost;
 use super::publish::{base_of, load_channel};
 use super::steps;
 use crate::metrics::{Metrics, labels};
@@ -32,6 +33,8 @@ pub struct StepStats {
     pub files: u64,
     /// Number of deltas.
     pub delta_count: u64,
+    /// What making it took; none if the farm has not noted that.
+    pub cost: Option<Cost>,
 }
 
 impl StepStats {
@@ -55,10 +58,13 @@ pub fn metrics(steps: &[StepStats], follow: &Follow) -> String {
         })
         .collect();
     let mut m = Metrics::default();
-    let mut all = |name: &str, help: &str, value: &dyn Fn(&StepStats) -> u64| {
+    let mut some = |name: &str, help: &str, value: &dyn Fn(&StepStats) -> Option<f64>| {
         let rows = ends.iter().zip(steps);
-        let rows: Vec<(&[(&str, &str)], f64)> = rows.map(|(l, s)| (&l[..], value(s) as f64)).collect();
+        let rows: Vec<(&[(&str, &str)], f64)> = rows.filter_map(|(l, s)| Some((&l[..], value(s)?))).collect();
         m.gauge(name, help, &rows);
+    };
+    let mut all = |name: &str, help: &str, value: &dyn Fn(&StepStats) -> u64| {
+        some(name, help, &|s| Some(value(s) as f64));
     };
     all(
         "elfup_step_bytes",
@@ -74,6 +80,11 @@ pub fn metrics(steps: &[StepStats], follow: &Follow) -> String {
         s.files
     });
     all("elfup_step_deltas", "Deltas of the step.", &|s| s.delta_count);
+    some(
+        "elfup_step_cpu_seconds",
+        "CPU time of the jobs that made the step, where it is known.",
+        &|s| s.cost.map(|cost| cost.cpu_micros as f64 / 1e6),
+    );
     m.text()
 }
 
@@ -133,6 +144,7 @@ pub fn stats(store: &dyn Store, follow: &Follow, watch: &dyn Watch) -> Result<Ve
                 without: 0,
                 files: 0,
                 delta_count: 0,
+                cost: Cost::load(store, &step.digest)?,
             };
             for (_, c) in read.to.files() {
                 if c.size > 0 && known.insert(c.digest) {

@@ -72,7 +72,9 @@ pub fn build(tools: Tools, from: Option<&Side>, to: &Side) -> Result<StepRef> {
     for bundle in plainer {
         output.add_bundle(bundle.bases, &bundle.group, &bundle.frame)?;
     }
-    output.finish(from, to)
+    let step = output.finish(from, to)?;
+    maker.cost.get().keep(tools.store, &step.digest)?;
+    Ok(step)
 }
 
 /// Pack and table as they grow.

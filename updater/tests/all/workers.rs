@@ -2,8 +2,9 @@
 
 use crate::weed::{Weed, ends, repo};
 use crate::world::{World, noise, write};
-use elfup::Digest;
+use elfup::farm::{self, Cost, Keep};
 use elfup::store::{LocalStore, Store};
+use elfup::{Digest, Quiet};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -185,10 +186,35 @@ fn two_workers_one_of_them_killed_make_what_one_machine_makes() {
     assert_eq!(content(&world.store()), alone);
     let plan = world.store().list("work/plans").unwrap();
     assert_eq!(plan, Vec::<String>::new());
+    // Their time is told with the steps, though no process of the publisher took it.
+    let steps = farm::stats(&world.store(), &World::follow(), &Quiet).unwrap();
+    let told: Vec<Cost> = steps.iter().map(|step| step.cost.unwrap()).collect();
+    let notes: Vec<Value> = made
+        .iter()
+        .filter(|(path, _)| path.ends_with(".json"))
+        .map(|(_, note)| told_by(note))
+        .collect();
+    assert_eq!(told.iter().map(|cost| cost.jobs).sum::<u64>(), notes.len() as u64);
+    let micros = |note: &Value| note["cpu_micros"].as_u64().unwrap();
+    assert_eq!(
+        told.iter().map(|cost| cost.cpu_micros).sum::<u64>(),
+        notes.iter().map(micros).sum::<u64>()
+    );
+    assert!(farm::metrics(&steps, &World::follow()).contains("elfup_step_cpu_seconds"));
+    // It goes with them.
+    let costs = || world.store().list("work/costs").unwrap().len();
+    assert_eq!(costs(), steps.len());
+    world.gc(&Keep {
+        last: 1,
+        ..Keep::default()
+    });
+    let left = farm::stats(&world.store(), &World::follow(), &Quiet).unwrap();
+    assert!(left.len() < steps.len() && left.iter().all(|step| step.cost.is_some()));
+    assert_eq!(costs(), left.len());
 }
 
 /// What a note says.
-fn told(note: &[u8]) -> Value {
+fn told_by(note: &[u8]) -> Value {
     serde_json::from_slice(note.split(|b| *b == b'\n').next().unwrap()).unwrap()
 }
 
@@ -206,7 +232,7 @@ fn what_a_worker_says_is_not_believed() {
     let body = |note: &str, made: &Value| note.replace("json", made["form"].as_str().unwrap());
     let (mut lies, mut other) = (0, None);
     for note in &notes {
-        let mut told = told(&all[*note]);
+        let mut told = told_by(&all[*note]);
         let Some(made) = told["made"].as_array_mut().unwrap().first_mut() else {
             continue;
         };
@@ -236,7 +262,7 @@ fn what_a_worker_says_is_not_believed() {
     let after = results(&world.store());
     for (path, bytes) in &all {
         match path.ends_with(".json") {
-            true => assert_eq!(told(&after[path])["made"], told(bytes)["made"], "{path}"),
+            true => assert_eq!(told_by(&after[path])["made"], told_by(bytes)["made"], "{path}"),
             false => assert!(after[path] == *bytes, "{path}"),
         }
     }
