@@ -1,6 +1,7 @@
 //! `farm.toml`: what it says need not be said again, and the command line is stronger.
 
-use crate::world::World;
+use crate::weed::{Weed, ends, repo};
+use crate::world::{World, runs, update};
 use std::fs;
 use std::process::{Command, Output};
 
@@ -94,6 +95,45 @@ fn commands_take_from_the_file_what_they_are_not_told() {
     let found = site.prepare(&options, &elfup::Quiet).unwrap().unwrap();
     assert_eq!(found.ways.target.header.config, ["lib/**"]);
     assert_eq!(owner(&found), (9, 9));
+}
+
+/// A bucket and folders in one file: keys are beside the file, an address is no folder.
+#[test]
+fn the_repository_may_be_a_bucket() {
+    let Some(weed) = Weed::start() else { return };
+    let world = World::new();
+    let (bucket, file) = (repo("by/file"), world.path("farm.toml"));
+    let text =
+        format!("repo = \"{bucket}\"\nkeys = \"keys\"\nproduct = \"demo\"\narch = \"x86_64\"\nkeep = 1\n");
+    fs::write(&file, text).unwrap();
+    let run = |args: &[&str], code: i32| {
+        let mut command = weed.elfup(args);
+        command.arg("--farm").arg(&file);
+        ends(command, code)
+    };
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    ends(weed.elfup(&["repo", "init", &bucket, "--keys", &path("keys")]), 0);
+    run(&["publish", "--release", "r1", &path("one")], 0);
+    run(&["publish", "--release", "r2", &path("two")], 0);
+    assert!(run(&["farm", "verify"], 0).contains(" 0 not right"));
+    assert!(run(&["farm", "stats"], 0).contains("r1 -> r2"));
+    run(&["repo", "refresh"], 0);
+    assert!(run(&["farm", "gc"], 0).contains("1 release"));
+
+    // A site finds there what was published.
+    weed.copy("by/file/tuf", &world.repo().join("tuf"));
+    let site = world.site("site", |c| c.sources = vec![weed.http("by/file")]);
+    update(&site).unwrap();
+    assert_eq!(runs(&site), "r2");
+
+    // What is missing in the bucket is found there, and the line is stronger than the file.
+    let blob = fs::read(world.path("two/share/new.bin")).unwrap();
+    let blob = elfup::names::blob(&elfup::Digest::of(&blob));
+    weed.lose("by/file", &blob);
+    assert!(run(&["farm", "verify"], 7).contains(&blob));
+    let elsewhere = repo("nowhere");
+    let told = run(&["farm", "verify", "--repo", &elsewhere], 2);
+    assert!(told.contains("does not exist"), "{told}");
 }
 
 #[test]
