@@ -160,10 +160,10 @@ impl Patch<'_> {
     /// Accounts for what no section took: header, directory, ends of streams.
     pub(crate) fn with_rest(&self, mut sections: Vec<Part>) -> Vec<Part> {
         if self.header().method == Method::Image {
-            let told: u64 = sections.iter().map(|p| p.bytes).sum();
+            let named: u64 = sections.iter().map(|p| p.bytes).sum();
             sections.push(Part {
                 name: "(container)".into(),
-                bytes: self.report().total.saturating_sub(told),
+                bytes: self.report().total.saturating_sub(named),
             });
         }
         sections

@@ -211,14 +211,14 @@ impl<'j> Job<'j> {
     }
 
     /// Whether plain covers tell in fewer bytes what the models for ELF files coded in about so many.
-    fn is_plainer(&self, told: u64) -> Result<bool> {
-        let told = usize::try_from(told).unwrap_or(usize::MAX);
-        if !self.task.may_be_plainer((self.old, self.new), told) || !self.fits(Way::Generic) {
+    fn is_plainer(&self, coded: u64) -> Result<bool> {
+        let coded = usize::try_from(coded).unwrap_or(usize::MAX);
+        if !self.task.may_be_plainer((self.old, self.new), coded) || !self.fits(Way::Generic) {
             return Ok(false);
         }
         let plain = self.generic()?.map(|(_, bodies)| bodies);
         let plain = plain.map(|bodies| bodies.iter().map(|body| body.3.len()).sum::<usize>());
-        Ok(plain.is_some_and(|plain| plain < told))
+        Ok(plain.is_some_and(|plain| plain < coded))
     }
 
     /// Makes the patch of one way; `None` where that way is none.
@@ -304,8 +304,8 @@ const ROUGHLY: usize = 2;
 impl Task<'_> {
     /// Whether plain covers might tell in fewer bytes what the models for ELF files coded in so many: those suffer where
     /// bytes change that follow from nothing.
-    fn may_be_plainer(&self, (old, new): (&[u8], &[u8]), told: usize) -> bool {
-        !self.options.models && rough::may_take(old, new, told.saturating_mul(ROUGHLY))
+    fn may_be_plainer(&self, (old, new): (&[u8], &[u8]), coded: usize) -> bool {
+        !self.options.models && rough::may_take(old, new, coded.saturating_mul(ROUGHLY))
     }
 }
 
@@ -372,7 +372,7 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Re
 }
 
 /// What became of an image that was to be coded.
-enum Told {
+enum Outcome {
     /// It was coded.
     Image,
     /// One of the files is not one, and no stream knows of it.
@@ -406,8 +406,8 @@ impl Job<'_> {
             account: &account,
         };
         match self.image(&mut io)? {
-            Told::Image => finish(&self.header, Method::Image, io.streams).map(Some),
-            Told::Nothing | Told::Half => Ok(None),
+            Outcome::Image => finish(&self.header, Method::Image, io.streams).map(Some),
+            Outcome::Nothing | Outcome::Half => Ok(None),
         }
     }
 
@@ -419,16 +419,16 @@ impl Job<'_> {
     }
 
     /// Tells the new file through the stages, if both are ELF files.
-    fn image(&self, io: &mut Io<StreamWriter>) -> Result<Told> {
+    fn image(&self, io: &mut Io<StreamWriter>) -> Result<Outcome> {
         let account = io.account;
         let (old, new) = (self.old, self.new);
         let (old_view, new_view) = (FileView::new(&old, account)?, FileView::new(&new, account)?);
         let Some(old_image) = OldImage::read(&old_view)? else {
-            return Ok(Told::Nothing);
+            return Ok(Outcome::Nothing);
         };
         let options = self.task.options.threads(self.room_as_elf().threads);
         let Some(plan) = plan(&old_image, old, &new_view, new, &options, self.task.progress)? else {
-            return Ok(Told::Nothing);
+            return Ok(Outcome::Nothing);
         };
         let done = code_image(io, None, &old_image, self.header.new_len, Some(&plan)).map(drop);
         if account.refused() {
@@ -436,9 +436,9 @@ impl Job<'_> {
         }
         match (done, account.cause()) {
             (_, Some(cause)) => Err(cause),
-            (Ok(()), None) => Ok(Told::Image),
+            (Ok(()), None) => Ok(Outcome::Image),
             // A file that defeats a model is no reason to fail.
-            (Err(_), None) => Ok(Told::Half),
+            (Err(_), None) => Ok(Outcome::Half),
         }
     }
 

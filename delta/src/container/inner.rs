@@ -32,7 +32,7 @@ pub fn stretches<'a>(bytes: &'a [u8], packing: &Packing) -> Result<Vec<Stretch<'
 
 fn read<'a>(cursor: &mut Cursor<'a>, packing: &Packing) -> Result<Vec<Stretch<'a>>> {
     let damaged = || Error::damaged("the stretches of its insides do not fit together");
-    let (mut all, mut at, mut told, mut expected) = (Vec::new(), 0u64, 0u64, 0u64);
+    let (mut all, mut at, mut covered, mut expected) = (Vec::new(), 0u64, 0u64, 0u64);
     while all.is_empty() || !cursor.is_empty() {
         let kind = cursor.byte()?;
         let (mut old, mut new) = (0..packing.old_inside, 0..0);
@@ -43,7 +43,7 @@ fn read<'a>(cursor: &mut Cursor<'a>, packing: &Packing) -> Result<Vec<Stretch<'a
                 .filter(|new| new.end <= packing.new_inside)
                 .ok_or_else(damaged)?;
             at = new.end;
-            told += new.end - new.start;
+            covered += new.end - new.start;
             let from = expected.checked_add_signed(unfold(cursor.varint()?));
             let len = (new.end - new.start).checked_add_signed(unfold(cursor.varint()?));
             let place = from
@@ -88,7 +88,7 @@ fn read<'a>(cursor: &mut Cursor<'a>, packing: &Packing) -> Result<Vec<Stretch<'a
         all.push(Stretch { old, new, patch });
     }
     if let Some(rest) = all.first_mut().and_then(|s| s.patch.as_mut()) {
-        rest.header.new_len = packing.new_inside - told;
+        rest.header.new_len = packing.new_inside - covered;
     }
     Ok(all)
 }

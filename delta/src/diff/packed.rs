@@ -1,7 +1,7 @@
 //! The way of packed files: both opened, their insides compared, the new one closed.
 
 use super::pairs::{Pair, Span, pairs};
-use super::{Job, Sealed, Told, WAYS};
+use super::{Job, Outcome, Sealed, WAYS};
 use crate::budget::Budget;
 use crate::container::{self, Body, Coding, INSIDES, Method, PACKED, PLANS, Packing, Stretches};
 use crate::packed::{Bounds, Found, Op, Plan, Side, look};
@@ -44,8 +44,8 @@ pub(super) fn packed(job: &Job) -> Result<Option<Sealed>> {
         // One of them may defeat a model: each for itself is held against its file.
         made = seal(job, (&before, &after), &pairs, &Group::default())?;
     }
-    let told = made.as_ref().map_or(usize::MAX, |(patch, _)| patch.len());
-    if pairs.is_empty() || !job.task.may_be_plainer((&before.inside, &after.inside), told) {
+    let coded = made.as_ref().map_or(usize::MAX, |(patch, _)| patch.len());
+    if pairs.is_empty() || !job.task.may_be_plainer((&before.inside, &after.inside), coded) {
         return Ok(made);
     }
     let plain = seal(job, (&before, &after), &[], &Group::default())?;
@@ -143,23 +143,23 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
         };
         account.keep(true);
         // What was coded of members before is held in streams: as a rule less than half of them.
-        let (mut members, mut plainer, mut defeated, mut told) = (Vec::new(), Vec::new(), None, 0);
+        let (mut members, mut plainer, mut defeated, mut coded) = (Vec::new(), Vec::new(), None, 0);
         for (number, &(leaf, base)) in all.iter().enumerate() {
             job.go_on(Stage::Match)?;
             let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
-            let member = Job::new(old, new, job.room.saturating_sub(told), job.task);
-            told += new.len() as u64 / 2;
+            let member = Job::new(old, new, job.room.saturating_sub(coded), job.task);
+            coded += new.len() as u64 / 2;
             let before = io.streams.position();
             if !member.fits(Way::Elf) {
                 job.task.skipped.borrow_mut().push(Way::Elf);
                 continue;
             }
             match member.image(&mut io)? {
-                Told::Image if member.is_plainer(io.streams.position() - before)? => plainer.push(number),
-                Told::Image => members.push(leaf.start),
-                Told::Nothing => {}
+                Outcome::Image if member.is_plainer(io.streams.position() - before)? => plainer.push(number),
+                Outcome::Image => members.push(leaf.start),
+                Outcome::Nothing => {}
                 // The streams hold half of it.
-                Told::Half => defeated = Some(number),
+                Outcome::Half => defeated = Some(number),
             }
             if defeated.is_some() {
                 break;
@@ -189,8 +189,8 @@ fn stretches(
     group: &Group,
 ) -> Result<Option<Vec<u8>>> {
     let (mut rest, mut apart, mut at) = (Vec::with_capacity(after.inside.len()), Vec::new(), 0);
-    let told: u64 = group.bodies.iter().map(|body| body.3.len() as u64).sum();
-    let mut room = job.room.saturating_sub(after.inside.len() as u64 + told);
+    let coded: u64 = group.bodies.iter().map(|body| body.3.len() as u64).sum();
+    let mut room = job.room.saturating_sub(after.inside.len() as u64 + coded);
     for &(leaf, base) in pairs {
         let (old, new) = (&before.inside[base.clone()], &after.inside[leaf.clone()]);
         let mut patch = None;

@@ -24,14 +24,14 @@ pub trait Segments: Sync {
 
 /// Cuts the units, in file order, so that each segment tells about as much code.
 fn cut(units: &[NewUnit], count: usize) -> Vec<Range<usize>> {
-    let told = |u: &NewUnit| if u.unchanged { 0 } else { u64::from(u.size) };
-    let total: u64 = units.iter().map(told).sum();
+    let coded = |u: &NewUnit| if u.unchanged { 0 } else { u64::from(u.size) };
+    let total: u64 = units.iter().map(coded).sum();
     let (mut from, mut done) = (0, 0);
     let mut segment = |k: usize| {
         let until = total * k as u64 / count as u64;
         let mut to = from;
         while to < units.len() && (done < until || k == count) {
-            done += told(&units[to]);
+            done += coded(&units[to]);
             to += 1;
         }
         std::mem::replace(&mut from, to)..to

@@ -14,7 +14,7 @@ use crate::elf::encoded::OMIT;
 use crate::elf::exceptions::{Lsda, fill_types};
 use crate::place::{Addr, SectionId};
 use crate::{Error, error::Result};
-use lsda::{LsdaModels, Told, code_lsda};
+use lsda::{Coded, LsdaModels, code_lsda};
 
 /// The bytes of a table, and where each unit's part of it is.
 type Placed = (Vec<u8>, Vec<(u32, Addr)>);
@@ -178,13 +178,13 @@ impl Exceptions {
         };
         let plain = found.is_none() || is.is_some();
         if self.raw.plain(s, plain) {
-            let told = Told {
+            let coded = Coded {
                 old: was.as_ref().map(|(l, _)| l),
                 truth: is.as_ref().map(|(l, _)| l),
                 numbers: self.numbers,
                 limit,
             };
-            let lsda = code_lsda(s, &mut self.m, &mut world.targets, body, &told)?;
+            let lsda = code_lsda(s, &mut self.m, &mut world.targets, body, &coded)?;
             lsda.emit(&mut self.bytes, self.numbers);
             let sites = lsda.sites.iter().map(|s| (s.start, s.end));
             body.landmarks.sites.extend(sites);

@@ -157,15 +157,15 @@ pub fn code<S: Symbols>(
     let mut models = world.account.lend::<HashModels>();
     let numbers = world.elf.numbers;
     let known = head(numbers, world.true_bytes(section).unwrap_or_default());
-    let mut told = head(world.old.elf.numbers, &world.old_bytes(section)?);
-    for (i, value) in told.iter_mut().enumerate() {
+    let mut coded = head(world.old.elf.numbers, &world.old_bytes(section)?);
+    for (i, value) in coded.iter_mut().enumerate() {
         let away = models.word(s, i as u32, i64::from(known[i]) - i64::from(*value));
         *value = i64::from(*value).saturating_add(away).clamp(0, u32::MAX.into()) as u32;
     }
     let made_table = table(
         world.elf[section].kind,
         numbers,
-        told,
+        coded,
         names(numbers, rows, strings),
     );
     let right_size = |t: &Vec<u8>| t.len() as u64 == world.elf[section].size;

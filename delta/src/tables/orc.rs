@@ -428,14 +428,14 @@ impl<'p, 'w> Pass<'p, 'w> {
 
     /// Codes an entry against another one.
     fn entry<S: Symbols>(&mut self, s: &mut S, role: u8, from: Entry, t: Entry) -> Entry {
-        let mut told = Entry::default();
-        for i in 0..told.len() {
+        let mut coded = Entry::default();
+        for i in 0..coded.len() {
             let away = i64::from(t[i].wrapping_sub(from[i]) as i16);
             let away = self.m.part(s, i as u32, role, self.shift[i], from[i], away) as u16;
-            told[i] = from[i].wrapping_add(away);
+            coded[i] = from[i].wrapping_add(away);
             self.shift[i] = away;
         }
-        told
+        coded
     }
 
     /// Moves on behind a place.

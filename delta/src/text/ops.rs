@@ -585,7 +585,7 @@ mod tests {
             .load(machine, &new_view, UnitId::of(0), unit(new.len()))
             .unwrap();
         assert_eq!(listing.len(), 2);
-        let told = |first: u32| {
+        let coded = |first: u32| {
             let plan = [PlanRun {
                 new: 0,
                 len: 1,
@@ -614,7 +614,7 @@ mod tests {
             )
         };
         // The first instruction is the same one, the second takes a byte more.
-        assert!(told(0).is_ok());
-        assert!(matches!(told(1), Err(Error::SelfCheck(_))));
+        assert!(coded(0).is_ok());
+        assert!(matches!(coded(1), Err(Error::SelfCheck(_))));
     }
 }

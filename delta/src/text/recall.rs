@@ -38,7 +38,7 @@ pub struct Trail {
 
 /// The new code so far.
 #[derive(Debug, Default)]
-struct Told {
+struct NewCode {
     /// Where the last run of [`NEW_GRAM`] instructions of a hash ended.
     index: Vec<u32>,
     /// The code, by position modulo its size.
@@ -46,7 +46,7 @@ struct Told {
     written: usize,
 }
 
-impl Keep for Told {
+impl Keep for NewCode {
     fn memory(&self) -> u64 {
         (self.index.len() * 4 + self.ring.len()) as u64
     }
@@ -59,7 +59,7 @@ pub struct Recall<'b> {
     old_index: Vec<u32>,
     /// More of that hash, so that few places are read in vain.
     old_checks: Vec<u8>,
-    told: Lent<'b, Told>,
+    code: Lent<'b, NewCode>,
     /// Where the last instructions start, newest first.
     starts: [usize; OLD_GRAM],
     literals: u32,
@@ -78,13 +78,13 @@ fn key(tokens: &[u32]) -> u32 {
 impl<'b> Recall<'b> {
     /// Remembers nothing, or the new code of the images before.
     pub fn new(machine: Machine, account: &'b Budget) -> Self {
-        let told = account.lend::<Told>();
+        let code = account.lend::<NewCode>();
         Recall {
             machine,
             old_index: Vec::new(),
             old_checks: Vec::new(),
-            starts: [told.written; OLD_GRAM],
-            told,
+            starts: [code.written; OLD_GRAM],
+            code,
             literals: 0,
             old: Trail::default(),
             new: Trail::default(),
@@ -98,7 +98,7 @@ impl<'b> Recall<'b> {
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        (self.old_index.len() * 4 + self.old_checks.len()) as u64 + self.told.memory()
+        (self.old_index.len() * 4 + self.old_checks.len()) as u64 + self.code.memory()
     }
 
     fn index_old(&mut self, file: &FileView, map: &CodeMap) -> Result<()> {
@@ -123,9 +123,9 @@ impl<'b> Recall<'b> {
 
     /// Goes past an instruction, which is old code that is repeated, or new.
     pub fn pass(&mut self, masked: &[u8], repeated: bool, file: &FileView) -> Result<()> {
-        if self.told.ring.is_empty() {
-            self.told.ring = vec![0; RING];
-            self.told.index = vec![0; 1 << NEW_BITS];
+        if self.code.ring.is_empty() {
+            self.code.ring = vec![0; RING];
+            self.code.index = vec![0; 1 << NEW_BITS];
         }
         let followed = |trail: &Trail| trail.hits > 0 && trail.expected.starts_with(masked);
         self.new.hits = if followed(&self.new) { self.new.hits + 1 } else { 0 };
@@ -139,17 +139,17 @@ impl<'b> Recall<'b> {
         if self.old.hits > 0 {
             self.foresee_old(file)?;
         }
-        self.starts = [self.told.written, self.starts[0], self.starts[1]];
-        let at = self.told.written % RING;
-        match self.told.ring.get_mut(at..at + masked.len()) {
+        self.starts = [self.code.written, self.starts[0], self.starts[1]];
+        let at = self.code.written % RING;
+        match self.code.ring.get_mut(at..at + masked.len()) {
             Some(room) => room.copy_from_slice(masked),
             None => {
                 for (i, &b) in masked.iter().enumerate() {
-                    self.told.ring[(at + i) % RING] = b;
+                    self.code.ring[(at + i) % RING] = b;
                 }
             }
         }
-        self.told.written += masked.len();
+        self.code.written += masked.len();
         self.find_new(repeated);
         Ok(())
     }
@@ -157,15 +157,15 @@ impl<'b> Recall<'b> {
     /// Sixteen bytes of new code from a position on.
     fn new_code(&self, at: usize) -> [u8; 16] {
         let at = at % RING;
-        match self.told.ring[at..].first_chunk() {
+        match self.code.ring[at..].first_chunk() {
             Some(bytes) => *bytes,
-            None => std::array::from_fn(|i| self.told.ring[(at + i) % RING]),
+            None => std::array::from_fn(|i| self.code.ring[(at + i) % RING]),
         }
     }
 
     /// Hashes of the last instructions, newest first.
     fn tokens(&self) -> [u32; OLD_GRAM] {
-        let mut end = self.told.written;
+        let mut end = self.code.written;
         self.starts.map(|start| {
             let len = (end - start).min(16);
             end = start;
@@ -176,16 +176,16 @@ impl<'b> Recall<'b> {
     /// Follows new code, or finds where in it the last instructions stood before.
     fn find_new(&mut self, repeated: bool) {
         // What is repeated can be found where it stands in the old file.
-        let (mut before, here) = (0, self.told.written);
+        let (mut before, here) = (0, self.code.written);
         if !repeated {
             let key = key(&self.tokens()[..NEW_GRAM]);
-            let slot = &mut self.told.index[(key >> (32 - NEW_BITS)) as usize];
+            let slot = &mut self.code.index[(key >> (32 - NEW_BITS)) as usize];
             before = *slot as usize;
             *slot = here as u32;
         }
         let in_ring = before > 0 && here.wrapping_sub(before) < RING - 2 * LOOK_BACK;
         if self.new.hits == 0 && in_ring {
-            let back = |at: usize, k: usize| self.told.ring[(at - 1 - k) % RING];
+            let back = |at: usize, k: usize| self.code.ring[(at - 1 - k) % RING];
             let alike = (0..LOOK_BACK.min(before))
                 .take_while(|&k| back(before, k) == back(here, k))
                 .count();
@@ -261,7 +261,7 @@ impl<'b> Recall<'b> {
         file.read(u64::from(place), &mut bytes[..room])?;
         let mut scanner = Scanner::new(self.machine);
         let mut p = 0;
-        let mut ends = [self.told.written; OLD_GRAM + 1];
+        let mut ends = [self.code.written; OLD_GRAM + 1];
         ends[1..].copy_from_slice(&self.starts);
         for k in (0..OLD_GRAM).rev() {
             let (insn, field) = scanner.look(&bytes[p..room], p as u64);
@@ -273,7 +273,7 @@ impl<'b> Recall<'b> {
             let new = ends[k + 1]..ends[k];
             if end == p
                 || new.len() != end - p
-                || !new.zip(p..).all(|(r, c)| self.told.ring[r % RING] == bytes[c])
+                || !new.zip(p..).all(|(r, c)| self.code.ring[r % RING] == bytes[c])
             {
                 return Ok(());
             }

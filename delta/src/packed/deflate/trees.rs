@@ -266,9 +266,9 @@ impl Code {
             if count < least {
                 runs.extend((0..count).map(|_| (usize::from(length), 0)));
             } else if length != 0 {
-                let told = usize::from(before != Some(length));
-                runs.extend((0..told).map(|_| (usize::from(length), 0)));
-                runs.push((16, (count - told - 3) as u32));
+                let sent = usize::from(before != Some(length));
+                runs.extend((0..sent).map(|_| (usize::from(length), 0)));
+                runs.push((16, (count - sent - 3) as u32));
             } else if count <= 10 {
                 runs.push((17, count as u32 - 3));
             } else {
@@ -340,13 +340,13 @@ impl Block {
         let mut counts = [0u32; LENGTHS];
         runs.iter().for_each(|&(symbol, _)| counts[symbol] += 1);
         let lengths = Code::of(&counts, &OF_RUNS);
-        let told = ORDER
+        let sent = ORDER
             .iter()
             .rposition(|&n| lengths.lengths[n] != 0)
             .unwrap_or(3)
             .max(3)
             + 1;
-        let own = literals.cost + distances.cost + lengths.cost + 3 * told as i64 + 14;
+        let own = literals.cost + distances.cost + lengths.cost + 3 * sent as i64 + 14;
         let fixed = literals.fixed_cost + distances.fixed_cost;
         let (own, fixed) = ((own + 10) >> 3, (fixed + 10) >> 3);
         let least = own.min(fixed);
@@ -365,8 +365,8 @@ impl Block {
                 bits.put(2, 2);
                 bits.put(literals.last as u32 - 256, 5);
                 bits.put(distances.last as u32, 5);
-                bits.put(told as u32 - 4, 4);
-                ORDER[..told]
+                bits.put(sent as u32 - 4, 4);
+                ORDER[..sent]
                     .iter()
                     .for_each(|&n| bits.put(u32::from(lengths.lengths[n]), 3));
                 for (symbol, value) in runs {

@@ -2,7 +2,7 @@
 
 use super::finder::{Finder, LONGEST};
 use super::models::{FIRST_SLOT, LAST_SLOT, Models, Range, State, behind, matched, slot};
-use super::optimum::{LITERAL, Optimum, PLACES, REPEATED, Told, remember};
+use super::optimum::{Choice, LITERAL, Optimum, PLACES, REPEATED, remember};
 use crate::error::Result;
 
 /// The most bytes of a chunk, and of its text.
@@ -65,12 +65,12 @@ impl<'t> Chunks<'t> {
             && self.finder.left() + self.finder.ahead > 0
         {
             let last = (self.state, &self.last);
-            let told = self
+            let choice = self
                 .optimum
                 .next(&self.models, &mut self.finder, last, self.position)?;
-            self.code(told);
-            self.finder.ahead -= told.len;
-            self.position += told.len;
+            self.code(choice);
+            self.finder.ahead -= choice.len;
+            self.position += choice.len;
         }
         let packed = self.range.finish();
         let text = self.finder.at - self.finder.ahead - from;
@@ -117,17 +117,17 @@ impl<'t> Chunks<'t> {
         Ok(())
     }
 
-    fn code(&mut self, told: Told) {
+    fn code(&mut self, choice: Choice) {
         let (s, at) = (self.state.number(), self.position & 3);
         let (models, range) = (&mut self.models, &mut self.range);
-        range.bit(&mut models.is_match[s][at], told.back != LITERAL);
-        if told.back == LITERAL {
+        range.bit(&mut models.is_match[s][at], choice.back != LITERAL);
+        if choice.back == LITERAL {
             return self.literal();
         }
-        let number = told.back as usize;
+        let number = choice.back as usize;
         range.bit(&mut models.is_repeated[s], number < REPEATED);
         if number >= REPEATED {
-            self.distance(told, at);
+            self.distance(choice, at);
         } else {
             for (before, other) in models.is_other.iter_mut().enumerate() {
                 if number >= before {
@@ -135,9 +135,9 @@ impl<'t> Chunks<'t> {
                 }
             }
             if number == 0 {
-                range.bit(&mut models.is_long[s][at], told.len > 1);
+                range.bit(&mut models.is_long[s][at], choice.len > 1);
             }
-            self.state = match told.len {
+            self.state = match choice.len {
                 1 => self.state.short(),
                 len => {
                     models.repeated_lengths.code(range, len, at);
@@ -145,7 +145,7 @@ impl<'t> Chunks<'t> {
                 }
             };
         }
-        remember(&mut self.last, told.back);
+        remember(&mut self.last, choice.back);
     }
 
     fn literal(&mut self) {
@@ -164,13 +164,13 @@ impl<'t> Chunks<'t> {
         self.state = self.state.literal();
     }
 
-    fn distance(&mut self, told: Told, at: usize) {
+    fn distance(&mut self, choice: Choice, at: usize) {
         let (models, range) = (&mut self.models, &mut self.range);
         self.state = self.state.matched();
-        models.lengths.code(range, told.len, at);
-        let distance = told.back - REPEATED as u32;
+        models.lengths.code(range, choice.len, at);
+        let distance = choice.back - REPEATED as u32;
         let slot = slot(distance);
-        range.tree(&mut models.slots[(told.len - 2).min(3)], 6, slot);
+        range.tree(&mut models.slots[(choice.len - 2).min(3)], 6, slot);
         if slot >= FIRST_SLOT {
             let (bits, base) = behind(slot);
             let rest = distance - base;

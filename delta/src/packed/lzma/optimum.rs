@@ -13,9 +13,9 @@ pub const REPEATED: usize = 4;
 /// In the place of a distance: a literal.
 pub const LITERAL: u32 = u32::MAX;
 
-/// What is told next: so many bytes, by a literal, a remembered distance, or one that counts from [`REPEATED`].
+/// What comes next: so many bytes, by a literal, a remembered distance, or one that counts from [`REPEATED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Choice {
     pub back: u32,
     pub len: usize,
 }
@@ -45,8 +45,8 @@ struct Place {
 
 /// What is known where a parse begins.
 enum Begun {
-    /// What is told.
-    Told(Told),
+    /// What comes next.
+    Chosen(Choice),
     /// Where the places end to which steps lead.
     To(usize),
 }
@@ -120,12 +120,12 @@ impl Optimum {
         finder: &mut Finder,
         (state, last): (State, &[u32; REPEATED]),
         position: usize,
-    ) -> Result<Told> {
+    ) -> Result<Choice> {
         if self.at != self.end {
             let place = self.places[self.at];
             let len = place.from - self.at;
             self.at = place.from;
-            return Ok(Told {
+            return Ok(Choice {
                 back: place.back,
                 len,
             });
@@ -142,7 +142,7 @@ impl Optimum {
             finder.find()?;
         }
         let mut end = match self.begin(models, finder, (state, last), position)? {
-            Begun::Told(told) => return Ok(told),
+            Begun::Chosen(choice) => return Ok(choice),
             Begun::To(end) => end,
         };
         let mut cur = 1;
@@ -158,7 +158,7 @@ impl Optimum {
     }
 
     /// Turns the steps that lead to a place around, and gives the first.
-    fn backward(&mut self, mut cur: usize) -> Told {
+    fn backward(&mut self, mut cur: usize) -> Choice {
         self.end = cur;
         let (mut from, mut back) = (self.places[cur].from, self.places[cur].back);
         while cur != 0 {
@@ -179,7 +179,7 @@ impl Optimum {
         }
         let Place { from, back, .. } = self.places[0];
         self.at = from;
-        Told { back, len: from }
+        Choice { back, len: from }
     }
 
     fn offer(&mut self, at: usize, price: u32, step: (usize, u32), between: Between) {
@@ -197,7 +197,7 @@ impl Optimum {
         }
     }
 
-    /// Weighs what may be told from here on: what is told, or where the places end to which steps lead.
+    /// Weighs what may come from here on: what comes next, or where the places end to which steps lead.
     fn begin(
         &mut self,
         models: &Models,
@@ -205,10 +205,10 @@ impl Optimum {
         (state, last): (State, &[u32; REPEATED]),
         position: usize,
     ) -> Result<Begun> {
-        let told = |back, len| Ok(Begun::Told(Told { back, len }));
+        let choice = |back, len| Ok(Begun::Chosen(Choice { back, len }));
         let room = LONGEST.min(finder.left() + 1);
         if room < 2 {
-            return told(LITERAL, 1);
+            return choice(LITERAL, 1);
         }
         let (here, nice, longest) = (finder.here(), finder.nice(), finder.longest);
         let bytes = &finder.window.bytes[..];
@@ -217,16 +217,16 @@ impl Optimum {
         (1..REPEATED).for_each(|i| best = if repeats[i] > repeats[best] { i } else { best });
         if repeats[best] >= nice {
             finder.skip(repeats[best] - 1)?;
-            return told(best as u32, repeats[best]);
+            return choice(best as u32, repeats[best]);
         }
         if longest >= nice {
             let distance = finder.matches.last().map_or(0, |m| m.distance);
             finder.skip(longest - 1)?;
-            return told(distance + REPEATED as u32, longest);
+            return choice(distance + REPEATED as u32, longest);
         }
         let (byte, other) = (bytes[here], bytes[here - last[0] as usize - 1]);
         if longest < 2 && byte != other && repeats[best] < 2 {
-            return told(LITERAL, 1);
+            return choice(LITERAL, 1);
         }
         self.places[0].state = state;
         let (s, at) = (state.number(), position & 3);
@@ -252,7 +252,7 @@ impl Optimum {
         }
         let end = longest.max(repeats[best]);
         if end < 2 {
-            return told(self.places[1].back, 1);
+            return choice(self.places[1].back, 1);
         }
         self.places[0].last = *last;
         self.reach(&mut 1, end);

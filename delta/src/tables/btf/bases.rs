@@ -68,7 +68,7 @@ pub fn find(types: &Types, last: u32, len: u32) -> (u32, u32) {
 /// Old numbers to new ones, as references tell: one that none told goes as far as the one before it.
 #[derive(Clone, Debug, Default)]
 pub struct Moves {
-    told: BTreeMap<u32, u32>,
+    known: BTreeMap<u32, u32>,
 }
 
 /// Bytes of memory that an entry is counted as.
@@ -77,31 +77,31 @@ const ENTRY: u64 = 24;
 impl Moves {
     /// What a reference said of it.
     pub fn get(&self, old: u32) -> Option<u32> {
-        self.told.get(&old).copied()
+        self.known.get(&old).copied()
     }
 
     /// Where it goes by those around it.
     pub fn guess(&self, old: u32) -> u32 {
         let near = self
-            .told
+            .known
             .range(..=old)
             .next_back()
-            .or_else(|| self.told.range(old..).next());
+            .or_else(|| self.known.range(old..).next());
         near.map_or(old, |(from, to)| to.wrapping_add(old.wrapping_sub(*from)))
     }
 
     /// Learns what a reference says.
     pub fn learn(&mut self, old: u32, new: u32) {
-        self.told.insert(old, new);
+        self.known.insert(old, new);
     }
 
     /// Forgets all from `first` on.
     pub fn forget(&mut self, first: u32) {
-        self.told.split_off(&first);
+        self.known.split_off(&first);
     }
 
     /// Bytes of memory held.
     pub fn memory(&self) -> u64 {
-        self.told.len() as u64 * ENTRY
+        self.known.len() as u64 * ENTRY
     }
 }

@@ -109,7 +109,7 @@ impl Keep for LsdaModels {
 }
 
 /// A table that is coded.
-pub struct Told<'t> {
+pub struct Coded<'t> {
     /// The old table.
     pub old: Option<&'t Lsda>,
     /// The table itself, on the writing side.
@@ -126,13 +126,13 @@ pub fn code_lsda<S: Symbols>(
     m: &mut LsdaModels,
     targets: &mut Targets,
     body: &mut Body,
-    told: &Told,
+    coded: &Coded,
 ) -> Result<Lsda> {
     let damaged = || Error::damaged("an exception table makes no sense");
-    let Told {
+    let Coded {
         old, truth, numbers, ..
-    } = *told;
-    let limit = told.limit.min(LONGEST);
+    } = *coded;
+    let limit = coded.limit.min(LONGEST);
     let mut lsda = Lsda::default();
     let was = old.map_or(256, |o| u32::from(o.types_encoding));
     let known = truth.map_or(OMIT, |t| t.types_encoding);

@@ -86,7 +86,7 @@ symbols! {
 }
 
 /// A frame that is coded.
-pub struct Told<'t> {
+pub struct Coded<'t> {
     /// The old table and its frame.
     pub old: Option<&'t GoTable>,
     /// The old frame.
@@ -115,15 +115,15 @@ fn damaged() -> Error {
 }
 
 /// Codes the frame of a table, the end of the code left out.
-pub fn code_frame<S: Symbols>(s: &mut S, told: &Told) -> Result<(Frame, FileMap)> {
+pub fn code_frame<S: Symbols>(s: &mut S, coded: &Coded) -> Result<(Frame, FileMap)> {
     let mut m = FrameModels::default();
-    let mut frame = told.header(s, &mut m)?;
-    let names = told.names(s, &mut m, &mut frame)?;
-    let map = told.lists(s, &mut m, &mut frame, &names)?;
+    let mut frame = coded.header(s, &mut m)?;
+    let names = coded.names(s, &mut m, &mut frame)?;
+    let map = coded.lists(s, &mut m, &mut frame, &names)?;
     Ok((frame, map))
 }
 
-impl Told<'_> {
+impl Coded<'_> {
     /// Codes how the table begins, and where its code does.
     fn header<S: Symbols>(&self, s: &mut S, m: &mut FrameModels) -> Result<Frame> {
         let empty = Frame::default();

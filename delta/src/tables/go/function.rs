@@ -110,9 +110,9 @@ impl Functions {
     ) -> Result<()> {
         let (old_table, truth_table) = (self.old.take(), self.truth.take());
         let subject = self.subject(view, old_table.as_ref(), truth_table.as_ref());
-        let result = self.told_function(s, map, entry, subject);
+        let result = self.coded_function(s, map, entry, subject);
         (self.old, self.truth) = (old_table, truth_table);
-        self.told += 1;
+        self.coded += 1;
         self.entry = entry;
         if self.builder.len() > self.room + 64 {
             return Err(Error::damaged("Go's function table does not fit its section"));
@@ -136,7 +136,7 @@ impl Functions {
             old_table,
             truth_table,
             old,
-            truth: truth_table.and_then(|t| t.record(self.told)),
+            truth: truth_table.and_then(|t| t.record(self.coded)),
             view,
             starts: Vec::new(),
             files: Vec::new(),
@@ -157,7 +157,7 @@ impl Functions {
         subject
     }
 
-    fn told_function<S: Symbols>(
+    fn coded_function<S: Symbols>(
         &mut self,
         s: &mut S,
         map: &AddressMap,
@@ -165,7 +165,7 @@ impl Functions {
         mut subject: Subject,
     ) -> Result<()> {
         let mut f = Function {
-            name: self.told_name(s, &subject)?,
+            name: self.coded_name(s, &subject)?,
             scalars: self.scalars(s, &subject),
             ..Function::default()
         };
@@ -204,7 +204,7 @@ impl Functions {
     }
 
     /// Codes the name of a function.
-    fn told_name<S: Symbols>(&mut self, s: &mut S, subject: &Subject) -> Result<u32> {
+    fn coded_name<S: Symbols>(&mut self, s: &mut S, subject: &Subject) -> Result<u32> {
         let was = subject.old.as_ref().map(|o| o.name);
         let is = subject.truth.as_ref().map(|t| t.name);
         let known = is.zip(subject.truth_table).map(|(name, table)| table.name(name));

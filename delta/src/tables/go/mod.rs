@@ -75,7 +75,7 @@ pub struct Functions {
     bases: Bases,
     m: Models,
     /// True functions coded so far.
-    told: usize,
+    coded: usize,
     /// Where the last function began.
     entry: u32,
     /// Where the last unit ended.
@@ -139,7 +139,7 @@ impl Functions {
             text: (base(&world.old.elf, b".text"), base(world.elf, b".text")),
             data: (base(&world.old.elf, b".rodata"), base(world.elf, b".rodata")),
         };
-        let told = frame::Told {
+        let coded = frame::Coded {
             old: old.as_ref(),
             was: was.as_ref(),
             text: (u64::from(bases.text.0), u64::from(bases.text.1)),
@@ -147,7 +147,7 @@ impl Functions {
             pointer,
             truth: truth.as_ref().zip(known.as_ref()),
         };
-        let (frame, files) = frame::code_frame(s, &told)?;
+        let (frame, files) = frame::code_frame(s, &coded)?;
         let mut m = Models::default();
         let guess = i64::from(world.targets.map().guess(old_base));
         let by = m.own.module(s, i64::from(true_base) - guess);
@@ -176,7 +176,7 @@ impl Functions {
             names,
             bases,
             m,
-            told: 0,
+            coded: 0,
             entry: 0,
             end: 0,
             places: HashMap::new(),
@@ -235,16 +235,16 @@ impl Functions {
         let truth = self.truth.as_ref()?;
         truth
             .entries
-            .get(self.told)
+            .get(self.coded)
             .copied()
-            .filter(|_| self.told < truth.functions())
+            .filter(|_| self.coded < truth.functions())
     }
 
     /// Tells functions that are no unit, before `entry`.
     fn extras<S: Symbols>(&mut self, s: &mut S, map: &AddressMap, before: u32) -> Result<()> {
         let count = self.truth.as_ref().map_or(0, |t| {
             let all = &t.entries[..t.functions()];
-            all.partition_point(|&e| e < before).saturating_sub(self.told)
+            all.partition_point(|&e| e < before).saturating_sub(self.coded)
         });
         let count = self.m.own.extra(s, count as u64);
         for _ in 0..count {

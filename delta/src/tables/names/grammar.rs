@@ -401,7 +401,7 @@ impl<'c> Coder<'c> {
                 Some(k) => new[k].clone(),
                 None => learned.map_or_else(|| token.to_vec(), |new| new.into_owned()),
             };
-            let told = if self.m.token(s, how, i, token.len(), truth == expected) {
+            let coded = if self.m.token(s, how, i, token.len(), truth == expected) {
                 expected
             } else if counted {
                 let number = |digits: &[u8]| tokens::value(digits, (0, digits.len())) as i64;
@@ -414,7 +414,7 @@ impl<'c> Coder<'c> {
             } else {
                 self.token(s, token, new.last(), truth)?
             };
-            new.push(told);
+            new.push(coded);
         }
         let mut out = Vec::new();
         tokens::replace(old, &spans, |i| &new[i], &mut out);
@@ -453,14 +453,14 @@ impl Coder<'_> {
             return Err(Error::damaged("a token is too long"));
         }
         let letter = |k| truth.get(k).copied().unwrap_or(0);
-        let told: Vec<u8> = (0..length as usize)
+        let coded: Vec<u8> = (0..length as usize)
             .map(|k| self.m.letter(s, alphabet, letter(k)))
             .collect();
         if recent == RECENT {
             self.recent.remove(0);
         }
-        self.recent.push(told.clone());
-        Ok(told)
+        self.recent.push(coded.clone());
+        Ok(coded)
     }
 }
 

@@ -132,9 +132,9 @@ impl<'c> Coder<'c> {
         let mut new = e.row;
         let mut flags = 0;
         let mut same = |s: &mut S, m: &mut FieldModels, field: u32, same: bool| {
-            let told = m.same(s, field, flags, e.trust, same);
-            flags = flags << 1 | u32::from(!told);
-            told
+            let agrees = m.same(s, field, flags, e.trust, same);
+            flags = flags << 1 | u32::from(!agrees);
+            agrees
         };
         let value_kept = same(s, self.m, 0, known.value == new.value);
         if !value_kept {

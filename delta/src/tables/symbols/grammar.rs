@@ -197,7 +197,7 @@ impl<'o> Olds<'o> {
 }
 
 /// A table whose rows are coded.
-pub struct Told<'t> {
+pub struct Coded<'t> {
     /// Its number.
     pub section: SectionId,
     /// What it is coded from.
@@ -210,15 +210,15 @@ pub struct Told<'t> {
 pub fn code<S: Symbols>(
     s: &mut S,
     m: &mut Models,
-    told: &Told,
+    coded: &Coded,
     ground: &mut Ground,
     made: &mut Made,
 ) -> Result<Rows> {
-    let Told {
+    let Coded {
         section,
         world,
         names,
-    } = *told;
+    } = *coded;
     let width = row::len(world.elf.numbers);
     let old_bytes = world.old_bytes(section)?;
     let old_at = world.pairs[section.index()].map_or(0, |i| world.old.elf[i].offset) as u32;

@@ -183,12 +183,12 @@ fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
             }
             let ground: &mut ground::Ground =
                 ground.get_or_insert_with(|| ground::Ground::new(world, &made.exceptions));
-            let told = grammar::Told {
+            let coded = grammar::Coded {
                 section: table,
                 world,
                 names: &names,
             };
-            let rows = grammar::code(s, &mut models, &told, ground, made)?;
+            let rows = grammar::code(s, &mut models, &coded, ground, made)?;
             let hangs = |id: &SectionId| world.elf[*id].link == table;
             for section in world.choices.sections(Table::Versions).filter(hangs) {
                 versions::code(s, world, &rows, section, made)?;

@@ -47,12 +47,12 @@ pub fn code<S: Symbols>(
     for (i, &source) in rows.source.iter().enumerate() {
         let guess = world.old.elf.numbers.half(&old, 2 * source as usize);
         let known = truth.and_then(|t| numbers.half(t, 2 * i)).unwrap_or(0);
-        let told = match guess {
+        let number = match guess {
             Some(guess) if models.same(s, Some(guess), guess == known) => guess,
             _ => models.value(s, last, guess, known.into()) as u16,
         };
-        last = u32::from(told);
-        numbers.push(&mut out, told.into(), 2);
+        last = u32::from(number);
+        numbers.push(&mut out, number.into(), 2);
     }
     made.section(world, section, out)
 }
