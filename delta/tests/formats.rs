@@ -174,7 +174,7 @@ fn zstd(text: &[u8], level: i32, how: &str) -> Vec<u8> {
 
 #[test]
 fn zstd_is_closed_again() {
-    let [short, long] = [texts(90_000), texts(2_500_000)];
+    let [short, middle, long] = [90_000, 700_000, 2_500_000].map(texts);
     let kinds = [
         (&short, 3, "whole"),
         (&short, 19, "sized"),
@@ -187,6 +187,9 @@ fn zstd_is_closed_again() {
         (&long, 3, "checked workers"),
         (&long, 9, "long"),
         (&short, 19, "workers"),
+        (&middle, 19, "sized workers"),
+        (&middle, 19, "long workers"),
+        (&middle, 6, "sized long workers"),
     ];
     for ([old, new], level, how) in kinds {
         let patch = diff(&zstd(old, level, how), &zstd(new, level, how));

@@ -134,7 +134,7 @@ fn patched(texts: [&[u8]; 2], preset: u32, dictionary: u32, filter: &str) -> (Ve
 fn every_preset_that_weighs_is_closed_in_scratch_space() {
     let old = mixed(200_000, 1);
     let new = [&old[..50_000], b"something else", &old[50_000..]].concat();
-    for preset in [4, 5, 6, 9, EXTREME, 9 | EXTREME] {
+    for preset in [4, 5, 6, 9, EXTREME, 5 | EXTREME, 9 | EXTREME] {
         for (dictionary, filter) in [(LEAST, ""), (64 << 20, "x86"), (32 << 20, "arm")] {
             let (patch, filled) = patched([&old, &new], preset, dictionary, filter);
             let (method, packing) = (header(&patch).method, header(&patch).packing.unwrap());

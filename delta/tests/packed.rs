@@ -2,7 +2,7 @@
 
 use elfdelta::container::{self, Method};
 use elfdelta::packed::deflate::{Style, Writer};
-use elfdelta::packed::{Codec, Trailer};
+use elfdelta::packed::{Bounds, Codec, Op, Side, Trailer, ZstdEffort, look};
 use elfdelta::{Error, Limits, Options, Patch, Silent};
 use flate2::{Compression, write::DeflateEncoder};
 use sha2::{Digest, Sha256};
@@ -308,6 +308,43 @@ fn scratch_space_and_work_have_limits() {
     // In memory it counts as such.
     refused(Limits::new().memory(header.memory + scratch - 1));
     refused(Limits::new().work_per_byte(0));
+}
+
+/// An encoder of zstd has tables of many megabytes to clear, were it to pack a byte: a patch of a few bytes could ask for
+/// that a million times.
+#[test]
+fn streams_of_a_byte_are_work() {
+    let [old, new] = texts(20_000).map(|text| gnu(&text));
+    let patch = diff(&old, &new);
+    let parsed = Patch::parse(&patch).unwrap();
+    let zstd = Codec::Zstd {
+        window: 0,
+        effort: ZstdEffort {
+            level: 19,
+            size: 1,
+            ..ZstdEffort::default()
+        },
+    };
+    for codec in [zstd, Codec::Lz4 { blocks: 1, level: 9 }] {
+        let bodies = parsed.streams().iter().map(|stream| {
+            if stream.id != container::PLANS {
+                return (stream.id, stream.coding, stream.decoded, stream.bytes.to_vec());
+            }
+            let [before, mut after] =
+                look(&old, &new, &Bounds::of(u64::MAX, &|| false)).map(|found| found.unwrap().plan);
+            let byte = [Op::Open(codec.clone()), Op::Copy(Some(1)), Op::Close];
+            after.ops.splice(0..0, std::iter::repeat_n(byte, 3000).flatten());
+            let mut plans = Vec::new();
+            before.write(Side::Old, &mut plans);
+            after.write(Side::New, &mut plans);
+            (stream.id, container::Coding::Stored, 0, plans)
+        });
+        let mut header = parsed.header().clone();
+        header.memory = 200 << 20;
+        let asking = container::write(&header, &bodies.collect::<Vec<_>>());
+        let done = apply(&old, &asking, Limits::new()).map(drop);
+        assert!(matches!(done, Err(Error::OverLimit { .. })), "{done:?}");
+    }
 }
 
 #[test]

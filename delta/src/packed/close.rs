@@ -6,6 +6,9 @@ use super::plan::{Op, Plan};
 use crate::budget::Held;
 use crate::{Error, error::Result};
 
+/// Bytes of an encoder's memory that are made ready in a unit of work.
+const CLEARED: u64 = 128;
+
 /// Where the closed file goes, piece by piece.
 pub type Sink<'s> = dyn FnMut(&[u8]) -> Result<()> + 's;
 
@@ -66,7 +69,10 @@ impl<'a> Closer<'a> {
                 }
                 Op::Open(codec) => {
                     let mut held = self.means.budget.held();
-                    held.set(codec.encoder_memory())?;
+                    let memory = codec.encoder_memory();
+                    held.set(memory)?;
+                    // Its tables are cleared, however little it is given then.
+                    self.means.budget.go_on(memory / CLEARED)?;
                     self.levels.push((codec.encoder_within(self.means)?, held));
                 }
                 Op::Close => {

@@ -280,9 +280,18 @@ pub fn efforts(chain: &Chain) -> Vec<Effort> {
         0x40_0000 => 3,
         _ => 6,
     };
-    [6, preset, 6 | EXTREME, 9 | EXTREME, preset | EXTREME, 5, 4]
-        .map(Effort)
-        .to_vec()
+    [
+        6,
+        preset,
+        6 | EXTREME,
+        9 | EXTREME,
+        preset | EXTREME,
+        5,
+        4,
+        5 | EXTREME,
+    ]
+    .map(Effort)
+    .to_vec()
 }
 
 /// Decodes one block.

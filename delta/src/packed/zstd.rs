@@ -32,6 +32,9 @@ const BLOCK: usize = 128 << 10;
 /// Text up to this size is not given to a worker where its size is told before.
 const PART: u64 = 512 << 10;
 
+/// The window of `zstd --long`, as a power of two.
+const LONG_WINDOW: u8 = 27;
+
 /// The most memory of a decoder beside the window, and of an encoder beside window, tables and text, in bytes.
 const BESIDE: u64 = 1 << 20;
 const ENCODER_BESIDE: u64 = 6 << 20;
@@ -136,10 +139,11 @@ impl Effort {
         (self.level, self.feed, self.long) == (other.level, other.feed, other.long)
     }
 
-    /// Whether the first block is as of another one: how the encoder is fed matters behind it.
+    /// Whether the first block is as of another one that writes it by itself: how the encoder is fed matters behind
+    /// it, but where long repeats are looked for.
     pub fn begins_like(&self, other: &Effort) -> bool {
         let feed = other.feed;
-        Effort { feed, ..*self } == *other
+        feed != Feed::Whole && !other.long && Effort { feed, ..*self } == *other
     }
 
     /// The window of its frames, as a power of two, at most.
@@ -262,9 +266,16 @@ fn efforts(base: Effort, told: Option<u8>) -> Vec<Effort> {
         .map(|level| Effort { level, ..base })
         .collect();
     // A window that was asked for, most often with a search for long repeats: none of the usual levels has it.
-    let asked = told.filter(|&told| told >= 24 || levels.is_empty());
+    // Where the text is one segment, the frame does not say it, and it matters with that search alone.
+    let asked = match told {
+        Some(told) => (told >= 24 || levels.is_empty()).then_some(told),
+        None => (base.size > PART).then_some(LONG_WINDOW),
+    };
     for long in [true, false] {
-        let others = LEVELS.into_iter().filter(|level| asked.is_some() && !own(*level));
+        let others = LEVELS.into_iter().filter(|&level| match told {
+            Some(_) => asked.is_some() && !own(level),
+            None => asked.is_some() && long,
+        });
         levels.extend(others.map(|level| Effort {
             level,
             window: asked,
