@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says of the source, held to: dependencies point down, and a type has few methods.
+//! What updater/ARCHITECTURE.md says of the source, held to: dependencies point down, and a type has few methods.
 
 #[path = "../../../delta/tests/tidy/functions.rs"]
 mod functions;
