@@ -49,6 +49,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Why it does not run here, and how to get it, if it does not.
+    pub fn lacks(&self, tools: &Tools) -> Option<String> {
+        (self.missing)(tools).map(|why| format!("{why}; {}", self.install))
+    }
+
     /// Whether it is one of this project's profiles.
     pub fn ours(&self) -> bool {
         self.name.starts_with("elfdelta")

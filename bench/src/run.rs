@@ -189,7 +189,7 @@ pub fn case(
     let mut rows = Vec::new();
     for engine in engines {
         tell(engine.name);
-        let outcome = match (engine.missing)(&tools) {
+        let outcome = match engine.lacks(&tools) {
             Some(reason) => Outcome::Skipped(reason),
             None => outcome(&tools, (&case.old, &case.new), engine, times),
         };

@@ -74,9 +74,9 @@ pub fn lacks(program: &str) -> Option<String> {
 /// Prints which engines run here; installs HDiffPatch first if asked to.
 pub fn run_list(tools: &Tools) {
     for engine in ENGINES {
-        match (engine.missing)(tools) {
+        match engine.lacks(tools) {
             None => println!("{:<16} ready    {}", engine.name, engine.about),
-            Some(why) => println!("{:<16} missing  {why}; {}", engine.name, engine.install),
+            Some(why) => println!("{:<16} missing  {why}", engine.name),
         }
     }
 }

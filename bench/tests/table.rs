@@ -100,6 +100,34 @@ fn two_files_go_through_the_engines_as_often_as_asked() {
 }
 
 #[test]
+fn what_is_not_installed_is_left_out_with_the_way_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path().join("app-1"), seed("tiny-1"));
+    put(folder.path().join("app-2"), seed("tiny-2"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.arg("--cache").arg(folder.path().join("cache"));
+    command.args([
+        "table",
+        "app-1",
+        "app-2",
+        "--engines",
+        "zstd-19,xdelta3",
+        "--html",
+        "page.html",
+    ]);
+    let output = command
+        .current_dir(folder.path())
+        .env("PATH", "")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let says = "xdelta3 skipped: xdelta3 is not installed; apt-get install xdelta3";
+    let table = String::from_utf8(output.stdout).unwrap();
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    assert!(table.contains(says) && page.contains(says), "{table}");
+}
+
+#[test]
 fn directories_are_the_sum_of_what_changed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);

@@ -120,7 +120,7 @@ fn usable(tools: &Tools, names: &[String]) -> Result<Usable, String> {
 pub fn here(tools: &Tools, names: &[String]) -> Result<Usable, String> {
     let (mut here, mut skipped) = (Vec::new(), Vec::new());
     for engine in engine::select(names)? {
-        match (engine.missing)(tools) {
+        match engine.lacks(tools) {
             None => here.push(engine),
             Some(why) => skipped.push((engine.name, why)),
         }
