@@ -225,6 +225,20 @@ fn zstd_is_closed_again() {
     }
 }
 
+/// An encoder that takes nearly all of the memory that `apply` has by default leaves none for what stands beside it.
+#[test]
+fn what_is_made_by_default_is_applied_by_default() {
+    let [old, new] = texts(90_000).map(|text| {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 19).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.long_distance_matching(true).unwrap();
+        encoder.write_all(&text).unwrap();
+        encoder.finish().unwrap()
+    });
+    let patch = diff(&old, &new);
+    assert!(header(&patch).memory <= Limits::new().memory);
+}
+
 fn zip(members: &[(&str, &[u8])], flags: u16) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, text) in members {

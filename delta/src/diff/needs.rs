@@ -63,6 +63,9 @@ impl Options<'_> {
     }
 }
 
+/// What `apply` holds beside a codec, in bytes: what is made by default is applied within the default limit.
+const BESIDE_CODEC: u64 = 32 << 20;
+
 /// A process of the command before it does anything, with room for what its allocator keeps.
 const PROCESS: u64 = 12 << 20;
 
@@ -191,7 +194,7 @@ impl Job<'_> {
     /// its size: so much of what is left stays theirs, and a codec has what no text takes by then.
     pub(super) fn bounds(&self) -> Bounds<'static> {
         let wanted = match self.task.options.apply_memory {
-            0 => Limits::default().memory,
+            0 => Limits::default().memory - BESIDE_CODEC,
             memory => memory,
         };
         let left = self
