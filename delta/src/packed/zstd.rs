@@ -35,6 +35,9 @@ const PART: u64 = 512 << 10;
 /// The window of `zstd --long`, as a power of two.
 const LONG_WINDOW: u8 = 27;
 
+/// The most that a worker may set aside for text before any has come, in bytes: twice that is more than a host of 32 bits has.
+const ASIDE: u64 = 1 << 30;
+
 /// The most memory of a decoder beside the window, and of an encoder beside window, tables and text, in bytes.
 const BESIDE: u64 = 1 << 20;
 const ENCODER_BESIDE: u64 = 6 << 20;
@@ -157,8 +160,12 @@ impl Effort {
     pub fn memory(&self) -> u64 {
         let log = self.window();
         let [_, chains, hashes] = TABLES[usize::from(self.level) - 1];
-        // Short texts have tables of their own, which are bounded by the window.
-        let table = |of: u8| 4u64 << if log <= 18 { log + 1 } else { of.min(log + 1) };
+        // Short texts have tables of their own, and where the size is told the window bounds them; else nothing does.
+        let table = |of: u8| match self.told {
+            true if log <= 18 => 4u64 << (log + 1),
+            true => 4 << of.min(log + 1),
+            false => 4 << of,
+        };
         // Of long repeats, a table of eight bytes for every 128 of the window.
         let long = u64::from(self.long || log >= 27) * ((1 << log >> 4) + (16 << 20));
         let tables = table(chains) + table(hashes) + (table(hashes) >> 2) + long;
@@ -167,11 +174,22 @@ impl Effort {
             Feed::Whole => self.size * 3,
             // Parts of four windows, of which four are held, and of three what becomes of them.
             Feed::Worker => {
-                let part = (4u64 << log).max(1 << 20);
+                let part = (4u64 << log).max(self.aside() / 4).max(1 << 20);
                 self.size.min(4 * part) + 3 * self.size.min(part)
             }
         };
         (1 << log) + tables + text + ENCODER_BESIDE
+    }
+
+    /// Bytes that a worker sets aside for text, at most, of which it uses what the text has.
+    fn aside(&self) -> u64 {
+        let log = self.window();
+        let [_, chains, _] = TABLES[usize::from(self.level) - 1];
+        match (self.long, self.told) {
+            (true, true) => 4 << (chains.min(log + 1) + 3),
+            (true, false) => 4 << (chains + 3),
+            (false, _) => 4 << (log + 2),
+        }
     }
 
     /// The name of the encoder.
@@ -287,7 +305,8 @@ fn efforts(base: Effort, told: Option<u8>) -> Vec<Effort> {
         let feeds = feeds.clone();
         feeds.into_iter().map(move |feed| Effort { feed, ..effort })
     });
-    all.collect()
+    all.filter(|effort| effort.feed != Feed::Worker || effort.aside() <= ASIDE)
+        .collect()
 }
 
 /// Decodes one frame.
@@ -408,5 +427,30 @@ impl Encode for Encoder {
         self.context.compress2(&mut all, &text).map_err(|_| NONE)?;
         packed.extend_from_slice(&all);
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_worker_sets_aside_what_a_small_host_has_not() {
+        // A frame that names the largest window, and no size.
+        let (window, efforts) = frame(&[&MAGIC[..], &[0, 17 << 3]].concat()).unwrap();
+        let workers = efforts.iter().filter(|effort| effort.feed == Feed::Worker);
+        assert_eq!(
+            (window, workers.clone().all(|effort| effort.aside() <= ASIDE)),
+            (27, true)
+        );
+        // That of `zstd --long` is among them.
+        assert!(workers.clone().any(|effort| effort.long && effort.level == 3));
+        // With the least window, tables are still those of the level.
+        let (_, efforts) = frame(&[&MAGIC[..], &[0, 0]].concat()).unwrap();
+        assert!(
+            efforts
+                .iter()
+                .all(|effort| effort.memory() > 4 << TABLES[usize::from(effort.level) - 1][1])
+        );
     }
 }
