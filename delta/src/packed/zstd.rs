@@ -156,19 +156,25 @@ impl Effort {
         if self.told { log.min(fits(self.size)) } else { log }
     }
 
+    /// Entries of the tables of chains and of hashes, as powers of two, at most.
+    fn tables(&self) -> [u8; 2] {
+        let log = self.window();
+        let [_, own @ ..] = TABLES[usize::from(self.level) - 1];
+        // Short texts have tables of their own, and where the size is told the window bounds them; else nothing does.
+        own.map(|table| match self.told {
+            true if log <= 18 => log + 1,
+            true => table.min(log + 1),
+            false => table,
+        })
+    }
+
     /// Bytes of memory of an encoder.
     pub fn memory(&self) -> u64 {
         let log = self.window();
-        let [_, chains, hashes] = TABLES[usize::from(self.level) - 1];
-        // Short texts have tables of their own, and where the size is told the window bounds them; else nothing does.
-        let table = |of: u8| match self.told {
-            true if log <= 18 => 4u64 << (log + 1),
-            true => 4 << of.min(log + 1),
-            false => 4 << of,
-        };
+        let [chains, hashes] = self.tables().map(|table| 4u64 << table);
         // Of long repeats, a table of eight bytes for every 128 of the window.
         let long = u64::from(self.long || log >= 27) * ((1 << log >> 4) + (16 << 20));
-        let tables = table(chains) + table(hashes) + (table(hashes) >> 2) + long;
+        let tables = chains + hashes + (hashes >> 2) + long;
         let text = match self.feed {
             Feed::Stream => 0,
             Feed::Whole => self.size * 3,
@@ -183,13 +189,8 @@ impl Effort {
 
     /// Bytes that a worker sets aside for text, at most, of which it uses what the text has.
     fn aside(&self) -> u64 {
-        let log = self.window();
-        let [_, chains, _] = TABLES[usize::from(self.level) - 1];
-        match (self.long, self.told) {
-            (true, true) => 4 << (chains.min(log + 1) + 3),
-            (true, false) => 4 << (chains + 3),
-            (false, _) => 4 << (log + 2),
-        }
+        let [chains, _] = self.tables();
+        4 << if self.long { chains + 3 } else { self.window() + 2 }
     }
 
     /// The name of the encoder.

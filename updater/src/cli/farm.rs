@@ -528,10 +528,8 @@ fn stats(steps: &[farm::StepStats]) {
             bytes(s.without),
             bytes(s.with()),
             bytes(s.stored),
-            s.cost.map_or("-".into(), |cost| format!(
-                "{:.1} s",
-                cost.cpu_micros as f64 / 1e6
-            ))
+            s.cost
+                .map_or("-".into(), |cost| format!("{:.1} s", cost.seconds()))
         );
     }
 }

@@ -201,8 +201,7 @@ fn steps(all: &[StepStats]) -> Table {
             figure(step.with()),
             format!("{saved:.1} %"),
             figure(step.stored),
-            step.cost
-                .map_or("-".into(), |cost| seconds(cost.cpu_micros as f64 / 1e6)),
+            step.cost.map_or("-".into(), |cost| seconds(cost.seconds())),
         ])
     })
 }

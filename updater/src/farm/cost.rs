@@ -28,6 +28,11 @@ impl Cost {
         self.cpu_micros = self.cpu_micros.saturating_add(cpu_micros);
     }
 
+    /// Their CPU time in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.cpu_micros as f64 / 1e6
+    }
+
     /// Notes it as the cost of a step, unless one is noted.
     pub fn keep(&self, store: &dyn Store, step: &Digest) -> Result<()> {
         let text = serde_json::to_vec(self).map_err(|e| Error::io("encode", std::io::Error::from(e)))?;

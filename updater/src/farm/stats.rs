@@ -83,7 +83,7 @@ pub fn metrics(steps: &[StepStats], follow: &Follow) -> String {
     some(
         "elfup_step_cpu_seconds",
         "CPU time of the jobs that made the step, where it is known.",
-        &|s| s.cost.map(|cost| cost.cpu_micros as f64 / 1e6),
+        &|s| s.cost.map(|cost| cost.seconds()),
     );
     m.text()
 }
