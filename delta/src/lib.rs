@@ -77,6 +77,7 @@ mod source;
 mod cursor;
 mod data;
 mod hashing;
+mod maps;
 mod pipeline;
 mod predict;
 mod recipe;

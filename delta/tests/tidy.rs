@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 /// The parts of the engine, lowest first; those in one row do not know each other.
 const RANKS: [&[&str]; 14] = [
     &["error"],
-    &["hashing", "limits", "place", "progress", "report", "source"],
+    &[
+        "hashing", "limits", "maps", "place", "progress", "report", "source",
+    ],
     &["budget", "cursor", "machine", "threads"],
     &["file_view"],
     &["code", "elf"],

@@ -1,8 +1,9 @@
 //! Which old ELF file of an inside a new one is coded by: by name, place, or what they share.
 
+use crate::maps::{HashMap, HashSet};
 use crate::packed::{Found, Leaf};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a file stands in an inside.
 pub type Span = std::ops::Range<usize>;
@@ -29,8 +30,8 @@ pub fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<Pair<'l>> {
         .iter()
         .filter(|l| !olds.contains(&after.inside[l.range.clone()]))
         .collect();
-    let mut exact: HashMap<&[u8], Vec<&Span>> = HashMap::new();
-    let mut near: HashMap<Vec<u8>, Vec<&Span>> = HashMap::new();
+    let mut exact: HashMap<&[u8], Vec<&Span>> = HashMap::default();
+    let mut near: HashMap<Vec<u8>, Vec<&Span>> = HashMap::default();
     for &leaf in old.iter().rev().filter(|leaf| !leaf.name.is_empty()) {
         exact.entry(&leaf.name).or_default().push(&leaf.range);
         near.entry(plain_name(&leaf.name)).or_default().push(&leaf.range);
@@ -69,7 +70,7 @@ pub fn pairs<'l>(before: &'l Found, after: &'l Found) -> Vec<Pair<'l>> {
 /// else the one that shares most with it.
 fn moved<'l>((before, after): (&Found, &Found), old: Vec<&'l Leaf>, new: Vec<&'l Leaf>) -> Vec<Pair<'l>> {
     let file_name = |leaf: &Leaf| plain_name(leaf.name.rsplit(|&b| b == b'/').next().unwrap_or_default());
-    let mut named: HashMap<Vec<u8>, Vec<&Leaf>> = HashMap::new();
+    let mut named: HashMap<Vec<u8>, Vec<&Leaf>> = HashMap::default();
     for &leaf in &old {
         named.entry(file_name(leaf)).or_default().push(leaf);
     }
@@ -88,7 +89,7 @@ fn moved<'l>((before, after): (&Found, &Found), old: Vec<&'l Leaf>, new: Vec<&'l
 
 /// Bases that share most with what has none.
 fn alike<'l>((before, after): (&Found, &Found), old: &[&'l Leaf], new: &[&'l Leaf]) -> Vec<Pair<'l>> {
-    let mut holds: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut holds: HashMap<u64, Vec<usize>> = HashMap::default();
     for (i, leaf) in old.iter().enumerate() {
         for feature in sketch(&before.inside[leaf.range.clone()]) {
             holds.entry(feature).or_default().push(i);

@@ -5,9 +5,9 @@
 //! mismatches, and the cheapest way through them is kept. Costs are estimates in sixteenths of a bit.
 
 use super::tokens::Tokens;
+use crate::maps::HashMap;
 use crate::place::UnitId;
 use crate::text::PlanRun;
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// Price list, in sixteenths of a bit.
@@ -246,7 +246,7 @@ impl<'a> Aligner<'a> {
                 covered[k - range.start] |= self.new.hash[k] == self.old.hash[d.old + (k - d.from)];
             }
         }
-        let mut reached: HashMap<isize, usize> = HashMap::new();
+        let mut reached: HashMap<isize, usize> = HashMap::default();
         let mut i = range.start;
         while i + FAR_GRAM <= range.end {
             if covered[i - range.start] && covered[i + FAR_GRAM - 1 - range.start] {

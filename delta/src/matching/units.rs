@@ -2,7 +2,7 @@
 //! neighbours, then the most shared instructions.
 
 use super::tokens::Tokens;
-use std::collections::HashMap;
+use crate::maps::HashMap;
 
 /// Instructions in one shingle of the similarity vote.
 const SHINGLE: usize = 3;
@@ -41,7 +41,7 @@ fn named((old, new): (&[u64], &[u64]), paired: &mut [Option<u32>], used: &mut [b
 }
 
 fn by_hash(hashes: &[u64]) -> HashMap<u64, Vec<u32>> {
-    let mut map: HashMap<u64, Vec<u32>> = HashMap::new();
+    let mut map: HashMap<u64, Vec<u32>> = HashMap::default();
     for (i, &h) in hashes.iter().enumerate() {
         map.entry(h).or_default().push(i as u32);
     }
@@ -164,7 +164,7 @@ fn neighbours(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut
 
 /// The old unit that shares the most rare shingles.
 fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool]) {
-    let mut index: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut index: HashMap<u32, Vec<u32>> = HashMap::default();
     let mut marks = Vec::new();
     for j in 0..old.unit_hash.len() {
         shingles(old, j, &mut marks);
@@ -175,7 +175,7 @@ fn vote(old: &Tokens, new: &Tokens, paired: &mut [Option<u32>], used: &mut [bool
             }
         }
     }
-    let mut votes: HashMap<u32, u32> = HashMap::new();
+    let mut votes: HashMap<u32, u32> = HashMap::default();
     let mut near = 0u32;
     for (i, pair) in paired.iter_mut().enumerate() {
         if let Some(j) = *pair {

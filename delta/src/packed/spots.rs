@@ -50,10 +50,8 @@ const ZIP: [u8; 4] = *b"PK\x03\x04";
 
 /// The next place from `at` on where something packed may begin; streams of zlib are looked for in `images` alone.
 pub fn spot(bytes: &[u8], mut at: usize, images: &[Range<usize>]) -> Option<Spot> {
-    let imaged = !images.is_empty();
     loop {
-        let begins = |&b: &u8| matches!(b, 0x1f | 0xfd | 0x02 | 0x28 | b'P' | b'!') || imaged && b == ZLIB;
-        at += bytes.get(at..)?.iter().position(begins)?;
+        at += begins(bytes.get(at..)?, !images.is_empty())?;
         let found = match bytes[at] {
             0x1f => gzip(&bytes[at..]),
             0xfd => xz(&bytes[at..]),
@@ -73,6 +71,34 @@ pub fn spot(bytes: &[u8], mut at: usize, images: &[Range<usize>]) -> Option<Spot
         }
         at += 1;
     }
+}
+
+/// The first two bytes of each format.
+const HEADS: [[u8; 2]; 6] = [
+    [gzip::MAGIC[0], gzip::MAGIC[1]],
+    [xz::MAGIC[0], xz::MAGIC[1]],
+    [zstd::MAGIC[0], zstd::MAGIC[1]],
+    [lz4::MAGIC[0], lz4::MAGIC[1]],
+    [ar::MAGIC[0], ar::MAGIC[1]],
+    [ZIP[0], ZIP[1]],
+];
+
+/// Where one of them stands, or a stream of zlib may begin if such are looked for; by stretches, as most have none.
+fn begins(bytes: &[u8], zlib: bool) -> Option<usize> {
+    const STRETCH: usize = 64;
+    // Without branches, so that many places are compared at once.
+    let is_head = |(&a, &b): (&u8, &u8)| {
+        let known = HEADS
+            .iter()
+            .fold(false, |any, head| any | (a == head[0]) & (b == head[1]));
+        known | zlib & (a == ZLIB)
+    };
+    let next = bytes.get(1..)?;
+    let holds = |(at, next): (&[u8], &[u8])| at.iter().zip(next).map(is_head).fold(false, |any, is| any | is);
+    let mut stretches = bytes.chunks(STRETCH).zip(next.chunks(STRETCH));
+    let from = stretches.position(holds)? * STRETCH;
+    let ahead = bytes[from..].iter().zip(&next[from..]).position(is_head)?;
+    Some(from + ahead)
 }
 
 fn deflated(at: usize, trailer: Trailer, likely: &[Style], name: &[u8]) -> Spot {
@@ -231,4 +257,24 @@ pub fn images(bytes: &[u8]) -> Vec<Range<usize>> {
         all.extend(image);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn heads_are_found_wherever_they_stand(
+            bytes in prop::collection::vec(prop::sample::select(&b"\x1f\x8b\xfd7(\xb5\x02!!<PKx"[..]), 0..4),
+            before in 0..200usize,
+            after in 0..200usize,
+            zlib: bool,
+        ) {
+            let file = [vec![0; before], bytes, vec![0; after]].concat();
+            let is_head = |pair: &[u8]| HEADS.iter().any(|head| head == pair) || zlib && pair[0] == ZLIB;
+            prop_assert_eq!(begins(&file, zlib), file.windows(2).position(is_head));
+        }
+    }
 }

@@ -4,10 +4,10 @@ use super::Facts;
 use crate::budget::{Budget, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::layout::NewUnit;
+use crate::maps::HashMap;
 use crate::place::{Off, Span};
 use crate::recipe::Recipe;
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 /// Longest padding, in bytes; more than the format ever leaves between units it would make itself.
 const LONGEST: u32 = 1 << 20;
@@ -49,7 +49,7 @@ impl<'b> Pads<'b> {
     /// At the first gap.
     pub fn new(account: &'b Budget) -> Pads<'b> {
         Pads {
-            seen: HashMap::new(),
+            seen: HashMap::default(),
             models: account.lend(),
         }
     }

@@ -150,13 +150,13 @@ impl Remap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maps::HashMap;
     use proptest::prelude::*;
-    use std::collections::HashMap;
 
     proptest! {
         #[test]
         fn it_remembers_as_a_map_would(pairs in prop::collection::vec((0u32..400, 0u32..4), 0..3000)) {
-            let (mut remap, mut map) = (Remap::default(), HashMap::<Addr, Learned>::new());
+            let (mut remap, mut map) = (Remap::default(), HashMap::<Addr, Learned>::default());
             for (old, new) in pairs {
                 let (old, new) = (Addr(old.wrapping_mul(0x0101_0001)), Addr(new));
                 remap.learn(old, remap.get(old), new);

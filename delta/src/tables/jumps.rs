@@ -10,10 +10,10 @@ use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::address::Addresses;
 use crate::layout::OldImage;
 use crate::machine::Scanner;
+use crate::maps::HashSet;
 use crate::place::{Addr, Off, Place, Span};
 use crate::predict::{Guess, Pointer, Site, TargetModels, UnitView};
 use crate::{Error, error::Result};
-use std::collections::HashSet;
 
 /// Bytes of an entry.
 const ENTRY: u32 = 4;
@@ -53,7 +53,7 @@ impl Default for JumpModels {
         JumpModels {
             own: TableModels::default(),
             targets: TargetModels::small(),
-            done: HashSet::new(),
+            done: HashSet::default(),
         }
     }
 }
@@ -381,7 +381,7 @@ mod tests {
             let led = words.map(|word| base.wrapping_add(u32::from_le_bytes(word.try_into().unwrap())));
             let led: Vec<Off> = led.map(|addr| image.addresses.offset(addr).unwrap()).collect();
             let unit = image.code.units[image.code.unit_at(led[0]).unwrap()];
-            let mut starts = HashSet::new();
+            let mut starts = HashSet::default();
             let mut at = unit.at;
             while at < unit.end() {
                 starts.insert(at);

@@ -9,10 +9,10 @@ use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::budget::{Held, Lent};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
+use crate::maps::HashMap;
 use crate::place::{Addr, Place as _, SectionId};
 use crate::predict::UnitView;
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 const IPS: &[u8] = b".orc_unwind_ip";
 const ENTRIES: &[u8] = b".orc_unwind";
@@ -300,7 +300,7 @@ impl<'p, 'w> Pass<'p, 'w> {
         let truth = self.world.true_bytes(self.list);
         let said = self.entries.and_then(|entries| self.world.true_bytes(entries));
         // On the writing side: where an old place is that goes to an address.
-        let mut at = HashMap::new();
+        let mut at = HashMap::default();
         if !S::READS {
             at.extend(
                 self.old

@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::file_view::FileView;
 use crate::layout::Unit;
 use crate::machine::{Machine, Scanner};
+use crate::maps::HashMap;
 use crate::place::UnitId;
-use std::collections::HashMap;
 
 /// Instructions from one mark to the next.
 const STRIDE: usize = 64;

@@ -1,8 +1,8 @@
 //! Pairs new types with old ones, on the writing side: by what they are, and in step with their neighbours.
 
 use super::types::{Role, Types, kind, places};
+use crate::maps::HashMap;
 use crate::tables::names::NONE;
-use std::collections::HashMap;
 
 /// Rounds in which a type learns what those are that it leads to.
 const ROUNDS: usize = 3;
@@ -104,7 +104,7 @@ impl Found {
 
     /// Pairs labels that both have once.
     fn anchors(&mut self, olds: &[u64], news: &[u64]) {
-        let mut count: HashMap<u64, (u32, u32, u32)> = HashMap::new();
+        let mut count: HashMap<u64, (u32, u32, u32)> = HashMap::default();
         for (j, &label) in olds.iter().enumerate().filter(|&(j, _)| !self.used[j]) {
             let entry = count.entry(label).or_default();
             *entry = (entry.0 + 1, entry.1, j as u32);
@@ -150,7 +150,7 @@ impl Found {
 
     /// Pairs what is left in order, ahead of the last pair or else behind it.
     fn near(&mut self, olds: &[u64], news: &[u64]) {
-        let mut by_label: HashMap<u64, Vec<u32>> = HashMap::new();
+        let mut by_label: HashMap<u64, Vec<u32>> = HashMap::default();
         for (j, &label) in olds.iter().enumerate().filter(|&(j, _)| !self.used[j]) {
             by_label.entry(label).or_default().push(j as u32);
         }

@@ -8,7 +8,7 @@ use super::reader::{
 };
 use crate::elf::Numbers;
 use crate::elf::go::{MAGIC, header_len};
-use std::collections::HashMap;
+use crate::maps::HashMap;
 
 /// A place in the data of functions: group, and offset in it.
 pub type Place = (u8, u32);
@@ -88,14 +88,14 @@ impl Builder {
             quantum,
             numbers,
             names: Vec::new(),
-            name_index: HashMap::new(),
+            name_index: HashMap::default(),
             tables: vec![0],
-            table_index: HashMap::new(),
+            table_index: HashMap::default(),
             entries: Vec::new(),
             records: Vec::new(),
             fixups: Vec::new(),
             groups: vec![Vec::new(); GROUPS],
-            blob_index: HashMap::new(),
+            blob_index: HashMap::default(),
             buffer: Vec::new(),
         }
     }
@@ -353,8 +353,8 @@ pub fn rebuilds(table: &GoTable) -> bool {
 fn build(table: &GoTable) -> Option<Vec<u8>> {
     let frame = frame_of(table)?;
     let mut builder = Builder::new(table.head.quantum, table.head.numbers);
-    let mut places: HashMap<u32, Place> = HashMap::new();
-    let mut names: HashMap<u32, u32> = HashMap::new();
+    let mut places: HashMap<u32, Place> = HashMap::default();
+    let mut names: HashMap<u32, u32> = HashMap::default();
     if !frame.with_data {
         for text in table.texts((table.head.names, table.head.units)) {
             let at = builder.add_name(text);

@@ -5,8 +5,8 @@ use super::names::Names;
 use super::reader::{GoTable, NONE};
 use crate::code::{Symbols, hash, symbols};
 use crate::cursor::{fold, unfold};
+use crate::maps::HashMap;
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 /// Old positions to new ones.
 #[derive(Debug, Default)]

@@ -5,10 +5,10 @@ use super::builder::Function;
 use super::reader::{DEFER, GoTable, INLINE_INDEX, LINE, NONE, Record, Step, UNIT};
 use super::steps::{Under, code_steps};
 use crate::code::Symbols;
+use crate::maps::HashMap;
 use crate::place::Place as _;
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 /// Tables of a record in the order in which they are coded: files come first, lines need them.
 const FILES: usize = 1;
@@ -140,7 +140,7 @@ impl Functions {
             view,
             starts: Vec::new(),
             files: Vec::new(),
-            inline_files: HashMap::new(),
+            inline_files: HashMap::default(),
             rows: Vec::new(),
             work: 0,
         };

@@ -1,6 +1,7 @@
 //! Old source lines to new ones, as learned so far: edits move all lines below them alike.
 
-use std::collections::{BTreeMap, HashMap};
+use crate::maps::HashMap;
+use std::collections::BTreeMap;
 
 /// Moves of lines, by file.
 #[derive(Debug, Default)]

@@ -26,10 +26,10 @@ use super::{Image, Made, Spent, Table, TableModel, World};
 use crate::code::{Stream, Streams, Symbols};
 use crate::elf::{Elf, Numbers};
 use crate::machine::Machine;
+use crate::maps::HashMap;
 use crate::place::{Addr, Place as _, SectionId};
 use crate::predict::{AddressMap, UnitView};
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 /// Whether the model gives a new table back.
 fn fits(machine: Machine, elf: &Elf, bytes: &[u8]) -> bool {
@@ -179,12 +179,12 @@ impl Functions {
             coded: 0,
             entry: 0,
             end: 0,
-            places: HashMap::new(),
-            name_places: HashMap::new(),
-            true_places: HashMap::new(),
-            masks: HashMap::new(),
-            first_lines: HashMap::new(),
-            elsewhere: HashMap::new(),
+            places: HashMap::default(),
+            name_places: HashMap::default(),
+            true_places: HashMap::default(),
+            masks: HashMap::default(),
+            first_lines: HashMap::default(),
+            elsewhere: HashMap::default(),
             last_data: 0,
             last_away: 0,
             missed: 0,

@@ -2,8 +2,8 @@
 
 use super::reader::GoTable;
 use crate::code::{Symbols, hash, symbols};
+use crate::maps::HashMap;
 use crate::{Error, error::Result};
-use std::collections::HashMap;
 
 const NEXT: u32 = 0;
 const OLD: u32 = 1;
@@ -56,7 +56,7 @@ impl Names {
     /// Over the strings of a part of the old table.
     pub fn new(old: Option<&GoTable>, part: (u32, u32), writes: bool) -> Names {
         let places = old.map(|o| o.strings(part)).unwrap_or_default();
-        let mut index = HashMap::new();
+        let mut index = HashMap::default();
         if let Some(old) = old.filter(|_| writes) {
             for (i, &at) in places.iter().enumerate() {
                 index.insert(old.string(part, at).to_vec(), i as u32);

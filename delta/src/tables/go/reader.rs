@@ -131,7 +131,7 @@ impl GoTable {
 
     fn find_blobs(&mut self) -> Option<()> {
         let len = (self.data.1 - self.data.0) as u32;
-        let mut used = std::collections::HashMap::new();
+        let mut used = crate::maps::HashMap::default();
         for index in 0..self.functions() {
             let record = self.record(index)?;
             for &at in record.data.iter().filter(|&&at| at < len) {

@@ -11,10 +11,10 @@ use crate::elf::address::{Addresses, Range};
 use crate::elf::{Elf, Numbers};
 use crate::error::Result;
 use crate::layout::OldImage;
+use crate::maps::HashMap;
 use crate::place::{Addr, Off, Place as _, SectionId};
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
 use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
-use std::collections::HashMap;
 
 /// Kind of site that target prediction tells apart.
 const POINTER: u32 = 48;
@@ -64,7 +64,7 @@ pub fn renewed(
     (was, is): (&[u8], &[u8]),
 ) -> Vec<u8> {
     let words = Words::of(&old.elf, &new.elf);
-    let mut counts: HashMap<u32, [u32; 3]> = HashMap::new();
+    let mut counts: HashMap<u32, [u32; 3]> = HashMap::default();
     let key = |history: u32, at: u32| (history & 0xffff) << 1 | at >> 2 & 1;
     let (from, to) = (old.elf.numbers, new.elf.numbers);
     let points = |at: usize| {

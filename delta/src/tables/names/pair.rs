@@ -2,7 +2,7 @@
 
 use super::tokens::{Span, digest, ends_in_number, number, template};
 use super::{NONE, Starts};
-use std::collections::HashMap;
+use crate::maps::HashMap;
 
 /// Names between the expected old name and one that a counted name is still paired with.
 const CLOSE: u32 = 4;
@@ -18,18 +18,18 @@ pub fn pair(old: &[u8], old_starts: &Starts, new: &[u8], new_starts: &Starts) ->
             .collect()
     };
     let (olds, news) = (templates(old, old_starts), templates(new, new_starts));
-    let mut by_template: HashMap<u64, Vec<u32>> = HashMap::new();
+    let mut by_template: HashMap<u64, Vec<u32>> = HashMap::default();
     for (j, &h) in olds.iter().enumerate() {
         by_template.entry(h).or_default().push(j as u32);
     }
-    let mut count: HashMap<u64, u32> = HashMap::new();
+    let mut count: HashMap<u64, u32> = HashMap::default();
     for &h in &news {
         *count.entry(h).or_default() += 1;
     }
     let mut pairs = vec![NONE; news.len()];
     let mut used = vec![false; olds.len()];
     // A name that only counts on from one before is no anchor, and cheap to tell.
-    let mut series: HashMap<u64, usize> = HashMap::new();
+    let mut series: HashMap<u64, usize> = HashMap::default();
     let mut counts = vec![false; news.len()];
     for (i, counts) in counts.iter_mut().enumerate() {
         let name = new_starts.name(new, i);

@@ -4,8 +4,8 @@
 //! of ThinLTO's promotion, `anon.<hex>` and names of code generation units; numbers of a kernel's `__UNIQUE_ID`, which
 //! count what a file includes, so that they shift.
 
+use crate::maps::HashMap;
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 /// A token: where it starts and ends in its name.
 pub type Span = (usize, usize);

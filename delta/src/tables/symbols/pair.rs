@@ -1,14 +1,14 @@
 //! Pairs new rows with old ones, on the writing side.
 
 use super::row::Row;
+use crate::maps::HashMap;
 use crate::tables::names::NONE;
-use std::collections::HashMap;
 
 /// Old row for each new one, or [`NONE`]: the same name, and of those the one that fits and is nearest.
 ///
 /// `old` holds the old rows as they are expected to be now; those whose name is gone are `None`.
 pub fn pair(old: &[Option<Row>], new: &[Row]) -> Vec<u32> {
-    let mut by_name: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut by_name: HashMap<u32, Vec<u32>> = HashMap::default();
     for (j, row) in old.iter().enumerate() {
         if let Some(row) = row {
             by_name.entry(row.name).or_default().push(j as u32);
