@@ -103,6 +103,7 @@ fn golden() -> Vec<Golden> {
         "kinds/object",
         "kinds/module",
         "kinds/go-apart",
+        "kinds/go-pie",
         "kinds/unwind",
         "kinds/names",
         "kinds/frames",

@@ -31,6 +31,7 @@ const PAIRS: &[(&str, [&[u8]; 2])] = &[
     ("z", pair!("z")),
     ("an object", pair!("object")),
     ("Go, data of functions apart", pair!("go-apart")),
+    ("position-independent Go", pair!("go-pie")),
     ("unwind rows of ARM", pair!("unwind")),
     ("mangled names", pair!("names")),
     ("records of frames", pair!("frames")),

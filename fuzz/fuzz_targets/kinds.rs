@@ -28,6 +28,8 @@ pub const FILES: &[&[u8]] = &files!(
     "kinds/ppc64-2",
     "kinds/go-apart-1",
     "kinds/go-apart-2",
+    "kinds/go-pie-1",
+    "kinds/go-pie-2",
     "kinds/unwind-1",
     "kinds/unwind-2",
     "kinds/names-1",

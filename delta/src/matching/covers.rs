@@ -63,8 +63,8 @@ impl<'f> Side<'f> {
     }
 
     /// The bytes with such words set to where they lead, as `to` says, and marked.
-    fn labelled(&self, to: impl Fn(Addr) -> Addr) -> Vec<u8> {
-        let mut labelled = self.bytes.clone();
+    fn labelled(&self, bytes: &[u8], to: impl Fn(Addr) -> Addr) -> Vec<u8> {
+        let mut labelled = bytes.to_vec();
         for &(addr, target) in &self.slots {
             let at = self.image.addresses.offset(addr);
             if let Some(word) = at.and_then(|at| labelled.get_mut(Span::new(at, 8).range())) {
@@ -109,12 +109,39 @@ impl Sides<'_> {
                 covers = self.by_words(is_go, &covers, map.clone());
             }
         }
+        let code = map.clone();
         self.learn(&mut map, &covers);
         map.settle();
-        let (old, new) = (self.old.labelled(|t| map.guess(t)), self.new.labelled(|t| t));
-        covers.extend(self.find((&old, &new), true));
+        let new = self.new.labelled(&self.new.bytes, |t| t);
+        let old = self.old.labelled(&self.old.bytes, |t| map.guess(t));
+        let mut relocated = self.find((&old, &new), true);
+        if is_go && self.relocated {
+            // Go's types stand there, whose offsets lead to each other, and elsewhere.
+            for _ in 0..ROUNDS {
+                let all = [&covers[..], &relocated].concat();
+                let mut map = code.clone();
+                self.learn(&mut map, &all);
+                map.settle();
+                let renewed = self.renewed(&all, &map);
+                covers = self.find((&renewed, &self.new.bytes), false);
+                let old = self.old.labelled(&renewed, |t| map.guess(t));
+                relocated = self.find((&old, &new), true);
+            }
+        }
+        covers.extend(relocated);
         covers.sort_unstable_by_key(|c| c.new_at);
         covers
+    }
+
+    /// The old bytes of a Go file with words as they should be in the new one.
+    fn renewed(&self, covers: &[Cover], map: &AddressMap) -> Vec<u8> {
+        let files = go::words::Files {
+            old: self.old.image,
+            new: self.new.image,
+            bytes: (&self.old.bytes, &self.new.bytes),
+            slots: self.relocated.then_some(&self.old.slots),
+        };
+        go::words::renewed(&files, covers, map)
     }
 
     /// Covers of the regions with words that relocations fill, or of those without, by these bytes.
@@ -136,9 +163,7 @@ impl Sides<'_> {
         map.settle();
         let (old, new) = (&self.old, &self.new);
         if is_go {
-            let bytes = (&old.bytes[..], &new.bytes[..]);
-            let renewed = go::words::renewed(old.image, new.image, covers, &map, bytes);
-            return self.find((&renewed, &new.bytes), false);
+            return self.find((&self.renewed(covers, &map), &new.bytes), false);
         }
         let (was, is) = words::labelled(old.words(), new.words(), &map);
         self.find((&was, &is), false)

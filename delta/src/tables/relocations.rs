@@ -4,6 +4,7 @@
 //! are coded one by one, address or not, and the rows follow in order. Other rows are coded against old ones.
 //! Source of the layout: System V gABI, "Relocation"; linkers put relative rows first, by offset.
 
+mod order;
 mod rows;
 
 pub use self::rows::{Form, Row};
@@ -25,6 +26,13 @@ const SHF_WRITE: u64 = 1;
 const SLOT: u32 = 32;
 const ROW_OFFSET: u32 = 33;
 const ROW_ADDEND: u32 = 34;
+
+/// What folded words hold.
+const ZEROS: u32 = 0;
+const TARGETS: u32 = 1;
+const OTHERS: u32 = 2;
+/// Their targets, and rows stand in an order of their own.
+const UNSORTED: u32 = 3;
 
 /// Sections whose words may be folded, ascending by address: their place, and their file offset.
 fn slot_sections(world_elf: &Elf) -> Vec<(Span<Addr>, Off)> {
@@ -54,6 +62,10 @@ fn fits(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> bool {
     let rows = form.rows(machine, section_of(elf, table, file), &word_in(elf, file));
     let sections = slot_sections(elf);
     let (folded, others) = rows.split_at(split(machine, &rows));
+    let unsorted = || holds_targets(elf, file, folded) && is_alone(machine, elf, table, file);
+    if !(ascend(folded) || unsorted()) {
+        return false;
+    }
     let told = folded.iter().all(|r| {
         let addr = Addr(r.offset as u32);
         addr.0.is_multiple_of(word(elf))
@@ -64,13 +76,35 @@ fn fits(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> bool {
     told && others.iter().all(|r| form.holds(r))
 }
 
+/// Whether rows ascend by address.
+fn ascend(rows: &[Row]) -> bool {
+    rows.is_sorted_by_key(|r| r.offset)
+}
+
+/// Whether the words of rows hold their targets.
+fn holds_targets(elf: &Elf, file: &[u8], rows: &[Row]) -> bool {
+    let word = word_in(elf, file);
+    rows.iter().all(|r| word(Addr(r.offset as u32)) == Some(r.addend))
+}
+
+/// Whether no other table has rows that fold: they go to tables by address.
+fn is_alone(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> bool {
+    let folds = |other: SectionId| {
+        let rows =
+            Form::of(elf, &elf[other])?.rows(machine, section_of(elf, other, file), &word_in(elf, file));
+        Some(split(machine, &rows) > 0)
+    };
+    elf.ids()
+        .all(|other| other == table || folds(other) != Some(true))
+}
+
 fn section_of<'b>(elf: &Elf, section: SectionId, file: &'b [u8]) -> &'b [u8] {
     let s = &elf[section];
     &file[s.offset as usize..(s.offset + s.size) as usize]
 }
 
 /// Folded words of the old file: address and target, ascending.
-fn old_slots(world: &World) -> Result<Vec<(Addr, Addr)>> {
+pub fn old_slots(world: &World) -> Result<Vec<(Addr, Addr)>> {
     let mut tables = Vec::new();
     for table in world.old.elf.ids() {
         tables.push(old_rows(world, table)?);
@@ -109,7 +143,7 @@ symbols! {
     /// Folded words, and rows that do not fold.
     struct RowModels {
         in_place(4, 255) {
-            /// The folded words hold: 0 zeros, 1 their targets, 2 neither.
+            /// The folded words hold: 0 zeros, 1 their targets, 2 neither; 3 their targets, and rows do not ascend.
             in_place: tree(2) by() [0];
         }
         slot(14, 255) {
@@ -211,7 +245,7 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
     let choices = world.choices;
     let tables: Vec<SectionId> = choices.sections(Table::Relocations).collect();
     let mut m = world.account.lend::<Models>();
-    let slots = code_slots(s, &mut m, world, made)?;
+    let (slots, in_place) = code_slots(s, &mut m, world, made)?;
     let mut left = slots.as_slice();
     for table in tables {
         let machine = world.old.machine;
@@ -234,20 +268,25 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         left = rest;
         let mut bytes = Vec::with_capacity((total as usize * form.row()).min(LARGEST_START));
         let mut put = |row: Row| form.put(row, &mut bytes);
-        for &(addr, target) in mine {
+        let old = world.pairs[table.index()].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
+        let (old_folded, old) = old.split_at(split(machine, &old));
+        let truth = truth.as_ref().map(|t| t.split_at(folded.min(t.len())));
+        let mut order: Vec<usize> = (0..mine.len()).collect();
+        if in_place == UNSORTED {
+            order = order::code(s, mine, old_folded, world.targets.map(), truth.map(|t| t.0))?;
+        }
+        for index in order {
+            let (addr, target) = mine[index];
             put(Row {
                 offset: addr.into(),
                 info: machine.relative(),
                 addend: target.into(),
             });
         }
-        let old = world.pairs[table.index()].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
-        let old = &old[split(machine, &old)..];
-        let truth = truth.map(|t| t[folded.min(t.len())..].to_vec());
         let mut rows = Rows::of(old);
         for index in 0..total as usize - folded {
-            let known = |truth: &Vec<Row>| truth.get(index).copied().unwrap_or_default();
-            put(rows.row(s, &mut m, world, truth.as_ref().map(known))?);
+            let known = |truth: (_, &[Row])| truth.1.get(index).copied().unwrap_or_default();
+            put(rows.row(s, &mut m, world, truth.map(known))?);
             if s.exhausted() {
                 return Err(Error::damaged("the pointer stream ends too early"));
             }
@@ -263,26 +302,13 @@ fn code_slots<S: Symbols>(
     m: &mut Models,
     world: &mut World,
     made: &mut Made,
-) -> Result<Vec<(Addr, Addr)>> {
+) -> Result<(Vec<(Addr, Addr)>, u32)> {
     let old = old_slots(world)?;
     let truth = world.truth.map(|t| slots_of(world.old.machine, world.elf, t));
-    // Whether the words themselves hold the targets too, or are zero.
-    let holds = |file: &dyn Fn(Addr) -> Option<u64>, slots: &[(Addr, Addr)]| {
-        let held = slots.iter().filter(|&&(a, t)| file(a) == Some(t.into())).count();
-        let zero = slots.iter().filter(|&&(a, _)| file(a) == Some(0)).count();
-        if held == slots.len() {
-            1
-        } else if zero == slots.len() {
-            0
-        } else {
-            2
-        }
-    };
-    let in_place = world
-        .truth
-        .zip(truth.as_deref())
-        .map_or(0, |(bytes, slots)| holds(&word_in(world.elf, bytes), slots));
-    let in_place = m.own.in_place(s, in_place);
+    let known = world.truth.zip(truth.as_deref());
+    let in_place = m
+        .own
+        .in_place(s, known.map_or(0, |(file, slots)| held(world, file, slots)));
     let mut slots = Vec::new();
     let mut locals = Locals::default();
     let mut history = 0u32;
@@ -334,8 +360,10 @@ fn code_slots<S: Symbols>(
             )?;
             slots.push((here, target));
             match in_place {
-                0 => made.known.add(place, &[0; 8][..size as usize]),
-                1 => (made.known).number(place, world.elf.numbers, target.into(), size as usize),
+                ZEROS => made.known.add(place, &[0; 8][..size as usize]),
+                TARGETS | UNSORTED => {
+                    (made.known).number(place, world.elf.numbers, target.into(), size as usize)
+                }
                 _ => {}
             }
             if s.exhausted() {
@@ -343,7 +371,31 @@ fn code_slots<S: Symbols>(
             }
         }
     }
-    Ok(slots)
+    Ok((slots, in_place))
+}
+
+/// On the writing side: what the folded words of a file hold, and whether rows ascend.
+fn held(world: &World, file: &[u8], slots: &[(Addr, Addr)]) -> u32 {
+    let word = word_in(world.elf, file);
+    let all = |holds: &dyn Fn(Addr) -> u64| slots.iter().all(|&(a, t)| word(a) == Some(holds(t)));
+    let folded = |table: SectionId| {
+        let form = Form::of(world.elf, &world.elf[table])?;
+        let mut rows = form.rows(world.old.machine, section_of(world.elf, table, file), &word);
+        rows.truncate(split(world.old.machine, &rows));
+        Some(rows)
+    };
+    let mut tables = world.choices.sections(Table::Relocations).filter_map(folded);
+    if all(&|target| target.into()) {
+        if tables.all(|rows| ascend(&rows)) {
+            TARGETS
+        } else {
+            UNSORTED
+        }
+    } else if all(&|_| 0) {
+        ZEROS
+    } else {
+        OTHERS
+    }
 }
 
 /// Rows that do not fold, each coded against the next old row or one further on.

@@ -14,7 +14,7 @@ use crate::layout::OldImage;
 use crate::maps::HashMap;
 use crate::place::{Addr, Off, Place as _, SectionId};
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
-use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
+use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World, relocations};
 
 /// Kind of site that target prediction tells apart.
 const POINTER: u32 = 48;
@@ -53,21 +53,34 @@ symbols! {
     }
 }
 
+/// Both files, on the writing side.
+pub struct Files<'f> {
+    /// The old one.
+    pub old: &'f OldImage<'f>,
+    /// The new one.
+    pub new: &'f OldImage<'f>,
+    /// Their bytes.
+    pub bytes: (&'f [u8], &'f [u8]),
+    /// Old words that relocations fill, ascending, with their targets, where a table of them is modelled.
+    pub slots: Option<&'f [(Addr, Addr)]>,
+}
+
 /// On the writing side: the old bytes with words as they should be in the new file, going by `map`.
 ///
 /// What words are is learned from what the covers set against them, by what stands before them.
-pub fn renewed(
-    old: &OldImage,
-    new: &OldImage,
-    covers: &[Cover],
-    map: &AddressMap,
-    (was, is): (&[u8], &[u8]),
-) -> Vec<u8> {
+pub fn renewed(files: &Files, covers: &[Cover], map: &AddressMap) -> Vec<u8> {
+    let Files { old, new, .. } = *files;
+    let (was, is) = files.bytes;
     let words = Words::of(&old.elf, &new.elf);
     let mut counts: HashMap<u32, [u32; 3]> = HashMap::default();
     let key = |history: u32, at: u32| (history & 0xffff) << 1 | at >> 2 & 1;
     let (from, to) = (old.elf.numbers, new.elf.numbers);
     let points = |at: usize| {
+        if let Some(slots) = files.slots {
+            let addr = old.addresses.addr(Off(at as u32))?;
+            let slot = slots.binary_search_by_key(&addr, |s| s.0).ok()?;
+            return Some(slots[slot].1);
+        }
         let pointer = words.pointer(from, at, was.get(at..).unwrap_or_default());
         pointer.filter(|&addr| old.addresses.range_of(addr).is_some())
     };
@@ -104,6 +117,7 @@ pub fn renewed(
     }
     let mut out = was.to_vec();
     let links = old.elf.section(b".typelink");
+    let links = links.or_else(|| old.elf.section(RELOCATED_LINKS));
     for range in old.addresses.ranges() {
         let Some(offset) = range.offset else { continue };
         if old.code.section_at(offset).is_some() {
@@ -114,7 +128,7 @@ pub fn renewed(
         let end = (offset + range.len).index();
         while at + 4 <= end {
             let Some(w) = from.word(was, at) else { break };
-            if let Some(addr) = points(at).filter(|_| words.pointers) {
+            if let Some(addr) = points(at) {
                 to.put(&mut out[at..at + words.pointer], map.guess(addr).into());
                 history = words.pointed(history);
                 at += words.pointer;
@@ -144,12 +158,22 @@ pub fn renewed(
     out
 }
 
+/// The list of types of a file whose types have relocations.
+const RELOCATED_LINKS: &[u8] = b".data.rel.ro.typelink";
+
+/// The section that begins with the types, from which offsets count.
+fn types(elf: &Elf) -> &'static [u8] {
+    match elf.section(RELOCATED_LINKS) {
+        Some(_) => b".data.rel.ro",
+        None => b".rodata",
+    }
+}
+
 /// What offsets count from, and how far they go.
 #[derive(Clone, Copy)]
 struct Words {
     bases: Bases,
     sizes: (u32, u32),
-    pointers: bool,
     /// Bytes of a pointer.
     pointer: usize,
 }
@@ -164,10 +188,9 @@ impl Words {
             bases: Bases {
                 module: (Addr(0), Addr(0)),
                 text: (base(old, b".text"), base(new, b".text")),
-                data: (base(old, b".rodata"), base(new, b".rodata")),
+                data: (base(old, types(old)), base(new, types(new))),
             },
-            sizes: (size(b".rodata"), size(b".text")),
-            pointers: true,
+            sizes: (size(types(old)), size(b".text")),
             pointer: new.numbers.width(),
         }
     }
@@ -234,7 +257,7 @@ impl<'w> TableModel<'w> for GoWords {
 
 /// Tells the words of all generic sections of a Go file that stand under covers.
 fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
-    let mut telling = Telling::of(world);
+    let mut telling = Telling::of(world)?;
     let mut old_bytes = Vec::new();
     for cover in world.covers {
         let Some(stretch) = Stretch::of(world.addresses, cover) else {
@@ -297,6 +320,8 @@ struct Word {
 /// How words are coded, and what was.
 struct Telling {
     words: Words,
+    /// Old words that relocations fill, ascending, if such a table is modelled.
+    slots: Option<Vec<(Addr, Addr)>>,
     m: WordModels,
     targets: TargetModels,
     /// What the last words were, four bits each.
@@ -306,18 +331,18 @@ struct Telling {
 }
 
 impl Telling {
-    fn of(world: &World) -> Telling {
+    fn of(world: &World) -> Result<Telling> {
         let size = |i: SectionId| world.elf[i].size as u32;
-        Telling {
-            words: Words {
-                pointers: world.choices.sections(Table::Relocations).next().is_none(),
-                ..Words::of(&world.old.elf, world.elf)
-            },
+        let relocated = world.choices.sections(Table::Relocations).next();
+        let slots = relocated.map(|_| relocations::old_slots(world)).transpose()?;
+        Ok(Telling {
+            words: Words::of(&world.old.elf, world.elf),
+            slots,
             m: WordModels::default(),
             targets: TargetModels::default(),
             history: 0,
-            size: world.elf.section(b".rodata").map_or(0, size),
-        }
+            size: world.elf.section(types(world.elf)).map_or(0, size),
+        })
     }
 
     /// Tells the words under a cover.
@@ -333,6 +358,11 @@ impl Telling {
         let mut at = 0;
         while let Some(old) = numbers.word(old_bytes, at) {
             let place = stretch.at + at as u32;
+            if self.is_slot(world, stretch.old_at + at as u32) {
+                self.history = self.words.pointed(self.history);
+                at += self.words.pointer;
+                continue;
+            }
             let word = Word {
                 old,
                 pointer: self.words.pointer(numbers, place.index(), &old_bytes[at..]),
@@ -348,6 +378,15 @@ impl Telling {
         Ok(())
     }
 
+    /// Whether the old word at a place is one that a relocation fills.
+    fn is_slot(&self, world: &World, at: Off) -> bool {
+        let addr = || world.old.addresses.addr(at);
+        let holds = |slots: &Vec<(Addr, Addr)>| {
+            addr().is_some_and(|a| slots.binary_search_by_key(&a, |s| s.0).is_ok())
+        };
+        self.slots.as_ref().is_some_and(holds)
+    }
+
     /// Tells the pointer that begins with a word; `false` if it is none.
     fn pointer<S: Symbols>(
         &mut self,
@@ -357,7 +396,7 @@ impl Telling {
         made: &mut Made,
     ) -> Result<bool> {
         let words = &self.words;
-        let was = word.pointer.filter(|_| words.pointers);
+        let was = word.pointer.filter(|_| self.slots.is_none());
         let Some(was) = was.filter(|&addr| world.old.addresses.range_of(addr).is_some()) else {
             return Ok(false);
         };

@@ -136,14 +136,18 @@ pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(Addr) -> Option<u64
     }
 }
 
-/// Splits the relative rows off the front; the rest begins at the returned index.
+/// Splits the relative rows off the front, each of another word; the rest begins at the returned index.
 pub fn split(machine: Machine, rows: &[Row]) -> usize {
     let small = |r: &Row| r.offset < u64::from(u32::MAX) && r.addend < u64::from(u32::MAX);
-    let folds = |r: &Row| r.info == machine.relative() && small(r);
-    let ascending = |i: usize| i == 0 || rows[i - 1].offset < rows[i].offset;
-    (0..rows.len())
-        .take_while(|&i| folds(&rows[i]) && ascending(i))
-        .count()
+    let folds = |r: &&Row| r.info == machine.relative() && small(r);
+    let front = rows.iter().take_while(folds).count();
+    if rows[..front].windows(2).all(|w| w[0].offset < w[1].offset) {
+        return front;
+    }
+    let mut places: Vec<(u64, usize)> = rows[..front].iter().map(|r| r.offset).zip(0..).collect();
+    places.sort_unstable();
+    let again = places.windows(2).filter(|w| w[0].0 == w[1].0).map(|w| w[1].1);
+    again.min().unwrap_or(front)
 }
 
 /// The folded words among all rows of a file's tables: address and target, ascending.
@@ -217,5 +221,17 @@ mod tests {
             0,
             "a word outside the file does not fold"
         );
+    }
+
+    #[test]
+    fn rows_fold_in_any_order_up_to_a_word_that_is_filled_again() {
+        let row = |offset: u64| Row {
+            offset,
+            info: Machine::X86_64.relative(),
+            addend: 9,
+        };
+        let rows = [24, 8, 16, 32, 8, 40, 24].map(row);
+        assert_eq!(split(Machine::X86_64, &rows[..4]), 4);
+        assert_eq!(split(Machine::X86_64, &rows), 4);
     }
 }

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import tables
 from container import Damaged
+from declared import Grammar
 from elf import ALLOC, RELA, WRITE
 from models import M32, M64, hash
 from predict import Locals
 from targets import Guess, Models, Site
 
 SLOT, ROW_OFFSET, ROW_ADDEND = 32, 33, 34
-ZEROS, HELD = 0, 1
+ZEROS, HELD, OTHERS, UNSORTED = range(4)
+REACH = 64  # old rows looked at for one that has a word left
 
 
 @dataclass
@@ -47,12 +49,25 @@ def rows_of(old, index):
 
 
 def split(machine, rows):
-    """How many rows at the front are relative, ascending, and small enough to fold."""
+    """How many rows at the front are relative, small enough to fold, and each of another word."""
+    seen = set()
     for i, row in enumerate(rows):
         small = row.offset < M32 and row.addend < M32
-        if row.info != machine.relative or not small or i and rows[i - 1].offset >= row.offset:
+        if row.info != machine.relative or not small or row.offset in seen:
             return i
+        seen.add(row.offset)
     return len(rows)
+
+
+def old_slots(old):
+    """Folded words of the old file: address to target."""
+    found, slots = [], {}
+    for index in range(len(old.elf.sections)):
+        rows = old_rows(old, index)
+        found += [(row.offset, row.addend) for row in rows[: split(old.machine, rows)]]
+    for addr, target in sorted(found):
+        slots.setdefault(addr, target)
+    return slots
 
 
 class Relocations:
@@ -73,11 +88,15 @@ class Relocations:
             folded = len(left) + self.m.count(s)
             if not 0 <= folded <= min(len(left), total):
                 raise Damaged("a table of relocations is too short")
-            rows = [Row(addr, old.machine.relative, target) for addr, target in left[:folded]]
-            left = left[folded:]
+            mine, left = left[:folded], left[folded:]
             paired = world.pairs[index]
             others = [] if paired is None else old_rows(old, paired)
-            rows += self.rows(s, others[split(old.machine, others) :], total - folded)
+            at = split(old.machine, others)
+            order = range(folded)
+            if self.how == UNSORTED:
+                order = self.order(s, [addr for addr, _ in mine], others[:at])
+            rows = [Row(mine[k][0], old.machine.relative, mine[k][1]) for k in order]
+            rows += self.rows(s, others[at:], total - folded)
             made.sections[index] = b"".join(self.put(section, row) for row in rows)
 
     def put(self, section, row):
@@ -85,21 +104,10 @@ class Relocations:
         fields = [row.offset, info, row.addend][: 3 if section.kind == RELA else 2]
         return b"".join(self.numbers.put(f, self.word) for f in fields)
 
-    def old_slots(self):
-        """Folded words of the old file: address to target."""
-        old, found = self.world.old, []
-        for index in range(len(old.elf.sections)):
-            rows = old_rows(old, index)
-            found += [(row.offset, row.addend) for row in rows[: split(old.machine, rows)]]
-        slots = {}
-        for addr, target in sorted(found):
-            slots.setdefault(addr, target)
-        return slots
-
     def slots(self, s, made):
         """Which words of the data sections are folded, and their targets."""
-        world, word, old, slots, history = self.world, self.word, self.old_slots(), [], 0
-        how = self.m.in_place(s)
+        world, word, old, slots, history = self.world, self.word, old_slots(self.world.old), [], 0
+        self.how = self.m.in_place(s)
         covers = world.covers
         ends = [new_at + size for new_at, _, size in covers]
         for section in self.sections():
@@ -119,8 +127,8 @@ class Relocations:
                 site = Site(SLOT, hash(history & 0xF, state), here)
                 target = world.targets.code(s, self.targets, site, Guess(old.get(partner)), Locals())
                 slots.append((here, target))
-                if how in (ZEROS, HELD):
-                    made.known.append((place, self.numbers.put(target if how == HELD else 0, word)))
+                if self.how != OTHERS:
+                    made.known.append((place, self.numbers.put(0 if self.how == ZEROS else target, word)))
         return slots
 
     def sections(self):
@@ -128,6 +136,30 @@ class Relocations:
         both = WRITE | ALLOC
         found = [s for s in self.world.elf.sections if s.is_loaded and s.in_file and s.flags & both == both]
         return sorted(found, key=lambda s: (s.addr, s.size, s.offset))
+
+    def order(self, s, words, old):
+        """In which order words are rows: each is that of the next old row, or that behind the last one, or another."""
+        m, word = Grammar("tables/relocations/order.rs"), {addr: k for k, addr in enumerate(words)}
+        of_old, old_of = [word.get(self.world.targets.map.loose(row.offset)) for row in old], {}
+        for row, k in enumerate(of_old):
+            old_of.setdefault(k, row)
+        left, rows, following, behind, h = set(range(len(words))), [], 0, 0, 0
+        for _ in words:
+            ahead = next((k for k in of_old[following : following + REACH] if k in left), None)
+            state = 0 if ahead is None else 1 + (ahead == behind)
+            first = ahead is not None and m.next(s, next=state, h=h)
+            if first:
+                k = ahead
+            elif state != 2 and behind in left and m.behind(s, next=state, h=h):
+                k = behind
+            else:
+                k = behind + m.jump(s, next=state)
+            if k not in left:
+                raise Damaged("a relocation fills a word that is not left")
+            left.remove(k)
+            rows.append(k)
+            following, behind, h = old_of.get(k, following - 1) + 1, k + 1, (h << 1 | first) & M32
+        return rows
 
     def rows(self, s, old, count):
         """Rows that do not fold, each against the next old row or one further on."""

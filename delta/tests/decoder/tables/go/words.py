@@ -7,23 +7,30 @@ import tables
 from declared import Grammar
 from models import M32
 from predict import Locals
+from tables.relocations import old_slots
 from targets import CodeModels, Guess, Site
 
 POINTER, OFFSET = 48, 49
 DATA, TEXT, SPELLED = 1, 2, 3
 
 
+def types(elf):
+    """The section that begins with the types."""
+    return b".rodata" if elf.section(b".data.rel.ro.typelink") is None else b".data.rel.ro"
+
+
 class Words:
     def __init__(self, world):
         self.world, self.m, self.targets = world, Grammar("tables/go/words.rs"), CodeModels()
         self.size, self.pointers = world.elf.numbers.width, not world.choices.sections(tables.RELOCATIONS)
-        # Old and new address, and old size, of the data and of the code.
-        self.data, self.text = (self.base(name) for name in (b".rodata", b".text"))
+        self.slots = {} if self.pointers else old_slots(world.old)
+        # Old and new address, and old size, of the types and of the code.
+        self.data, self.text = (self.base(name) for name in (types, lambda _: b".text"))
         self.history = 0
 
     def base(self, name):
         old, new = self.world.old.elf, self.world.elf
-        was, now = old.section(name), new.section(name)
+        was, now = old.section(name(old)), new.section(name(new))
         addr, size = (0, 0) if was is None else (old.sections[was].addr, min(old.sections[was].size, M32))
         return addr, 0 if now is None else new.sections[now].addr, size
 
@@ -39,7 +46,11 @@ class Words:
             old = self.world.old.data[old_at + skip : old_at + skip + (size - skip & ~3)]
             at = 0
             while at < len(old):
-                at += self.word(s, made, old[at : at + 8], new_at + skip + at, r)
+                if self.world.old.addresses.addr(old_at + skip + at) in self.slots:
+                    self.point()
+                    at += self.size
+                else:
+                    at += self.word(s, made, old[at : at + 8], new_at + skip + at, r)
 
     def word(self, s, made, data, here, r):
         """The word at the start of some old bytes; how many were told."""
@@ -49,7 +60,7 @@ class Words:
         if may and world.old.addresses.range_of(pointer) and m.pointer(s, h=self.history, section=r.section):
             target = self.target(s, Site(POINTER, r.section, addr, same=True), pointer)
             made.known.append((here, world.elf.numbers.put(target, self.size)))
-            self.note(*((0xF, 4) if self.size == 4 else (0xFE, 8)))
+            self.point()
             return self.size
         data, text = self.guess(old, self.data), self.guess(old, self.text)
         looks = 3 if old < 0x100 else 4 if old < 0x10000 else 5
@@ -67,6 +78,9 @@ class Words:
                 made.known.append((here, world.elf.numbers.put(now)))
         self.note(looks, 4)
         return 4
+
+    def point(self):
+        self.note(*((0xF, 4) if self.size == 4 else (0xFE, 8)))
 
     def note(self, what, bits):
         self.history = (self.history << bits | what) & M32
