@@ -14,8 +14,15 @@ pub const MEMORY: u64 = (2 * BOUND + (1 << 20)) as u64;
 /// Levels of the encoder.
 pub const LEVELS: RangeInclusive<u8> = 3..=12;
 
-/// Units of work for a byte that is packed.
-const WORK: u64 = 4;
+/// Units of work for a byte that is packed: the last levels follow chains as long as the window.
+fn work(level: u8) -> u64 {
+    match level {
+        0..=9 => 4,
+        10 => 8,
+        11 => 32,
+        _ => 96,
+    }
+}
 
 /// Name and version of the encoder: of the source that comes with the crate, whose version is fixed.
 pub const ENCODER: &str = "lz4 1.10.0";
@@ -115,7 +122,7 @@ impl Encoder {
         let len =
             lzzzz::lz4_hc::compress_to_vec(&self.text, packed, i32::from(self.level)).map_err(|_| NONE)?;
         packed[head..head + 4].copy_from_slice(&(len as u32).to_le_bytes());
-        let work = self.text.len() as u64 * WORK;
+        let work = self.text.len() as u64 * work(self.level);
         self.text.clear();
         Ok(work)
     }

@@ -32,7 +32,7 @@ const BLOCK: usize = 128 << 10;
 /// Text up to this size is not given to a worker where its size is told before.
 const PART: u64 = 512 << 10;
 
-/// The window of `zstd --long`, as a power of two.
+/// The window of `zstd --long`, as a power of two: where long repeats are looked for, it is nobody's own.
 const LONG_WINDOW: u8 = 27;
 
 /// The most that a worker may set aside for text before any has come, in bytes: twice that is more than a host of 32 bits has.
@@ -134,7 +134,9 @@ impl Effort {
         let known = (1..=TABLES.len() as u8).contains(&level)
             && flags & !(3 | CHECKED | LONG | TOLD) == 0
             && effort.window.is_none_or(|log| WINDOWS.contains(&log));
-        (known && whole).then_some(effort).ok_or(UNKNOWN)
+        (known && whole && effort.is_modest())
+            .then_some(effort)
+            .ok_or(UNKNOWN)
     }
 
     /// Whether it is asked for as another one was, but for what each frame says of itself.
@@ -151,7 +153,10 @@ impl Effort {
 
     /// The window of its frames, as a power of two, at most.
     fn window(&self) -> u8 {
-        let [own, ..] = TABLES[usize::from(self.level) - 1];
+        let own = match self.long {
+            true => LONG_WINDOW,
+            false => TABLES[usize::from(self.level) - 1][0],
+        };
         let log = self.window.unwrap_or(own);
         if self.told { log.min(fits(self.size)) } else { log }
     }
@@ -168,29 +173,61 @@ impl Effort {
         })
     }
 
+    /// Bytes of the table of long repeats, at most: eight for every sixteen of the window where a level tries hardest,
+    /// and for each bucket of sixteen of its entries one more.
+    fn repeats(&self) -> u64 {
+        let log = self.window();
+        // With the largest window they are looked for unasked from some level on.
+        if !self.long && (log < LONG_WINDOW || self.level < 16) {
+            return 0;
+        }
+        let every = match self.level {
+            _ if log <= 18 => 4,
+            0..=4 => 7,
+            5..=12 => 6,
+            13..=18 => 5,
+            _ => 4,
+        };
+        let entries = 1 << (log - every);
+        entries * 8 + entries / 16
+    }
+
     /// Bytes of memory of an encoder.
     pub fn memory(&self) -> u64 {
         let log = self.window();
         let [chains, hashes] = self.tables().map(|table| 4u64 << table);
-        // Of long repeats, a table of eight bytes for every 128 of the window.
-        let long = u64::from(self.long || log >= 27) * ((1 << log >> 4) + (16 << 20));
-        let tables = chains + hashes + (hashes >> 2) + long;
+        let tables = chains + hashes + (hashes >> 2) + self.repeats();
         let text = match self.feed {
             Feed::Stream => 0,
             Feed::Whole => self.size * 3,
-            // Parts of four windows, of which four are held, and of three what becomes of them.
+            // Of four parts the text is held, of three what becomes of it, and what is found of long repeats.
             Feed::Worker => {
-                let part = (4u64 << log).max(self.aside() / 4).max(1 << 20);
-                self.size.min(4 * part) + 3 * self.size.min(part)
+                let part = (4u64 << log).max(self.part());
+                self.size.min(4 * part) + 4 * self.size.min(part)
             }
         };
         (1 << log) + tables + text + ENCODER_BESIDE
     }
 
+    /// Bytes of text of which a worker makes a part by itself, at most.
+    fn part(&self) -> u64 {
+        let [chains, _] = self.tables();
+        match self.long {
+            true => (1 << (chains + 3)).max(2 << 20),
+            false => (4 << self.window()).max(1 << 20),
+        }
+    }
+
     /// Bytes that a worker sets aside for text, at most, of which it uses what the text has.
     fn aside(&self) -> u64 {
-        let [chains, _] = self.tables();
-        4 << if self.long { chains + 3 } else { self.window() + 2 }
+        let window = if self.long { 1 << self.window() } else { 0 };
+        self.part().max(window) + 3 * self.part()
+    }
+
+    /// Whether no more is set aside for it than hosts have, whatever the text has. A patch that asks for more is refused,
+    /// as memory that nobody touches is counted nowhere.
+    fn is_modest(&self) -> bool {
+        self.feed != Feed::Worker || self.aside() <= ASIDE
     }
 
     /// The name of the encoder.
@@ -306,8 +343,7 @@ fn efforts(base: Effort, told: Option<u8>) -> Vec<Effort> {
         let feeds = feeds.clone();
         feeds.into_iter().map(move |feed| Effort { feed, ..effort })
     });
-    all.filter(|effort| effort.feed != Feed::Worker || effort.aside() <= ASIDE)
-        .collect()
+    all.filter(Effort::is_modest).collect()
 }
 
 /// Decodes one frame.
@@ -439,19 +475,44 @@ mod tests {
     fn no_worker_sets_aside_what_a_small_host_has_not() {
         // A frame that names the largest window, and no size.
         let (window, efforts) = frame(&[&MAGIC[..], &[0, 17 << 3]].concat()).unwrap();
-        let workers = efforts.iter().filter(|effort| effort.feed == Feed::Worker);
-        assert_eq!(
-            (window, workers.clone().all(|effort| effort.aside() <= ASIDE)),
-            (27, true)
-        );
+        let workers = || efforts.iter().filter(|effort| effort.feed == Feed::Worker);
+        assert!(window == 27 && workers().all(|effort| effort.aside() <= ASIDE));
         // That of `zstd --long` is among them.
-        assert!(workers.clone().any(|effort| effort.long && effort.level == 3));
-        // With the least window, tables are still those of the level.
-        let (_, efforts) = frame(&[&MAGIC[..], &[0, 0]].concat()).unwrap();
-        assert!(
-            efforts
-                .iter()
-                .all(|effort| effort.memory() > 4 << TABLES[usize::from(effort.level) - 1][1])
-        );
+        assert!(workers().any(|effort| effort.long && effort.level == 3));
+    }
+
+    #[test]
+    fn a_plan_is_read_as_written_but_for_a_worker_that_sets_too_much_aside() {
+        let feeds = [Feed::Stream, Feed::Whole, Feed::Worker];
+        let mut refused = 0;
+        for level in 1..=TABLES.len() as u8 {
+            for (feed, window) in feeds
+                .into_iter()
+                .flat_map(|f| [None, Some(10), Some(27)].map(|w| (f, w)))
+            {
+                for (long, told, size) in [(false, false, 9), (true, false, 9), (false, true, 60 << 20)] {
+                    let effort = Effort {
+                        level,
+                        feed,
+                        checked: true,
+                        size,
+                        told,
+                        window,
+                        long,
+                    };
+                    let mut plan = Vec::new();
+                    effort.write(&mut plan);
+                    let read = Effort::read(&mut Cursor::new(&plan));
+                    let wanted = feed != Feed::Whole || told;
+                    let modest = feed != Feed::Worker || effort.aside() <= ASIDE;
+                    match read {
+                        Ok(read) => assert!(read == effort && wanted && modest),
+                        Err(_) => assert!(!wanted || !modest, "{effort:?}"),
+                    }
+                    refused += u32::from(!modest);
+                }
+            }
+        }
+        assert!(refused > 20, "{refused}");
     }
 }
