@@ -259,8 +259,9 @@ fn unit(codec: &Codec, text: &[u8]) -> f64 {
     least.as_nanos() as f64 / runs[0].1 as f64
 }
 
-/// What ends a run is work: where a library counts it by bytes, the text that it takes longest for counts no less than
-/// the same text where every step is counted.
+/// What ends a run is work. Where it is counted by bytes, as libraries tell of no steps, a unit takes at most twice the
+/// time that it has where every step is counted, also for text that takes far longer than any other. Sites weigh the
+/// same units as seconds, so there are no more of them than that.
 #[test]
 fn no_text_takes_longer_than_it_counts() {
     let mut text = Text::new();
@@ -279,6 +280,6 @@ fn no_text_takes_longer_than_it_counts() {
     for codec in codecs {
         let took = unit(&codec, &letters);
         println!("{took:.0} ns for a unit, {counted:.0} where steps are counted: {codec:?}");
-        assert!(took < counted, "{took} of {counted}: {codec:?}");
+        assert!(took < 2.0 * counted, "{took} of {counted}: {codec:?}");
     }
 }

@@ -14,13 +14,12 @@ pub const MEMORY: u64 = (2 * BOUND + (1 << 20)) as u64;
 /// Levels of the encoder.
 pub const LEVELS: RangeInclusive<u8> = 3..=12;
 
-/// Units of work for a byte that is packed: the last levels follow chains as long as the window.
+/// Units of work for a byte that is packed: the last level follows chains as long as the window.
 fn work(level: u8) -> u64 {
     match level {
-        0..=9 => 4,
-        10 => 8,
-        11 => 32,
-        _ => 96,
+        0..=10 => 4,
+        11 => 8,
+        _ => 32,
     }
 }
 
