@@ -22,6 +22,9 @@ use crate::{Error, error::Result};
 const LARGEST_START: usize = 1 << 20;
 const SHF_WRITE: u64 = 1;
 
+/// Rows looked at on the writing side for one that goes on.
+const AHEAD: usize = 64;
+
 /// Kinds of site that target prediction tells apart.
 const SLOT: u32 = 32;
 const ROW_OFFSET: u32 = 33;
@@ -285,8 +288,8 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         }
         let mut rows = Rows::of(old);
         for index in 0..total as usize - folded {
-            let known = |truth: (_, &[Row])| truth.1.get(index).copied().unwrap_or_default();
-            put(rows.row(s, &mut m, world, truth.map(known))?);
+            let left = truth.map(|(_, left)| left.get(index..).unwrap_or_default());
+            put(rows.row(s, &mut m, world, left)?);
             if s.exhausted() {
                 return Err(Error::damaged("the pointer stream ends too early"));
             }
@@ -427,10 +430,10 @@ impl Rows<'_> {
         s: &mut S,
         m: &mut Models,
         world: &mut World,
-        truth: Option<Row>,
+        truth: Option<&[Row]>,
     ) -> Result<Row> {
-        let t = truth.unwrap_or_default();
-        let ahead = truth.and_then(|t| self.ahead(world, &t));
+        let t = truth.and_then(|t| t.first().copied()).unwrap_or_default();
+        let ahead = truth.and_then(|t| self.ahead(world, t));
         let (follows, was) = self.partner(s, m, ahead)?;
         let site = Site {
             kind: ROW_OFFSET,
@@ -456,13 +459,20 @@ impl Rows<'_> {
         })
     }
 
-    /// On the writing side: how far ahead the old row is that a row continues, the same one moved.
-    fn ahead(&self, world: &World, row: &Row) -> Option<usize> {
+    /// On the writing side: how far ahead the old row is that the first of these rows continues: the same one moved, else
+    /// the next one, unless that goes on as one that follows.
+    fn ahead(&self, world: &World, rows: &[Row]) -> Option<usize> {
+        let (row, later) = rows.split_first()?;
         let (from, len) = (self.next, self.old.len());
-        let window = &self.old[from.min(len)..(from + 64).min(len)];
-        let expected = |r: &Row| world.targets.map().guess(Addr(r.offset as u32)) == Addr(row.offset as u32);
-        let alike = |r: &&Row| r.info as u32 == row.info as u32;
-        let first = || window.first().filter(alike).map(|_| 0);
+        let window = &self.old[from.min(len)..(from + AHEAD).min(len)];
+        let guess = |r: &Row| world.targets.map().guess(Addr(r.offset as u32));
+        let expected = |r: &Row| guess(r) == Addr(row.offset as u32);
+        let first = || {
+            let next = window.first().filter(|r| r.info as u32 == row.info as u32)?;
+            let place = guess(next).into();
+            let goes_on = later.iter().take(AHEAD).any(|r| r.offset == place);
+            (!goes_on).then_some(0)
+        };
         window.iter().position(expected).or_else(first)
     }
 
