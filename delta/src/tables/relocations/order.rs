@@ -164,7 +164,10 @@ mod tests {
 
     #[test]
     fn the_old_order_costs_next_to_nothing() {
-        let old: Vec<usize> = (0..2000).map(|k| k * 7 % 2000).collect();
+        let old: Vec<usize> = (0..2048)
+            .map(|k| (k * k + k) / 2 % 2048)
+            .filter(|&k| k < 2000)
+            .collect();
         let mut new = old.clone();
         new.extend(2000..2040);
         let (order, len) = told(&old, &new);
