@@ -7,6 +7,8 @@ Layouts: those of delta/src/elf/go.rs, delta/src/tables/go/reader.rs and words.r
 import struct
 import sys
 
+import image
+
 NONE = 0xFFFFFFFF
 INLINE_TREE, INLINE_INDEX, GOFUNC = 3, 5, 40 * 8
 
@@ -178,22 +180,6 @@ def described(shift, entries):
     return bytes(range(1, 1 + shift)) + rows + names, [shift + i * size for i in range(count)]
 
 
-def elf(parts):
-    names = b"\0" + b"".join(name.encode() + b"\0" for name, *_ in parts) + b".shstrtab\0"
-    body, rows, at = b"", [bytes(64)], 64
-    for name, kind, flags, address, data in [*parts, (".shstrtab", 3, 0, 0, names)]:
-        gap = -at % 16
-        body += bytes(gap) + data
-        at += gap
-        where = names.index(b"\0" + name.encode() + b"\0") + 1
-        rows.append(struct.pack("<IIQQQQIIQQ", where, kind, flags, address, at, len(data), 0, 0, 16, 0))
-        at += len(data)
-    gap = -at % 8
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, at + gap, 0, 64, 56, 0, 64, len(rows), len(rows) - 1)
-    return header + body + bytes(gap) + b"".join(rows)
-
-
 def module_of(file, found):
     """The module's record: it begins with the addresses of the function table and of its names."""
     table = found[".gopclntab"]
@@ -237,7 +223,7 @@ def main(program, keep, shift, output):
         (".go.module" if inside else ".noptrdata", 1, 3, modules, bytes(module)),
         (".data", 1, 3, pointers, struct.pack(f"<{len(words)}Q", *words)),
     ]
-    open(output, "wb").write(elf(parts))
+    open(output, "wb").write(image.elf(2, parts))
 
 
 main(*sys.argv[1:])

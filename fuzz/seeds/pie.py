@@ -6,6 +6,8 @@ usage: pie.py INPUT OUTPUT
 import struct
 import sys
 
+import image
+
 NAMES = {".rodata": ".data.rel.ro", ".typelink": ".data.rel.ro.typelink"}
 SYMBOL, RELATIVE = 5, 8  # words of a symbol; R_X86_64_RELATIVE
 
@@ -31,22 +33,6 @@ def relocations(parts):
     return b"".join(struct.pack("<QQQ", *row) for i in order for row in symbols[i])
 
 
-def elf(parts):
-    names = b"\0" + b"".join(name.encode() + b"\0" for name, *_ in parts) + b".shstrtab\0"
-    body, rows, at = b"", [bytes(64)], 64
-    for name, kind, flags, address, data in [*parts, (".shstrtab", 3, 0, 0, names)]:
-        gap = -at % 16
-        body += bytes(gap) + data
-        at += gap
-        where = names.index(b"\0" + name.encode() + b"\0") + 1
-        rows.append(struct.pack("<IIQQQQIIQQ", where, kind, flags, address, at, len(data), 0, 0, 16, 24 * (kind == 4)))
-        at += len(data)
-    gap = -at % 8
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header = ident + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, at + gap, 0, 64, 56, 0, 64, len(rows), len(rows) - 1)
-    return header + body + bytes(gap) + b"".join(rows)
-
-
 def main(program, output):
     file = open(program, "rb").read()
     parts = []
@@ -54,8 +40,8 @@ def main(program, output):
         flags |= name in NAMES
         parts.append((NAMES.get(name, name), kind, flags, address, file[offset : offset + size]))
     rows = relocations(parts)
-    parts.append((".rela", 4, 2, parts[-1][3] + len(parts[-1][4]) + 63 & ~63, rows))
-    open(output, "wb").write(elf(parts))
+    parts.append((".rela", image.RELA, 2, parts[-1][3] + len(parts[-1][4]) + 63 & ~63, rows))
+    open(output, "wb").write(image.elf(3, parts))
 
 
 main(*sys.argv[1:])

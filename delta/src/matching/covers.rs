@@ -109,14 +109,15 @@ impl Sides<'_> {
                 covers = self.by_words(is_go, &covers, map.clone());
             }
         }
-        let code = map.clone();
+        // Go's types stand in words that relocations fill then.
+        let by_types = (is_go && self.relocated).then(|| map.clone());
         self.learn(&mut map, &covers);
         map.settle();
         let new = self.new.labelled(&self.new.bytes, |t| t);
         let old = self.old.labelled(&self.old.bytes, |t| map.guess(t));
         let mut relocated = self.find((&old, &new), true);
-        if is_go && self.relocated {
-            // Go's types stand there, whose offsets lead to each other, and elsewhere.
+        if let Some(code) = by_types {
+            // Their offsets lead to each other, and elsewhere.
             for _ in 0..ROUNDS {
                 let all = [&covers[..], &relocated].concat();
                 let mut map = code.clone();
