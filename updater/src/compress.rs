@@ -10,6 +10,8 @@ use zstd::stream::raw::CParameter;
 pub const UNPACK_MEMORY: u64 = 10 << 20;
 /// Level of everything that is compressed once and fetched often.
 pub const LEVEL: i32 = 19;
+/// Level that tells what another one would make of something, about.
+pub const QUICK: i32 = 1;
 
 /// Compresses, with `prefix` as earlier text that the decoder has too (empty for none).
 pub fn pack(bytes: &[u8], prefix: &[u8], level: i32, watch: &dyn Watch) -> Result<Vec<u8>> {

@@ -198,7 +198,8 @@ impl Effort {
         let [chains, hashes] = self.tables().map(|table| 4u64 << table);
         let tables = chains + hashes + (hashes >> 2) + self.repeats();
         let text = match self.feed {
-            Feed::Stream => 0,
+            // Text that comes piece by piece is held in a window.
+            Feed::Stream => 1 << log,
             Feed::Whole => self.size * 3,
             // Of four parts the text is held, of three what becomes of it, and what is found of long repeats.
             Feed::Worker => {
@@ -206,7 +207,7 @@ impl Effort {
                 self.size.min(4 * part) + 4 * self.size.min(part)
             }
         };
-        (1 << log) + tables + text + ENCODER_BESIDE
+        tables + text + ENCODER_BESIDE
     }
 
     /// Bytes of text of which a worker makes a part by itself, at most.

@@ -14,6 +14,9 @@ DEFLATE, GZIP, ZLIB, XZ, LZ4, ZSTD, PLACES = range(1, 8)
 TRAILERS = {DEFLATE: 0, GZIP: 8, ZLIB: 4}
 FILTERS = {4: lzma.FILTER_X86, 5: lzma.FILTER_POWERPC, 6: lzma.FILTER_IA64, 7: lzma.FILTER_ARM}
 FILTERS |= {8: lzma.FILTER_ARMTHUMB, 9: lzma.FILTER_SPARC}
+# Window and chains of each level of zstd from 1 on, as powers of two.
+LEVELS = [(19, 13), (20, 15), (21, 16), (21, 18), (21, 18), (21, 18), (21, 19), (21, 19), (22, 20), (22, 21), (22, 21)]
+LEVELS += [(22, 22), (22, 22), (22, 22), (22, 23), (22, 22), (23, 23), (23, 23), (23, 24), (25, 25), (26, 26), (27, 27)]
 NOT_KNOWN = Damaged("it names a way to pack that is not known")
 
 
@@ -64,6 +67,8 @@ class Codec:
                 raise NOT_KNOWN
             if self.flags & 3 == 1 and not (self.flags & 16 and size <= 1 << 26):
                 raise NOT_KNOWN
+            if self.flags & 3 == 2 and self.aside(size) > 1 << 30:
+                raise NOT_KNOWN
         elif number == ZSTD:
             if not 10 <= cursor.byte() <= 27:
                 raise NOT_KNOWN
@@ -74,6 +79,18 @@ class Codec:
             self.count = 0 if is_new else cursor.varint()
         else:
             raise Damaged("a codec is not known")
+
+    def aside(self, size):
+        """Bytes that a worker of zstd sets aside for a text of that size, if the size is told."""
+        own, chains = LEVELS[self.level - 1]
+        window = self.window or (27 if self.flags & 8 else own)
+        if self.flags & 16:
+            window = min(window, max((size - 1).bit_length() if size else 0, 10))
+            chains = window + 1 if window <= 18 else min(chains, window + 1)
+        if self.flags & 8:
+            part = max(8 << chains, 2 << 20)
+            return max(part, 1 << window) + 3 * part
+        return 4 * max(4 << window, 1 << 20)
 
     def decode(self, packed):
         """The text of the stream at the start of some bytes, and how many of them it takes."""

@@ -362,6 +362,15 @@ const IMAGE: &[Bad] = &[
     }),
 ];
 
+/// Has the inside closed by a worker of zstd.
+fn by_worker(parts: &mut Parts, level: u8, long: u8, window: u8) {
+    let (codec, feed, size) = (6 << 2 | 2, 2, 0);
+    parts
+        .row(PLANS)
+        .3
+        .splice(7..10, [codec, level, feed | long, window, size]);
+}
+
 const PACKED: &[Bad] = &[
     ("a large inside", "gzip", 4, "not possible", |p| {
         p.packing.as_mut().unwrap().0[1] = 1 << 30
@@ -410,6 +419,16 @@ const PACKED: &[Bad] = &[
     }),
     ("another inside", "gzip", 4, "another size", |p| {
         p.packing.as_mut().unwrap().0[1] += 1
+    }),
+    // A worker of level 22, of its own window; of level 3 with another one; with the search for long repeats.
+    ("a worker's own window", "gzip", 4, "not known", |p| {
+        by_worker(p, 22, 0, 0)
+    }),
+    ("a worker's window", "gzip", 4, "not known", |p| {
+        by_worker(p, 3, 0, 27)
+    }),
+    ("a worker's long repeats", "gzip", 4, "not known", |p| {
+        by_worker(p, 21, 8, 0)
     }),
     ("another method inside", "gzip", 4, "", |p| {
         p.row(INSIDES).3[0] = 8

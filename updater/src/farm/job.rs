@@ -260,7 +260,9 @@ impl Job {
                 if sides.iter().all(|side| side.len() as u64 <= limits::BUNDLE) {
                     let engine = all.first().map_or(u64::MAX, |(_, m)| m.size);
                     let best = engine.min(self.most.saturating_sub(ROW));
-                    all.extend(Some(make(Form::Frame)?).filter(|(_, m)| m.size <= best));
+                    if deltas::frame_may_take(sides, best, watch)? {
+                        all.extend(Some(make(Form::Frame)?).filter(|(_, m)| m.size <= best));
+                    }
                 }
             }
             Kind::Leaning | Kind::Group => all.extend(bundled(self.most)?),
