@@ -9,12 +9,18 @@ pub use needs::Needs;
 
 use crate::apply::Applied;
 use crate::budget::{Budget, MORE_MEMORY};
-use crate::code::{ColumnWriter, MAX_SEGMENTS, ModelledWriter, SEGMENTED, Stream, StreamWriter, Streams};
+use crate::code::{
+    ColumnWriter, FewWriter, MAX_SEGMENTS, ModelledWriter, SEGMENTED, Stream, StreamWriter, Streams,
+};
 use crate::container::{self, Body, Coding, Header, Method};
 use crate::data::Cover;
 use crate::file_view::FileView;
 use crate::layout::OldImage;
-use crate::matching::{bytes::ByteIndex, plan::plan, rough};
+use crate::matching::{
+    bytes::{ByteIndex, PLAIN},
+    plan::plan,
+    rough,
+};
 use crate::packed::MAGIC;
 use crate::pipeline::{Io, code_file, code_image};
 use crate::{Error, Limits, Options, Part, Patch, Profile, Progress, Report, Stage, Way, error::Result};
@@ -316,9 +322,12 @@ fn may_lose(patch: usize, new: &[u8]) -> bool {
         || patch <= 1 << 10 && new.len() <= 1 << 10
 }
 
-fn writers(profile: Profile, segments: usize) -> Result<Streams<StreamWriter>> {
+fn writers(profile: Profile, few: usize, segments: usize) -> Result<Streams<StreamWriter>> {
     Streams::new(segments.clamp(1, MAX_SEGMENTS), |id| {
         Ok(match profile {
+            Profile::Fast if FEW_OR_MANY.iter().any(|&s| s as u8 == id) => {
+                StreamWriter::Few(FewWriter::new(few))
+            }
             Profile::Fast if !FAST_MODELS.iter().any(|&s| s as u8 == id) => {
                 StreamWriter::Columns(ColumnWriter::default())
             }
@@ -336,32 +345,35 @@ const FAST_MODELS: [Stream; 5] = [
     Stream::Exceptions,
 ];
 
+/// Streams that have few symbols in small files and many in large ones. No other stream is told under their models,
+/// so that those of one that is given up can be left as they are.
+const FEW_OR_MANY: [Stream; 2] = [Stream::Covers, Stream::Bytes];
+/// Symbols of one of them that the fast profile models: of an ELF file, whose streams these are two of, and of a file
+/// that has no others. So many take a twentieth of a second, and a third.
+const FEW_OF_MANY: usize = 1 << 16;
+const FEW_ALONE: usize = 1 << 19;
+
 fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Result<Draft> {
     let mut bodies: Vec<Body> = Vec::new();
     let segmented = streams.segments() > 1;
     for (id, writer) in streams.into_coders() {
+        let (columns, modelled) = match writer {
+            StreamWriter::Modelled(writer) => (None, Some(writer.finish())),
+            StreamWriter::Columns(writer) => (Some(writer.finish()), None),
+            StreamWriter::Few(writer) => {
+                let (columns, modelled) = writer.finish();
+                (Some(columns), modelled)
+            }
+        };
+        let modelled = modelled.map(|bytes| (id, Coding::Modelled, 0, bytes));
+        let packed = columns.map(|columns| packed(id, columns)).transpose()?;
+        let body = [modelled, packed]
+            .into_iter()
+            .flatten()
+            .min_by_key(|body| body.3.len());
         // Segments are counted by their rows.
         let counts = segmented && SEGMENTED.iter().any(|&s| s as u8 == id);
-        match writer {
-            StreamWriter::Modelled(writer) => {
-                let bytes = writer.finish();
-                if counts || !bytes.is_empty() {
-                    bodies.push((id, Coding::Modelled, 0, bytes));
-                }
-            }
-            StreamWriter::Columns(writer) => {
-                let columns = writer.finish();
-                if columns.is_empty() && !counts {
-                    continue;
-                }
-                let frame = zstd::bulk::compress(&columns, 19)?;
-                if frame.len() < columns.len() {
-                    bodies.push((id, Coding::Zstd, columns.len() as u64, frame));
-                } else {
-                    bodies.push((id, Coding::Stored, 0, columns));
-                }
-            }
-        }
+        bodies.extend(body.filter(|body| counts || !body.3.is_empty()));
     }
     let header = Header {
         method,
@@ -369,6 +381,15 @@ fn finish(header: &Header, method: Method, streams: Streams<StreamWriter>) -> Re
         ..header.clone()
     };
     Ok((header, bodies))
+}
+
+/// A stream of columns, packed if that makes it smaller.
+fn packed(id: u8, columns: Vec<u8>) -> Result<Body> {
+    let frame = zstd::bulk::compress(&columns, 19)?;
+    Ok(match frame.len() < columns.len() {
+        true => (id, Coding::Zstd, columns.len() as u64, frame),
+        false => (id, Coding::Stored, 0, columns),
+    })
 }
 
 /// What became of an image that was to be coded.
@@ -402,7 +423,11 @@ impl Job<'_> {
     fn elf(&self) -> Result<Option<Draft>> {
         let account = Budget::new(self.room, u64::MAX, self.task.progress);
         let mut io = Io {
-            streams: writers(self.task.options.profile, self.room_as_elf().segments)?,
+            streams: writers(
+                self.task.options.profile,
+                FEW_OF_MANY,
+                self.room_as_elf().segments,
+            )?,
             account: &account,
         };
         match self.image(&mut io)? {
@@ -458,8 +483,8 @@ impl Job<'_> {
             return Ok(None);
         }
         let whole = 0..self.old.len();
-        let index = ByteIndex::new(self.old, std::slice::from_ref(&whole));
-        let covers = index.covers(self.new, 0..self.new.len(), Some(0));
+        let index = ByteIndex::new(self.old, std::slice::from_ref(&whole), PLAIN);
+        let covers = index.covers(self.new, 0..self.new.len(), 0);
         drop(index);
         self.covered(&covers)
     }
@@ -476,7 +501,7 @@ impl Job<'_> {
         let account = Budget::new(self.room, u64::MAX, self.task.progress);
         let view = FileView::new(&self.old, &account)?;
         let mut io = Io {
-            streams: writers(self.task.options.profile, 1)?,
+            streams: writers(self.task.options.profile, FEW_ALONE, 1)?,
             account: &account,
         };
         let done = code_file(&mut io, &view, self.header.new_len, Some((self.new, covers))).map(drop);

@@ -1,4 +1,7 @@
 //! The cover stream of one region: uncovered length, source, covered length, in turn.
+//!
+//! Most covers go on where the last one ended, or come back from a short copy of something far away to where the file
+//! went on before.
 
 use super::Cover;
 use crate::budget::{Budget, Held, Lent};
@@ -9,24 +12,105 @@ use crate::{Error, error::Result};
 symbols! {
     /// Models of the cover stream.
     struct CoverModels {
-        rest(8, 255) {
-            /// 0: a cover to the end from here as expected; 1: literal to the end; 2: anything else. `first`: 1 for
-            /// the first cover of a region, else 0. `last`: bit length of the length of the cover before in the
-            /// region, 0 at its start.
-            rest: tree(2) by(first: u32, last: u32) [hash(1, first), hash(2, last.min(3) | first << 2)];
+        kind(12, 255) {
+            /// 0: a cover to the end from here as expected; 1: literal to the end; 2: a cover as expected; 3: from where
+            /// the last one ended; 4: from home; 5: from near home; 6, 7: from anywhere. `before`: kind of the last cover
+            /// of the region, and eight times that of the one before. `last`: bit length of the last one's length, 0 at
+            /// the start of a region.
+            kind: tree(3) by(before: u32, last: u32) [hash(1, before), hash(2, last | (before & 7) << 8)];
         }
         gap(14, 255) {
             /// Bytes before the cover.
-            gap: number by(first: u32, last: u32) [hash(1, first), hash(2, last)];
+            gap: number by(kind: u32, last: u32) [hash(1, kind), hash(2, last | kind << 8)];
         }
         source(16, 255) {
-            /// Old offset against the expected one.
-            source: signed by(gap: u64, last: u32) [hash(1, gap.min(16) as u32), hash(2, last)];
+            /// Old offset against home, or of a cover from anywhere against the expected one.
+            source: signed by(kind: u32, gap: u64, last: u32)
+                [hash(1, gap.min(16) as u32 | kind << 8), hash(2, last | kind << 8)];
         }
         length(14, 255) {
-            /// Bytes of the cover. `expected`: whether its old offset is.
-            length: number by(expected: bool, last: u32) [hash(1, u32::from(expected)), hash(2, last)];
+            /// Bytes of the cover.
+            length: number by(kind: u32, last: u32) [hash(1, kind), hash(2, last | kind << 8)];
         }
+    }
+}
+
+/// Kinds of covers that go on; see `kind`.
+const EXPECTED: u32 = 2;
+const INSERTED: u32 = 3;
+const HOME: u32 = 4;
+const NEAR_HOME: u32 = 5;
+const ANYWHERE: u32 = 6;
+
+/// Bytes of a cover that make its end home, wherever it came from.
+const LONG: u32 = 192;
+/// How far from home is near, for the writer.
+const NEAR: u64 = 1 << 12;
+
+/// Where a region has come to in the old file.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines {
+    /// Behind the last cover.
+    pub here: i64,
+    /// Behind the last one that was not a short copy from elsewhere.
+    pub home: i64,
+    is_home: bool,
+}
+
+impl Lines {
+    /// At the start of a region.
+    pub fn new(hint: i64) -> Self {
+        Lines {
+            here: hint,
+            home: hint,
+            is_home: true,
+        }
+    }
+
+    /// How a cover from `old_at`, behind `gap` bytes without one, is told: kind and source.
+    fn tell(&self, old_at: i64, gap: u64) -> (u32, i64) {
+        let from_expected = old_at - self.here - gap as i64;
+        let from_home = old_at - self.home;
+        let is_near = from_home.unsigned_abs() < NEAR.min(from_expected.unsigned_abs());
+        match () {
+            () if from_expected == 0 => (EXPECTED, 0),
+            () if old_at == self.here => (INSERTED, 0),
+            () if from_home == 0 => (HOME, 0),
+            () if is_near => (NEAR_HOME, from_home),
+            () => (ANYWHERE, from_expected),
+        }
+    }
+
+    /// Where a cover comes from that is told so.
+    fn find(&self, kind: u32, gap: u64, source: i64) -> i64 {
+        let expected = self.here.saturating_add_unsigned(gap);
+        match kind {
+            EXPECTED => expected,
+            INSERTED => self.here,
+            HOME => self.home,
+            NEAR_HOME => self.home.saturating_add(source),
+            _ => expected.saturating_add(source),
+        }
+    }
+
+    /// Goes past a cover of this kind.
+    fn pass(&mut self, kind: u32, old_at: i64, len: u32) {
+        self.here = old_at + i64::from(len);
+        self.is_home &= kind < HOME;
+        self.is_home |= matches!(kind, HOME | NEAR_HOME) || len >= LONG;
+        if self.is_home {
+            self.home = self.here;
+        }
+    }
+
+    /// Goes past a cover, behind `gap` bytes without one.
+    pub fn go_past(&mut self, old_at: i64, gap: u64, len: u32) {
+        self.pass(self.tell(old_at, gap).0, old_at, len);
+    }
+
+    /// Whether this is home.
+    pub fn are_home(&self) -> bool {
+        self.is_home
     }
 }
 
@@ -65,33 +149,34 @@ impl<'a> CoverCoder<'a> {
         let damaged = || Error::damaged("a cover reaches past its region");
         let end = at + len;
         let mut cursor = at;
-        let mut expected = i64::from(hint);
-        let mut last = 0u32;
+        let mut lines = Lines::new(i64::from(hint));
+        let (mut before, mut last) = (0u32, 0u32);
         let mut index = 0;
         while cursor < end {
             let t = truth.get(index);
-            let first = u32::from(index == 0);
+            let known = t.copied().unwrap_or_default();
+            let gap = t.map_or(0, |t| u64::from(t.new_at.since(cursor)));
+            let (kind, source) = lines.tell(i64::from(known.old_at), gap);
             let kind = match t {
-                Some(t) if t.new_at == cursor && t.len == end - cursor && i64::from(t.old_at) == expected => {
-                    0
-                }
+                Some(t) if kind == EXPECTED && gap == 0 && t.len == end - cursor => 0,
                 None => 1,
-                _ => 2,
+                _ => kind,
             };
-            let kind = m.rest(s, first, last, kind);
+            let kind = m.kind(s, before, last, kind);
             if kind == 1 {
                 break;
             }
-            let (mut gap, mut old_at, mut length) = (0, expected, u64::from(end - cursor));
+            let (mut from, mut old_at, mut length) = (u64::from(cursor), lines.here, u64::from(end - cursor));
             if kind != 0 {
-                let known = t.copied().unwrap_or_default();
-                gap = m.gap(s, first, last, u64::from(known.new_at.since(cursor)));
-                let source = i64::from(known.old_at) - i64::from(known.new_at.since(cursor)) - expected;
-                let source = m.source(s, gap, last, source);
-                old_at = expected.saturating_add(source).saturating_add_unsigned(gap);
-                length = m.length(s, source == 0, last, u64::from(known.len));
+                let gap = m.gap(s, kind, last, gap);
+                from = from.saturating_add(gap);
+                let source = match kind {
+                    NEAR_HOME.. => m.source(s, kind, gap, last, source),
+                    _ => 0,
+                };
+                old_at = lines.find(kind, gap, source);
+                length = m.length(s, kind, last, u64::from(known.len));
             }
-            let from = u64::from(cursor).saturating_add(gap);
             let to = from.saturating_add(length);
             let fits = to <= u64::from(end) && length > 0 && old_at >= 0;
             if !fits || (old_at as u64).saturating_add(length) > u64::from(old_len) || s.exhausted() {
@@ -102,9 +187,10 @@ impl<'a> CoverCoder<'a> {
                 old_at: Off(old_at as u32),
                 len: length as u32,
             };
+            before = kind | (before & 7) << 3;
             last = 32 - cover.len.leading_zeros();
             cursor = Off(to as u32);
-            expected = old_at + length as i64;
+            lines.pass(kind, old_at, cover.len);
             out.push(cover);
             index += 1;
             if index % CHECKED == 0 {

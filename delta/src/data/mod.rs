@@ -8,7 +8,7 @@ mod known;
 mod literals;
 
 pub use bytes::{ByteCoder, Piece};
-pub use covers::CoverCoder;
+pub use covers::{CoverCoder, Lines};
 pub use known::Known;
 
 use crate::place::Off;

@@ -138,7 +138,7 @@ fn together(job: &Job, (before, after): (&Found, &Found), pairs: &[Pair]) -> Res
         }
         let account = Budget::new(job.room, u64::MAX, job.task.progress);
         let mut io = Io {
-            streams: super::writers(job.task.options.profile, 1)?,
+            streams: super::writers(job.task.options.profile, super::FEW_OF_MANY, 1)?,
             account: &account,
         };
         account.keep(true);

@@ -1,26 +1,54 @@
-//! Covers of plain bytes: seeds from a hash index, extended across mismatches, taken greedily by gain.
+//! Covers of plain bytes: seeds from a hash index, extended across mismatches, taken greedily by what they gain over
+//! what telling them takes.
 
-use crate::data::Cover;
+use crate::data::{Cover, Lines};
 use crate::place::Off;
 
 /// Bytes hashed into a seed.
 const SEED: usize = 8;
-const CHAIN: usize = 24;
+/// Places of a seed that are looked at.
+const PLACES: usize = 48;
 /// Score of the extension: a byte that repeats, one that does not, and the drop at which it gives up.
 const EQUAL: i32 = 2;
 const DIFFERENT: i32 = -5;
 const DROP: i32 = 40;
-/// Least gain, in score, of a cover on the diagonal of the one before, and of any other.
-const NEAR: i32 = 8;
-const FAR: i32 = 28;
-const NONE: u32 = u32::MAX;
+/// What a cover takes to tell, in score.
+pub struct Prices {
+    /// On the diagonal of the last one.
+    on: i32,
+    /// From where that or the last long one ended.
+    back: i32,
+    /// From anywhere, beside the bits of the distance.
+    far: i32,
+}
+
+/// Of a file that has nothing but covers and bytes: short copies of text take more than its letters.
+pub const PLAIN: Prices = Prices {
+    on: 14,
+    back: 16,
+    far: 14,
+};
+/// Of data of a program: covers tell where addresses went, too.
+pub const DATA: Prices = Prices {
+    on: 8,
+    back: 10,
+    far: 7,
+};
+
+/// Bytes given back by a copy from elsewhere so that the one behind it begins where the last long one ended, at most,
+/// and what has to be left of it.
+const GIVEN: usize = 128;
+const LEFT: usize = 4;
 
 /// An index over stretches of the old bytes.
 pub struct ByteIndex<'a> {
     old: &'a [u8],
-    heads: Vec<u32>,
-    next: Vec<u32>,
+    /// Where the places of each slot begin among all.
+    starts: Vec<u32>,
+    /// Places by slot, ascending in each.
+    places: Vec<u32>,
     shift: u32,
+    prices: Prices,
 }
 
 fn seed(bytes: &[u8]) -> u64 {
@@ -46,30 +74,65 @@ pub fn common(a: &[u8], b: &[u8]) -> usize {
 
 impl<'a> ByteIndex<'a> {
     /// Indexes the given ranges of `old`.
-    pub fn new(old: &'a [u8], ranges: &[std::ops::Range<usize>]) -> Self {
+    pub fn new(old: &'a [u8], ranges: &[std::ops::Range<usize>], prices: Prices) -> Self {
         let total: usize = ranges.iter().map(|r| r.len()).sum();
         let bits = (usize::BITS - (total / 2).leading_zeros()).clamp(10, 23);
         let mut index = ByteIndex {
             old,
-            heads: vec![NONE; 1 << bits],
-            next: Vec::new(),
+            starts: vec![0; (1 << bits) + 2],
+            places: Vec::new(),
             shift: 64 - bits,
+            prices,
         };
-        let end = ranges.iter().map(|r| r.end).max().unwrap_or(0);
-        index.next = vec![NONE; end];
-        for range in ranges.iter().rev() {
-            for i in (range.start..(range.end + 1).saturating_sub(SEED)).rev() {
+        // A slot is counted two behind itself: summed up, its start stands one behind, and filling moves that to its end.
+        index.each(ranges, |index, slot, _| index.starts[slot + 2] += 1);
+        let mut sum = 0;
+        for start in &mut index.starts {
+            sum += *start;
+            *start = sum;
+        }
+        index.places = vec![0; sum as usize];
+        index.each(ranges, |index, slot, place| {
+            let start = &mut index.starts[slot + 1];
+            index.places[*start as usize] = place as u32;
+            *start += 1;
+        });
+        index
+    }
+
+    /// Goes over the places to know, with their slots.
+    fn each(&mut self, ranges: &[std::ops::Range<usize>], mut f: impl FnMut(&mut Self, usize, usize)) {
+        let old = self.old;
+        for range in ranges {
+            let mut before = None;
+            for i in range.start..(range.end + 1).saturating_sub(SEED) {
                 let value = seed(&old[i..]);
-                // Runs of one byte would chain for ever; their first bytes are seed enough.
-                if i > range.start && value == seed(&old[i - 1..]) {
-                    continue;
+                // Runs of one byte would be found everywhere; their first bytes are seed enough.
+                if before.replace(value) != Some(value) {
+                    f(self, self.slot(value), i);
                 }
-                let slot = index.slot(value);
-                index.next[i] = index.heads[slot];
-                index.heads[slot] = i as u32;
             }
         }
-        index
+    }
+
+    /// Places where a value may stand, those nearest to `around` first.
+    fn near(&self, value: u64, around: usize) -> impl Iterator<Item = usize> {
+        let slot = self.slot(value);
+        let places = &self.places[self.starts[slot] as usize..self.starts[slot + 1] as usize];
+        let at = |i: usize| places[i] as usize;
+        let mut above = places.partition_point(|&place| (place as usize) < around);
+        let mut below = above;
+        std::iter::from_fn(move || {
+            let is_below =
+                below > 0 && (above == places.len() || around - at(below - 1) <= at(above) - around);
+            if is_below {
+                below -= 1;
+                return Some(at(below));
+            }
+            let next = places.get(above)?;
+            above += 1;
+            Some(*next as usize)
+        })
     }
 
     fn slot(&self, value: u64) -> usize {
@@ -101,63 +164,119 @@ impl<'a> ByteIndex<'a> {
     }
 
     /// Covers of one region of the new file, `new[range]`; `hint` is the old offset set against its start.
-    pub fn covers(&self, new: &[u8], range: std::ops::Range<usize>, hint: Option<usize>) -> Vec<Cover> {
-        let mut covers: Vec<Cover> = Vec::new();
+    pub fn covers(&self, new: &[u8], range: std::ops::Range<usize>, hint: usize) -> Vec<Cover> {
+        let mut found = Found {
+            covers: Vec::new(),
+            lines: Lines::new(hint as i64),
+            upto: range.start,
+        };
         let mut p = range.start;
-        let mut diagonal = hint.map(|h| h as i64 - range.start as i64);
-        let mut uncovered = range.start;
         while p < range.end {
-            let rest = &new[p..range.end];
-            let mut best: Option<(i32, usize, usize)> = None;
-            let near = diagonal
-                .map(|d| p as i64 + d)
-                .filter(|&at| at >= 0 && (at as usize) < self.old.len());
-            if let Some(at) = near {
-                let (score, length) = self.extend(at as usize, rest);
-                if score >= NEAR {
-                    best = Some((score + FAR - NEAR, at as usize, length));
-                }
-            }
-            if rest.len() >= SEED && best.is_none_or(|b| b.2 < 256) {
-                let value = seed(rest);
-                let mut at = self.heads[self.slot(value)];
-                for _ in 0..CHAIN {
-                    if at == NONE {
-                        break;
-                    }
-                    let here = at as usize;
-                    at = self.next[here];
-                    if seed(&self.old[here..]) != value {
-                        continue;
-                    }
-                    let (score, length) = self.extend(here, rest);
-                    if score >= FAR && best.is_none_or(|b| score > b.0) {
-                        best = Some((score, here, length));
-                    }
-                }
-            }
-            let Some((_, at, length)) = best else {
+            let Some(best) = self.best(&found, p, &new[p..range.end]) else {
                 p += 1;
                 continue;
             };
-            // Take back bytes before that fit as well.
-            let (mut from, mut old_at) = (p, at);
-            while from > uncovered && old_at > 0 && new[from - 1] == self.old[old_at - 1] {
-                from -= 1;
-                old_at -= 1;
-            }
-            let len = (p - from + length) as u32;
-            let (new_at, old_at) = (Off(from as u32), Off(old_at as u32));
-            diagonal = Some(at as i64 - p as i64);
-            match covers.last_mut() {
-                Some(last) if last.new_at + last.len == new_at && last.old_at + last.len == old_at => {
-                    last.len += len;
-                }
-                _ => covers.push(Cover { new_at, old_at, len }),
-            }
-            p += length;
-            uncovered = p;
+            found.take(self.old, new, p, best);
+            p = found.upto;
         }
-        covers
+        found.covers
+    }
+
+    /// The extension for the bytes at `p` that gains most, if one gains.
+    fn best(&self, found: &Found, p: usize, rest: &[u8]) -> Option<Extension> {
+        let Lines { here, home, .. } = found.lines;
+        let on = here + (p - found.upto) as i64;
+        let mut best: Option<Extension> = None;
+        let mut ask = |old_at: usize, price: i32| {
+            let (score, len) = self.extend(old_at, rest);
+            let gain = score - price;
+            if gain >= best.map_or(0, |best| best.gain + 1) {
+                best = Some(Extension { gain, old_at, len });
+            }
+            best.is_none_or(|best| best.len < ENOUGH)
+        };
+        let mut goes_on = true;
+        let back = [
+            Some(here).filter(|_| here != on),
+            Some(home).filter(|_| home != here && home != on),
+        ];
+        let candidates = [
+            (Some(on), self.prices.on),
+            (back[0], self.prices.back),
+            (back[1], self.prices.back),
+        ];
+        for (old_at, price) in candidates {
+            let old_at = old_at.and_then(|at| usize::try_from(at).ok());
+            if let Some(at) = old_at.filter(|&at| at < self.old.len()) {
+                goes_on = ask(at, price);
+            }
+        }
+        if goes_on && rest.len() >= SEED {
+            let value = seed(rest);
+            for at in self.near(value, home.max(0) as usize).take(PLACES) {
+                if seed(&self.old[at..]) == value {
+                    let away = [home, on].map(|from| from.abs_diff(at as i64));
+                    let bits = u64::BITS - away[0].min(away[1]).leading_zeros();
+                    ask(at, self.prices.far + bits as i32);
+                }
+            }
+        }
+        best
+    }
+}
+
+/// Bytes of an extension that nothing else is compared with.
+const ENOUGH: usize = 256;
+
+/// An extension that might become a cover.
+#[derive(Clone, Copy)]
+struct Extension {
+    gain: i32,
+    old_at: usize,
+    len: usize,
+}
+
+/// What was found of a region so far.
+struct Found {
+    covers: Vec<Cover>,
+    /// Where that leads in the old file.
+    lines: Lines,
+    /// Up to where it goes in the new one.
+    upto: usize,
+}
+
+impl Found {
+    /// Takes an extension of the new bytes at `p` for a cover.
+    fn take(&mut self, old: &[u8], new: &[u8], p: usize, best: Extension) {
+        // Take back bytes before that fit as well.
+        let (mut from, mut old_at) = (p, best.old_at);
+        while from > self.upto && old_at > 0 && new[from - 1] == old[old_at - 1] {
+            from -= 1;
+            old_at -= 1;
+        }
+        let gap = (from - self.upto) as u64;
+        let last = self.covers.last_mut().filter(|_| gap == 0);
+        if let Some(last) = last {
+            let beyond = usize::try_from(old_at as i64 - self.lines.home).unwrap_or(0);
+            let comes_back = (1..GIVEN).contains(&beyond) && !self.lines.are_home();
+            if comes_back
+                && last.len as usize > beyond + LEFT
+                && new[from - beyond..from] == old[old_at - beyond..old_at]
+            {
+                from -= beyond;
+                old_at -= beyond;
+                last.len -= beyond as u32;
+            }
+        }
+        let len = (p - from + best.len) as u32;
+        self.lines.go_past(old_at as i64, gap, len);
+        self.upto = p + best.len;
+        let (new_at, old_at) = (Off(from as u32), Off(old_at as u32));
+        match self.covers.last_mut() {
+            Some(last) if last.new_at + last.len == new_at && last.old_at + last.len == old_at => {
+                last.len += len;
+            }
+            _ => self.covers.push(Cover { new_at, old_at, len }),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Words that hold addresses are compared by where they lead, so the sections without such words come first: they say
 //! where the others lead to.
 
-use super::bytes::ByteIndex;
+use super::bytes::{ByteIndex, DATA};
 use crate::data::Cover;
 use crate::elf::{Region, RegionKind, go as go_elf};
 use crate::layout::OldImage;
@@ -147,14 +147,14 @@ impl Sides<'_> {
 
     /// Covers of the regions with words that relocations fill, or of those without, by these bytes.
     fn find(&self, (old, new): (&[u8], &[u8]), slots: bool) -> Vec<Cover> {
-        let index = ByteIndex::new(old, &self.old.ranges(slots));
+        let index = ByteIndex::new(old, &self.old.ranges(slots), DATA);
         let regions = self
             .new
             .regions
             .iter()
             .filter(|r| self.new.has_slots(&r.0) == slots);
         regions
-            .flat_map(|(region, hint)| index.covers(new, range(region), Some(hint.index())))
+            .flat_map(|(region, hint)| index.covers(new, range(region), hint.index()))
             .collect()
     }
 

@@ -20,23 +20,26 @@ class Covers:
         self.m, self.old_len = m, old_len
 
     def region(self, s, at, size, hint):
-        cursor, end, expected, last, covers = at, at + size, hint, 0, []
+        cursor, end, here, home, is_home = at, at + size, hint, hint, True
+        before, last, covers = 0, 0, []
         while cursor < end:
-            first = int(not covers)
-            kind = self.m.rest(s, first=first, last=last)
+            kind = self.m.kind(s, before=before, last=last)
             if kind == 1:
                 break
-            gap, old_at, length = 0, expected, end - cursor
+            gap, old_at, length = 0, here, end - cursor
             if kind:
-                gap = self.m.gap(s, first=first, last=last)
-                source = self.m.source(s, gap=gap, last=last)
-                old_at = expected + source + gap
-                length = self.m.length(s, expected=source == 0, last=last)
+                gap = self.m.gap(s, kind=kind, last=last)
+                source = self.m.source(s, kind=kind, gap=gap, last=last) if kind >= 5 else 0
+                old_at = source + {3: here, 4: home, 5: home}.get(kind, here + gap)
+                length = self.m.length(s, kind=kind, last=last)
             start = cursor + gap
             if start + length > end or not length or old_at < 0 or old_at + length > self.old_len:
                 raise Damaged("a cover reaches past its region")
             covers.append((start, old_at, length))
-            last, cursor, expected = length.bit_length(), start + length, old_at + length
+            before, last = kind | (before & 7) << 3, length.bit_length()
+            cursor, here = start + length, old_at + length
+            is_home = kind in (4, 5) or length >= 192 or is_home and kind < 4
+            home = here if is_home else home
         return covers
 
 

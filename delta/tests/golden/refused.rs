@@ -311,14 +311,14 @@ const IMAGE: &[Bad] = &[
         p.columns(EDITS, &columns.0, &columns.1, &columns.2);
     }),
     ("an empty cover", "tiny-fast", 4, "past its region", |p| {
-        p.number(COVERS, 2, 0)
+        p.columns(COVERS, &[], &[2], &[0, 0])
     }),
     (
         "a cover over its region",
         "tiny-fast",
         4,
         "past its region",
-        |p| p.number(COVERS, 2, 5000),
+        |p| p.columns(COVERS, &[], &[2], &[0, 5000]),
     ),
     (
         "a cover outside the old file",
@@ -326,7 +326,7 @@ const IMAGE: &[Bad] = &[
         4,
         "past its region",
         |p| {
-            p.number(COVERS, 1, signed(100_000));
+            p.columns(COVERS, &[], &[6], &[0, signed(100_000), 1]);
         },
     ),
     ("a label", "tiny", 4, "goes nowhere", |p| {

@@ -1,0 +1,85 @@
+//! A stream that may turn out to have few symbols: those the fast profile can afford to model.
+
+use super::{ByteContext, ByteModel, ColumnWriter, Model, ModelledWriter, Symbols};
+
+/// Writes columns, and the same symbols under models for as long as they are few.
+#[derive(Debug)]
+pub struct FewWriter {
+    columns: ColumnWriter,
+    /// `None` once there were too many.
+    modelled: Option<ModelledWriter>,
+    symbols: usize,
+    few: usize,
+}
+
+impl FewWriter {
+    /// At the start of a stream; so many symbols are few.
+    pub fn new(few: usize) -> Self {
+        FewWriter {
+            columns: ColumnWriter::default(),
+            modelled: Some(ModelledWriter::default()),
+            symbols: 0,
+            few,
+        }
+    }
+
+    /// The columns, and the modelled stream if the symbols were few.
+    pub fn finish(self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (self.columns.finish(), self.modelled.map(ModelledWriter::finish))
+    }
+
+    /// Counts a symbol; the models, as long as it is one of few.
+    fn next(&mut self) -> Option<&mut ModelledWriter> {
+        self.symbols += 1;
+        if self.symbols > self.few {
+            self.modelled = None;
+        }
+        self.modelled.as_mut()
+    }
+}
+
+impl Symbols for FewWriter {
+    const READS: bool = false;
+    fn is_modelled(&self) -> bool {
+        self.modelled.is_some() && self.symbols < self.few
+    }
+    fn flag<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: bool) -> bool {
+        if let Some(modelled) = self.next() {
+            modelled.flag(model, contexts, value);
+        }
+        self.columns.flag(model, contexts, value)
+    }
+    fn tree<const N: usize>(
+        &mut self,
+        model: &mut Model,
+        contexts: &[u32; N],
+        width: u32,
+        value: u32,
+    ) -> u32 {
+        if let Some(modelled) = self.next() {
+            modelled.tree(model, contexts, width, value);
+        }
+        self.columns.tree(model, contexts, width, value)
+    }
+    fn number<const N: usize>(&mut self, model: &mut Model, contexts: &[u32; N], value: u64) -> u64 {
+        if let Some(modelled) = self.next() {
+            modelled.number(model, contexts, value);
+        }
+        self.columns.number(model, contexts, value)
+    }
+    fn raw(&mut self, value: u8) -> u8 {
+        if let Some(modelled) = self.next() {
+            modelled.raw(value);
+        }
+        self.columns.raw(value)
+    }
+    fn mixed_byte(&mut self, model: &mut ByteModel, known: &ByteContext, value: u8) -> u8 {
+        if let Some(modelled) = self.next() {
+            modelled.mixed_byte(model, known, value);
+        }
+        self.columns.mixed_byte(model, known, value)
+    }
+    fn exhausted(&self) -> bool {
+        false
+    }
+}
