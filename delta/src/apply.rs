@@ -31,7 +31,7 @@ pub(crate) struct Applied {
     pub sections: Vec<Part>,
     /// Work for each byte that it may be counted for, rounded up.
     pub work_per_byte: u64,
-    /// Units of work.
+    /// Units of work, packing as usual text takes it.
     pub work: u64,
 }
 
@@ -114,8 +114,8 @@ impl<'a> Applier<'a> {
         self.run(old, sink).map(drop)
     }
 
-    /// As [`Applier::apply`]; tells the units of work that it took, as [`Limits::work_per_byte`] counts them: as many on
-    /// every machine, however busy, at one thread.
+    /// As [`Applier::apply`]; tells the units of work that it took, as [`Limits::work_per_byte`] counts them, but packing
+    /// as usual text takes it, not the worst there is: as many on every machine, however busy, at one thread.
     pub fn counted(&self, old: &dyn ReadAt, sink: &mut dyn Write) -> Result<u64> {
         Ok(self.run(old, sink)?.work)
     }
@@ -150,7 +150,7 @@ impl<'a> Applier<'a> {
                 scratch: budget.filled(),
                 sections,
                 work_per_byte: budget.spent().div_ceil(counted),
-                work: budget.spent(),
+                work: budget.usual(),
             }),
         }
     }

@@ -32,6 +32,9 @@ pub struct Budget<'p> {
     /// Work taken out of `work` in slices, and what is left of the last one.
     taken: Cell<u64>,
     slice: Cell<u64>,
+    /// Work that was counted as the worst text takes it, and as usual text does, in sixteenths.
+    worst: Cell<u64>,
+    usual: Cell<u64>,
     over: Cell<bool>,
     refused: Cell<bool>,
     cancelled: Cell<bool>,
@@ -54,6 +57,8 @@ impl<'p> Budget<'p> {
             work,
             taken: Cell::new(0),
             slice: Cell::new(0),
+            worst: Cell::new(0),
+            usual: Cell::new(0),
             over: Cell::new(false),
             refused: Cell::new(false),
             cancelled: Cell::new(false),
@@ -100,6 +105,18 @@ impl<'p> Budget<'p> {
     /// Work spent so far, in units.
     pub fn spent(&self) -> u64 {
         self.taken.get() - self.slice.get()
+    }
+
+    /// Tells that of the work spent so many units were counted as the worst text takes them, which usual text does in
+    /// so many sixteenths of a unit.
+    pub fn usually(&self, worst: u64, sixteenths: u64) {
+        self.worst.set(self.worst.get().saturating_add(worst));
+        self.usual.set(self.usual.get().saturating_add(sixteenths));
+    }
+
+    /// Units of work that usual text takes.
+    pub fn usual(&self) -> u64 {
+        self.spent().saturating_sub(self.worst.get()) + self.usual.get() / 16
     }
 
     /// Whether the work is used up or the caller wants no more; every loop over streams asks.

@@ -245,6 +245,12 @@ fn coders_hold_what_they_declare() {
 
 /// The least time that packing a text took, for each unit of work that it counted, in nanoseconds.
 fn unit(codec: &Codec, text: &[u8]) -> f64 {
+    let (took, work) = packing(codec, text);
+    took / work
+}
+
+/// The least time that packing a text took, in nanoseconds, and the units of work that it counted.
+fn packing(codec: &Codec, text: &[u8]) -> (f64, f64) {
     let run = || {
         let (start, mut out, mut work) = (Instant::now(), Vec::new(), 0);
         let mut encoder = codec.encoder().unwrap();
@@ -256,7 +262,25 @@ fn unit(codec: &Codec, text: &[u8]) -> f64 {
     };
     let runs = [run(), run(), run()];
     let least: Duration = runs.iter().map(|(took, _)| *took).min().unwrap();
-    least.as_nanos() as f64 / runs[0].1 as f64
+    (least.as_nanos() as f64, runs[0].1 as f64)
+}
+
+fn deflate(writer: Writer, level: u8) -> Codec {
+    Codec::deflate(Trailer::Gzip, Style::new(writer, level))
+}
+
+/// Encoders that tell of no steps.
+fn of_libraries(len: u64) -> Vec<Codec> {
+    let mut codecs = [1, 6, 9].map(|level| deflate(Writer::ZlibRs, level)).to_vec();
+    codecs.extend([3, 9, 10, 11, 12].map(|level| Codec::Lz4 { blocks: 1, level }));
+    codecs.extend([(0, 1 << 20), (6, 1 << 20), (9 | 1 << 31, 4 << 20)].map(|(p, d)| xz(p, d)));
+    let zstds = [1, 4, 9, 12, 15, 19, 22].map(|level| ZstdEffort {
+        level,
+        told: true,
+        ..ZstdEffort::default()
+    });
+    codecs.extend(zstds.map(|effort| zstd(effort, len).0));
+    codecs
 }
 
 /// What ends a run is work. Where it is counted by bytes, as libraries tell of no steps, a unit takes at most twice the
@@ -266,20 +290,37 @@ fn unit(codec: &Codec, text: &[u8]) -> f64 {
 fn no_text_takes_longer_than_it_counts() {
     let mut text = Text::new();
     let letters: Vec<u8> = (0..256 << 10).map(|_| b"ab"[text.next() >> 5 & 1]).collect();
-    let deflate = |writer| Codec::deflate(Trailer::Gzip, Style::new(writer, 9));
-    let counted = unit(&deflate(Writer::Zlib), &letters);
-    let mut codecs = vec![deflate(Writer::ZlibRs)];
-    codecs.extend([3, 9, 10, 11, 12].map(|level| Codec::Lz4 { blocks: 1, level }));
-    codecs.extend([(0, 1 << 20), (6, 1 << 20), (9 | 1 << 31, 4 << 20)].map(|(p, d)| xz(p, d)));
-    let zstds = [1, 4, 9, 12, 15, 19, 22].map(|level| ZstdEffort {
-        level,
-        told: true,
-        ..ZstdEffort::default()
-    });
-    codecs.extend(zstds.map(|effort| zstd(effort, letters.len() as u64).0));
+    let counted = unit(&deflate(Writer::Zlib, 9), &letters);
+    let mut codecs = of_libraries(letters.len() as u64);
+    codecs.retain(|codec| !matches!(codec, Codec::Deflate { style, .. } if style.level < 9));
     for codec in codecs {
         let took = unit(&codec, &letters);
         println!("{took:.0} ns for a unit, {counted:.0} where steps are counted: {codec:?}");
         assert!(took < 2.0 * counted, "{took} of {counted}: {codec:?}");
     }
+}
+
+/// What sites weigh as seconds is work that usual text takes: a program's packing takes a quarter to four times of that,
+/// where steps are counted it takes a unit.
+#[test]
+fn a_program_takes_as_long_as_sites_weigh() {
+    let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    program.truncate(2 << 20);
+    let counted = unit(&deflate(Writer::Zlib, 6), &program);
+    let mut wrong = Vec::new();
+    for codec in of_libraries(program.len() as u64) {
+        let codec = codec.of_text(program.len() as u64);
+        let (took, units) = packing(&codec, &program);
+        let usual = codec.usual_work().unwrap() as f64 / 16.0 * program.len() as f64;
+        let told = format!(
+            "{:.2} of {usual:.0} units, {units:.0} counted: {codec:?}",
+            took / counted
+        );
+        println!("{told}");
+        let ratio = took / counted / usual;
+        if !(0.25..4.0).contains(&ratio) || usual > units {
+            wrong.push(told);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -3,7 +3,7 @@
 use super::codec::Encode;
 use super::lzma::Means;
 use super::plan::{Op, Plan};
-use crate::budget::Held;
+use crate::budget::{Budget, Held};
 use crate::{Error, error::Result};
 
 /// Bytes of an encoder's memory that are made ready in a unit of work.
@@ -12,12 +12,30 @@ const CLEARED: u64 = 128;
 /// Where the closed file goes, piece by piece.
 pub type Sink<'s> = dyn FnMut(&[u8]) -> Result<()> + 's;
 
+/// A packed stream on its way.
+struct Level<'a> {
+    encoder: Box<dyn Encode + 'a>,
+    /// Work for a byte of usual text, where the encoder counts as the worst takes it.
+    usual: Option<u64>,
+    _held: Held<'a>,
+}
+
+impl Level<'_> {
+    /// Spends the work that some bytes of text took.
+    fn spend(&self, budget: &Budget, work: u64, bytes: usize) -> Result<()> {
+        if let Some(usual) = self.usual {
+            budget.usually(work, usual.saturating_mul(bytes as u64));
+        }
+        budget.go_on(work)
+    }
+}
+
 /// Takes an inside in, piece by piece.
 pub struct Closer<'a> {
     ops: std::slice::Iter<'a, Op>,
     /// Bytes of the current copy that are still to come.
     left: u64,
-    levels: Vec<(Box<dyn Encode + 'a>, Held<'a>)>,
+    levels: Vec<Level<'a>>,
     means: Means<'a>,
 }
 
@@ -73,19 +91,23 @@ impl<'a> Closer<'a> {
                     held.set(memory)?;
                     // Its tables are cleared, however little it is given then.
                     self.means.budget.go_on(memory / CLEARED)?;
-                    self.levels.push((codec.encoder_within(self.means)?, held));
+                    self.levels.push(Level {
+                        encoder: codec.encoder_within(self.means)?,
+                        usual: codec.usual_work(),
+                        _held: held,
+                    });
                 }
                 Op::Close => {
-                    let Some((mut top, _held)) = self.levels.pop() else {
+                    let Some(mut top) = self.levels.pop() else {
                         continue;
                     };
                     let mut packed = Vec::new();
-                    let mut work = Some(top.finish(&mut packed)?);
+                    let mut work = Some(top.encoder.finish(&mut packed)?);
                     while let Some(units) = work {
-                        self.means.budget.go_on(units)?;
+                        top.spend(self.means.budget, units, 0)?;
                         self.hand_down(self.levels.len(), &packed, sink)?;
                         packed.clear();
-                        work = top.more(&mut packed)?;
+                        work = top.encoder.more(&mut packed)?;
                     }
                 }
             }
@@ -99,8 +121,9 @@ impl<'a> Closer<'a> {
             return sink(bytes);
         };
         let mut packed = Vec::new();
-        let work = self.levels[below].0.push(bytes, &mut packed)?;
-        self.means.budget.go_on(work)?;
+        let top = &mut self.levels[below];
+        let work = top.encoder.push(bytes, &mut packed)?;
+        top.spend(self.means.budget, work, bytes.len())?;
         if packed.is_empty() {
             return Ok(());
         }

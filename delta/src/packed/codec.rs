@@ -259,6 +259,20 @@ impl Codec {
         }
     }
 
+    /// Sixteenths of a unit of work that packing a byte of a program or of a source takes, about, where the encoder does
+    /// not count its steps, and so as many units as the worst text takes: ten times that, and more.
+    pub fn usual_work(&self) -> Option<u64> {
+        match self {
+            Codec::Deflate { style, .. } => {
+                (!style.writer.is_frozen()).then(|| zlib_rs::usual_work(style.level))
+            }
+            Codec::Xz { effort, .. } => (!effort.in_scratch()).then(|| effort.usual_work()),
+            Codec::Lz4 { level, .. } => Some(lz4::usual_work(*level)),
+            Codec::Zstd { effort, .. } => Some(effort.usual_work()),
+            Codec::Places { .. } => None,
+        }
+    }
+
     /// An encoder; its memory is the caller's to count, first.
     pub fn encoder_within<'a>(&self, means: Means<'a>) -> Result<Box<dyn Encode + 'a>> {
         match self {

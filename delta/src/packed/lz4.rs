@@ -23,6 +23,16 @@ fn work(level: u8) -> u64 {
     }
 }
 
+/// Sixteenths of a unit of work for a byte of usual text.
+pub fn usual_work(level: u8) -> u64 {
+    match level {
+        0..=3 => 2,
+        4..=9 => 6,
+        10 => 9,
+        _ => 14,
+    }
+}
+
 /// Name and version of the encoder: of the source that comes with the crate, whose version is fixed.
 pub const ENCODER: &str = "lz4 1.10.0";
 

@@ -82,6 +82,11 @@ impl Effort {
         self.is_extreme() || self.preset() > 3
     }
 
+    /// Sixteenths of a unit of work that liblzma takes for a byte of usual text.
+    pub fn usual_work(self) -> u64 {
+        if self.is_slow() { 86 } else { 18 }
+    }
+
     /// How liblzma looks for matches, of those efforts.
     fn shape(self, dictionary: u32) -> Shape {
         let (nice, depth) = match (self.is_extreme(), self.preset()) {

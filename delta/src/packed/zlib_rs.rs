@@ -33,6 +33,15 @@ fn feed(writer: Writer) -> Option<Feed> {
     Some(Feed { piece, flushed })
 }
 
+/// Sixteenths of a unit of work for a byte of usual text.
+pub fn usual_work(level: u8) -> u64 {
+    match level {
+        1..=3 => 1,
+        4..=6 => 3,
+        _ => 6,
+    }
+}
+
 /// Takes text in and gives the packed stream.
 pub struct Encoder {
     deflate: Deflate,

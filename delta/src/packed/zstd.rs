@@ -248,6 +248,20 @@ impl Effort {
             _ => 32,
         }
     }
+
+    /// Sixteenths of a unit for a byte of usual text.
+    pub fn usual_work(&self) -> u64 {
+        match self.level {
+            0..=3 => 1,
+            4..=5 => 2,
+            6..=9 => 4,
+            10..=12 => 8,
+            13..=15 => 34,
+            16..=18 => 48,
+            19 => 50,
+            _ => 70,
+        }
+    }
 }
 
 /// The least window, as a power of two, that reaches over a text of that size.
