@@ -9,7 +9,6 @@ use crate::code::{Stream, Symbols};
 use crate::data::{ByteCoder, Piece};
 use crate::elf::RegionKind;
 use crate::recipe::{Recipe, Scripts};
-use crate::tables::BYTE_MODELS;
 use crate::{Error, error::Result};
 
 /// Codes the bytes of the generic regions and puts every region's recipe in its place.
@@ -19,7 +18,7 @@ pub fn code<'b, S: Symbols>(
     covers: &Covers,
     finished: Finished,
 ) -> Result<Scripts<'b>> {
-    let Finished { mut made, mut held } = finished;
+    let Finished { mut made, held } = finished;
     made.known.settle();
     let mut coder = ByteCoder::new(facts.old.file, io.account);
     let (mut recipes, mut held_recipes) = (Vec::new(), io.account.held());
@@ -52,10 +51,11 @@ pub fn code<'b, S: Symbols>(
         }
         recipe.finish();
         drop(held_recipe);
-        held.set(made.memory() + BYTE_MODELS)?;
+        made.count_rest()?;
         done += recipe.memory();
         held_recipes.set(done)?;
         recipes.push(recipe);
     }
+    drop(held);
     Ok((recipes, held_recipes))
 }

@@ -15,10 +15,10 @@ use crate::tables::{Made, Tables, World};
 /// What the units left behind: recipes of code, and tables that are coded up to their last unit.
 pub struct Units<'b, 'w> {
     /// Recipes and known bytes.
-    pub made: Made,
+    pub made: Made<'b>,
     /// The tables.
     pub tables: Tables<'w>,
-    /// The memory of all that.
+    /// The memory of the tables, and of what goes from unit to unit.
     pub held: Held<'b>,
 }
 
@@ -36,7 +36,7 @@ pub fn code<'b, 'w, S: Symbols>(
     text: Text,
 ) -> Result<Units<'b, 'w>> {
     let mut units = Units {
-        made: Made::default(),
+        made: Made::new(io.account),
         tables: Tables::start(&mut io.streams, world)?,
         held: io.account.held(),
     };
@@ -49,7 +49,7 @@ pub fn code<'b, 'w, S: Symbols>(
         let recipe = units.section(io, facts, world, &mut pass, section)?;
         let name = facts.new.elf[section.section].shown();
         io.streams.account(&[Stream::Layout, Stream::Targets], &name);
-        units.made.sections.push((section.section, recipe));
+        units.made.keep(world, section.section, recipe)?;
     }
     drop(pass);
     let mut closes = Tables::streams(true);
@@ -118,9 +118,10 @@ impl<'w> Units<'_, 'w> {
         let mut view = pass.code.view(unit, new.addr);
         let (tables, made) = (&mut self.tables, &mut self.made);
         tables.unit(streams, world, &mut view, index, made)?;
-        let tables = self.made.memory() + self.tables.memory();
-        let code = recipe.memory() + pass.code.memory() + world.targets.memory();
-        self.held.set(pass.targets.memory() + tables + code)?;
+        self.made.count(world)?;
+        let code = recipe.memory() + pass.code.memory();
+        self.held
+            .set(pass.targets.memory() + self.tables.memory() + code)?;
         io.account.go_on(1 + self.tables.work())?;
         io.account.at(u64::from(unit.at));
         Ok(())

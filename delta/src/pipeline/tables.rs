@@ -11,8 +11,8 @@ use crate::tables::{BYTE_MODELS, Made, Tables, World};
 /// All sections that are made, and the memory of them.
 pub struct Finished<'b> {
     /// Recipes and known bytes.
-    pub made: Made,
-    /// Their memory.
+    pub made: Made<'b>,
+    /// Memory of the models of bytes.
     pub held: Held<'b>,
 }
 
@@ -30,6 +30,7 @@ pub fn rest<'b, 'w, S: Symbols>(
         tables,
     } = units;
     tables.finish(stage.streams(), &mut world, &mut made, &mut held)?;
-    held.set(made.memory() + BYTE_MODELS)?;
+    made.count_rest()?;
+    held.set(BYTE_MODELS)?;
     Ok(Finished { made, held })
 }

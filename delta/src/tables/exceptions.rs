@@ -213,6 +213,10 @@ impl Exceptions {
         addr: Addr,
         by_frames: &[u32],
     ) -> Result<Placed> {
+        let (count, mut held) = (self.entries.len(), account.held());
+        let lists = size_of::<Entry>() + 2 * size_of::<u32>() + size_of::<(u32, Addr)>();
+        let order = Order::needs(count, self.old.starts.len());
+        held.set((count * lists) as u64 + order + u64::from(self.len))?;
         let of_unit: Vec<u32> = self.entries.iter().map(|e| e.unit).collect();
         let entry_of = |unit: &u32| of_unit.binary_search(unit).ok();
         let mut rank = vec![NONE; self.entries.len()];

@@ -3,12 +3,17 @@
 //! Source of the format: Linux Standard Base Core 5.0, 10.6.2.
 
 use crate::elf::Numbers;
-use crate::elf::frames::fdes;
+use crate::elf::frames::{Fde, fdes};
 use crate::place::{Addr, Place};
 
 /// Pointer to `.eh_frame` relative to its field, count as a word, table relative to the section, all of four
 /// bytes: what linkers write.
 const ENCODINGS: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
+
+/// Bytes of memory that it takes to make a section of `len` bytes for so many records.
+pub fn needs(records: usize, len: u64) -> u64 {
+    (records * (size_of::<Fde>() + size_of::<(u32, u32)>())) as u64 + len
+}
 
 /// Makes the section of `len` bytes at `addr` for the frames at `frames_addr`.
 pub fn build(numbers: Numbers, frames: &[u8], frames_addr: Addr, (addr, len): (Addr, usize)) -> Vec<u8> {

@@ -370,13 +370,15 @@ impl<'w> TableModel<'w> for Unwind {
     ) -> Result<()> {
         let section = self.section;
         let mut places = Vec::new();
-        let rows = self.code_rows(streams.get(Stream::Unwind))?;
+        let (mut held, len) = (world.account.held(), u64::from(self.len));
+        let rows = self.code_rows(streams.get(Stream::Unwind), &mut held)?;
         if let Some((section, exceptions)) = self.exceptions.take() {
             let owners = rows.iter().filter_map(|row| match row {
                 Row::Fde(item) => Some(&self.entries[*item as usize]),
                 _ => None,
             });
             let order: Vec<u32> = owners.filter(|e| e.lsda == Lsda::Own).map(|e| e.unit).collect();
+            held.set(rows::memory(&rows) + 4 * order.len() as u64)?;
             let addr = Addr(world.elf[section].addr as u32);
             let (bytes, found) =
                 exceptions.finish(streams.get(Stream::Exceptions), world.account, addr, &order)?;
@@ -384,13 +386,18 @@ impl<'w> TableModel<'w> for Unwind {
             places = found;
         }
         self.old = FrameTable::default();
+        held.set(rows::memory(&rows) + len + size_of_val(&places[..]) as u64)?;
         let bytes = self.assemble(streams.get(Stream::Unwind), world, &rows, &places)?;
         made.exceptions = places;
         let addr = self.addr;
         self.exchange(world.account);
+        let count = rows.len();
         drop((self, rows));
+        made.count(world)?;
+        held.set(len)?;
         if let Some(index) = world.choices.sections(Table::FrameIndex).next() {
             let header = &world.elf[index];
+            world.account.fits(frame_index::needs(count, header.size))?;
             let table = frame_index::build(
                 world.elf.numbers,
                 &bytes,
@@ -399,6 +406,7 @@ impl<'w> TableModel<'w> for Unwind {
             );
             made.section(world, index, table)?;
         }
+        drop(held);
         made.section(world, section, bytes)
     }
 

@@ -220,14 +220,14 @@ impl<'w> TableModel<'w> for Index {
 }
 
 /// One way through the tables.
-struct Pass<'p, 'w, S> {
+struct Pass<'p, 'w, 'b, S> {
     s: &'p mut S,
     m: Models,
     world: &'p mut World<'w>,
-    made: &'p mut Made,
+    made: &'p mut Made<'b>,
 }
 
-impl<S: Symbols> Pass<'_, '_, S> {
+impl<S: Symbols> Pass<'_, '_, '_, S> {
     /// Codes the rows of one table, and gives its bytes.
     fn rows(&mut self, table: SectionId) -> Result<Vec<u8>> {
         let section = &self.world.elf[table];
@@ -235,6 +235,8 @@ impl<S: Symbols> Pass<'_, '_, S> {
         let old_section = self.world.pairs[table.index()].map(|i| &self.world.old.elf[i]);
         let old_addr = old_section.map_or(Addr(0), |s| Addr(s.addr as u32));
         let old = rows(&self.world.old_bytes(table)?, old_addr);
+        let (known, mut held) = (size_of_val(&old[..]) as u64, self.world.account.held());
+        held.set(known)?;
         let truth = self.world.true_bytes(table).map(|bytes| rows(bytes, addr));
         let (mut bytes, mut next, mut history) = (Vec::new(), 0usize, 0u32);
         for k in 0..count {
@@ -259,8 +261,8 @@ impl<S: Symbols> Pass<'_, '_, S> {
                 return Err(Error::damaged("the unwind stream ends too early"));
             }
             if k % 1024 == 0 {
-                let held = self.made.memory() + bytes.len() as u64;
-                self.world.account.fits(held)?;
+                held.set(known + bytes.len() as u64)?;
+                self.made.count(self.world)?;
             }
         }
         Ok(bytes)

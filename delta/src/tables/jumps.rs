@@ -145,7 +145,6 @@ fn unit<S: Symbols>(
 ) -> Result<()> {
     let pointers: Vec<Pointer> = view.pointers.to_vec();
     let mut tables = Tables::of(world, view, &pointers);
-    let held = made.known.memory();
     for pointer in &pointers {
         if !world.is_generic(pointer.new) || m.done.contains(&pointer.new) {
             continue;
@@ -165,7 +164,7 @@ fn unit<S: Symbols>(
         let bytes = tables.code(s, &mut m.targets, (world, view), pointer, count)?;
         if let Some(at) = world.addresses.offset(pointer.new) {
             made.known.add(at, &bytes);
-            world.account.fits(made.known.memory() - held)?;
+            made.count(world)?;
         }
     }
     Ok(())

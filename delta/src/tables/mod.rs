@@ -146,8 +146,7 @@ impl World<'_> {
 }
 
 /// What the tables made so far.
-#[derive(Debug, Default)]
-pub struct Made {
+pub struct Made<'b> {
     /// Recipes of whole sections.
     pub sections: Vec<(SectionId, Recipe)>,
     /// Bytes inside sections that go through covers, by file offset.
@@ -156,13 +155,24 @@ pub struct Made {
     pub exceptions: Vec<(u32, Addr)>,
     /// Rows of symbol tables, by section, where relocations name them.
     pub symbols: Vec<(SectionId, symbols::Rows)>,
+    held: Held<'b>,
 }
 
-impl Made {
+impl<'b> Made<'b> {
+    /// Nothing yet.
+    pub fn new(account: &'b Budget<'b>) -> Made<'b> {
+        Made {
+            sections: Vec::new(),
+            known: Known::default(),
+            exceptions: Vec::new(),
+            symbols: Vec::new(),
+            held: account.held(),
+        }
+    }
+
     /// Keeps the bytes of a whole section.
     pub fn section(&mut self, world: &World, section: SectionId, bytes: Vec<u8>) -> Result<()> {
         let file = world.old.file;
-        world.account.fits(self.memory() + bytes.len() as u64)?;
         // The old section's bytes carry most of it; what differs is laid over, if that is less.
         let mut recipe = Recipe::default();
         let old = world.pairs[section.index()].map(|i| &world.old.elf[i]);
@@ -178,18 +188,39 @@ impl Made {
                 &bytes[done..done + old.len()],
             );
             done += old.len();
+            // They stand beside the recipe that is made of them.
+            world.account.fits(bytes.len() as u64 + recipe.memory())?;
         }
-        recipe.literal(&bytes[done..]);
-        recipe.finish();
-        if recipe.memory() > bytes.len() as u64 {
+        if done == len {
+            let rest = (bytes.len() - done) as u64;
+            world.account.fits(bytes.len() as u64 + recipe.memory() + rest)?;
+            recipe.literal(&bytes[done..]);
+            recipe.finish();
+        }
+        if done < len || recipe.memory() > bytes.len() as u64 {
             recipe = Recipe::of(bytes);
         }
+        self.keep(world, section, recipe)
+    }
+
+    /// Keeps the recipe of a whole section.
+    pub fn keep(&mut self, world: &World, section: SectionId, recipe: Recipe) -> Result<()> {
         self.sections.push((section, recipe));
-        Ok(())
+        self.count(world)
+    }
+
+    /// Counts all that was made, and what was learned of targets with it.
+    pub fn count(&mut self, world: &World) -> Result<()> {
+        self.held.set(self.memory() + world.targets.memory())
+    }
+
+    /// Counts what is left, once nothing more is learned.
+    pub fn count_rest(&mut self) -> Result<()> {
+        self.held.set(self.memory())
     }
 
     /// Bytes of memory held.
-    pub fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         let sections: u64 = self.sections.iter().map(|(_, recipe)| recipe.memory()).sum();
         let symbols: u64 = self.symbols.iter().map(|(_, rows)| rows.memory()).sum();
         sections + self.known.memory() + 8 * self.exceptions.len() as u64 + symbols

@@ -197,7 +197,7 @@ macro_rules! tables {
                 Ok(())
             }
 
-            /// Ends all others, one after the other; `held` is the memory of all.
+            /// Ends all others, one after the other; `held` is the memory of all, beside what they make.
             pub fn finish<S: Symbols>(
                 mut self,
                 streams: &mut Streams<S>,
@@ -206,8 +206,8 @@ macro_rules! tables {
                 held: &mut Held,
             ) -> Result<()> {
                 $( if !<$model>::WITH_CODE {
-                    let learned = world.targets.memory();
-                    held.set(made.memory() + learned + self.memory() + <$model>::MODELS)?;
+                    made.count(world)?;
+                    held.set(self.memory() + <$model>::MODELS)?;
                     self.$name.take().map_or(Ok(()), |model| model.finish(streams, world, made))?;
                     account::<S, $model>(streams, world.choices, world.elf);
                 } )+

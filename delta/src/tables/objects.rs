@@ -232,8 +232,8 @@ fn table<S: Symbols>(
     {
         let size = world.old.elf[paired].size;
         held.set(size + size / form.row() as u64 * 2 * ROW)?;
-        let rows = form.rows(world.old.machine, &world.old_bytes(table)?, &|_| None);
-        let rows = rows.into_iter().map(|row| Old {
+        let bytes = world.old_bytes(table)?;
+        let rows = form.rows(world.old.machine, &bytes, &|_| None).map(|row| Old {
             row,
             ..Old::default()
         });
@@ -241,7 +241,7 @@ fn table<S: Symbols>(
     }
     let truth = world
         .true_bytes(table)
-        .map(|bytes| form.rows(world.old.machine, bytes, &|_| None));
+        .map(|bytes| form.rows(world.old.machine, bytes, &|_| None).collect::<Vec<_>>());
     let kept = held;
     let mut rows = world.account.held();
     let mut pass = Pass {

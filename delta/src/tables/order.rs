@@ -106,6 +106,12 @@ impl Order {
         }
     }
 
+    /// Bytes of memory that it takes to bring so many items into an order that had so many places, the list of those
+    /// included.
+    pub fn needs(items: usize, old: usize) -> u64 {
+        (9 * items + 16 * old) as u64
+    }
+
     /// The item that came next in the old order.
     fn follower(&mut self, cursor: u32) -> Option<u32> {
         let (at_old, placed) = (&self.at_old, &self.placed);

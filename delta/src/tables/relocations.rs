@@ -7,10 +7,10 @@
 mod order;
 mod rows;
 
-pub use self::rows::{Form, Row};
-use self::rows::{slots, split, word, word_in};
-use super::{BYTE_MODELS, Image, Made, SHF_ALLOC, Spent, Table, TableModel, World};
-use crate::budget::Keep;
+pub use self::rows::{Form, Row, SLOT_MEMORY, Slot};
+use self::rows::{Parts, ROW_MEMORY, sorted, word, word_in};
+use super::{BYTE_MODELS, CHUNK, Image, Made, SHF_ALLOC, Spent, Table, TableModel, World};
+use crate::budget::{Held, Keep};
 use crate::code::{Stream, Streams, Symbols, hash, symbols};
 use crate::elf::Elf;
 use crate::machine::Machine;
@@ -21,6 +21,9 @@ use crate::{Error, error::Result};
 /// Most bytes that are set aside before there is anything to put there.
 const LARGEST_START: usize = 1 << 20;
 const SHF_WRITE: u64 = 1;
+
+/// Words or rows between two counts of memory.
+const COUNTED: usize = 1024;
 
 /// Rows looked at on the writing side for one that goes on.
 const AHEAD: usize = 64;
@@ -59,87 +62,91 @@ fn slot_sections(world_elf: &Elf) -> Vec<(Span<Addr>, Off)> {
 
 /// Whether the model reproduces a table of a new file: the rows that fold stand in words that are coded.
 fn fits(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> bool {
-    let Some(form) = Form::of(elf, &elf[table]) else {
+    let (Some(form), Some(rows)) = (Form::of(elf, &elf[table]), parts(machine, elf, table, file)) else {
         return false;
     };
-    let rows = form.rows(machine, section_of(elf, table, file), &word_in(elf, file));
     let sections = slot_sections(elf);
-    let (folded, others) = rows.split_at(split(machine, &rows));
-    let unsorted = || holds_targets(elf, file, folded) && is_alone(machine, elf, table, file);
-    if !(ascend(folded) || unsorted()) {
+    let unsorted = || holds_targets(elf, file, &rows.folded) && is_alone(machine, elf, table, file);
+    if !(ascend(&rows.folded) || unsorted()) {
         return false;
     }
-    let told = folded.iter().all(|r| {
-        let addr = Addr(r.offset as u32);
+    let told = rows.folded.iter().all(|&(addr, _)| {
         addr.0.is_multiple_of(word(elf))
             && sections
                 .iter()
                 .any(|(s, _)| addr.since(s.at) < s.len.saturating_sub(word(elf) - 1))
     });
-    told && others.iter().all(|r| form.holds(r))
+    told && rows.others.iter().all(|r| form.holds(r))
 }
 
-/// Whether rows ascend by address.
-fn ascend(rows: &[Row]) -> bool {
-    rows.is_sorted_by_key(|r| r.offset)
+/// Whether words ascend by address.
+fn ascend(words: &[Slot]) -> bool {
+    words.is_sorted_by_key(|w| w.0)
 }
 
-/// Whether the words of rows hold their targets.
-fn holds_targets(elf: &Elf, file: &[u8], rows: &[Row]) -> bool {
+/// Whether words hold their targets.
+fn holds_targets(elf: &Elf, file: &[u8], words: &[Slot]) -> bool {
     let word = word_in(elf, file);
-    rows.iter().all(|r| word(Addr(r.offset as u32)) == Some(r.addend))
+    words.iter().all(|&(at, target)| word(at) == Some(target.into()))
 }
 
 /// Whether no other table has rows that fold: they go to tables by address.
 fn is_alone(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> bool {
-    let folds = |other: SectionId| {
-        let rows =
-            Form::of(elf, &elf[other])?.rows(machine, section_of(elf, other, file), &word_in(elf, file));
-        Some(split(machine, &rows) > 0)
-    };
-    elf.ids()
-        .all(|other| other == table || folds(other) != Some(true))
+    let folds = |other| parts(machine, elf, other, file).is_some_and(|rows| !rows.folded.is_empty());
+    elf.ids().all(|other| other == table || !folds(other))
 }
 
-fn section_of<'b>(elf: &Elf, section: SectionId, file: &'b [u8]) -> &'b [u8] {
-    let s = &elf[section];
-    &file[s.offset as usize..(s.offset + s.size) as usize]
+/// The rows of a section of a file, on the writing side; nothing if it is no table of relocations.
+fn parts(machine: Machine, elf: &Elf, table: SectionId, file: &[u8]) -> Option<Parts> {
+    let form = Form::of(elf, &elf[table])?;
+    let s = &elf[table];
+    let bytes = &file[s.offset as usize..(s.offset + s.size) as usize];
+    Some(Parts::of(machine, form.rows(machine, bytes, &word_in(elf, file))))
 }
 
-/// Folded words of the old file: address and target, ascending.
-pub fn old_slots(world: &World) -> Result<Vec<(Addr, Addr)>> {
-    let mut tables = Vec::new();
+/// Folded words of the old file, ascending.
+pub fn old_slots(world: &World) -> Result<Vec<Slot>> {
+    let (mut slots, mut held) = (Vec::new(), world.account.held());
     for table in world.old.elf.ids() {
-        tables.push(old_rows(world, table)?);
+        slots.append(&mut old_parts(world, table)?.folded);
+        held.set(SLOT_MEMORY * slots.len() as u64)?;
     }
-    Ok(slots(world.old.machine, tables.into_iter()))
+    Ok(sorted(slots))
 }
 
 /// Rows of a section of the old file; none if it is no table of relocations.
-fn old_rows(world: &World, table: SectionId) -> Result<Vec<Row>> {
-    let elf = &world.old.elf;
+fn old_parts(world: &World, table: SectionId) -> Result<Parts> {
+    let (elf, machine) = (&world.old.elf, world.old.machine);
     let section = &elf[table];
+    let mut parts = Parts::default();
     let Some(form) = Form::of(elf, section) else {
-        return Ok(Vec::new());
+        return Ok(parts);
     };
-    let bytes = world.old.file.bytes(section.offset, section.size)?;
     let held = |addr: Addr| {
         let at = world.old.addresses.offset(addr)?;
         let (mut bytes, len) = ([0; 8], elf.numbers.width());
         world.old.file.read(at.into(), &mut bytes[..len]).ok()?;
         Some(elf.numbers.get(&bytes[..len]))
     };
-    Ok(form.rows(world.old.machine, &bytes, &held))
+    let (mut bytes, step) = (Vec::new(), CHUNK - CHUNK % form.row());
+    for at in (0..section.size).step_by(step) {
+        let len = (section.size - at).min(step as u64);
+        world
+            .old
+            .file
+            .read_up_to(section.offset + at, len as usize, &mut bytes)?;
+        form.rows(machine, &bytes, &held)
+            .for_each(|row| parts.push(machine, row));
+        world.account.fits(parts.memory())?;
+    }
+    parts.settle(machine);
+    Ok(parts)
 }
 
-/// Folded words of a file, on the writing side: address and target, ascending.
-pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<(Addr, Addr)> {
-    let words = word_in(elf, bytes);
-    let tables = elf.ids().filter_map(|i| {
-        let form = Form::of(elf, &elf[i])?;
-        Some(form.rows(machine, section_of(elf, i, bytes), &words))
-    });
-    slots(machine, tables)
+/// Folded words of a file, on the writing side, ascending.
+pub fn slots_of(machine: Machine, elf: &Elf, bytes: &[u8]) -> Vec<Slot> {
+    let tables = elf.ids().filter_map(|table| parts(machine, elf, table, bytes));
+    sorted(tables.flat_map(|rows| rows.folded).collect())
 }
 
 symbols! {
@@ -248,18 +255,18 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
     let choices = world.choices;
     let tables: Vec<SectionId> = choices.sections(Table::Relocations).collect();
     let mut m = world.account.lend::<Models>();
-    let (slots, in_place) = code_slots(s, &mut m, world, made)?;
+    let (mut held_slots, mut held_table) = (world.account.held(), world.account.held());
+    let (slots, in_place) = code_slots(s, &mut m, world, made, &mut held_slots)?;
     let mut left = slots.as_slice();
     for table in tables {
         let machine = world.old.machine;
         let form = Form::of(world.elf, &world.elf[table]);
         let form = form.ok_or(Error::damaged("a table of relocations that is none"))?;
-        let truth = world.truth.map(|file| {
-            let held = word_in(world.elf, file);
-            form.rows(machine, section_of(world.elf, table, file), &held)
-        });
+        let truth = world
+            .truth
+            .and_then(|file| parts(machine, world.elf, table, file));
         // The relative rows go to the tables in order; nearly always the first one takes them all.
-        let known = truth.as_ref().map_or(0, |t| split(machine, t) as i64);
+        let known = truth.as_ref().map_or(0, |t| t.folded.len() as i64);
         let all = left.len() as i64;
         let folded = all.saturating_add(m.own.count(s, known - all));
         let total = world.elf[table].size / form.row() as u64;
@@ -269,16 +276,28 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
         let folded = folded.ok_or(Error::damaged("a relocation table has too many rows"))?;
         let (mine, rest) = left.split_at(folded);
         left = rest;
+        let paired = world.pairs[table.index()];
+        let Parts {
+            folded: old_folded,
+            others: old,
+            ..
+        } = paired.map_or(Ok(Parts::default()), |paired| old_parts(world, paired))?;
+        let mut memory = ROW_MEMORY * old.len() as u64;
+        held_table.set(memory + SLOT_MEMORY * old_folded.len() as u64)?;
         let mut bytes = Vec::with_capacity((total as usize * form.row()).min(LARGEST_START));
         let mut put = |row: Row| form.put(row, &mut bytes);
-        let old = world.pairs[table.index()].map_or(Ok(Vec::new()), |paired| old_rows(world, paired))?;
-        let (old_folded, old) = old.split_at(split(machine, &old));
-        let truth = truth.as_ref().map(|t| t.split_at(folded.min(t.len())));
-        let mut order: Vec<usize> = (0..mine.len()).collect();
+        let mut order = None;
         if in_place == UNSORTED {
-            order = order::code(s, mine, old_folded, world.targets.map(), truth.map(|t| t.0))?;
+            held_table.set(memory + order::memory(mine, &old_folded))?;
+            let truth = truth.as_ref().map(|t| &t.folded[..]);
+            let coded = order::code(s, mine, &old_folded, world.targets.map(), truth)?;
+            memory += 4 * coded.len() as u64;
+            order = Some(coded);
         }
-        for index in order {
+        drop(old_folded);
+        held_table.set(memory + total * form.row() as u64)?;
+        for k in 0..mine.len() {
+            let index = order.as_ref().map_or(k, |order| order[k] as usize);
             let (addr, target) = mine[index];
             put(Row {
                 offset: addr.into(),
@@ -286,14 +305,19 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
                 addend: target.into(),
             });
         }
-        let mut rows = Rows::of(old);
+        let mut rows = Rows::of(&old);
         for index in 0..total as usize - folded {
-            let left = truth.map(|(_, left)| left.get(index..).unwrap_or_default());
+            let left = truth.as_ref().map(|t| t.others.get(index..).unwrap_or_default());
             put(rows.row(s, &mut m, world, left)?);
+            if index % COUNTED == 0 {
+                made.count(world)?;
+            }
             if s.exhausted() {
                 return Err(Error::damaged("the pointer stream ends too early"));
             }
         }
+        drop((old, order));
+        held_table.set(0)?;
         made.section(world, table, bytes)?;
     }
     Ok(())
@@ -305,8 +329,14 @@ fn code_slots<S: Symbols>(
     m: &mut Models,
     world: &mut World,
     made: &mut Made,
-) -> Result<(Vec<(Addr, Addr)>, u32)> {
+    held_slots: &mut Held,
+) -> Result<(Vec<Slot>, u32)> {
     let old = old_slots(world)?;
+    let mut count = |slots: usize, world: &World, made: &mut Made| {
+        held_slots.set(SLOT_MEMORY * (old.len() + slots) as u64)?;
+        made.count(world)
+    };
+    count(0, world, made)?;
     let truth = world.truth.map(|t| slots_of(world.old.machine, world.elf, t));
     let known = world.truth.zip(truth.as_deref());
     let in_place = m
@@ -369,27 +399,27 @@ fn code_slots<S: Symbols>(
                 }
                 _ => {}
             }
+            if slots.len().is_multiple_of(COUNTED) {
+                count(slots.len(), world, made)?;
+            }
             if s.exhausted() {
                 return Err(Error::damaged("the pointer stream ends too early"));
             }
         }
     }
+    count(slots.len(), world, made)?;
+    held_slots.set(SLOT_MEMORY * slots.len() as u64)?;
     Ok((slots, in_place))
 }
 
 /// On the writing side: what the folded words of a file hold, and whether rows ascend.
-fn held(world: &World, file: &[u8], slots: &[(Addr, Addr)]) -> u32 {
+fn held(world: &World, file: &[u8], slots: &[Slot]) -> u32 {
     let word = word_in(world.elf, file);
     let all = |holds: &dyn Fn(Addr) -> u64| slots.iter().all(|&(a, t)| word(a) == Some(holds(t)));
-    let folded = |table: SectionId| {
-        let form = Form::of(world.elf, &world.elf[table])?;
-        let mut rows = form.rows(world.old.machine, section_of(world.elf, table, file), &word);
-        rows.truncate(split(world.old.machine, &rows));
-        Some(rows)
-    };
+    let folded = |table| parts(world.old.machine, world.elf, table, file).map(|rows| rows.folded);
     let mut tables = world.choices.sections(Table::Relocations).filter_map(folded);
     if all(&|target| target.into()) {
-        if tables.all(|rows| ascend(&rows)) {
+        if tables.all(|words| ascend(&words)) {
             TARGETS
         } else {
             UNSORTED

@@ -2,6 +2,7 @@
 
 use super::read::{Kind, NONE};
 use super::{Entry, Lsda, Unwind};
+use crate::budget::Held;
 use crate::code::{Symbols, hash, symbols};
 use crate::elf::Numbers;
 use crate::elf::encoded::Encoding;
@@ -116,11 +117,32 @@ pub(super) struct Stray {
     program: Vec<u8>,
 }
 
+/// Bytes that a record counts for, and an FDE of no unit beside its program.
+const ROW_MEMORY: u64 = 16;
+const STRAY_MEMORY: u64 = 64;
+
+impl Stray {
+    fn memory(&self) -> u64 {
+        STRAY_MEMORY + self.program.len() as u64
+    }
+}
+
+/// Bytes of memory that records hold.
+pub(super) fn memory(rows: &[Row]) -> u64 {
+    let strays = rows.iter().map(|row| match row {
+        Row::Stray(stray) => stray.memory(),
+        _ => 0,
+    });
+    ROW_MEMORY * rows.len() as u64 + strays.sum::<u64>()
+}
+
 impl Unwind {
     /// Codes the order of the records.
-    pub(super) fn code_rows<S: Symbols>(&mut self, s: &mut S) -> Result<Vec<Row>> {
+    pub(super) fn code_rows<S: Symbols>(&mut self, s: &mut S, held: &mut Held) -> Result<Vec<Row>> {
         let damaged = || Error::damaged("frame records are out of order");
         let (mut m, mut orders) = (RowModels::default(), OrderModels::default());
+        let needs = Order::needs(self.entries.len(), self.old.rows.len());
+        held.set(needs)?;
         let mut old_order = vec![None; self.old.rows.len()];
         for (item, entry) in self.entries.iter().enumerate() {
             if let Some(place) = old_order.get_mut(entry.old as usize) {
@@ -131,7 +153,7 @@ impl Unwind {
         drop(old_order);
         let mut rows = Vec::with_capacity(self.entries.len() + self.kinds.len());
         let mut left = self.entries.len();
-        let mut size = 0usize;
+        let (mut size, mut strays) = (0usize, 0);
         let mut history = 0u32;
         let mut last_start = self.addr;
         loop {
@@ -181,6 +203,7 @@ impl Unwind {
                 STRAY => {
                     let stray = self.stray(s, &mut m, rows.len() as u32, &mut last_start)?;
                     size += stray.program.len();
+                    strays += stray.memory();
                     Row::Stray(Box::new(stray))
                 }
                 _ => break,
@@ -191,7 +214,11 @@ impl Unwind {
             if size > self.len as usize || s.exhausted() {
                 return Err(damaged());
             }
+            if rows.len().is_multiple_of(1024) {
+                held.set(needs + ROW_MEMORY * rows.len() as u64 + strays)?;
+            }
         }
+        held.set(memory(&rows))?;
         Ok(rows)
     }
 

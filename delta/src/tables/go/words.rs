@@ -14,7 +14,8 @@ use crate::layout::OldImage;
 use crate::maps::HashMap;
 use crate::place::{Addr, Off, Place as _, SectionId};
 use crate::predict::{AddressMap, Guess, Locals, Site, TargetModels};
-use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World, relocations};
+use crate::tables::relocations::{self, SLOT_MEMORY};
+use crate::tables::{BYTE_MODELS, Made, Spent, Table, TableModel, World};
 
 /// Kind of site that target prediction tells apart.
 const POINTER: u32 = 48;
@@ -258,12 +259,15 @@ impl<'w> TableModel<'w> for GoWords {
 /// Tells the words of all generic sections of a Go file that stand under covers.
 fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()> {
     let mut telling = Telling::of(world)?;
+    let mut held = world.account.held();
+    held.set(SLOT_MEMORY * telling.slots.as_ref().map_or(0, Vec::len) as u64)?;
     let mut old_bytes = Vec::new();
     for cover in world.covers {
         let Some(stretch) = Stretch::of(world.addresses, cover) else {
             continue;
         };
         world.account.go_on(u64::from(stretch.len) / 16)?;
+        made.count(world)?;
         world.account.fits(u64::from(stretch.len))?;
         old_bytes.resize(stretch.len as usize & !3, 0);
         world.old.file.read(u64::from(stretch.old_at), &mut old_bytes)?;

@@ -4,7 +4,7 @@ use super::places::{Places, unused};
 use super::spell::Speller;
 use super::tokens::{self, Span, TokenMap};
 use super::{NONE, Names, Starts, pair};
-use crate::budget::{Budget, Lent};
+use crate::budget::{Budget, Held, Lent};
 use crate::code::{Symbols, hash, symbols};
 use crate::place::Off;
 use crate::recipe::Recipe;
@@ -144,7 +144,13 @@ impl<'c> Coder<'c> {
     }
 
     /// Codes all names of a new table of `size` bytes.
-    pub fn table<S: Symbols>(&mut self, s: &mut S, size: usize, truth: Option<&[u8]>) -> Result<()> {
+    pub fn table<S: Symbols>(
+        &mut self,
+        s: &mut S,
+        size: usize,
+        truth: Option<&[u8]>,
+        held: &mut Held,
+    ) -> Result<()> {
         let true_starts = truth.map(Starts::of).unwrap_or_default();
         let pairs = truth
             .map(|t| pair::pair(self.old_table, &self.names.old, t, &true_starts))
@@ -198,15 +204,21 @@ impl<'c> Coder<'c> {
                 self.names.source.push(NONE);
             }
             self.enter(i);
+            if i.is_multiple_of(1024) {
+                held.set(self.memory())?;
+            }
             if s.exhausted() {
                 return Err(Error::damaged("the names end too early"));
             }
         }
         if self.names.table.len() > size {
-            Err(Error::damaged("the names are too long"))
-        } else {
-            Ok(())
+            return Err(Error::damaged("the names are too long"));
         }
+        held.set(self.memory())
+    }
+
+    fn memory(&self) -> u64 {
+        self.names.memory() + self.recipe.memory() + self.map.memory()
     }
 
     fn is_used(&self, old: usize) -> bool {

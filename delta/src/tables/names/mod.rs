@@ -104,6 +104,12 @@ impl Names {
         })
     }
 
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        let numbers = self.starts.len() + self.old.len() + self.of_old.len() + self.source.len();
+        (self.table.len() + 4 * numbers) as u64
+    }
+
     /// The name at an offset.
     pub fn name(&self, offset: u32) -> &[u8] {
         let rest = self.table.get(offset as usize..).unwrap_or_default();
@@ -132,8 +138,10 @@ pub fn code<S: Symbols>(s: &mut S, world: &World, section: SectionId, made: &mut
     let old_table = world.old_bytes(section)?;
     let old_at = world.pairs[section.index()].map_or(0, |i| world.old.elf[i].offset) as u32;
     let truth = world.true_bytes(section);
+    let mut held = world.account.held();
+    held.set(old_table.len() as u64)?;
     let (names, recipe) = table(s, world.account, (&old_table, old_at), size, truth)?;
-    made.sections.push((section, recipe));
+    made.keep(world, section, recipe)?;
     Ok(names)
 }
 
@@ -153,6 +161,8 @@ pub fn table<S: Symbols>(
         old: Starts::of(old_table),
         ..Names::default()
     };
+    let mut held = account.held();
+    held.set(names.memory())?;
     let mut recipe = Recipe::default();
     let same = truth.is_some_and(|t| t == old_table) && fits(old_table);
     if models.whole(s, same) {
@@ -164,8 +174,10 @@ pub fn table<S: Symbols>(
         names.of_old = (0..names.old.len() as u32).collect();
         names.source.clone_from(&names.of_old);
         names.table = old_table.to_vec();
+        held.set(names.memory())?;
     } else {
-        Coder::new(account, (old_table, old_at), &mut names, &mut recipe).table(s, size as usize, truth)?;
+        let mut coder = Coder::new(account, (old_table, old_at), &mut names, &mut recipe);
+        coder.table(s, size as usize, truth, &mut held)?;
     }
     recipe.finish();
     Ok((names, recipe))

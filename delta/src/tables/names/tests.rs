@@ -19,7 +19,7 @@ fn table<S: Symbols>(
         ..Names::default()
     };
     let mut recipe = Recipe::default();
-    Coder::new(budget, (old, 0), &mut names, &mut recipe).table(s, size, truth)?;
+    Coder::new(budget, (old, 0), &mut names, &mut recipe).table(s, size, truth, &mut budget.held())?;
     recipe.finish();
     Ok((names, recipe))
 }

@@ -14,6 +14,8 @@ pub type Span = (usize, usize);
 const HEX: usize = 16;
 /// Most digits of a number that counts.
 const DIGITS: usize = 9;
+/// Bytes that a token remembered counts for, beside the token.
+const PLACE: u64 = 40;
 /// Longest token, in bytes.
 pub const LONGEST: usize = 64;
 
@@ -267,6 +269,11 @@ pub struct TokenMap {
 }
 
 impl TokenMap {
+    /// Bytes of memory held.
+    pub fn memory(&self) -> u64 {
+        self.pool.len() as u64 + PLACE * self.places.len() as u64
+    }
+
     /// What a token of an old name becomes, if that is known.
     pub fn get(&self, name: &[u8], span: Span) -> Option<Cow<'_, [u8]>> {
         if is_counted(name) {

@@ -105,10 +105,10 @@ fn code_rows(world: &World, symbols: SectionId) -> Result<Vec<Old>> {
     let mut all = Vec::new();
     for (s, form, addr) in of_code(&world.old.elf, symbols) {
         let bytes = world.old.file.bytes(s.offset, s.size)?;
+        world.account.go_on(1 + s.size / form.row() as u64 / 16)?;
         let rows = form.rows(world.old.machine, &bytes, &|_| None);
-        world.account.go_on(1 + rows.len() as u64 / 16)?;
         let (mut last, mut run) = (0, 0);
-        all.extend(rows.into_iter().map(|row| {
+        all.extend(rows.map(|row| {
             let addr = addr.wrapping_add(row.offset as u32);
             run += u32::from(row.offset < last);
             last = row.offset;

@@ -1,7 +1,7 @@
 //! The order of folded rows in a table that is not sorted: Go's linker makes rows symbol by symbol, before it places
 //! the symbols. Each row is that of the next old one, or of the word behind the last one.
 
-use super::Row;
+use super::{SLOT_MEMORY, Slot};
 use crate::code::{Symbols, hash, symbols};
 use crate::place::Addr;
 use crate::predict::AddressMap;
@@ -9,6 +9,8 @@ use crate::{Error, error::Result};
 
 /// Old rows looked at for one that has a word left.
 const REACH: usize = 64;
+/// No word, or no row.
+const NONE: u32 = u32::MAX;
 
 symbols! {
     /// The order of folded rows. `h`: for each row so far whether it was the first that was asked about, the last one
@@ -31,44 +33,49 @@ symbols! {
 struct Order {
     told: Vec<bool>,
     /// The word of each old row, and the first old row of each word.
-    of_old: Vec<Option<usize>>,
-    old_of: Vec<Option<usize>>,
+    of_old: Vec<u32>,
+    old_of: Vec<u32>,
     /// The next old row, and the word behind the last one.
     next: usize,
     behind: usize,
     h: u32,
 }
 
+/// Bytes of memory that telling the order takes, the old rows included.
+pub fn memory(words: &[Slot], old: &[Slot]) -> u64 {
+    let (words, old) = (words.len() as u64, old.len() as u64);
+    words * (1 + 4 + 4) + old * (SLOT_MEMORY + 4)
+}
+
 /// Tells in which order words are rows of a table; `old` are the folded rows of the old one, `truth` those of the new
 /// one on the writing side.
 pub fn code<S: Symbols>(
     s: &mut S,
-    words: &[(Addr, Addr)],
-    old: &[Row],
+    words: &[Slot],
+    old: &[Slot],
     map: &AddressMap,
-    truth: Option<&[Row]>,
-) -> Result<Vec<usize>> {
+    truth: Option<&[Slot]>,
+) -> Result<Vec<u32>> {
     let mut m = OrderModels::default();
     let word = |addr: Addr| words.binary_search_by_key(&addr, |w| w.0).ok();
+    let of_old = |slot: &Slot| word(map.guess(slot.0)).map_or(NONE, |word| word as u32);
     let mut order = Order {
         told: vec![false; words.len()],
-        of_old: old
-            .iter()
-            .map(|r| word(map.guess(Addr(r.offset as u32))))
-            .collect(),
-        old_of: vec![None; words.len()],
+        of_old: old.iter().map(of_old).collect(),
+        old_of: vec![NONE; words.len()],
         next: 0,
         behind: 0,
         h: 0,
     };
-    for (row, word) in order.of_old.iter().enumerate() {
-        let first = word.map(|word| &mut order.old_of[word]);
-        first.map(|first| *first.get_or_insert(row));
+    for (row, &word) in (0..).zip(&order.of_old) {
+        if let Some(first @ &mut NONE) = order.old_of.get_mut(word as usize) {
+            *first = row;
+        }
     }
     let mut rows = Vec::with_capacity(words.len());
     for index in 0..words.len() {
-        let known = truth.and_then(|rows| word(Addr(rows.get(index)?.offset as u32)));
-        rows.push(order.row(s, &mut m, known)?);
+        let known = truth.and_then(|rows| word(rows.get(index)?.0));
+        rows.push(order.row(s, &mut m, known)? as u32);
         if s.exhausted() {
             return Err(Error::damaged("the pointer stream ends too early"));
         }
@@ -84,7 +91,7 @@ impl Order {
     /// Tells one row.
     fn row<S: Symbols>(&mut self, s: &mut S, m: &mut OrderModels, known: Option<usize>) -> Result<usize> {
         let ahead = self.of_old.iter().skip(self.next).take(REACH);
-        let old = ahead.flatten().copied().find(|&word| self.left(word));
+        let old = ahead.map(|&word| word as usize).find(|&word| self.left(word));
         let behind = Some(self.behind).filter(|&word| self.left(word));
         let next = match old {
             None => 0,
@@ -107,7 +114,9 @@ impl Order {
         };
         self.told[word] = true;
         self.behind = word + 1;
-        self.next = self.old_of[word].map_or(self.next, |row| row + 1);
+        if let Some(&row) = self.old_of.get(word).filter(|&&row| row != NONE) {
+            self.next = row as usize + 1;
+        }
         self.h = self.h << 1 | u32::from(first);
         Ok(word)
     }
@@ -121,12 +130,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Words at these numbers, four bytes each.
-    fn rows(order: &[usize]) -> Vec<Row> {
-        let row = |&k: &usize| Row {
-            offset: 4 * k as u64,
-            ..Row::default()
-        };
-        order.iter().map(row).collect()
+    fn rows(order: &[usize]) -> Vec<Slot> {
+        order.iter().map(|&k| (Addr(4 * k as u32), Addr(0))).collect()
     }
 
     fn told(old: &[usize], new: &[usize]) -> (Vec<usize>, usize) {
@@ -136,7 +141,8 @@ mod tests {
         code(&mut writer, &words, &old, &map, Some(&new)).unwrap();
         let (bytes, budget) = (writer.finish(), Budget::default());
         let mut reader = ModelledReader::new(&bytes, &budget);
-        (code(&mut reader, &words, &old, &map, None).unwrap(), bytes.len())
+        let order = code(&mut reader, &words, &old, &map, None).unwrap();
+        (order.iter().map(|&k| k as usize).collect(), bytes.len())
     }
 
     /// Some order of that many words.

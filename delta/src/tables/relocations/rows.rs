@@ -72,9 +72,14 @@ impl Form {
     }
 
     /// All rows of a table.
-    pub fn rows(self, machine: Machine, bytes: &[u8], words: Words) -> Vec<Row> {
-        let read = |row: &[u8], k: usize| self.numbers.get(&row[k * self.word()..][..self.word()]);
-        let row = |row: &[u8]| {
+    pub fn rows<'b>(
+        self,
+        machine: Machine,
+        bytes: &'b [u8],
+        words: Words<'b>,
+    ) -> impl Iterator<Item = Row> + 'b {
+        let read = move |row: &[u8], k: usize| self.numbers.get(&row[k * self.word()..][..self.word()]);
+        let row = move |row: &[u8]| {
             let (offset, info) = (read(row, 0), read(row, 1));
             let info = if self.numbers.is_64 {
                 info
@@ -92,7 +97,7 @@ impl Form {
             };
             Row { offset, info, addend }
         };
-        bytes.chunks_exact(self.row()).map(row).collect()
+        bytes.chunks_exact(self.row()).map(row)
     }
 
     /// Appends a row to a table.
@@ -136,29 +141,73 @@ pub fn word_in<'b>(elf: &'b Elf, bytes: &'b [u8]) -> impl Fn(Addr) -> Option<u64
     }
 }
 
-/// Splits the relative rows off the front, each of another word; the rest begins at the returned index.
-pub fn split(machine: Machine, rows: &[Row]) -> usize {
-    let small = |r: &Row| r.offset < u64::from(u32::MAX) && r.addend < u64::from(u32::MAX);
-    let folds = |r: &&Row| r.info == machine.relative() && small(r);
-    let front = rows.iter().take_while(folds).count();
-    if rows[..front].windows(2).all(|w| w[0].offset < w[1].offset) {
-        return front;
-    }
-    let mut places: Vec<(u64, usize)> = rows[..front].iter().map(|r| r.offset).zip(0..).collect();
-    places.sort_unstable();
-    let again = places.windows(2).filter(|w| w[0].0 == w[1].0).map(|w| w[1].1);
-    again.min().unwrap_or(front)
+/// A word that a relative row fills, and its target.
+pub type Slot = (Addr, Addr);
+
+/// The rows of one table, one after the other.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// The relative rows at the front, each of another word: they fold into those.
+    pub folded: Vec<Slot>,
+    /// All others.
+    pub others: Vec<Row>,
+    /// Whether words were not told by address.
+    unsorted: bool,
 }
 
-/// The folded words among all rows of a file's tables: address and target, ascending.
-pub fn slots(machine: Machine, tables: impl Iterator<Item = Vec<Row>>) -> Vec<(Addr, Addr)> {
-    let mut slots = Vec::new();
-    for rows in tables {
-        let folded = rows[..split(machine, &rows)].iter();
-        slots.extend(folded.map(|r| (Addr(r.offset as u32), Addr(r.addend as u32))));
+impl Parts {
+    /// All rows of a table.
+    pub fn of(machine: Machine, all: impl IntoIterator<Item = Row>) -> Parts {
+        let mut parts = Parts::default();
+        all.into_iter().for_each(|row| parts.push(machine, row));
+        parts.settle(machine);
+        parts
     }
+
+    /// Adds the next row.
+    pub fn push(&mut self, machine: Machine, row: Row) {
+        let small = |number: u64| u32::try_from(number).ok().filter(|&n| n < u32::MAX).map(Addr);
+        match (small(row.offset), small(row.addend)) {
+            (Some(at), Some(target)) if row.info == machine.relative() && self.others.is_empty() => {
+                self.unsorted |= self.folded.last().is_some_and(|last| last.0 >= at);
+                self.folded.push((at, target));
+            }
+            _ => self.others.push(row),
+        }
+    }
+
+    /// Ends the table: from a word that is filled again on nothing folds.
+    pub fn settle(&mut self, machine: Machine) {
+        if !self.unsorted {
+            return;
+        }
+        let mut places: Vec<(Addr, u32)> = self.folded.iter().map(|slot| slot.0).zip(0..).collect();
+        places.sort_unstable();
+        let again = places.windows(2).filter(|w| w[0].0 == w[1].0).map(|w| w[1].1);
+        let front = again.min().map_or(self.folded.len(), |again| again as usize);
+        let rest = self.folded.drain(front..).map(|(at, target)| Row {
+            offset: at.into(),
+            info: machine.relative(),
+            addend: target.into(),
+        });
+        self.others.splice(..0, rest);
+    }
+
+    /// Bytes of memory that they take while they are read.
+    pub fn memory(&self) -> u64 {
+        let sorted = if self.unsorted { 2 } else { 1 };
+        sorted * SLOT_MEMORY * self.folded.len() as u64 + ROW_MEMORY * self.others.len() as u64
+    }
+}
+
+/// Bytes of a folded word, and of a row that is kept.
+pub const SLOT_MEMORY: u64 = size_of::<Slot>() as u64;
+pub const ROW_MEMORY: u64 = size_of::<Row>() as u64;
+
+/// The folded words of all tables, ascending.
+pub fn sorted(mut slots: Vec<Slot>) -> Vec<Slot> {
     slots.sort_unstable();
-    slots.dedup_by_key(|s| s.0);
+    slots.dedup_by_key(|slot| slot.0);
     slots
 }
 
@@ -179,7 +228,8 @@ mod tests {
         ) {
             let form = Form { numbers: Numbers { is_64, big_endian }, addends };
             for machine in Machine::ALL {
-                let rows = form.rows(machine, &bytes, &|_| held);
+                let words = |_| held;
+                let rows: Vec<Row> = form.rows(machine, &bytes, &words).collect();
                 let mut out = Vec::new();
                 rows.iter().for_each(|&row| form.put(row, &mut out));
                 prop_assert_eq!(&out[..], &bytes[..rows.len() * form.row()]);
@@ -195,9 +245,8 @@ mod tests {
             addends: false,
         };
         let table = [0x10, 0x20, 0, 0, 8, 0, 0, 0, 0x14, 0x20, 0, 0, 6, 5, 0, 0];
-        let rows = form.rows(Machine::X86_32, &table, &|addr| {
-            (addr == Addr(0x2010)).then_some(0x1234)
-        });
+        let words = |addr| (addr == Addr(0x2010)).then_some(0x1234);
+        let rows: Vec<Row> = form.rows(Machine::X86_32, &table, &words).collect();
         assert_eq!(
             rows[0],
             Row {
@@ -214,13 +263,10 @@ mod tests {
                 addend: 0
             }
         );
-        assert_eq!(split(Machine::X86_32, &rows), 1);
-        let none = form.rows(Machine::X86_32, &table, &|_| None);
-        assert_eq!(
-            split(Machine::X86_32, &none),
-            0,
-            "a word outside the file does not fold"
-        );
+        let folded = |rows: Vec<Row>| Parts::of(Machine::X86_32, rows).folded.len();
+        assert_eq!(folded(rows), 1);
+        let none = form.rows(Machine::X86_32, &table, &|_| None).collect();
+        assert_eq!(folded(none), 0, "a word outside the file does not fold");
     }
 
     #[test]
@@ -231,7 +277,9 @@ mod tests {
             addend: 9,
         };
         let rows = [24, 8, 16, 32, 8, 40, 24].map(row);
-        assert_eq!(split(Machine::X86_64, &rows[..4]), 4);
-        assert_eq!(split(Machine::X86_64, &rows), 4);
+        for whole in [&rows[..4], &rows] {
+            let parts = Parts::of(Machine::X86_64, whole.iter().copied());
+            assert_eq!((parts.folded.len(), &parts.others[..]), (4, &whole[4..]));
+        }
     }
 }

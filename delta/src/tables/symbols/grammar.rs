@@ -117,6 +117,12 @@ struct Olds<'o> {
 }
 
 impl<'o> Olds<'o> {
+    /// Bytes of memory that it holds.
+    fn needs(elf: &Elf, bytes: &[u8], names: &Names) -> u64 {
+        let rows = bytes.len() / row::len(elf.numbers);
+        (4 * (rows + 1) + 4 * names.old.len() + rows) as u64
+    }
+
     fn of(elf: &'o Elf, bytes: &'o [u8], names: &Names) -> Olds<'o> {
         let width = row::len(elf.numbers);
         let count = bytes.len() / width;
@@ -226,6 +232,9 @@ pub fn code<S: Symbols>(
     if !size.is_multiple_of(width) {
         return Err(Error::damaged("a symbol table ends inside a row"));
     }
+    let mut held = world.account.held();
+    let needs = old_bytes.len() as u64 + Olds::needs(&world.old.elf, &old_bytes, names);
+    held.set(needs)?;
     let olds = Olds::of(&world.old.elf, &old_bytes, names);
     let alive = (0..olds.count).filter(|&j| olds.is_alive(j));
     ground.set_free(alive.map(|j| olds.row(j)));
@@ -268,9 +277,13 @@ pub fn code<S: Symbols>(
         } else {
             recipe.literal(bytes);
         }
+        if i.is_multiple_of(1024) {
+            held.set(needs + rows.memory() + recipe.memory())?;
+        }
     }
     recipe.finish();
-    made.sections.push((section, recipe));
+    held.set(needs + rows.memory() + recipe.memory())?;
+    made.keep(world, section, recipe)?;
     Ok(rows)
 }
 

@@ -147,6 +147,13 @@ impl<'w> Ground<'w> {
         }
     }
 
+    /// Bytes of memory that it holds, and that finding the free units takes.
+    pub fn memory(&self) -> u64 {
+        let units = self.units.len() * (size_of::<Span<Addr>>() + size_of::<u32>() + size_of::<bool>());
+        let old = self.of_old.len() * size_of::<Option<UnitId>>();
+        (units + old + self.exceptions.len() * size_of::<Addr>()) as u64
+    }
+
     /// New units, ascending.
     pub fn units(&self) -> &[Span<Addr>] {
         &self.units

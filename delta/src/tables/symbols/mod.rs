@@ -175,20 +175,24 @@ impl<'w> TableModel<'w> for SymbolTables {
 fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
     let mut models = world.account.lend::<grammar::Models>();
     let mut ground = None;
+    let (mut held, mut held_ground) = (world.account.held(), world.account.held());
     for strings in world.choices.sections(Table::Names) {
         let names = names::code(s, world, strings, made)?;
+        held.set(names.memory())?;
         for table in world.choices.sections(Table::Symbols) {
             if names_of(world.elf, table) != Some(strings) {
                 continue;
             }
             let ground: &mut ground::Ground =
                 ground.get_or_insert_with(|| ground::Ground::new(world, &made.exceptions));
+            held_ground.set(ground.memory())?;
             let coded = grammar::Coded {
                 section: table,
                 world,
                 names: &names,
             };
             let rows = grammar::code(s, &mut models, &coded, ground, made)?;
+            held.set(names.memory() + rows.memory())?;
             let hangs = |id: &SectionId| world.elf[*id].link == table;
             for section in world.choices.sections(Table::Versions).filter(hangs) {
                 versions::code(s, world, &rows, section, made)?;
@@ -199,6 +203,7 @@ fn code<S: Symbols>(s: &mut S, world: &World, made: &mut Made) -> Result<()> {
             if world.choices.sections(Table::Objects).any(|i| hangs(&i)) {
                 made.symbols.push((table, rows));
             }
+            held.set(names.memory())?;
         }
     }
     Ok(())

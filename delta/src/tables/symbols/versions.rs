@@ -41,6 +41,8 @@ pub fn code<S: Symbols>(
     }
     let mut models = world.account.lend::<VersionModels>();
     let old = world.old_bytes(section)?;
+    let mut held = world.account.held();
+    held.set(old.len() as u64)?;
     let (numbers, truth) = (world.elf.numbers, world.true_bytes(section));
     let mut out = Vec::with_capacity(rows.source.len() * 2);
     let mut last = 0;

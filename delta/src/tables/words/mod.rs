@@ -190,15 +190,14 @@ fn code<S: Symbols>(s: &mut S, world: &mut World, made: &mut Made) -> Result<()>
     if pass.m.none(s, none) {
         return Ok(());
     }
-    let (held, mut bytes) = (made.known.memory(), Vec::new());
+    let mut bytes = Vec::new();
     for cover in world.covers {
         let Some(stretch) = Stretch::of(world, cover) else {
             continue;
         };
         world.account.go_on(u64::from(stretch.len) / 16)?;
-        world
-            .account
-            .fits(u64::from(stretch.len) + made.known.memory() - held)?;
+        made.count(world)?;
+        world.account.fits(u64::from(stretch.len))?;
         stretch.read(world, &mut bytes)?;
         pass.stretch(s, world, &stretch, &bytes, made)?;
     }

@@ -1,5 +1,7 @@
 //! What the process of `elfdelta apply` holds, against what the patch declares, and that of `diff`, against its limit.
 
+mod large;
+
 use elfdelta::{Options, Patch, Silent};
 use std::{
     fs,
@@ -23,44 +25,59 @@ fn told(id: u32, what: &str) -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-#[test]
-fn apply_holds_what_the_patch_declares() {
-    /// What a process of the command holds before it does anything, and the patch, which it reads whole.
-    const PROCESS: u64 = 4 << 20;
-    let folder = tempfile::TempDir::new().unwrap();
-    let path = |name: &str| folder.path().join(name);
+/// A large file with some bytes changed, and programs with a large table each.
+fn large() -> Vec<(&'static str, [Vec<u8>; 2])> {
     let old = fs::read(ELFDELTA).unwrap();
     let mut new = old.clone();
     let from = new.len() / 3;
     for at in (from..from + new.len() / 20).step_by(997) {
         new[at] ^= 1;
     }
-    let patch = elfdelta::diff(&old, &new, &Options::default(), &Silent)
-        .unwrap()
-        .bytes;
-    fs::write(path("old"), &old).unwrap();
-    fs::write(path("p"), &patch).unwrap();
-    let declared = Patch::parse(&patch).unwrap().header().memory;
-    let applied = || {
-        let mut child = Command::new(ELFDELTA)
-            .args(["apply", "-f", "old", "p", "-o", "out"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut peak = 0;
-        while child.try_wait().unwrap().is_none() {
-            peak = peak.max(rss_anon(child.id()));
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert!(child.wait().unwrap().success());
-        peak
-    };
-    // On a busy machine it may have ended before anybody looked.
-    let seen = (0..20).map(|_| applied()).find(|&peak| peak > 0);
-    let peak = seen.expect("it was seen at work");
-    let allowed = declared + PROCESS + patch.len() as u64;
-    assert!(peak <= allowed, "{peak} bytes held, {declared} declared");
+    let relocated = |sorted| [0, 3].map(|shift| large::relocated(sorted, shift));
+    vec![
+        ("edited", [old, new]),
+        ("relocations", relocated(true)),
+        ("relocations in no order", relocated(false)),
+        ("symbols", [7, 11].map(|n| large::named(|k| k % (100 * n) == n))),
+    ]
+}
+
+#[test]
+fn apply_holds_what_the_patch_declares() {
+    /// What a process of the command holds before it does anything, and the patch, which it reads whole.
+    const PROCESS: u64 = 4 << 20;
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (name, [old, new]) in large() {
+        let patch = elfdelta::diff(&old, &new, &Options::default(), &Silent)
+            .unwrap()
+            .bytes;
+        fs::write(path("old"), &old).unwrap();
+        fs::write(path("p"), &patch).unwrap();
+        let declared = Patch::parse(&patch).unwrap().header().memory;
+        let applied = || {
+            let mut child = Command::new(ELFDELTA)
+                .args(["apply", "-f", "old", "p", "-o", "out"])
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut peak = 0;
+            while child.try_wait().unwrap().is_none() {
+                peak = peak.max(rss_anon(child.id()));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(child.wait().unwrap().success());
+            peak
+        };
+        // On a busy machine it may have ended before anybody looked.
+        let seen = (0..20).map(|_| applied()).find(|&peak| peak > 0);
+        let peak = seen.expect("it was seen at work");
+        println!("{name}: {peak} held, {declared} declared");
+        let allowed = declared + PROCESS + patch.len() as u64;
+        assert!(peak <= allowed, "{name}: {peak} bytes held, {declared} declared");
+        assert!(fs::read(path("out")).unwrap() == new, "{name}");
+    }
 }
 
 /// Bytes that look like none before.
