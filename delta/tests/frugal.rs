@@ -221,3 +221,31 @@ fn it_ends_when_asked() {
         assert!(matches!(done, Err(Error::Cancelled)), "{part}: {done:?}");
     }
 }
+
+/// Sites weigh what closing takes: where liblzma would take as long, it weighs as much, however its steps are counted.
+#[test]
+fn scratch_space_weighs_no_more_than_memory() {
+    let old = mixed(3 << 20, 8);
+    let mut new = old.clone();
+    new[1 << 20] ^= 1;
+    let weighed = |dictionary: u32| {
+        let (patch, _) = patched([&old, &new], 6, dictionary, "");
+        let is_own = header(&patch).packing.unwrap().encoders.is_empty();
+        let packed = xz(&old, 6, dictionary, "");
+        let patch = Patch::parse(&patch).unwrap();
+        let scratch = counted();
+        let applier = patch.applier().scratch(&scratch);
+        (applier.counted(&packed, &mut Vec::new()).unwrap(), is_own)
+    };
+    let (memory, scratch) = (weighed(4 << 20), weighed(LEAST));
+    assert!(!memory.1 && scratch.1, "one of each kind");
+    let (memory, scratch) = (memory.0, scratch.0);
+    assert!(
+        scratch < memory + memory / 4,
+        "{scratch} units, {memory} in memory"
+    );
+    assert!(
+        scratch > memory - memory / 4,
+        "{scratch} units, {memory} in memory"
+    );
+}

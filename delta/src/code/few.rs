@@ -83,3 +83,49 @@ impl Symbols for FewWriter {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ByteGuess, CONTEXTS, ColumnReader, ModelledReader, RUNS, hash};
+    use super::*;
+    use crate::budget::Budget;
+
+    fn grammar<S: Symbols>(s: &mut S, symbols: u32) -> Vec<u64> {
+        let (mut model, mut bytes) = (Model::new(1, 12, 127), ByteModel::new(12));
+        let known = ByteContext {
+            contexts: [0; CONTEXTS],
+            runs: [0; RUNS],
+            guesses: [ByteGuess::default(); 3],
+            class: 0,
+        };
+        let mut told = Vec::new();
+        for i in 0..symbols / 5 {
+            let contexts = [hash(1, i & 3)];
+            told.push(u64::from(s.flag(&mut model, &contexts, i % 3 == 0)));
+            told.push(u64::from(s.tree(&mut model, &contexts, 3, i & 7)));
+            told.push(s.number(&mut model, &contexts, u64::from(i)));
+            told.push(u64::from(s.raw(i as u8)));
+            told.push(u64::from(s.mixed_byte(&mut bytes, &known, i as u8)));
+        }
+        told
+    }
+
+    #[test]
+    fn few_symbols_are_in_both_and_many_in_columns() {
+        for (symbols, few) in [(100, true), (105, false)] {
+            let mut writer = FewWriter::new(100);
+            let told = grammar(&mut writer, symbols);
+            let (columns, modelled) = writer.finish();
+            let budget = Budget::default();
+            let mut reader = ColumnReader::stored(&columns, &budget).unwrap();
+            assert_eq!(grammar(&mut reader, symbols), told);
+            assert_eq!(modelled.is_some(), few);
+            if let Some(modelled) = modelled {
+                assert_eq!(
+                    grammar(&mut ModelledReader::new(&modelled, &budget), symbols),
+                    told
+                );
+            }
+        }
+    }
+}

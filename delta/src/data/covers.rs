@@ -200,3 +200,86 @@ impl<'a> CoverCoder<'a> {
         held.set((out.len() * size_of::<Cover>()) as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+    use crate::code::{ModelledReader, ModelledWriter};
+    use proptest::prelude::*;
+
+    const OLD: u32 = 1 << 20;
+
+    fn code<S: Symbols>(s: &mut S, len: u32, truth: &[Cover]) -> Vec<Cover> {
+        let budget = Budget::unlimited(&Silent);
+        let mut coder = CoverCoder::new(OLD, &budget);
+        let region = Span::new(Off(0), len);
+        coder
+            .region(s, region, Off(0), truth, &mut budget.held())
+            .unwrap();
+        coder.covers.clone()
+    }
+
+    /// Tells covers, reads them again, and says what that took.
+    fn round_trip(len: u32, covers: &[Cover]) -> usize {
+        let mut writer = ModelledWriter::default();
+        code(&mut writer, len, covers);
+        let stream = writer.finish();
+        let budget = Budget::unlimited(&Silent);
+        assert_eq!(code(&mut ModelledReader::new(&stream, &budget), len, &[]), covers);
+        stream.len()
+    }
+
+    /// Covers one behind the other: gap, old place and length of each.
+    fn laid_out(rows: &[(u32, u32, u32)]) -> (u32, Vec<Cover>) {
+        let mut at = 0;
+        let cover = |&(gap, old_at, len): &(u32, u32, u32)| {
+            let new_at = Off(at + gap);
+            at += gap + len;
+            let old_at = Off(old_at);
+            Cover { new_at, old_at, len }
+        };
+        let covers = rows.iter().map(cover).collect();
+        (at + 5, covers)
+    }
+
+    proptest! {
+        #[test]
+        fn covers_come_out_as_they_went_in(rows in prop::collection::vec((0..40u32, 0..OLD / 2, 1..400u32, 0..6u32), 0..60)) {
+            let (mut lines, mut told) = (Lines::new(0), Vec::new());
+            for (gap, far, len, way) in rows {
+                let near = i64::from(far % 90) - 45;
+                let old_at = match way {
+                    0 => lines.here + i64::from(gap),
+                    1 => lines.here,
+                    2 => lines.home,
+                    3 => lines.home + near,
+                    _ => i64::from(far),
+                };
+                let old_at = old_at.clamp(0, i64::from(OLD / 2));
+                lines.go_past(old_at, u64::from(gap), len);
+                told.push((gap, old_at as u32, len));
+            }
+            let (len, covers) = laid_out(&told);
+            round_trip(len, &covers);
+        }
+    }
+
+    #[test]
+    fn coming_back_from_a_short_copy_takes_little() {
+        // Records inserted in a list: each is copied from elsewhere, and the list goes on where it was.
+        let (mut back, mut astray) = (Vec::new(), Vec::new());
+        for i in 0..200u32 {
+            let (home, far) = (i * 1000, i * 7919 % 300_000 + 400_000);
+            back.extend([(0, home, 1000), (0, far, 50)]);
+            let anywhere = (i * i).wrapping_mul(0x9E37_79B1) >> 22;
+            astray.extend([(0, home + anywhere, 1000), (0, far, 50)]);
+        }
+        let [back, astray] = [back, astray].map(|rows| laid_out(&rows));
+        let (back, astray) = (round_trip(back.0, &back.1), round_trip(astray.0, &astray.1));
+        assert!(
+            back + 150 < astray,
+            "{back} bytes, and {astray} where nothing says how far"
+        );
+    }
+}

@@ -21,12 +21,14 @@ struct Level<'a> {
 }
 
 impl Level<'_> {
-    /// Spends the work that some bytes of text took.
-    fn spend(&self, budget: &Budget, work: u64, bytes: usize) -> Result<()> {
+    /// Spends the work that a step of the encoder says it took, for so many bytes of text; `before`: what was spent before
+    /// the step, which spends by itself in scratch space.
+    fn spend(&self, budget: &Budget, before: u64, work: u64, bytes: usize) -> Result<()> {
+        budget.go_on(work)?;
         if let Some(usual) = self.usual {
-            budget.usually(work, usual.saturating_mul(bytes as u64));
+            budget.usually(budget.spent() - before, usual.saturating_mul(bytes as u64));
         }
-        budget.go_on(work)
+        Ok(())
     }
 }
 
@@ -101,12 +103,14 @@ impl<'a> Closer<'a> {
                     let Some(mut top) = self.levels.pop() else {
                         continue;
                     };
-                    let mut packed = Vec::new();
+                    let (mut packed, budget) = (Vec::new(), self.means.budget);
+                    let mut before = budget.spent();
                     let mut work = Some(top.encoder.finish(&mut packed)?);
                     while let Some(units) = work {
-                        top.spend(self.means.budget, units, 0)?;
+                        top.spend(budget, before, units, 0)?;
                         self.hand_down(self.levels.len(), &packed, sink)?;
                         packed.clear();
+                        before = budget.spent();
                         work = top.encoder.more(&mut packed)?;
                     }
                 }
@@ -122,8 +126,9 @@ impl<'a> Closer<'a> {
         };
         let mut packed = Vec::new();
         let top = &mut self.levels[below];
+        let before = self.means.budget.spent();
         let work = top.encoder.push(bytes, &mut packed)?;
-        top.spend(self.means.budget, work, bytes.len())?;
+        top.spend(self.means.budget, before, work, bytes.len())?;
         if packed.is_empty() {
             return Ok(());
         }

@@ -260,13 +260,14 @@ impl Codec {
     }
 
     /// Sixteenths of a unit of work that packing a byte of a program or of a source takes, about, where the encoder does
-    /// not count its steps, and so as many units as the worst text takes: ten times that, and more.
+    /// not count its steps, and so as many units as the worst text takes: ten times that, and more. In scratch space its
+    /// steps are dearer than those that a unit stands for, so they count several times that, too.
     pub fn usual_work(&self) -> Option<u64> {
         match self {
             Codec::Deflate { style, .. } => {
                 (!style.writer.is_frozen()).then(|| zlib_rs::usual_work(style.level))
             }
-            Codec::Xz { effort, .. } => (!effort.in_scratch()).then(|| effort.usual_work()),
+            Codec::Xz { effort, .. } => Some(effort.usual_work()),
             Codec::Lz4 { level, .. } => Some(lz4::usual_work(*level)),
             Codec::Zstd { effort, .. } => Some(effort.usual_work()),
             Codec::Places { .. } => None,
