@@ -116,8 +116,15 @@ fn module(count: u32, shift: u32, left_out: u32) -> Vec<u8> {
 fn types_go_where_they_went() {
     for [old, new] in [TYPES, SPLIT, EVERY, [TYPES[0], SPLIT[1]], [SPLIT[1], TYPES[0]]] {
         for profile in [Profile::Default, Profile::Fast] {
-            let (_, bytes) = told(old, new, profile);
-            assert!(bytes > 0 && bytes < 500, "{bytes} bytes");
+            let (patch, bytes) = told(old, new, profile);
+            println!("{profile:?}: {} bytes, {bytes} of types", patch.len());
+            // So small a file may take less as plain bytes, which `fast` models as well.
+            let method = Patch::parse(&patch).unwrap().header().method;
+            let is_plain = profile == Profile::Fast && method == Method::Bytes;
+            assert!(
+                bytes < 500 && (bytes > 0 || is_plain),
+                "{bytes} bytes, {method:?}"
+            );
         }
     }
     // Every number differs, and a type in the middle is gone.
