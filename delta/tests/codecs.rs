@@ -300,26 +300,29 @@ fn no_text_takes_longer_than_it_counts() {
     }
 }
 
+/// Times that something is measured that other work on the machine may disturb.
+const TRIES: usize = 5;
+
 /// What sites weigh as seconds is work that usual text takes: a program's packing takes a quarter to four times of that,
 /// where steps are counted it takes a unit.
 #[test]
 fn a_program_takes_as_long_as_sites_weigh() {
     let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
     program.truncate(2 << 20);
-    let counted = unit(&deflate(Writer::Zlib, 6), &program);
     let mut wrong = Vec::new();
     for codec in of_libraries(program.len() as u64) {
         let codec = codec.of_text(program.len() as u64);
-        let (took, units) = packing(&codec, &program);
         let usual = codec.usual_work().unwrap() as f64 / 16.0 * program.len() as f64;
-        let told = format!(
-            "{:.2} of {usual:.0} units, {units:.0} counted: {codec:?}",
-            took / counted
-        );
-        println!("{told}");
-        let ratio = took / counted / usual;
-        if !(0.25..4.0).contains(&ratio) || usual > units {
-            wrong.push(told);
+        // Other work on the machine makes one of two times longer now and then, not each of many.
+        let weighed = (0..TRIES).any(|_| {
+            let counted = unit(&deflate(Writer::Zlib, 6), &program);
+            let (took, units) = packing(&codec, &program);
+            let took = took / counted;
+            println!("{took:.0} of {usual:.0} units, {units:.0} counted: {codec:?}");
+            (0.25..4.0).contains(&(took / usual)) && usual <= units
+        });
+        if !weighed {
+            wrong.push(codec);
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -252,8 +252,7 @@ impl Effort {
     /// Sixteenths of a unit for a byte of usual text.
     pub fn usual_work(&self) -> u64 {
         match self.level {
-            0..=3 => 1,
-            4..=5 => 2,
+            0..=5 => 1,
             6..=9 => 4,
             10..=12 => 8,
             13..=15 => 34,
