@@ -42,8 +42,10 @@ fn places_go_where_their_code_went() {
                 told(old, new, profile),
                 told(&unnamed(old), &unnamed(new), profile),
             );
+            // Without their names, so small a file may take less as plain bytes in `fast`.
+            let is_plain = profile == Profile::Fast && words == 0;
             assert!(
-                model > 0 && model * 4 < words * 3,
+                model > 0 && (is_plain || model * 4 < words * 3),
                 "{model} bytes, as words and bytes {words}"
             );
         }
