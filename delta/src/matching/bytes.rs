@@ -191,15 +191,13 @@ impl<'a> ByteIndex<'a> {
         let Lines { here, home, .. } = found.lines;
         let on = here + (p - found.upto) as i64;
         let mut best: Option<Extension> = None;
-        let mut ask = |old_at: usize, price: i32| {
+        let ask = |best: &mut Option<Extension>, old_at: usize, price: i32| {
             let (score, len) = self.extend(old_at, rest);
             let gain = score - price;
             if gain >= best.map_or(0, |best| best.gain + 1) {
-                best = Some(Extension { gain, old_at, len });
+                *best = Some(Extension { gain, old_at, len });
             }
-            best.is_none_or(|best| best.len < ENOUGH)
         };
-        let mut goes_on = true;
         let back = [
             Some(here).filter(|_| here != on),
             Some(home).filter(|_| home != here && home != on),
@@ -207,18 +205,18 @@ impl<'a> ByteIndex<'a> {
         let inside = |at: i64| usize::try_from(at).ok().filter(|&at| at < self.old.len());
         let begins = |at: &usize| common(&self.old[*at..], rest) >= BEGINS.min(rest.len());
         if let Some(at) = inside(on) {
-            goes_on = ask(at, self.prices.on);
+            ask(&mut best, at, self.prices.on);
         }
         for at in back.into_iter().flatten().filter_map(inside).filter(begins) {
-            goes_on = ask(at, self.prices.back);
+            ask(&mut best, at, self.prices.back);
         }
-        if goes_on && rest.len() >= SEED {
+        if best.is_none_or(|best| best.len < ENOUGH) && rest.len() >= SEED {
             let value = seed(rest);
             for at in self.near(value, home.max(0) as usize).take(PLACES) {
                 if seed(&self.old[at..]) == value {
                     let away = [home, on].map(|from| from.abs_diff(at as i64));
                     let bits = u64::BITS - away[0].min(away[1]).leading_zeros();
-                    ask(at, self.prices.far + bits as i32);
+                    ask(&mut best, at, self.prices.far + bits as i32);
                 }
             }
         }

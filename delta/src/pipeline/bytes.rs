@@ -18,7 +18,10 @@ pub fn code<'b, S: Symbols>(
     covers: &Covers,
     finished: Finished,
 ) -> Result<Scripts<'b>> {
-    let Finished { mut made, held } = finished;
+    let Finished {
+        mut made,
+        held: _held,
+    } = finished;
     made.known.settle();
     let mut coder = ByteCoder::new(facts.old.file, io.account);
     let (mut recipes, mut held_recipes) = (Vec::new(), io.account.held());
@@ -56,6 +59,5 @@ pub fn code<'b, S: Symbols>(
         held_recipes.set(done)?;
         recipes.push(recipe);
     }
-    drop(held);
     Ok((recipes, held_recipes))
 }
